@@ -1,0 +1,1 @@
+"""HTTP: routes by resource, schemas, error mapping, authentication, server-sent events."""

@@ -1,0 +1,87 @@
+"""Operations: long-running, persisted units of work with steps, progress, a log and an outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class OperationKind(StrEnum):
+    DEPLOY = "deploy"
+    START = "start"
+    STOP = "stop"
+    DELETE = "delete"
+    SNAPSHOT = "snapshot"
+    RESTORE = "restore"
+    UNDO = "undo"
+    VERIFY = "verify"
+    IMPORT = "import"
+
+
+class OperationState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    """The server died while it ran; what recovery then did stands in its log and outcome."""
+
+    @property
+    def ended(self) -> bool:
+        return self not in (OperationState.QUEUED, OperationState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the present step is. Totals are ``None`` while unknown."""
+
+    done_bytes: int = 0
+    total_bytes: int | None = None
+    done_files: int = 0
+    total_files: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One step that was entered. Times are RFC 3339 UTC."""
+
+    name: str
+    started_at: str
+    finished_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    at: str
+    message: str
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One operation as it stands.
+
+    Attributes:
+        waiting_for: why it is queued, in words ("waiting for restore 01j…"); empty when it isn't.
+        cancellable: whether a cancel would be honoured now.
+        outcome: what it produced, JSON-serialisable (ids, sizes, ``result``); filled at its end.
+        error: ``{"code", "message", "next_step", "details"}`` when it failed.
+    """
+
+    id: str
+    kind: OperationKind
+    state: OperationState
+    workload_id: str | None
+    actor: str
+    created_at: str
+    started_at: str | None = None
+    finished_at: str | None = None
+    steps: tuple[StepRecord, ...] = ()
+    progress: Progress = field(default_factory=Progress)
+    log: tuple[LogLine, ...] = ()
+    waiting_for: str = ""
+    cancellable: bool = True
+    outcome: dict[str, object] = field(default_factory=dict)
+    error: dict[str, object] | None = None

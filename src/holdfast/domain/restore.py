@@ -1,0 +1,173 @@
+"""Restores: the words of the journal and of the outcome (``docs/explanation/restore.md`` tells the story).
+
+The journal's last durable *direction* record rules recovery, never a guess; ``holdfast.domain.recovery`` decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from holdfast.domain.workload import DesiredState, RestartPolicy
+
+
+class RestoreStep(StrEnum):
+    """The steps of a restore in their order; the names that people see as the operation's steps."""
+
+    REQUESTED = "requested"
+    LOCKED = "locked"
+    PREFLIGHT = "preflight"
+    STAGING = "staging"
+    WARMING = "warming"
+    QUIESCING = "quiescing"
+    SAFEGUARDING = "safeguarding"
+    COMMITTING = "committing"
+    SWAPPING = "swapping"
+    REDEPLOYING = "redeploying"
+    CONFIRMING = "confirming"
+    REAPING = "reaping"
+
+
+class RecordType(StrEnum):
+    """The records of a restore's journal."""
+
+    STAGING = "STAGING"
+    STAGED = "STAGED"
+    PREPARED = "PREPARED"
+    SAFE = "SAFE"
+    COMMIT = "COMMIT"
+    SWAPPED = "SWAPPED"
+    TRIAL = "TRIAL"
+    CONFIRMED = "CONFIRMED"
+    BACKWARD = "BACKWARD"
+    REVERTED = "REVERTED"
+    ABORTED = "ABORTED"
+    DONE = "DONE"
+
+
+class OnUnhealthy(StrEnum):
+    """What a restore does when the workload does not become healthy on the restored data."""
+
+    REVERT = "revert"
+    KEEP = "keep"
+
+
+class RestoreResult(StrEnum):
+    """How a restore ended, as the operation's ``outcome.result``."""
+
+    RESTORED = "restored"
+    RESTORED_STOPPED = "restored_stopped"
+    """The data is restored; the workload is stopped, as it was before."""
+    RESTORED_UNHEALTHY = "restored_unhealthy"
+    """The data is restored; the workload is not healthy on it, and ``keep`` was asked for."""
+    RESTORED_DEPLOY_FAILED = "restored_deploy_failed"
+    """The data is restored; starting the workload failed."""
+    REVERTED = "reverted"
+    REVERTED_UNHEALTHY = "reverted_unhealthy"
+    NEEDS_DECISION = "needs_decision"
+    """Both trees are kept, the workload is stopped, and a person decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A directory's identity that outlives renames, remounts and reboots: its file handle (``name_to_handle_at``).
+
+    Never the path or ``st_dev`` (which changes on remount), never the inode number alone (ext4 reuses it at once).
+    """
+
+    handle_type: int
+    handle: str
+    """Hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootRef:
+    """A trusted root (volumes base or allowed root) and a path below it; how the engine names every directory.
+
+    Attributes:
+        root: absolute, resolved path of the root, from the operator's settings.
+        relative: components below it, joined by ``/``; no ``.``, no ``..``, never empty.
+    """
+
+    root: str
+    relative: str
+
+    @property
+    def path(self) -> str:
+        """The absolute path, for the engine's mounts and for people."""
+        return f"{self.root.rstrip('/')}/{self.relative}"
+
+    @property
+    def name(self) -> str:
+        return self.relative.rsplit("/", 1)[-1]
+
+    @property
+    def parent_relative(self) -> str:
+        """The parent below the root; empty if the parent is the root itself."""
+        return self.relative.rsplit("/", 1)[0] if "/" in self.relative else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeFacts:
+    """What the journal knows of one volume; written once, with the record that names it first.
+
+    Attributes:
+        index: the volume's index in the snapshot.
+        live: where the live directory is.
+        wrapper: name of the wrapper directory beside the live one (``.holdfast-<id>-<index>``), in live's parent.
+        live_identity: of the live tree before the swap.
+        parent_identity: of the directory that holds live and wrapper.
+        staged_identity: of the staged tree (``<wrapper>/staged``); ``None`` until STAGED.
+    """
+
+    index: int
+    target: str
+    live: RootRef
+    wrapper: str
+    live_identity: Identity
+    parent_identity: Identity
+    staged_identity: Identity | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerFacts:
+    """What the journal knows of one container that was quiesced.
+
+    Attributes:
+        restart_policy: the configured one, put back when the restore has ended.
+        running: whether it ran before and must run again if the restore is aborted.
+    """
+
+    id: str
+    name: str
+    workload_id: str
+    restart_policy: RestartPolicy
+    running: bool
+    max_retries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreFacts:
+    """Written once, with STAGING, and never rewritten."""
+
+    restore_id: str
+    operation_id: str
+    workload_id: str
+    workload_name: str
+    lock_ids: tuple[str, ...]
+    """All workloads whose lifecycle locks the restore holds, in id order."""
+    snapshot_id: str
+    volumes: tuple[VolumeFacts, ...]
+    image_id: str
+    desired: DesiredState
+    on_unhealthy: OnUnhealthy
+    actor: str
+
+
+class TreeSide(StrEnum):
+    """What stands at a path: the tree that was live before, the staged one, or something else."""
+
+    OLD = "old"
+    NEW = "new"
+    OTHER = "other"
+    MISSING = "missing"

@@ -1,0 +1,140 @@
+"""Snapshots: immutable captures of all supported volumes of a workload at one point in time.
+
+A manifest is untrusted even when it is ours: it says *what* was captured (target, scope), never *where to*. The paths
+of a restore come from the workload's current configuration (I6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from holdfast.domain.workload import Scope
+
+MANIFEST_FORMAT: Final = 1
+"""Version of the manifest that this program writes. A higher one is refused, a lower one is read."""
+
+
+class Consistency(StrEnum):
+    """How the writer was held while capturing, weakest last."""
+
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    HOOKED = "hooked"
+    LIVE = "live"
+
+
+class Quiesce(StrEnum):
+    """How the caller wants the writer held."""
+
+    STOP = "stop"
+    PAUSE = "pause"
+    NONE = "none"
+
+
+class SnapshotReason(StrEnum):
+    MANUAL = "manual"
+    SAFETY = "safety"
+    """Taken by a restore of the data that it is about to replace. Pinned until a person releases it (I5)."""
+    BEFORE_DEPLOY = "before_deploy"
+    IMPORTED = "imported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapturedVolume:
+    """One volume inside a snapshot. ``source`` is for people to read; nothing is built from it.
+
+    Attributes:
+        index: its subdirectory in an archive.
+        files, directories, links, bytes: what was captured; ``bytes`` is the logical size of regular files.
+        disk_bytes: what staging it needs on disk, holes not counted.
+    """
+
+    index: int
+    target: str
+    scope: Scope
+    source: str
+    files: int = 0
+    directories: int = 0
+    links: int = 0
+    bytes: int = 0
+    disk_bytes: int = 0
+
+    @property
+    def inodes(self) -> int:
+        """An upper bound of the inodes that staging it needs."""
+        return self.files + self.directories + self.links + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What proves an archive whole: the BLAKE3 of the first ``bytes`` bytes of its uncompressed tar stream."""
+
+    bytes: int
+    blake3: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotManifest:
+    """The stored description of one snapshot, written last: a snapshot without it does not exist.
+
+    Attributes:
+        own: whether Holdfast itself captured this content (then links, setuid and ``security.*`` xattrs are taken);
+            ``False`` for what was imported without a valid MAC.
+        allow_links: an import whose caller allowed symlinks and hardlinks.
+        stored_bytes: what it takes in the store.
+        warnings: what was skipped or changed while it was read, by name.
+    """
+
+    format: int = MANIFEST_FORMAT
+    id: str
+    workload_id: str
+    workload_name: str
+    created_at: str
+    reason: SnapshotReason
+    consistency: Consistency
+    volumes: tuple[CapturedVolume, ...]
+    content: Content | None = None
+    image: str = ""
+    image_id: str = ""
+    config_hash: str = ""
+    stopped_cleanly: bool | None = None
+    duration_seconds: float = 0.0
+    stored_bytes: int = 0
+    own: bool = True
+    allow_links: bool = False
+    note: str = ""
+    actor: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Logical size of all volumes."""
+        return sum(volume.bytes for volume in self.volumes)
+
+    @property
+    def files(self) -> int:
+        return sum(volume.files for volume in self.volumes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A snapshot as listed: its manifest and what has been decided about it since.
+
+    Attributes:
+        pinned: can't be deleted or pruned until a person releases it.
+        safety_for: id of the restore operation that took it as its safety snapshot.
+        verified_at: when all of its content was last read back and found whole.
+        damaged: what the last verification found, empty if nothing.
+    """
+
+    manifest: SnapshotManifest
+    pinned: bool = False
+    safety_for: str | None = None
+    verified_at: str | None = None
+    damaged: tuple[str, ...] = field(default=())
+
+    @property
+    def id(self) -> str:
+        return self.manifest.id

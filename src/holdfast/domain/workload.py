@@ -1,0 +1,173 @@
+"""What a workload is: its declared configuration.
+
+The declaration arrives as YAML or JSON through ``api/schemas`` (the edge that validates and words the errors); inside
+it is these frozen dataclasses. Times are seconds, sizes bytes. ``config_hash`` names one configuration: two equal
+hashes mean that the same containers would be made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+
+class Scope(StrEnum):
+    """How a volume's source becomes a host path."""
+
+    ABSOLUTE = "absolute"
+    STAGE = "stage"
+    PROJECT = "project"
+    NAMED = "named"
+    PROJECT_NAMED = "project_named"
+    INSTANCE = "instance"
+    EPHEMERAL = "ephemeral"
+
+
+SUPPORTED_SCOPES: Final = frozenset({Scope.ABSOLUTE, Scope.STAGE, Scope.PROJECT})
+"""The scopes that are captured and restored. Drives both, so that they can't drift apart."""
+
+DEPLOYABLE_SCOPES: Final = SUPPORTED_SCOPES | {Scope.EPHEMERAL}
+"""The scopes that can be deployed by this version."""
+
+
+class HealthType(StrEnum):
+    HTTP = "http"
+    TCP = "tcp"
+    COMMAND = "command"
+    DOCKER = "docker"
+    NONE = "none"
+
+
+class RestartPolicy(StrEnum):
+    NO = "no"
+    ON_FAILURE = "on-failure"
+    ALWAYS = "always"
+    UNLESS_STOPPED = "unless-stopped"
+
+
+class Strategy(StrEnum):
+    AUTO = "auto"
+    RECREATE = "recreate"
+    BLUE_GREEN = "blue_green"
+
+
+class DesiredState(StrEnum):
+    """Whether the workload should have running instances. Set by deploy/start and by stop."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """One mount of a workload.
+
+    Attributes:
+        target: absolute, normalised path inside the container; unique within the workload.
+        source: for ``absolute`` a host path; for ``stage`` and ``project`` a relative path below the scope's
+            directory; empty for ``ephemeral``.
+        size: bytes, ``ephemeral`` only; ``None`` for the engine's default.
+    """
+
+    target: str
+    scope: Scope
+    source: str = ""
+    read_only: bool = False
+    size: int | None = None
+
+    @property
+    def captured(self) -> bool:
+        """Whether snapshots hold this volume."""
+        return self.scope in SUPPORTED_SCOPES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """How to tell that an instance works. Times in seconds."""
+
+    type: HealthType = HealthType.NONE
+    port: int | None = None
+    path: str = "/"
+    command: tuple[str, ...] = ()
+    interval: float = 1.0
+    timeout: float = 2.0
+    deadline: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    memory: int | None = None
+    cpus: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A published port. ``host_port`` 0 lets the engine choose."""
+
+    container_port: int
+    host_port: int = 0
+    host_ip: str = "0.0.0.0"  # noqa: S104 - the engine's own default for a published port; a declaration may narrow it
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadSpec:
+    """The declared configuration of one workload. ``image`` is the reference of the ``image`` source."""
+
+    name: str
+    image: str
+    project: str
+    stage: str = "production"
+    env: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    user: str | None = None
+    stop_signal: str | None = None
+    stop_grace: float = 30.0
+    ports: tuple[Port, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    health: HealthCheck = field(default_factory=HealthCheck)
+    restart: RestartPolicy = RestartPolicy.UNLESS_STOPPED
+    strategy: Strategy = Strategy.AUTO
+    max_instances: int = 1
+    resources: Resources = field(default_factory=Resources)
+
+    @property
+    def captured_volumes(self) -> tuple[Volume, ...]:
+        """The volumes that a snapshot holds, in the order of the configuration."""
+        return tuple(volume for volume in self.volumes if volume.captured)
+
+    @property
+    def effective_strategy(self) -> Strategy:
+        """``auto`` resolved: ``recreate`` where two instances would share a writable volume or a fixed host port."""
+        if self.strategy is not Strategy.AUTO:
+            return self.strategy
+        shares = any(v.captured and not v.read_only for v in self.volumes) or any(p.host_port for p in self.ports)
+        return Strategy.RECREATE if shares else Strategy.BLUE_GREEN
+
+    @property
+    def config_hash(self) -> str:
+        """Names the containers that this configuration makes: 16 hex digits; the image is not part of it."""
+        facts = dataclasses.asdict(self)
+        del facts["image"]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A workload as Holdfast knows it: its id never changes, its configuration does."""
+
+    id: str
+    spec: WorkloadSpec
+    desired: DesiredState
+    created_at: str
+    updated_at: str
+
+    @property
+    def name(self) -> str:
+        return self.spec.name

@@ -1,0 +1,44 @@
+"""What a tree is made of, between the walker that reads one and the writer that makes one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class EntryKind(StrEnum):
+    FILE = "file"
+    DIRECTORY = "directory"
+    SYMLINK = "symlink"
+    HARDLINK = "hardlink"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One name in a tree.
+
+    Attributes:
+        path: raw bytes relative to the tree's root, components joined by ``/``; ``b""`` is the root directory itself.
+        mode: permission bits including setuid, setgid and sticky (``0o7777``), no file type.
+        mtime_ns: nanoseconds since 1970.
+        size: logical bytes of a FILE, holes included; 0 for all else.
+        link_target: SYMLINK: its text, opaque. HARDLINK: the ``path`` of a FILE entry that came earlier.
+        xattrs: name and value, sorted by name; POSIX ACLs are among them (``system.posix_acl_*``).
+        extents: a sparse FILE's data regions as (offset, length), ascending; ``None`` where all of it is data.
+    """
+
+    path: bytes
+    kind: EntryKind
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    size: int = 0
+    link_target: bytes = b""
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+    extents: tuple[tuple[int, int], ...] | None = None
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of data that follow the entry, holes not counted."""
+        return self.size if self.extents is None else sum(length for _, length in self.extents)

@@ -1,0 +1,1 @@
+"""Containers: the port, and the Docker adapter."""

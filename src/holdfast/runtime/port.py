@@ -1,0 +1,252 @@
+"""The container runtime port.
+
+Adapters translate; they decide nothing. Every call has a time limit of its own and raises only ``HoldfastError``
+subclasses: ``Unavailable("engine_unavailable")`` where nothing answers, ``Unavailable("engine_timeout")`` where the
+answer does not come in time, ``NotFound`` for unknown containers and images, ``Failed("engine_error")`` with the
+engine's own words for the rest.
+``tests/contract/runtime.py`` is the suite that every adapter passes, the fake included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Protocol
+
+from holdfast.domain.workload import Port, RestartPolicy
+
+LABEL_INSTALLATION: Final = "holdfast.installation"
+"""Which Holdfast owns the container, network or image tag; others' are never touched."""
+LABEL_WORKLOAD: Final = "holdfast.workload"
+LABEL_DEPLOYMENT: Final = "holdfast.deployment"
+LABEL_CONFIG: Final = "holdfast.config"
+LABEL_VERSION: Final = "holdfast.version"
+
+
+class ContainerState(StrEnum):
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    EXITED = "exited"
+    REMOVING = "removing"
+    DEAD = "dead"
+
+
+class ImageHealth(StrEnum):
+    """What the image's own health check says."""
+
+    NONE = "none"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    version: str
+    api_version: str
+    root_dir: str
+    """Where the engine keeps its own state, on the host."""
+    os: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image on the host. ``digests`` are the registry's (``name@sha256:…``); locally built ones have none."""
+
+    id: str
+    tags: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+    user: str = ""
+    size: int = 0
+    has_healthcheck: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """A host directory in a container. Its source must exist: the engine is asked in the form that never creates it."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tmpfs:
+    target: str
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """What to create. ``image`` is an image id. Times in seconds, memory in bytes."""
+
+    name: str
+    image: str
+    labels: Mapping[str, str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    command: Sequence[str] = ()
+    entrypoint: Sequence[str] | None = None
+    user: str | None = None
+    stop_signal: str | None = None
+    stop_grace: float = 10.0
+    ports: Sequence[Port] = ()
+    binds: Sequence[Bind] = ()
+    tmpfs: Sequence[Tmpfs] = ()
+    restart: RestartPolicy = RestartPolicy.NO
+    network: str | None = None
+    aliases: Sequence[str] = ()
+    """Names by which others on the network find it."""
+    memory: int | None = None
+    cpus: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A mount of an existing container; ``source`` is a host path, empty for tmpfs."""
+
+    type: str
+    source: str
+    target: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A container as the engine knows it. Times are RFC 3339 as the engine gave them."""
+
+    id: str
+    name: str
+    state: ContainerState
+    image_id: str
+    labels: Mapping[str, str]
+    mounts: tuple[Mount, ...] = ()
+    restart: RestartPolicy = RestartPolicy.NO
+    max_retries: int = 0
+    created_at: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+    exit_code: int | None = None
+    oom_killed: bool = False
+    restart_count: int = 0
+    health: ImageHealth = ImageHealth.NONE
+    pid: int = 0
+    ip: str = ""
+    """Address on its (first) network, reachable from the host; empty while it does not run."""
+    ports: tuple[Port, ...] = ()
+    """Published ports as they are, with the host port that the engine chose."""
+
+    @property
+    def running(self) -> bool:
+        """Whether its processes may write: running, restarting or paused."""
+        return self.state in (ContainerState.RUNNING, ContainerState.RESTARTING, ContainerState.PAUSED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a container stopped. ``clean`` is ``False`` when it outlasted its grace and was killed (137)."""
+
+    code: int
+    clean: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerLog:
+    at: str
+    stream: str
+    """``stdout`` or ``stderr``."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecResult:
+    code: int
+    output: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerEvent:
+    """Something that happened to a container: ``start``, ``die``, ``stop``, ``destroy``, ``health_status: …``."""
+
+    action: str
+    container_id: str
+    labels: Mapping[str, str]
+    at: str
+
+
+class ContainerRuntime(Protocol):
+    """The container engine of one host."""
+
+    async def info(self) -> EngineInfo:
+        """Ask the engine who it is. The cheapest proof that it answers."""
+
+    async def image(self, reference: str) -> Image | None:
+        """The image on the host by reference or id; ``None`` if it is not there."""
+
+    async def pull(self, reference: str, on_progress: Callable[[str, int, int | None], None] | None = None) -> Image:
+        """Pull from the reference's registry.
+
+        Args:
+            on_progress: called with (what, bytes done, bytes in total or ``None``), sums over all layers.
+
+        Raises:
+            Failed: ``image_pull_failed`` with the registry's reason.
+        """
+
+    async def tag(self, image_id: str, repository: str, tag: str) -> None:
+        """Give an image a name. Idempotent."""
+
+    async def untag(self, reference: str) -> None:
+        """Take a name away; the engine drops the image with its last name. Unknown names are fine."""
+
+    async def create(self, spec: ContainerSpec) -> str:
+        """Create a container, not started. Returns its id. A missing bind source is an error, never a new directory."""
+
+    async def start(self, container_id: str) -> None:
+        """Start it; fine if it runs already."""
+
+    async def stop(self, container_id: str, grace: float) -> Exit:
+        """Stop it, kill it after ``grace`` seconds, and confirm that it is not running. Fine if it is stopped."""
+
+    async def pause(self, container_id: str) -> None:
+        """Freeze all processes. Fine if it is paused."""
+
+    async def unpause(self, container_id: str) -> None:
+        """Thaw. Fine if it is not paused."""
+
+    async def remove(self, container_id: str, *, force: bool = False) -> None:
+        """Remove it with its anonymous volumes. Fine if it is gone."""
+
+    async def set_restart_policy(self, container_id: str, policy: RestartPolicy, max_retries: int = 0) -> None:
+        """Change the restart policy of an existing container."""
+
+    async def inspect(self, container_id: str) -> Container:
+        """The container in full. Raises ``NotFound``."""
+
+    async def containers(self, labels: Mapping[str, str] | None = None) -> Sequence[Container]:
+        """All containers, stopped ones included, newest first; only those that carry all ``labels`` if given."""
+
+    def logs(
+        self, container_id: str, *, follow: bool = False, tail: int | None = None, since: str | None = None
+    ) -> AsyncIterator[ContainerLog]:
+        """Log lines, oldest first; with ``follow`` until the container ends or the iterator is closed."""
+
+    async def exec(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
+        """Run a command inside.
+
+        At ``timeout`` seconds its process is killed (by host pid) and ``Failed("exec_timeout")`` raised.
+        """
+
+    def events(self) -> AsyncIterator[ContainerEvent]:
+        """Container events from now on, until closed or the engine goes away (``Unavailable``)."""
+
+    async def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
+        """Make a bridge network if it is not there."""
+
+    async def remove_network(self, name: str) -> None:
+        """Remove it; fine if it is gone or in use."""
+
+    async def close(self) -> None:
+        """Let go of connections."""

@@ -1,0 +1,1 @@
+"""Fakes of the ports, with slow, hanging and failing variants."""
