@@ -1,0 +1,94 @@
+"""Which captured volume goes where: decided from the workload's *current* configuration.
+
+The manifest says only which container target and scope each captured volume had. Every captured volume that is wanted
+must map to exactly one configured volume of the same target and a supported scope, and every supported configured
+volume must be in the snapshot, unless the caller named the subset that they want. All mismatches are reported at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from holdfast.domain.errors import Problem
+from holdfast.domain.snapshot import CapturedVolume, SnapshotManifest
+from holdfast.domain.workload import SUPPORTED_SCOPES, Volume, WorkloadSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappedVolume:
+    """A captured volume and the configured volume that it is restored to."""
+
+    captured: CapturedVolume
+    configured: Volume
+
+
+def map_volumes(
+    manifest: SnapshotManifest, spec: WorkloadSpec, wanted: Collection[str] | None
+) -> tuple[tuple[MappedVolume, ...], tuple[Problem, ...]]:
+    """Map captured volumes to configured ones.
+
+    Args:
+        wanted: container targets that the caller named; ``None`` for all volumes.
+
+    Returns:
+        The mapping, in the order of the configuration, and every problem found. With a problem nothing may be restored.
+    """
+    problems: list[Problem] = []
+    captured = {volume.target: volume for volume in manifest.volumes}
+    configured = {volume.target: volume for volume in spec.volumes}
+    for target in sorted(set(wanted or ()) - configured.keys()):
+        problems.append(
+            Problem(
+                code="volume_unknown",
+                message=f"The workload {spec.name} has no volume at {target}.",
+                next_step=f"Name one of: {', '.join(sorted(configured)) or 'none is configured'}.",
+                details={"target": target},
+            )
+        )
+    mapped: list[MappedVolume] = []
+    for volume in spec.volumes:
+        if wanted is not None and volume.target not in wanted:
+            continue
+        if wanted is None and not volume.captured and volume.target not in captured:
+            continue
+        found = captured.get(volume.target)
+        if found is None:
+            problems.append(
+                Problem(
+                    code="volume_not_in_snapshot",
+                    message=f"The snapshot does not hold the volume {volume.target}.",
+                    next_step="Name the volumes to restore, leaving this one out, or choose another snapshot.",
+                    details={"target": volume.target, "captured": sorted(captured)},
+                )
+            )
+        elif volume.scope not in SUPPORTED_SCOPES or found.scope is not volume.scope:
+            problems.append(
+                Problem(
+                    code="volume_rescoped",
+                    message=f"The volume {volume.target} was captured with scope {found.scope} and is now {volume.scope}.",
+                    next_step="Set the volume's scope back in the workload's configuration, or leave it out.",
+                    details={"target": volume.target, "captured": found.scope, "configured": volume.scope},
+                )
+            )
+        else:
+            mapped.append(MappedVolume(captured=found, configured=volume))
+    if wanted is None:
+        for target in sorted(captured.keys() - configured.keys()):
+            problems.append(
+                Problem(
+                    code="volume_not_configured",
+                    message=f"The snapshot holds the volume {target}, which the workload does not have any more.",
+                    next_step="Add it to the workload's configuration, or name the volumes to restore without it.",
+                    details={"target": target},
+                )
+            )
+    if not mapped and not problems:
+        problems.append(
+            Problem(
+                code="nothing_to_restore",
+                message="The workload has no volume that this snapshot could restore.",
+                next_step="Choose another snapshot, or configure a volume of scope absolute, stage or project.",
+            )
+        )
+    return tuple(mapped), tuple(problems)
