@@ -66,7 +66,7 @@ def map_volumes(
             problems.append(
                 Problem(
                     code="volume_rescoped",
-                    message=f"The volume {volume.target} was captured with scope {found.scope} and is now {volume.scope}.",
+                    message=f"The volume {volume.target} was captured as {found.scope} and is {volume.scope} now.",
                     next_step="Set the volume's scope back in the workload's configuration, or leave it out.",
                     details={"target": volume.target, "captured": found.scope, "configured": volume.scope},
                 )
