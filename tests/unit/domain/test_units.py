@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.domain.errors import InvalidInput
 from holdfast.domain.units import MAX_SIZE, format_duration, format_size, parse_duration, parse_size
 
 
@@ -32,10 +31,8 @@ def test_sizes_are_read_with_binary_and_si_units(text: str | int, size: int) -> 
     "text", ["", "MiB", "-1", -1, "1.5", "1e3", "1 x", "0.3k", "1PiB", "９", "1" * 41, True, MAX_SIZE + 1, "9999999t"]
 )
 def test_what_is_no_size_is_refused(text: str | int) -> None:
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(ValueError, match="is not a size"):
         parse_size(text)
-    assert caught.value.code == "size_malformed"
-    assert caught.value.next_step
 
 
 @pytest.mark.parametrize(
@@ -62,15 +59,14 @@ def test_durations_are_read_with_units(text: str | float, seconds: float) -> Non
     "text", ["", "s", "-1s", -1, float("nan"), float("inf"), "30s1m", "1s1s", "1 week", "1e3", True, "9999d", "٣s"]
 )
 def test_what_is_no_duration_is_refused(text: str | float) -> None:
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
-    assert caught.value.code == "duration_malformed"
 
 
 def test_a_long_wrong_value_is_not_repeated_in_full() -> None:
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(ValueError, match="is not a size") as caught:
         parse_size("x" * 10_000)
-    assert len(caught.value.message) < 100
+    assert len(str(caught.value)) < 150
 
 
 @pytest.mark.parametrize(
