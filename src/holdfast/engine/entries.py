@@ -42,3 +42,11 @@ class Entry:
     def data_bytes(self) -> int:
         """Bytes of data that follow the entry, holes not counted."""
         return self.size if self.extents is None else sum(length for _, length in self.extents)
+
+
+def display_path(path: bytes) -> str:
+    """A raw path as people and logs may see it: control characters and what is not UTF-8 are written as escapes."""
+    text = path.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text or "."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
