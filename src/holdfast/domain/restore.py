@@ -136,6 +136,7 @@ class ContainerFacts:
     Attributes:
         restart_policy: the configured one, put back when the restore has ended.
         running: whether it ran before and must run again if the restore is aborted.
+        paused: whether it ran but was paused by somebody, and must be so again.
     """
 
     id: str
@@ -143,25 +144,40 @@ class ContainerFacts:
     workload_id: str
     restart_policy: RestartPolicy
     running: bool
+    paused: bool = False
     max_retries: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Redeploy:
+    """What a locked workload runs again once the data is in place: this image, with its configuration of now."""
+
+    workload_id: str
+    image_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreFacts:
-    """Written once, with STAGING, and never rewritten."""
+    """Written once, with STAGING, and never rewritten.
+
+    Attributes:
+        lock_ids: all workloads whose lifecycle locks the restore holds, in id order: its own, and those that share one
+            of its volumes.
+        redeploys: which of them run again afterwards; those that did not run before are not among them.
+    """
 
     restore_id: str
     operation_id: str
     workload_id: str
     workload_name: str
     lock_ids: tuple[str, ...]
-    """All workloads whose lifecycle locks the restore holds, in id order."""
     snapshot_id: str
     volumes: tuple[VolumeFacts, ...]
     image_id: str
     desired: DesiredState
     on_unhealthy: OnUnhealthy
     actor: str
+    redeploys: tuple[Redeploy, ...] = ()
 
 
 class TreeSide(StrEnum):

@@ -1,0 +1,73 @@
+"""Hold files: what a capture paused or stopped, on disk before it is done, so that it is undone whatever dies.
+
+One small file per capture in ``<data>/holds``, named by the operation. It is written before the first container is
+touched and removed after the last one is as it was; whatever is found at start is let go first.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from holdfast.domain.errors import Damaged
+from holdfast.domain.restore import ContainerFacts
+from holdfast.domain.snapshot import Quiesce
+from holdfast.engine.fs import Fs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Containers that a capture holds still, as they were before."""
+
+    operation_id: str
+    quiesce: Quiesce
+    containers: tuple[ContainerFacts, ...]
+
+
+class HoldFiles:
+    """The directory of hold files."""
+
+    def __init__(self, fs: Fs, directory: Path) -> None:
+        self._fs = fs
+        self._directory = directory
+
+    def write(self, hold: Hold) -> None:
+        """Make ``hold`` durable."""
+        directory = self._fs.open_root(str(self._directory))
+        try:
+            self._fs.write_file_durable(directory, self._name(hold.operation_id), msgspec.json.encode(hold))
+        finally:
+            os.close(directory)
+
+    def remove(self, operation_id: str) -> None:
+        """Forget the hold of an operation; fine if there is none."""
+        directory = self._fs.open_root(str(self._directory))
+        try:
+            self._fs.unlinkat(directory, self._name(operation_id))
+            self._fs.fsync(directory)
+        except FileNotFoundError:
+            return
+        finally:
+            os.close(directory)
+
+    def all(self) -> list[Hold]:
+        """All holds found, oldest first. Raises ``Damaged`` for a file that can't be read."""
+        found = []
+        for path in sorted(self._directory.glob("*.json")):
+            try:
+                found.append(msgspec.json.decode(path.read_bytes(), type=Hold))
+            except msgspec.MsgspecError as error:
+                raise Damaged(
+                    "hold_damaged",
+                    f"The hold file {path.name} can't be read; a container may still be paused or stopped.",
+                    next_step="Look at the workload's containers, start or unpause them, then remove the file.",
+                    details={"file": str(path)},
+                ) from error
+        return found
+
+    @staticmethod
+    def _name(operation_id: str) -> bytes:
+        return f"{operation_id}.json".encode()

@@ -1,0 +1,293 @@
+"""Preflight: everything that could make a restore fail is looked at before anything is touched.
+
+All of it is derived from the workload's *current* configuration; a manifest only says which container target and
+scope each captured volume had (I6). Every problem found is reported, not just the first. Dry run is exactly this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Collection, Iterable, Sequence
+
+from holdfast.config import Settings
+from holdfast.domain.errors import HoldfastError, Problem, Refused
+from holdfast.domain.restore import ContainerFacts, OnUnhealthy, Redeploy, RootRef
+from holdfast.domain.restore_mapping import MappedVolume, map_volumes
+from holdfast.domain.snapshot import SnapshotManifest
+from holdfast.domain.workload import DesiredState, RestartPolicy, Workload
+from holdfast.engine import mounts, space, swap
+from holdfast.engine.fs import Fs
+from holdfast.engine.live import LiveRoots
+from holdfast.engine.snapshot_store import SnapshotStore
+from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Container, ContainerRuntime
+from holdfast.services.deployer import Deployer
+from holdfast.services.quiesce import facts_of
+from holdfast.services.restore_plan import PlannedVolume, RestorePlan, RestoreRequest
+from holdfast.services.volumes import VolumeResolver
+from holdfast.store.workloads import WorkloadStore
+
+
+class RestorePreflight:
+    """Checks a restore, or refuses it with every reason at once."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        installation: str,
+        fs: Fs,
+        roots: LiveRoots,
+        snapshots: SnapshotStore,
+        workloads: WorkloadStore,
+        volumes: VolumeResolver,
+        runtime: ContainerRuntime,
+        deployer: Deployer,
+    ) -> None:
+        self._settings = settings
+        self._installation = installation
+        self._fs = fs
+        self._roots = roots
+        self._snapshots = snapshots
+        self._workloads = workloads
+        self._volumes = volumes
+        self._runtime = runtime
+        self._deployer = deployer
+
+    async def lock_ids(self, workload: Workload) -> tuple[str, ...]:
+        """The workloads that must stand still: this one and all that share one of its volumes, in id order."""
+        return tuple(sorted(self._volumes.sharers(workload, await self._workloads.list())))
+
+    async def check(self, request: RestoreRequest, workload: Workload, lock_ids: tuple[str, ...]) -> RestorePlan:
+        """Check everything that can be checked without writing, and plan the restore.
+
+        Raises:
+            Refused: with every problem found. Nothing was touched.
+            NotFound: the snapshot does not exist.
+            Damaged: its manifest does not authenticate.
+            Unavailable: the engine does not answer.
+        """
+        manifest = await asyncio.to_thread(self._snapshots.manifest, request.snapshot_id)
+        problems = list(_belongs(manifest, workload))
+        problems += await asyncio.to_thread(self._snapshots.check, manifest)
+        mapped, found = map_volumes(manifest, workload.spec, request.volumes)
+        problems += found
+        planned, found_at = self._locate(workload, mapped)
+        problems += found_at
+        problems += await asyncio.to_thread(self._look_at_directories, [volume.live for volume in planned])
+        everything = await self._runtime.containers()
+        own = [c for c in everything if self._is_own(c) and c.labels.get(LABEL_WORKLOAD) in lock_ids]
+        paths = [volume.live.path for volume in planned]
+        refusals, warnings = await asyncio.to_thread(others_on_paths, everything, {c.id for c in own}, paths)
+        problems += refusals
+        problems += await asyncio.to_thread(self._strangers, paths, [c.pid for c in own if c.running])
+        redeploys, missing = await self._images(request, workload, manifest, own, lock_ids)
+        problems += missing
+        if problems:
+            raise Refused(problems)
+        return RestorePlan(
+            workload=workload,
+            manifest=manifest,
+            volumes=tuple(planned),
+            lock_ids=lock_ids,
+            containers=tuple(facts_of(container) for container in own),
+            redeploys=redeploys,
+            desired=workload.desired,
+            on_unhealthy=request.on_unhealthy or await self._default_on_unhealthy(workload, own),
+            warnings=tuple(warnings),
+        )
+
+    async def check_space(self, plan: RestorePlan, live_bytes: int) -> None:
+        """Check bytes and inodes, per filesystem, of all that the restore will write before it frees anything.
+
+        Args:
+            live_bytes: what the volumes hold now: the most that the safety snapshot can add to the store.
+
+        Raises:
+            Refused: ``no_space_bytes``, ``no_space_inodes``, naming each filesystem.
+        """
+        needs = [
+            space.Need(
+                path=f"{volume.live.root}/{volume.live.parent_relative}",
+                bytes=volume.mapped.captured.disk_bytes,
+                inodes=volume.mapped.captured.inodes + 1,
+                why=f"the staged tree of {volume.target}",
+            )
+            for volume in plan.volumes
+        ]
+        needs.append(
+            space.Need(path=str(self._settings.snapshots_dir), bytes=live_bytes, inodes=4, why="the safety snapshot")
+        )
+        problems = await asyncio.to_thread(
+            space.check,
+            self._fs,
+            needs,
+            reserve_bytes=self._settings.disk_reserve_bytes,
+            reserve_inodes=self._settings.disk_reserve_inodes,
+        )
+        if problems:
+            raise Refused(problems)
+
+    async def recheck(self, refs: Sequence[RootRef], lock_ids: Collection[str]) -> None:
+        """Look once more, right before the exchange: directories, mounts, and who has the paths mounted.
+
+        Everything of the locked workloads is stopped by now, so that nobody may have them.
+
+        Raises:
+            Refused: something changed since the preflight.
+        """
+        paths = [ref.path for ref in refs]
+        problems = list(await asyncio.to_thread(self._look_at_directories, list(refs)))
+        everything = await self._runtime.containers()
+        own = {c.id for c in everything if self._is_own(c) and c.labels.get(LABEL_WORKLOAD) in lock_ids}
+        refusals, _ = await asyncio.to_thread(others_on_paths, everything, own, paths)
+        problems += refusals
+        problems += await asyncio.to_thread(self._strangers, paths, [])
+        if problems:
+            raise Refused(problems)
+
+    def _is_own(self, container: Container) -> bool:
+        return container.labels.get(LABEL_INSTALLATION) == self._installation
+
+    def _locate(
+        self, workload: Workload, mapped: Iterable[MappedVolume]
+    ) -> tuple[list[PlannedVolume], list[Problem]]:
+        planned: list[PlannedVolume] = []
+        problems: list[Problem] = []
+        for volume in mapped:
+            try:
+                live = self._volumes.resolve(workload.spec, volume.configured)
+            except Refused as refusal:
+                problems += refusal.problems
+            else:
+                planned.append(PlannedVolume(mapped=volume, live=live))
+        return planned, problems
+
+    def _look_at_directories(self, refs: Sequence[RootRef]) -> list[Problem]:
+        problems: list[Problem] = []
+        for ref in refs:
+            found = list(self._roots.check(ref))
+            if not found:
+                unsupported = swap.exchange_supported(self._fs, self._roots, ref)
+                found = [unsupported] if unsupported is not None else []
+            problems += found
+        return problems
+
+    def _strangers(self, paths: Sequence[str], own_pids: Collection[int]) -> list[Problem]:
+        """Processes in other mount namespaces than ours and our own containers' that have a path mounted."""
+        own_namespaces = {_mount_namespace(pid) for pid in own_pids} - {None}
+        problems = []
+        for holder in mounts.holders(paths):
+            if _mount_namespace(holder.pid) in own_namespaces:
+                continue
+            problems.append(
+                Problem(
+                    code="path_mounted_elsewhere",
+                    message=f"The process {holder.pid} has {holder.path} mounted at {holder.mount_point}.",
+                    next_step="Stop it; it would go on writing to the tree that the restore replaces.",
+                    details={"pid": holder.pid, "path": holder.path},
+                )
+            )
+        return problems
+
+    async def _images(
+        self,
+        request: RestoreRequest,
+        workload: Workload,
+        manifest: SnapshotManifest,
+        own: Sequence[Container],
+        lock_ids: Sequence[str],
+    ) -> tuple[tuple[Redeploy, ...], list[Problem]]:
+        """What runs again afterwards, and what of it is not on this host."""
+        redeploys: list[Redeploy] = []
+        for workload_id in lock_ids:
+            running = [c for c in own if c.labels.get(LABEL_WORKLOAD) == workload_id and c.running]
+            image_id = running[0].image_id if running else None
+            if workload_id == workload.id:
+                if image_id is None and workload.desired is DesiredState.RUNNING:
+                    image_id = await self._deployer.last_image(workload_id)
+                if request.with_image and image_id is not None:
+                    image_id = manifest.image_id
+            if image_id is not None:
+                redeploys.append(Redeploy(workload_id=workload_id, image_id=image_id))
+        problems = []
+        for redeploy in redeploys:
+            if not redeploy.image_id or await self._runtime.image(redeploy.image_id) is None:
+                problems.append(
+                    Problem(
+                        code="image_missing",
+                        message=f"The image {redeploy.image_id or '(not recorded)'} is not on this host.",
+                        next_step="Load or pull it, or restore without returning to the snapshot's image.",
+                        details={"image_id": redeploy.image_id, "workload_id": redeploy.workload_id},
+                    )
+                )
+        return tuple(redeploys), problems
+
+    async def _default_on_unhealthy(self, workload: Workload, own: Sequence[Container]) -> OnUnhealthy:
+        """Revert, unless the workload was not healthy on its old data either."""
+        running = [c for c in own if c.labels.get(LABEL_WORKLOAD) == workload.id and c.running]
+        if not running:
+            return OnUnhealthy.REVERT
+        try:
+            healthy = await self._deployer.healthy_now(workload)
+        except HoldfastError:
+            healthy = False
+        return OnUnhealthy.REVERT if healthy else OnUnhealthy.KEEP
+
+
+def others_on_paths(
+    containers: Iterable[Container], own_ids: Collection[str], paths: Sequence[str]
+) -> tuple[list[Problem], list[str]]:
+    """Containers that mount one of ``paths``, an ancestor or a descendant, and that the restore does not hold.
+
+    A running one refuses the restore; so does a stopped one that the engine would start by itself; any other stopped
+    one is worth a warning.
+    """
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    for container in containers:
+        if container.id in own_ids:
+            continue
+        touched = [path for path in paths if any(_overlap(path, m.source) for m in container.mounts if m.source)]
+        if not touched:
+            continue
+        if container.running or container.restart is RestartPolicy.ALWAYS:
+            how = "runs" if container.running else "would be started by the engine by itself"
+            problems.append(
+                Problem(
+                    code="path_in_use",
+                    message=f"The container {container.name} mounts {touched[0]} and {how}.",
+                    next_step=f"Stop and remove the container {container.name}, or take the mount away, then try again.",
+                    details={"container": container.name, "paths": touched},
+                )
+            )
+        else:
+            warnings.append(f"The stopped container {container.name} mounts {touched[0]} as well.")
+    return problems, warnings
+
+
+def _overlap(path: str, source: str) -> bool:
+    real = os.path.realpath(source)
+    return any(
+        a == b or a.startswith(b.rstrip("/") + "/") or b.startswith(a.rstrip("/") + "/")
+        for a, b in ((path, source), (path, real))
+    )
+
+
+def _mount_namespace(pid: int) -> str | None:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:
+        return None
+
+
+def _belongs(manifest: SnapshotManifest, workload: Workload) -> Iterable[Problem]:
+    if manifest.workload_id != workload.id:
+        yield Problem(
+            code="snapshot_of_other_workload",
+            message=f"The snapshot is of the workload {manifest.workload_name}, not of {workload.name}.",
+            next_step="Choose a snapshot of this workload, or export that one and import it here.",
+            details={"snapshot_workload": manifest.workload_name},
+        )
+
+

@@ -1,0 +1,88 @@
+"""Which workloads have a restore in flight, and which wait for a person's decision.
+
+In memory; recovery fills it from the journals before anything is served, so that it says the same after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from holdfast.domain.errors import Busy, Conflict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undecided:
+    """A restore that stopped where only a person can say how to go on.
+
+    Attributes:
+        restore_id: names its journal; ``None`` if the journal can't be read.
+        why: what happened and what is where, in words.
+    """
+
+    restore_id: str | None
+    workload_ids: tuple[str, ...]
+    why: str
+
+
+class RestoreRegistry:
+    """One restore per workload, by compare-and-swap."""
+
+    def __init__(self) -> None:
+        self._in_flight: dict[str, str] = {}
+        self._undecided: dict[str, Undecided] = {}
+
+    def begin(self, workload_id: str, restore_id: str) -> None:
+        """Claim a workload for a restore.
+
+        Raises:
+            Busy: ``restore_in_flight``.
+            Conflict: ``restore_undecided``.
+        """
+        self.require_decided(workload_id)
+        holder = self._in_flight.setdefault(workload_id, restore_id)
+        if holder != restore_id:
+            raise Busy(
+                "restore_in_flight",
+                f"A restore of this workload is in flight ({holder}).",
+                next_step="Watch that one; start another when it has ended.",
+                details={"restore_id": holder},
+            )
+
+    def end(self, workload_id: str, restore_id: str) -> None:
+        """Give the claim back. Idempotent."""
+        if self._in_flight.get(workload_id) == restore_id:
+            del self._in_flight[workload_id]
+
+    def in_flight(self, workload_id: str) -> str | None:
+        """The restore that is in flight for this workload, if any."""
+        return self._in_flight.get(workload_id)
+
+    def set_undecided(self, undecided: Undecided) -> None:
+        """From now on only a decision touches these workloads."""
+        for workload_id in undecided.workload_ids:
+            self._undecided[workload_id] = undecided
+
+    def decided(self, workload_ids: Iterable[str]) -> None:
+        """The decision was carried out."""
+        for workload_id in workload_ids:
+            self._undecided.pop(workload_id, None)
+
+    def undecided(self, workload_id: str) -> Undecided | None:
+        """What a person has to decide for this workload, if anything."""
+        return self._undecided.get(workload_id)
+
+    def all_undecided(self) -> tuple[Undecided, ...]:
+        """Everything that waits for a person."""
+        return tuple({id(item): item for item in self._undecided.values()}.values())
+
+    def require_decided(self, workload_id: str) -> None:
+        """Raises ``Conflict`` (``restore_undecided``) while a restore of this workload waits for a person."""
+        pending = self._undecided.get(workload_id)
+        if pending is not None:
+            raise Conflict(
+                "restore_undecided",
+                f"A restore of this workload waits for your decision: {pending.why}",
+                next_step="Decide with `holdfast restore-decision`: keep the restored data, or revert to the old.",
+                details={"restore_id": pending.restore_id},
+            )
