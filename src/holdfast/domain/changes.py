@@ -1,0 +1,103 @@
+"""The difference of two configurations, as people are shown it before and after an ``apply``.
+
+Values are JSON; times are seconds, sizes bytes. The order is stable: that of the configuration's fields, and within a
+mapping that of its keys. Nothing in a configuration is secret in this version, so that values are shown as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeAlias
+
+from holdfast.domain.workload import WorkloadSpec
+
+JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
+
+_MAPPINGS: Final = frozenset({"env", "labels"})
+"""Fields that are pairs, compared key by key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One value that differs.
+
+    Attributes:
+        path: dotted, e.g. ``env.TZ``, ``health.port``, ``volumes./data.read_only``.
+        before: the old value; ``None`` where there was none.
+        after: the new value; ``None`` where there is none any more.
+    """
+
+    path: str
+    before: JSON
+    after: JSON
+
+
+def changes(before: WorkloadSpec | None, after: WorkloadSpec) -> tuple[Change, ...]:
+    """What ``after`` changes.
+
+    Args:
+        before: ``None`` for a new workload; then every value is listed that isn't a default.
+    """
+    new = _tree(after)
+    old = _tree(before) if before is not None else {}
+    defaults = _defaults() if before is None else {}
+    found: list[Change] = []
+    for key in new:
+        if before is None and key in defaults and new[key] == defaults[key]:
+            continue
+        found.extend(_compare(key, old.get(key), new[key]))
+    return tuple(found)
+
+
+def _compare(path: str, before: JSON, after: JSON) -> Iterator[Change]:
+    if before == after:
+        return
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in [*before, *(key for key in after if key not in before)]:
+            yield from _compare(f"{path}.{key}", before.get(key), after.get(key))
+    elif before is None and isinstance(after, Mapping) and path in {*_MAPPINGS, "volumes"}:
+        for key in after:
+            yield from _compare(f"{path}.{key}", None, after[key])
+    else:
+        yield Change(path=path, before=before, after=after)
+
+
+def _tree(spec: WorkloadSpec) -> dict[str, JSON]:
+    tree: dict[str, JSON] = {}
+    for field in dataclasses.fields(spec):
+        value = getattr(spec, field.name)
+        if field.name in _MAPPINGS:
+            tree[field.name] = dict(sorted(value))
+        elif field.name == "volumes":
+            tree[field.name] = {
+                volume.target: {name: part for name, part in _json_mapping(volume).items() if name != "target"}
+                for volume in value
+            }
+        else:
+            tree[field.name] = _json(value)
+    return tree
+
+
+def _defaults() -> dict[str, JSON]:
+    """The values that a configuration has where nothing was said."""
+    bare = _tree(WorkloadSpec(name="", image="", project=""))
+    return {key: value for key, value in bare.items() if key not in {"name", "image", "project"}}
+
+
+def _json_mapping(value: object) -> dict[str, JSON]:
+    assert dataclasses.is_dataclass(value)
+    return {field.name: _json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+
+
+def _json(value: object) -> JSON:
+    if isinstance(value, Enum):
+        return str(value.value)
+    if dataclasses.is_dataclass(value):
+        return _json_mapping(value)
+    if isinstance(value, (tuple, list)):
+        return [_json(item) for item in value]
+    assert value is None or isinstance(value, (bool, int, float, str))
+    return value
