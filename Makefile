@@ -1,0 +1,59 @@
+# Everything is run from here. `make` alone lists what there is.
+
+PYTHON ?= python3
+BIN := .venv/bin
+WITH_ENGINE := $(BIN)/python scripts/with_engine.py --
+COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --universal \
+	--custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check serve bench torture lock setup packages clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup ## watch a bad migration be rolled back, code and data, in a minute
+	@$(WITH_ENGINE) $(BIN)/python scripts/demo.py
+
+test: setup check ## everything that must hold: checks and all tests, with a real Docker Engine
+	@$(WITH_ENGINE) $(BIN)/python -m pytest -q -n 2 --dist loadgroup
+
+check: setup ## format, lint, types and import contracts
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo
+
+serve: setup ## run Holdfast from here, its data below ./.run
+	@HOLDFAST_DATA_DIR="$(CURDIR)/.run" $(WITH_ENGINE) $(BIN)/holdfast serve
+
+bench: setup ## measure against peers
+	@$(WITH_ENGINE) $(BIN)/python -m benchmarks
+
+torture: setup ## the fault tests at full length
+	@HOLDFAST_TORTURE=1 $(WITH_ENGINE) $(BIN)/python -m pytest -q tests/faults
+
+lock: setup ## write the lock files anew
+	@$(COMPILE) pyproject.toml --output-file requirements.lock
+	@$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock
+
+setup: packages .venv/.holdfast ## install what is needed: packages of the distribution, then .venv
+
+packages:
+	@$(PYTHON) scripts/setup.py
+
+.venv/.locked: requirements-dev.lock | packages
+	@echo "setup: making .venv and installing requirements-dev.lock into it"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv/.holdfast: .venv/.locked pyproject.toml
+	@echo "setup: installing Holdfast into .venv, editable"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean: ## remove what the targets made: .venv, caches, our own engine and its data
+	@$(PYTHON) scripts/with_engine.py --clean
+	@rm -rf .venv .run .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find src tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
