@@ -1,1 +1,1 @@
-"""HTTP: routes by resource, schemas, error mapping, authentication, server-sent events."""
+"""The HTTP API: routes by resource, schemas, error mapping, authentication and event streams."""

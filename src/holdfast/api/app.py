@@ -1,0 +1,76 @@
+"""The application: routes, bounds and error mapping put together.
+
+Invariants: every route under ``/api`` declares the role that it needs, every answer carries the security headers, every
+error has the one shape, and no body is read beyond its bound. Cross-origin requests are never allowed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from starlette.types import Scope
+
+from holdfast import __version__
+from holdfast.api import errors
+from holdfast.api.middleware import MAX_JSON_BYTES, Bounds, Shield
+from holdfast.api.routes import deployments, operations, restores, snapshots, system, workloads
+from holdfast.api.services import ApiServices
+
+
+def create_app(services: ApiServices) -> FastAPI:
+    """The API in front of ``services``."""
+
+    def body_limit(scope: Scope) -> int:
+        path: str = scope["path"]
+        return services.max_upload_bytes if path.endswith("/snapshots/import") else MAX_JSON_BYTES
+
+    app = FastAPI(
+        title="Holdfast",
+        version=__version__,
+        description="Deploys containers, and rolls back their data as safely as their code.",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.services = services
+    app.add_middleware(Bounds, body_limit=body_limit)
+    app.add_middleware(Shield)
+    errors.register(app)
+    for router in routers():
+        app.include_router(router)
+    return app
+
+
+def routers() -> tuple[APIRouter, ...]:
+    """All routes, by resource. The order matters only where a fixed segment stands beside a parameter."""
+    return (
+        system.router,
+        workloads.router,
+        deployments.router,
+        snapshots.router,
+        restores.router,
+        operations.router,
+    )
+
+
+def openapi_document() -> dict[str, Any]:
+    """The description of the API; needs no services. Kept in ``docs/reference/openapi.json``."""
+    app = FastAPI(
+        title="Holdfast",
+        version=__version__,
+        description="Deploys containers, and rolls back their data as safely as their code.",
+        generate_unique_id_function=_operation_id,
+    )
+    for router in routers():
+        app.include_router(router)
+    return app.openapi()
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Stable names for generated clients: those of the functions."""
+    return route.name

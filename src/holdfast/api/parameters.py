@@ -1,0 +1,57 @@
+"""What routes take from paths, queries and headers, bounded and validated once, here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import Header, Path, Query
+from pydantic import AfterValidator
+
+from holdfast.services.paging import MAX_LIMIT
+
+_ID: Final = "^[0-7][0-9a-hjkmnp-tv-z]{25}$"
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must not contain control characters")
+    return text
+
+
+PrintableText = Annotated[str, AfterValidator(_printable)]
+"""Text of one line: it may end up in logs and on terminals."""
+
+WorkloadRef = Annotated[
+    str,
+    Path(
+        alias="workload",
+        description="A workload's id or its name.",
+        min_length=1,
+        max_length=64,
+        pattern="^[a-z0-9][a-z0-9-]*$",
+    ),
+]
+SnapshotId = Annotated[str, Path(alias="snapshot", description="A snapshot's id.", pattern=_ID)]
+OperationId = Annotated[str, Path(alias="operation", description="An operation's id.", pattern=_ID)]
+
+Limit = Annotated[int, Query(description="How many items at most.", ge=1, le=MAX_LIMIT)]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before this one.", pattern=_ID)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Any text of the caller's own. The same key again returns the operation that it started before.",
+        min_length=1,
+        max_length=200,
+        pattern="^[!-~]+$",
+    ),
+]
+ConfirmRestore = Annotated[
+    str | None,
+    Header(
+        alias="X-Confirm-Restore",
+        description="The id of the snapshot whose data is to replace the live data; proves that it is meant.",
+        max_length=64,
+        pattern="^[!-~]+$",
+    ),
+]

@@ -1,0 +1,81 @@
+"""Deployments of a workload: deploy, start, stop, look back, read logs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import AwareDatetime
+
+from holdfast.api.answers import accepted, accepted_or, problems
+from holdfast.api.auth import Operator, Viewer
+from holdfast.api.parameters import Cursor, IdempotencyKey, Limit, WorkloadRef
+from holdfast.api.schemas.deployment import DeploymentView, DeployRequest
+from holdfast.api.schemas.operation import OperationView
+from holdfast.api.schemas.pages import PageView, page_view
+from holdfast.api.schemas.system import LogEntryView, LogsView
+from holdfast.api.services import Services
+from holdfast.api.sse import event_stream
+from holdfast.domain.times import rfc3339
+from holdfast.runtime.port import ContainerLog
+
+router = APIRouter(prefix="/api/workloads/{workload}", tags=["deployments"])
+
+
+@router.post("/deploy", summary="Deploy a workload", status_code=202, responses=accepted_or(404, 409, 422))
+async def deploy_workload(
+    response: Response,
+    services: Services,
+    caller: Operator,
+    ref: WorkloadRef,
+    request: DeployRequest | None = None,
+    idempotency_key: IdempotencyKey = None,
+) -> OperationView:
+    image = request.image if request else None
+    operation = await services.deployer.deploy(ref, image=image, actor=caller.name, idempotency_key=idempotency_key)
+    return accepted(response, operation)
+
+
+@router.post("/start", summary="Start a workload", status_code=202, responses=accepted_or(404, 409, 422))
+async def start_workload(response: Response, services: Services, caller: Operator, ref: WorkloadRef) -> OperationView:
+    return accepted(response, await services.deployer.start(ref, actor=caller.name))
+
+
+@router.post("/stop", summary="Stop a workload", status_code=202, responses=accepted_or(404, 409, 422))
+async def stop_workload(response: Response, services: Services, caller: Operator, ref: WorkloadRef) -> OperationView:
+    return accepted(response, await services.deployer.stop(ref, actor=caller.name))
+
+
+@router.get("/deployments", summary="List a workload's deployments, newest first", responses=problems(404))
+async def list_deployments(
+    services: Services, _caller: Viewer, ref: WorkloadRef, limit: Limit = 50, cursor: Cursor = None
+) -> PageView[DeploymentView]:
+    return page_view(await services.deployer.deployments(ref, limit, cursor), DeploymentView.of)
+
+
+@router.get(
+    "/logs",
+    summary="Read the logs of a workload's instances",
+    description="With `follow` the answer is a stream of server-sent events, `event: log`, one for each line.",
+    response_model=LogsView,
+    responses=problems(404) | {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+async def read_logs(
+    services: Services,
+    _caller: Viewer,
+    ref: WorkloadRef,
+    *,
+    follow: Annotated[bool, Query(description="Stay and send each new line.")] = False,
+    tail: Annotated[int, Query(description="How many of the last lines.", ge=0, le=10_000)] = 200,
+    since: Annotated[AwareDatetime | None, Query(description="Only lines from this time on.")] = None,
+) -> LogsView | Response:
+    lines = await services.deployer.logs(ref, follow=follow, tail=tail, since=rfc3339(since) if since else None)
+    if follow:
+        return event_stream("log", _documents(lines))
+    return LogsView(items=[LogEntryView.model_validate(line) async for line in lines])
+
+
+async def _documents(lines: AsyncIterator[ContainerLog]) -> AsyncIterator[str]:
+    async for line in lines:
+        yield LogEntryView.model_validate(line).model_dump_json()

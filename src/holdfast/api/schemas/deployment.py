@@ -1,0 +1,52 @@
+"""Deployments on the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from holdfast.api.schemas.errors import ErrorView
+from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+
+
+class DeployRequest(BaseModel, extra="forbid"):
+    image: Annotated[
+        str | None,
+        Field(description="An image reference for this deployment and from now on.", min_length=1, max_length=512),
+    ] = None
+
+
+class DeploymentView(BaseModel):
+    """One attempt to run a workload at one version."""
+
+    id: str
+    workload_id: str
+    state: DeploymentState
+    reason: DeployReason
+    image: Annotated[str, Field(description="The image reference of then.")]
+    image_id: str
+    digest: Annotated[str | None, Field(description="The registry's digest, where one gave it.")]
+    config_hash: Annotated[str, Field(description="Names the configuration of then.")]
+    operation_id: str | None
+    started_at: str
+    finished_at: str | None
+    error: ErrorView | None
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> DeploymentView:
+        """The view of ``deployment``."""
+        return cls(
+            id=deployment.id,
+            workload_id=deployment.workload_id,
+            state=deployment.state,
+            reason=deployment.reason,
+            image=deployment.spec.image,
+            image_id=deployment.image_id,
+            digest=deployment.digest,
+            config_hash=deployment.spec.config_hash,
+            operation_id=deployment.operation_id,
+            started_at=deployment.started_at,
+            finished_at=deployment.finished_at,
+            error=ErrorView.model_validate(deployment.error) if deployment.error else None,
+        )

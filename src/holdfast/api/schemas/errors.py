@@ -1,0 +1,21 @@
+"""The one shape of errors."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+
+class ErrorView(BaseModel):
+    code: Annotated[str, Field(description="Stable identifier of the cause, see docs/reference/errors.md.")]
+    message: Annotated[str, Field(description="One sentence for a person.")]
+    next_step: Annotated[str, Field(description="What to do now.")] = ""
+    details: Annotated[
+        dict[str, object],
+        Field(description="Facts; a refusal lists every reason under `problems`."),
+    ] = {}
+
+
+class ErrorAnswer(BaseModel):
+    error: ErrorView

@@ -1,0 +1,50 @@
+"""Restores on the wire."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from holdfast.api.parameters import PrintableText
+from holdfast.api.schemas.snapshot import SnapshotView
+from holdfast.domain.restore import OnUnhealthy
+
+
+class RestoreRequest(BaseModel, extra="forbid"):
+    dry_run: Annotated[
+        bool,
+        Field(description="Check everything, tell what would change, touch nothing. Needs no confirmation."),
+    ] = False
+    volumes: Annotated[
+        list[Annotated[PrintableText, Field(min_length=1, max_length=1024)]] | None,
+        Field(description="Container targets to restore; null for all volumes.", min_length=1, max_length=64),
+    ] = None
+    on_unhealthy: Annotated[
+        OnUnhealthy | None,
+        Field(description="What to do when the workload is not healthy on the data; null for the safe default."),
+    ] = None
+    with_image: Annotated[bool, Field(description="Go back to the snapshot's own image as well.")] = False
+
+
+class UndoRequest(BaseModel, extra="forbid"):
+    dry_run: Annotated[bool, Field(description="As with a restore.")] = False
+
+
+class UndoTargetView(BaseModel):
+    snapshot: Annotated[
+        SnapshotView | None,
+        Field(description="The safety snapshot that an undo would return to; null for none."),
+    ]
+
+
+class RestoreChoice(StrEnum):
+    """What a person decides about a restore that ended as ``needs_decision``."""
+
+    KEEP = "keep"
+    REVERT = "revert"
+
+
+class DecisionRequest(BaseModel, extra="forbid"):
+    choice: Annotated[RestoreChoice, Field(description="Keep the restored data, or return to what was live before.")]

@@ -1,0 +1,92 @@
+"""Snapshots and what is asked of them, on the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from holdfast.api.parameters import PrintableText
+from holdfast.domain.snapshot import Consistency, Quiesce, Snapshot, SnapshotReason
+from holdfast.domain.workload import Scope
+
+
+class CapturedVolumeView(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    index: Annotated[int, Field(description="Its subdirectory in an archive.")]
+    target: str
+    scope: Scope
+    source: Annotated[str, Field(description="Where it was, for people to read; a restore never uses it.")]
+    files: int
+    directories: int
+    links: int
+    bytes: Annotated[int, Field(description="Logical size of its regular files.")]
+    disk_bytes: Annotated[int, Field(description="What it takes on disk, holes not counted.")]
+
+
+class SnapshotView(BaseModel):
+    """An immutable capture of all volumes of a workload, and what has been decided about it since."""
+
+    id: str
+    workload_id: str
+    workload_name: str
+    created_at: str
+    reason: SnapshotReason
+    consistency: Consistency
+    volumes: list[CapturedVolumeView]
+    bytes: Annotated[int, Field(description="Logical size of all volumes.")]
+    files: int
+    stored_bytes: Annotated[int, Field(description="What it takes in the store.")]
+    image: str
+    image_id: str
+    config_hash: str
+    stopped_cleanly: bool | None
+    duration_seconds: float
+    own: Annotated[bool, Field(description="Whether this installation captured it; false for foreign archives.")]
+    note: str
+    actor: str
+    warnings: Annotated[list[str], Field(description="What was skipped or changed while it was read, by name.")]
+    pinned: Annotated[bool, Field(description="Can't be deleted until a person releases it.")]
+    safety_for: Annotated[str | None, Field(description="The restore that took it as its safety snapshot.")]
+    verified_at: Annotated[str | None, Field(description="When all of it was last read back and found whole.")]
+    damaged: Annotated[list[str], Field(description="What the last verification found; empty if nothing.")]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> SnapshotView:
+        """The view of ``snapshot``."""
+        manifest = snapshot.manifest
+        return cls(
+            id=manifest.id,
+            workload_id=manifest.workload_id,
+            workload_name=manifest.workload_name,
+            created_at=manifest.created_at,
+            reason=manifest.reason,
+            consistency=manifest.consistency,
+            volumes=[CapturedVolumeView.model_validate(volume) for volume in manifest.volumes],
+            bytes=manifest.bytes,
+            files=manifest.files,
+            stored_bytes=manifest.stored_bytes,
+            image=manifest.image,
+            image_id=manifest.image_id,
+            config_hash=manifest.config_hash,
+            stopped_cleanly=manifest.stopped_cleanly,
+            duration_seconds=manifest.duration_seconds,
+            own=manifest.own,
+            note=manifest.note,
+            actor=manifest.actor,
+            warnings=list(manifest.warnings),
+            pinned=snapshot.pinned,
+            safety_for=snapshot.safety_for,
+            verified_at=snapshot.verified_at,
+            damaged=list(snapshot.damaged),
+        )
+
+
+class SnapshotRequest(BaseModel, extra="forbid"):
+    quiesce: Annotated[Quiesce, Field(description="How the writer is held while capturing.")] = Quiesce.PAUSE
+    note: Annotated[PrintableText, Field(description="Why it is taken, for people.", max_length=500)] = ""
+
+
+class SnapshotPatch(BaseModel, extra="forbid"):
+    pinned: bool

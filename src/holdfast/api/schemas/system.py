@@ -1,0 +1,53 @@
+"""The server itself on the wire: version, readiness, doctor."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from holdfast.services.doctor import Finding, FindingLevel
+
+
+class VersionView(BaseModel):
+    version: str
+
+
+class HealthView(BaseModel):
+    status: str
+
+
+class ReadinessView(BaseModel):
+    ready: bool
+    waiting_for: Annotated[list[str], Field(description="In words; empty when ready.")]
+
+
+class FindingView(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    check: Annotated[str, Field(description="What was looked at.")]
+    level: FindingLevel
+    message: str
+    mend: Annotated[str, Field(description="How to put it right; empty when nothing is wrong.")]
+
+    @classmethod
+    def of(cls, finding: Finding) -> FindingView:
+        """The view of ``finding``."""
+        return cls.model_validate(finding)
+
+
+class DoctorView(BaseModel):
+    level: Annotated[FindingLevel, Field(description="The worst one found.")]
+    findings: list[FindingView]
+
+
+class LogEntryView(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    at: str
+    stream: str
+    text: str
+
+
+class LogsView(BaseModel):
+    items: list[LogEntryView]

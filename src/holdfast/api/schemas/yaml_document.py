@@ -1,0 +1,158 @@
+"""YAML that strangers may send: parsed by ruamel.yaml, turned into plain JSON values under bounds.
+
+YAML 1.2 (``no`` is a word, not a boolean), one document, JSON's types only, text as keys, no key twice. What YAML can do
+beyond JSON is either taken with a bound (anchors and aliases: the document that they expand to is counted) or refused
+(tags, merge keys). Dates are text, as in YAML 1.2's core schema. Positions are kept, so that a problem found later can
+name line and column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, NoReturn, TypeAlias
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, StringMark, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from holdfast.domain.errors import InvalidInput, TooLarge
+
+MAX_BYTES: Final = 256 * 1024
+MAX_NODES: Final = 10_000
+"""Values and keys in the document after aliases have been followed."""
+MAX_DEPTH: Final = 16
+
+PathKey: TypeAlias = str | int
+DocumentPath: TypeAlias = tuple[PathKey, ...]
+
+_TAG: Final = "tag:yaml.org,2002:"
+_TEXT: Final = frozenset({"str", "timestamp", "value"})
+_VALUES: Final = frozenset({"null", "bool", "int", "float"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YamlDocument:
+    """A document's value, and where in the text everything stands: path → (line, column), both from 1."""
+
+    value: object
+    positions: dict[DocumentPath, tuple[int, int]] = field(default_factory=dict)
+
+    def position(self, path: DocumentPath) -> tuple[int, int] | None:
+        """Where ``path`` stands, or the nearest thing around it that is there."""
+        while path and path not in self.positions:
+            path = path[:-1]
+        return self.positions.get(path)
+
+
+def read_yaml(text: str) -> YamlDocument:
+    """Read one document.
+
+    Raises:
+        TooLarge: ``yaml_too_large`` or ``yaml_too_complex``.
+        InvalidInput: ``yaml_malformed``, with ``line`` and ``column`` (from 1) in its details where they are known.
+    """
+    if len(text) > MAX_BYTES or len(text.encode(errors="surrogatepass")) > MAX_BYTES:
+        raise TooLarge(
+            "yaml_too_large",
+            f"The document is larger than {MAX_BYTES // 1024} KiB.",
+            next_step="Describe one workload per document; data belongs in a volume, not in the configuration.",
+            details={"limit_bytes": MAX_BYTES},
+        )
+    _check_nesting(text)
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        root = yaml.compose(text)
+        if root is None:
+            _malformed("The document is empty.", None)
+        reader = _Reader(yaml)
+        value = reader.value(root, (), 0)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        _malformed(f"This is not YAML: {error.problem or error.context}.", mark, error)
+    except YAMLError as error:  # a character that no YAML document may contain; it carries no line
+        _malformed(f"This is not YAML: {str(error).splitlines()[0]}.", None, error)
+    except RecursionError as error:
+        raise _too_complex(f"It is nested deeper than {MAX_DEPTH} levels.") from error
+    return YamlDocument(value=value, positions=reader.positions)
+
+
+class _Reader:
+    """Turns composed nodes into values. Counts what it makes, so that aliases can't multiply without bound."""
+
+    def __init__(self, yaml: YAML) -> None:
+        self.positions: dict[DocumentPath, tuple[int, int]] = {}
+        self._yaml = yaml
+        self._nodes = 0
+
+    def value(self, node: Node, path: DocumentPath, depth: int) -> object:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise _too_complex(f"It has more than {MAX_NODES} values once its aliases are followed.")
+        if depth > MAX_DEPTH:
+            # An alias to something around it never ends, and arrives here too.
+            raise _too_complex(f"It is nested deeper than {MAX_DEPTH} levels.")
+        self.positions.setdefault(path, _position(node.start_mark))
+        if isinstance(node, MappingNode) and _tag(node) == "map":
+            return self._mapping(node, path, depth)
+        if isinstance(node, SequenceNode) and _tag(node) == "seq":
+            return [self.value(item, (*path, index), depth + 1) for index, item in enumerate(node.value)]
+        if isinstance(node, ScalarNode):
+            return self._scalar(node)
+        return _malformed(f"The tag {node.tag} is not supported here.", node.start_mark)
+
+    def _mapping(self, node: MappingNode, path: DocumentPath, depth: int) -> dict[str, object]:
+        values: dict[str, object] = {}
+        for key_node, value_node in node.value:
+            if _tag(key_node) == "merge":
+                _malformed("Merge keys (<<) are not part of YAML 1.2.", key_node.start_mark)
+            if not isinstance(key_node, ScalarNode) or _tag(key_node) not in _TEXT:
+                _malformed("Keys must be text; put this one in quotes.", key_node.start_mark)
+            key = str(key_node.value)
+            if key in values:
+                _malformed(f"The key {key!r} is there twice.", key_node.start_mark)
+            self.positions[(*path, key)] = _position(key_node.start_mark)
+            values[key] = self.value(value_node, (*path, key), depth + 1)
+        return values
+
+    def _scalar(self, node: ScalarNode) -> object:
+        tag = _tag(node)
+        if tag in _TEXT:
+            return str(node.value)
+        if tag not in _VALUES:
+            _malformed(f"The tag {node.tag} is not supported here.", node.start_mark)
+        try:
+            return self._yaml.constructor.construct_object(node)
+        except (ValueError, KeyError) as error:  # e.g. !!int on something else, or a number of thousands of digits
+            _malformed(f"{str(node.value)[:40]!r} is not a valid {tag}.", node.start_mark, error)
+
+
+def _check_nesting(text: str) -> None:
+    """Refuse what would only waste time: the parser needs seconds for brackets by the hundred thousand."""
+    for opening in "[{":
+        if text.count(opening) > MAX_NODES:
+            raise _too_complex(f"It has more than {MAX_NODES} opening brackets.")
+
+
+def _tag(node: Node) -> str:
+    return str(node.tag).removeprefix(_TAG)
+
+
+def _position(mark: StringMark) -> tuple[int, int]:
+    return mark.line + 1, mark.column + 1
+
+
+def _too_complex(why: str) -> TooLarge:
+    return TooLarge(
+        "yaml_too_complex",
+        f"The document is too complex. {why}",
+        next_step="Write it out plainly, without nesting and aliases.",
+    )
+
+
+def _malformed(message: str, mark: StringMark | None, cause: Exception | None = None) -> NoReturn:
+    details: dict[str, object] = {}
+    if mark is not None:
+        line, column = _position(mark)
+        details = {"line": line, "column": column}
+        message = f"Line {line}, column {column}: {message}"
+    raise InvalidInput("yaml_malformed", message, next_step="Mend the document there.", details=details) from cause

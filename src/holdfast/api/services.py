@@ -1,0 +1,153 @@
+"""What the API needs of the services: narrow ports, so that its tests use small stand-ins.
+
+The bootstrap hands over the real services; mypy checks there that they fit. ``ref`` is a workload's id or name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Protocol
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from holdfast.domain.deployment import Deployment
+from holdfast.domain.operation import Operation
+from holdfast.domain.restore import OnUnhealthy
+from holdfast.domain.snapshot import Quiesce, Snapshot
+from holdfast.domain.workload import Workload, WorkloadSpec
+from holdfast.runtime.port import ContainerLog
+from holdfast.services.doctor import Finding
+from holdfast.services.paging import Page
+from holdfast.services.restore import Decision
+from holdfast.services.tokens import Principal
+from holdfast.services.workloads import ApplyResult, WorkloadStatus
+
+
+class WorkloadsPort(Protocol):
+    async def apply(
+        self, spec: WorkloadSpec, *, actor: str, create: bool | None = None, expect_id: str | None = None
+    ) -> ApplyResult: ...
+
+    async def preview(self, spec: WorkloadSpec) -> ApplyResult: ...
+
+    async def get(self, ref: str) -> Workload: ...
+
+    async def list(self, limit: int, cursor: str | None) -> Page[Workload]: ...
+
+    async def status(self, ref: str) -> WorkloadStatus: ...
+
+    async def delete(self, ref: str, *, delete_data: bool, actor: str) -> Operation: ...
+
+
+class DeployerPort(Protocol):
+    async def deploy(
+        self, ref: str, *, image: str | None = None, actor: str, idempotency_key: str | None = None
+    ) -> Operation: ...
+
+    async def start(self, ref: str, *, actor: str) -> Operation: ...
+
+    async def stop(self, ref: str, *, actor: str) -> Operation: ...
+
+    async def deployments(self, ref: str, limit: int, cursor: str | None) -> Page[Deployment]: ...
+
+    async def logs(
+        self, ref: str, *, follow: bool, tail: int | None, since: str | None
+    ) -> AsyncIterator[ContainerLog]: ...
+
+
+class SnapshotsPort(Protocol):
+    async def create(
+        self, ref: str, *, quiesce: Quiesce, note: str, actor: str, idempotency_key: str | None = None
+    ) -> Operation: ...
+
+    async def list(self, ref: str, *, limit: int, cursor: str | None) -> Page[Snapshot]: ...
+
+    async def get(self, ref: str, sid: str) -> Snapshot: ...
+
+    async def delete(self, ref: str, sid: str, *, actor: str) -> None: ...
+
+    async def set_pinned(self, ref: str, sid: str, pinned: bool, *, actor: str) -> Snapshot: ...  # noqa: FBT001 - the service's own signature
+
+    async def verify(self, ref: str, sid: str, *, actor: str) -> Operation: ...
+
+    async def export(self, ref: str, sid: str) -> tuple[str, AsyncIterator[bytes]]: ...
+
+    async def import_archive(self, ref: str, upload: Path, *, allow_links: bool, actor: str) -> Operation: ...
+
+
+class RestoresPort(Protocol):
+    async def restore(
+        self,
+        ref: str,
+        sid: str,
+        *,
+        confirm: str | None,
+        volumes: tuple[str, ...] | None,
+        on_unhealthy: OnUnhealthy | None,
+        with_image: bool,
+        dry_run: bool,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Operation: ...
+
+    async def undo(self, ref: str, *, confirm: str | None, dry_run: bool, actor: str) -> Operation: ...
+
+    async def undo_target(self, ref: str) -> Snapshot | None: ...
+
+    async def decide(self, ref: str, choice: Decision, *, confirm: str | None, actor: str) -> Operation: ...
+
+
+class OperationsPort(Protocol):
+    async def get(self, operation_id: str) -> Operation: ...
+
+    async def list(self, limit: int, cursor: str | None, workload_id: str | None) -> Page[Operation]: ...
+
+    async def cancel(self, operation_id: str) -> Operation: ...
+
+    def events(self, operation_id: str) -> AsyncIterator[Operation]: ...
+
+
+class TokensPort(Protocol):
+    async def verify(self, token: str) -> Principal | None: ...
+
+
+class ReadinessPort(Protocol):
+    def ready(self) -> tuple[bool, list[str]]: ...
+
+
+class DoctorPort(Protocol):
+    async def findings(self) -> Sequence[Finding]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServices:
+    """Everything behind the API.
+
+    Attributes:
+        uploads_dir: where archives are received; a directory of the server's own.
+        max_upload_bytes: largest archive that is received.
+    """
+
+    workloads: WorkloadsPort
+    deployer: DeployerPort
+    snapshots: SnapshotsPort
+    restores: RestoresPort
+    operations: OperationsPort
+    tokens: TokensPort
+    readiness: ReadinessPort
+    doctor: DoctorPort
+    uploads_dir: Path
+    max_upload_bytes: int
+
+
+def services_of(connection: HTTPConnection) -> ApiServices:
+    """The services that the application was created with."""
+    services = connection.app.state.services
+    assert isinstance(services, ApiServices)
+    return services
+
+
+Services = Annotated[ApiServices, Depends(services_of)]

@@ -1,0 +1,68 @@
+"""Server-sent events, in the framework's own wire format, with a heartbeat while nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Final
+
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+
+from holdfast.api.errors import error_body
+from holdfast.domain.errors import HoldfastError
+
+HEARTBEAT_SECONDS: Final = 15.0
+
+
+def event_stream(
+    name: str, documents: AsyncIterator[str], *, heartbeat: float = HEARTBEAT_SECONDS
+) -> EventSourceResponse:
+    """An answer that sends each document as one event.
+
+    An error in the source ends the stream with one ``event: error`` that carries the usual error body; a client that
+    sees neither it nor the last event it waits for has lost the connection and should connect again.
+
+    Args:
+        name: the events' name.
+        documents: JSON documents; its ``aclose`` is called when the client goes away.
+        heartbeat: seconds of silence after which a comment is sent, so that proxies keep the connection.
+    """
+    return EventSourceResponse(_encode(name, documents, heartbeat), headers={"X-Accel-Buffering": "no"})
+
+
+async def _encode(name: str, documents: AsyncIterator[str], heartbeat: float) -> AsyncGenerator[bytes]:
+    number = 0
+    try:
+        async for document in _with_pauses(documents, heartbeat):
+            if document is None:
+                yield KEEPALIVE_COMMENT
+            else:
+                number += 1
+                yield format_sse_event(data_str=document, event=name, id=str(number))
+    except HoldfastError as error:
+        yield format_sse_event(data_str=json.dumps({"error": error_body(error)}, default=str), event="error")
+
+
+async def _with_pauses(documents: AsyncIterator[str], seconds: float) -> AsyncGenerator[str | None]:
+    """The documents, and ``None`` for each pause of ``seconds``. The source is never cancelled by a pause."""
+    pending: asyncio.Future[str] | None = None
+    try:
+        while True:
+            pending = asyncio.ensure_future(anext(documents)) if pending is None else pending
+            done, _ = await asyncio.wait({pending}, timeout=seconds)
+            if not done:
+                yield None
+                continue
+            try:
+                document = pending.result()
+            except StopAsyncIteration:
+                return
+            pending = None
+            yield document
+    finally:
+        if pending is not None and not pending.done():
+            pending.cancel()
+            await asyncio.wait({pending})
+        if isinstance(documents, AsyncGenerator):
+            await documents.aclose()
