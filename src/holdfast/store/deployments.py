@@ -1,0 +1,105 @@
+"""Deployments: each attempt to run a workload at one version, with the configuration of then."""
+
+from __future__ import annotations
+
+from sqlalchemy import Row, insert, select, update
+
+from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+from holdfast.domain.times import now
+from holdfast.domain.workload import WorkloadSpec
+from holdfast.store.codec import decode, encode
+from holdfast.store.database import Database
+from holdfast.store.tables import deployments
+
+
+class DeploymentStore:
+    """The history of all workloads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert(self, deployment: Deployment) -> None:
+        """Keep a new deployment."""
+        row = {
+            "id": deployment.id,
+            "workload_id": deployment.workload_id,
+            "state": deployment.state.value,
+            "reason": deployment.reason.value,
+            "spec": encode(deployment.spec),
+            "image_id": deployment.image_id,
+            "digest": deployment.digest,
+            "operation_id": deployment.operation_id,
+            "started_at": deployment.started_at,
+            "finished_at": deployment.finished_at,
+            "error": None if deployment.error is None else encode(deployment.error),
+        }
+        async with self._database.write() as connection:
+            await connection.execute(insert(deployments).values(**row))
+
+    async def finish(self, deployment_id: str, state: DeploymentState, error: dict[str, str] | None = None) -> None:
+        """Record how it ended, now."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(deployments)
+                .where(deployments.c.id == deployment_id)
+                .values(state=state.value, finished_at=now(), error=None if error is None else encode(error))
+            )
+
+    async def get(self, deployment_id: str) -> Deployment | None:
+        """The deployment with this id."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(deployments).where(deployments.c.id == deployment_id))).one_or_none()
+        return None if row is None else _deployment(row)
+
+    async def list(
+        self, workload_id: str, *, limit: int | None = None, before: str | None = None
+    ) -> tuple[Deployment, ...]:
+        """A workload's deployments, newest first; with ``before`` only those older than the one with that id."""
+        query = (
+            select(deployments)
+            .where(deployments.c.workload_id == workload_id)
+            .order_by(deployments.c.id.desc())
+            .limit(limit)
+        )
+        if before is not None:
+            query = query.where(deployments.c.id < before)
+        async with self._database.read() as connection:
+            return tuple(_deployment(row) for row in await connection.execute(query))
+
+    async def last_successful(self, workload_id: str) -> Deployment | None:
+        """The newest deployment of a workload that succeeded."""
+        query = (
+            select(deployments)
+            .where(deployments.c.workload_id == workload_id, deployments.c.state == DeploymentState.SUCCEEDED.value)
+            .order_by(deployments.c.id.desc())
+            .limit(1)
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else _deployment(row)
+
+    async def unfinished(self) -> tuple[Deployment, ...]:
+        """All deployments that have not ended, newest first; at start: those that the last server left behind."""
+        query = (
+            select(deployments)
+            .where(deployments.c.state == DeploymentState.RUNNING.value)
+            .order_by(deployments.c.id.desc())
+        )
+        async with self._database.read() as connection:
+            return tuple(_deployment(row) for row in await connection.execute(query))
+
+
+def _deployment(row: Row[tuple[object, ...]]) -> Deployment:
+    return Deployment(
+        id=row.id,
+        workload_id=row.workload_id,
+        state=DeploymentState(row.state),
+        reason=DeployReason(row.reason),
+        spec=decode(WorkloadSpec, row.spec),
+        image_id=row.image_id,
+        digest=row.digest,
+        operation_id=row.operation_id,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        error=None if row.error is None else decode(dict[str, str], row.error),
+    )

@@ -1,0 +1,70 @@
+"""What was decided about snapshots since their capture. A snapshot without a row is unpinned and unverified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Row, delete, select
+
+from holdfast.store.codec import decode, encode
+from holdfast.store.database import Database, upsert
+from holdfast.store.tables import snapshots
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotState:
+    """What was decided about one snapshot; see :class:`holdfast.domain.snapshot.Snapshot` for the fields."""
+
+    snapshot_id: str
+    workload_id: str
+    pinned: bool = False
+    safety_for: str | None = None
+    verified_at: str | None = None
+    damaged: tuple[str, ...] = ()
+
+
+class SnapshotStateStore:
+    """The states of all snapshots."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def upsert(self, state: SnapshotState) -> None:
+        """Record the state of a snapshot, durably."""
+        values = {
+            "workload_id": state.workload_id,
+            "pinned": state.pinned,
+            "safety_for": state.safety_for,
+            "verified_at": state.verified_at,
+            "damaged": encode(state.damaged),
+        }
+        async with self._database.write() as connection:
+            await upsert(connection, snapshots, {"id": state.snapshot_id}, values)
+
+    async def get(self, snapshot_id: str) -> SnapshotState | None:
+        """The state of one snapshot."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(snapshots).where(snapshots.c.id == snapshot_id))).one_or_none()
+        return None if row is None else _state(row)
+
+    async def list(self, workload_id: str) -> tuple[SnapshotState, ...]:
+        """The states of a workload's snapshots, newest snapshot first."""
+        query = select(snapshots).where(snapshots.c.workload_id == workload_id).order_by(snapshots.c.id.desc())
+        async with self._database.read() as connection:
+            return tuple(_state(row) for row in await connection.execute(query))
+
+    async def delete(self, snapshot_id: str) -> None:
+        """Forget a snapshot's state. Fine if there is none."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(snapshots).where(snapshots.c.id == snapshot_id))
+
+
+def _state(row: Row[tuple[object, ...]]) -> SnapshotState:
+    return SnapshotState(
+        snapshot_id=row.id,
+        workload_id=row.workload_id,
+        pinned=row.pinned,
+        safety_for=row.safety_for,
+        verified_at=row.verified_at,
+        damaged=decode(tuple[str, ...], row.damaged),
+    )

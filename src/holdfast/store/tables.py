@@ -1,0 +1,107 @@
+"""The tables. ``migrations`` builds exactly these; a test compares the two.
+
+Only types that SQLite and PostgreSQL share. Times are RFC 3339 text with microseconds, ids sort by time, records that
+nothing queries by are JSON text (:mod:`holdfast.store.codec`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Boolean, Column, ForeignKey, Index, MetaData, Table, Text, UniqueConstraint
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+workloads: Final = Table(
+    "workloads",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("spec", Text, nullable=False),
+    Column("desired", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("updated_at", Text, nullable=False),
+)
+
+deployments: Final = Table(
+    "deployments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workload_id", Text, ForeignKey("workloads.id", ondelete="CASCADE"), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("image_id", Text, nullable=False),
+    Column("digest", Text),
+    Column("operation_id", Text),
+    Column("started_at", Text, nullable=False),
+    Column("finished_at", Text),
+    Column("error", Text),
+    Index(None, "workload_id", "id"),
+    Index(None, "state"),
+)
+
+operations: Final = Table(
+    "operations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("workload_id", Text),
+    Column("actor", Text, nullable=False),
+    Column("idempotency_key", Text),
+    Column("created_at", Text, nullable=False),
+    Column("started_at", Text),
+    Column("finished_at", Text),
+    Column("steps", Text, nullable=False),
+    Column("progress", Text, nullable=False),
+    Column("log", Text, nullable=False),
+    Column("waiting_for", Text, nullable=False),
+    Column("cancellable", Boolean, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("error", Text),
+    UniqueConstraint("actor", "idempotency_key"),
+    Index(None, "workload_id", "id"),
+    Index(None, "state"),
+)
+"""No foreign key: the record of what was done to a workload outlives the workload."""
+
+snapshots: Final = Table(
+    "snapshots",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workload_id", Text, nullable=False),
+    Column("pinned", Boolean, nullable=False),
+    Column("safety_for", Text),
+    Column("verified_at", Text),
+    Column("damaged", Text, nullable=False),
+    Index(None, "workload_id", "id"),
+)
+"""What was decided about a snapshot since its capture; the snapshot itself is in the snapshot store."""
+
+volume_states: Final = Table(
+    "volume_states",
+    metadata,
+    Column("workload_id", Text, ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("identity", Text, nullable=False),
+    Column("had_content", Boolean, nullable=False),
+)
+
+tokens: Final = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+)

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import asyncio
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, insert, select, text
+from sqlalchemy.exc import IntegrityError
+
+from holdfast.domain.errors import Damaged, Failed
+from holdfast.domain.restore import Identity
+from holdfast.store import migrations
+from holdfast.store.codec import decode, encode
+from holdfast.store.database import Database, upsert
+from holdfast.store.migrations.upgrade import configuration
+from holdfast.store.tables import metadata, snapshots
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database.at(tmp_path / "state.db")
+    await database.open()
+    yield database
+    await database.close()
+
+
+def row(number: int) -> dict[str, object]:
+    return {"id": f"s{number:03}", "workload_id": "w", "pinned": False, "damaged": "[]"}
+
+
+def modes(directory: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
+
+
+async def ids(database: Database) -> list[str]:
+    async with database.read() as connection:
+        return list((await connection.execute(select(snapshots.c.id).order_by(snapshots.c.id))).scalars())
+
+
+async def test_every_connection_is_durable_and_checks_foreign_keys(database: Database) -> None:
+    async with database.read() as connection:
+        found = [
+            (await connection.execute(text(f"PRAGMA {pragma}"))).scalar()
+            for pragma in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        ]
+    assert found == ["wal", 2, 1, 5000]
+
+
+async def test_the_files_are_for_their_owner_only(database: Database, tmp_path: Path) -> None:
+    assert modes(tmp_path)["state.db"] == modes(tmp_path)["state.db-wal"] == 0o600
+
+
+async def test_migrations_build_exactly_the_tables(database: Database) -> None:
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    async with database.read() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+def test_the_known_revisions_are_those_of_the_files() -> None:
+    scripts = ScriptDirectory.from_config(configuration(str(Path(migrations.__file__).parent)))
+    assert tuple(script.revision for script in scripts.walk_revisions())[::-1] == migrations.REVISIONS
+    assert scripts.get_current_head() == migrations.HEAD
+
+
+async def test_opening_again_finds_what_was_written(database: Database, tmp_path: Path) -> None:
+    async with database.write() as connection:
+        await connection.execute(insert(snapshots).values(row(1)))
+    await database.close()
+    again = Database.at(tmp_path / "state.db")
+    await again.open()
+    assert await ids(again) == ["s001"]
+    await again.close()
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Database, tmp_path: Path) -> None:
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await database.close()
+    again = Database.at(tmp_path / "state.db")
+    with pytest.raises(Failed) as caught:
+        await again.open()
+    await again.close()
+    assert caught.value.code == "schema_newer"
+
+
+async def test_an_unusable_place_is_an_error_of_ours(tmp_path: Path) -> None:
+    for path in (tmp_path / "none" / "state.db", tmp_path):
+        database = Database.at(path)
+        with pytest.raises(Failed) as caught:
+            await database.open()
+        await database.close()
+        assert caught.value.code == "database_failed"
+
+
+async def test_a_file_that_is_no_database_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"not a database" * 1000)
+    database = Database.at(tmp_path / "state.db")
+    with pytest.raises(Failed) as caught:
+        await database.open()
+    await database.close()
+    assert caught.value.code == "database_failed"
+
+
+async def test_a_failure_inside_of_a_write_undoes_it(database: Database) -> None:
+    async def fail() -> None:
+        async with database.write() as connection:
+            await connection.execute(insert(snapshots).values(row(1)))
+            raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        await fail()
+    assert await ids(database) == []
+
+
+async def test_a_broken_constraint_undoes_the_write(database: Database) -> None:
+    async def insert_twice() -> None:
+        async with database.write() as connection:
+            await connection.execute(insert(snapshots).values(row(1)))
+            await connection.execute(insert(snapshots).values(row(1)))
+
+    with pytest.raises(IntegrityError):
+        await insert_twice()
+    assert await ids(database) == []
+
+
+async def test_writers_queue_and_readers_do_not_wait_for_them(database: Database) -> None:
+    async def write(number: int) -> None:
+        async with database.write() as connection:
+            await connection.execute(insert(snapshots).values(row(number)))
+
+    async with database.write() as connection:
+        await connection.execute(insert(snapshots).values(row(0)))
+        writers = [asyncio.create_task(write(number)) for number in range(1, 30)]
+        assert await asyncio.wait_for(ids(database), 5) == []
+    await asyncio.gather(*writers)
+    assert len(await ids(database)) == 30
+
+
+async def test_cancelled_writers_leave_the_database_usable_and_whole(database: Database) -> None:
+    async def write_two(number: int) -> None:
+        async with database.write() as connection:
+            await connection.execute(insert(snapshots).values(row(2 * number)))
+            await connection.execute(insert(snapshots).values(row(2 * number + 1)))
+
+    for number in range(40):
+        task = asyncio.create_task(write_two(number))
+        for _ in range(number):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    found = await ids(database)
+    assert all(f"s{int(name[1:]) ^ 1:03}" in found for name in found)
+    await write_two(100)
+    assert "s201" in await ids(database)
+
+
+async def test_an_upsert_makes_a_row_once_and_changes_it_afterwards(database: Database) -> None:
+    for pinned in (False, True):
+        async with database.write() as connection:
+            await upsert(connection, snapshots, {"id": "s"}, {"workload_id": "w", "pinned": pinned, "damaged": "[]"})
+    async with database.read() as connection:
+        assert [tuple(found) for found in await connection.execute(select(snapshots.c.id, snapshots.c.pinned))] == [
+            ("s", True)
+        ]
+
+
+async def test_a_start_with_the_schema_as_it_should_be_does_not_load_alembic(
+    database: Database, tmp_path: Path
+) -> None:
+    await database.close()
+    program = (
+        "import asyncio, pathlib, sys\n"
+        "from holdfast.store.database import Database\n"
+        "async def main():\n"
+        "    database = Database.at(pathlib.Path(sys.argv[1]))\n"
+        "    await database.open()\n"
+        "    await database.close()\n"
+        "asyncio.run(main())\n"
+        "sys.exit('alembic' in sys.modules)\n"
+    )
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program, str(tmp_path / "state.db")], check=False
+    )
+    assert done.returncode == 0
+
+
+def test_a_record_survives_its_way_through_json() -> None:
+    identity = Identity(handle_type=1, handle="00ff")
+    assert decode(Identity, encode(identity)) == identity
+
+
+@pytest.mark.parametrize("damaged", ["", "{", '{"handle_type": "x", "handle": "00"}', "[]"])
+def test_a_damaged_record_is_named_as_such(damaged: str) -> None:
+    with pytest.raises(Damaged) as caught:
+        decode(Identity, damaged)
+    assert caught.value.code == "state_damaged"
