@@ -1,0 +1,302 @@
+"""Settings: frozen, with safe defaults; from a TOML file, then ``HOLDFAST_*`` variables, which win.
+
+``docs/reference/settings.md`` lists them for people. A key that is not known is an error that names the nearest known
+one: a setting with a slip in its name must not be ignored in silence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import msgspec
+
+from holdfast.domain.errors import InvalidInput
+from holdfast.domain.units import parse_duration, parse_size
+from holdfast.engine.limits import Limits
+
+MIB: Final = 1024 * 1024
+DEFAULT_DOCKER_HOST: Final = "unix:///var/run/docker.sock"
+
+CLIENT_VARIABLES: Final = frozenset({"HOLDFAST_URL", "HOLDFAST_TOKEN", "HOLDFAST_CONFIG"})
+"""Variables that are not settings of the server: the command line's own."""
+
+_PREFIX: Final = "HOLDFAST_"
+_SIZES: Final = frozenset({"disk_reserve_bytes", "max_upload_bytes"})
+_DURATIONS: Final = frozenset({"engine_timeout", "drain_deadline", "steady_seconds"})
+_NEVER_ROOTS: Final = ("/etc", "/proc", "/sys", "/var/lib/docker", "/var/lib/containerd")
+"""Not a volume's place, nor is anything below or above them (``/`` is above)."""
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class LogFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the operator decides. Times in seconds, sizes in bytes.
+
+    Attributes:
+        data_dir: everything that Holdfast itself keeps; one server at a time.
+        trusted_proxy: whether a proxy that ends TLS stands before the server; without it only loopback is listened on.
+        volumes_base: where the volumes of scope ``stage`` and ``project`` live; ``data_dir/volumes`` unless given.
+        allowed_roots: volumes of scope ``absolute`` may only be below these.
+        docker_host: address of the Docker Engine.
+        workers: how many engine jobs (capture, staging, verification) may run side by side.
+        disk_reserve_bytes, disk_reserve_inodes: what must stay free on a filesystem that Holdfast writes to.
+        engine_timeout: how long one call to the Docker Engine may take.
+        drain_deadline: how long a shutdown waits for running operations.
+        steady_seconds: how long an instance without a health check must run steadily to count as healthy.
+        warm_passes_max: how many captures of the running workload a restore makes at most before it stops it.
+        limits: bounds of what an imported archive may hold.
+        max_upload_bytes: largest archive that may be uploaded.
+    """
+
+    data_dir: Path = Path("/var/lib/holdfast")
+    listen_host: str = "127.0.0.1"
+    listen_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8484
+    trusted_proxy: bool = False
+    volumes_base: Path = Path()
+    allowed_roots: tuple[Path, ...] = ()
+    docker_host: str = DEFAULT_DOCKER_HOST
+    workers: Annotated[int, msgspec.Meta(ge=1)] = 2
+    disk_reserve_bytes: Count = 256 * MIB
+    disk_reserve_inodes: Count = 1000
+    engine_timeout: Seconds = 30.0
+    drain_deadline: Seconds = 60.0
+    steady_seconds: Seconds = 10.0
+    warm_passes_max: Count = 3
+    limits: Limits = field(default_factory=Limits)
+    max_upload_bytes: Count = 100 * 1024 * MIB
+    log_format: LogFormat = LogFormat.TEXT
+
+    def __post_init__(self) -> None:
+        if self.volumes_base == Path():
+            object.__setattr__(self, "volumes_base", self.data_dir / "volumes")
+
+    @property
+    def database_file(self) -> Path:
+        return self.data_dir / "state.db"
+
+    @property
+    def journal_dir(self) -> Path:
+        return self.data_dir / "journal"
+
+    @property
+    def snapshots_dir(self) -> Path:
+        return self.data_dir / "snapshots"
+
+    @property
+    def uploads_dir(self) -> Path:
+        return self.data_dir / "uploads"
+
+    @property
+    def keys_dir(self) -> Path:
+        return self.data_dir / "keys"
+
+    @property
+    def archive_key_file(self) -> Path:
+        return self.keys_dir / "archive.key"
+
+    @property
+    def admin_token_file(self) -> Path:
+        return self.data_dir / "admin-token"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.data_dir / "lock"
+
+    @property
+    def installation_file(self) -> Path:
+        return self.data_dir / "installation"
+
+
+def load_settings(config_file: Path | None, env: Mapping[str, str]) -> Settings:
+    """Read the settings.
+
+    Args:
+        config_file: a TOML file, or ``None`` for none.
+        env: the environment. ``HOLDFAST_LISTEN_PORT`` sets ``listen_port``, ``HOLDFAST_LIMITS_ENTRIES`` sets
+            ``limits.entries``; with ``_FILE`` appended the value is read from the named file. ``DOCKER_HOST`` is heeded
+            where nothing else names the engine.
+
+    Raises:
+        InvalidInput: ``settings_unreadable``, ``setting_unknown`` or ``setting_invalid``.
+    """
+    given: dict[str, object] = {}
+    if "DOCKER_HOST" in env:
+        given["docker_host"] = env["DOCKER_HOST"]
+    if config_file is not None:
+        given |= _from_file(config_file)
+    given |= _from_environment(env)
+    return _checked(_convert(given))
+
+
+def _from_file(path: Path) -> dict[str, object]:
+    """The file's settings by dotted name."""
+    try:
+        table: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidInput(
+            "settings_unreadable",
+            f"The settings file {path} can't be read: {error}.",
+            next_step="Mend the file, or start without it.",
+        ) from error
+    flat: dict[str, object] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{inner}": setting for inner, setting in value.items()}
+        else:
+            flat[key] = value
+    for name in flat:
+        if name not in _names():
+            _unknown(name, sorted(_names()), str(path))
+    return flat
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, object]:
+    """The environment's settings by dotted name."""
+    by_variable = {_PREFIX + name.upper().replace(".", "_"): name for name in _names()}
+    given: dict[str, object] = {}
+    for variable, value in sorted(env.items()):
+        if not variable.startswith(_PREFIX) or variable.removesuffix("_FILE") in CLIENT_VARIABLES:
+            continue
+        name, text = by_variable.get(variable), value
+        if name is None and variable.endswith("_FILE"):
+            name = by_variable.get(variable.removesuffix("_FILE"))
+            text = _secret_file(variable, value) if name is not None else value
+        if name is None:
+            _unknown(variable, sorted(by_variable), "the environment")
+        if name in given:
+            raise _invalid(name, f"both {variable.removesuffix('_FILE')} and its _FILE variant are set")
+        given[name] = [part for part in text.split(":") if part] if name == "allowed_roots" else text
+    return given
+
+
+def _secret_file(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            "settings_unreadable",
+            f"The file {path} that {variable} names can't be read: {error}.",
+            next_step="Mend the file, or unset the variable.",
+        ) from error
+
+
+def _names() -> frozenset[str]:
+    """All settings by dotted name."""
+    flat = {setting.name for setting in dataclasses.fields(Settings)} - {"limits"}
+    return frozenset(flat | {f"limits.{limit.name}" for limit in dataclasses.fields(Limits)})
+
+
+def _convert(given: Mapping[str, object]) -> Settings:
+    """Typed settings from what was given, by dotted name."""
+    values: dict[str, object] = {}
+    limits: dict[str, object] = {}
+    for name, value in given.items():
+        converted = _measure(name, value)
+        if name.startswith("limits."):
+            limits[name.removeprefix("limits.")] = converted
+        else:
+            values[name] = converted
+    try:
+        return msgspec.convert(values | {"limits": limits}, Settings, strict=False, dec_hook=_decode_path)
+    except msgspec.ValidationError as error:
+        reason, _, where = str(error).partition(" - at ")
+        name = where.strip("`").removeprefix("$.").partition("[")[0]
+        raise _invalid(name, reason) from error
+
+
+def _measure(name: str, value: object) -> object:
+    """Numbers from sizes and durations that carry a unit."""
+    if not isinstance(value, str):
+        return value
+    try:
+        if name in _SIZES or (name.startswith("limits.") and name.endswith("bytes")):
+            return parse_size(value)
+        if name in _DURATIONS:
+            return parse_duration(value)
+    except ValueError as error:
+        raise _invalid(name, str(error)) from error
+    return value
+
+
+def _decode_path(kind: type, value: object) -> object:
+    if kind is not Path or not isinstance(value, str):
+        raise NotImplementedError(f"{kind} from {type(value)}")
+    if not os.path.isabs(value) or "\0" in value:
+        raise ValueError(f"{value!r} is not an absolute path")
+    try:
+        return Path(os.path.realpath(value))
+    except OSError as error:
+        raise ValueError(f"{value!r} can't be resolved: {error.strerror}") from error
+
+
+def _checked(settings: Settings) -> Settings:
+    """Refuse what would put the host or Holdfast itself at a volume's mercy, and limits that allow nothing."""
+    for limit in dataclasses.fields(Limits):
+        if getattr(settings.limits, limit.name) < 1:
+            raise _invalid(f"limits.{limit.name}", "a limit is at least 1")
+    if not settings.trusted_proxy and not _loopback(settings.listen_host):
+        raise _invalid(
+            "listen_host",
+            f"{settings.listen_host} is not this machine only, and tokens would travel in the open; put a proxy that "
+            "ends TLS before Holdfast and set trusted_proxy",
+        )
+    for name, roots in (("allowed_roots", settings.allowed_roots), ("volumes_base", (settings.volumes_base,))):
+        for root in roots:
+            for never in (*map(Path, _NEVER_ROOTS), *_own_places(settings)):
+                if root == never or root in never.parents or never in root.parents:
+                    raise _invalid(name, f"{root} is not a place for volumes: {never} is or must stay apart from it")
+    if any(settings.data_dir == root or settings.data_dir in root.parents for root in settings.allowed_roots):
+        raise _invalid("allowed_roots", f"{settings.data_dir} is Holdfast's own")
+    return settings
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _own_places(settings: Settings) -> tuple[Path, ...]:
+    return (
+        settings.database_file,
+        settings.journal_dir,
+        settings.snapshots_dir,
+        settings.uploads_dir,
+        settings.keys_dir,
+    )
+
+
+def _invalid(name: str, reason: str) -> InvalidInput:
+    return InvalidInput(
+        "setting_invalid",
+        f"The setting {name} is not valid: {reason}.",
+        next_step="Mend the setting, then start again.",
+        details={"setting": name},
+    )
+
+
+def _unknown(name: str, known: list[str], where: str) -> NoReturn:
+    nearest = difflib.get_close_matches(name, known, 1, cutoff=0.0)
+    raise InvalidInput(
+        "setting_unknown",
+        f"There is no setting {name} (in {where}).",
+        next_step=f"Did you mean {nearest[0]}?",
+        details={"setting": name, "nearest": nearest[0]},
+    )

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from holdfast.config import LogFormat, Settings, load_settings
+from holdfast.domain.errors import InvalidInput
+from holdfast.engine.limits import Limits
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
+
+
+def settings_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "holdfast.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(config_file: Path | None, env: dict[str, str]) -> InvalidInput:
+    with pytest.raises(InvalidInput) as caught:
+        load_settings(config_file, env)
+    assert caught.value.next_step
+    return caught.value
+
+
+def test_without_anything_given_the_defaults_hold() -> None:
+    settings = load_settings(None, {"PATH": "/usr/bin", "HOLDFAST_URL": "http://127.0.0.1:8484"})
+    assert settings == Settings()
+    assert settings.listen_host == "127.0.0.1"
+    assert settings.volumes_base == settings.data_dir / "volumes"
+    assert settings.docker_host == "unix:///var/run/docker.sock"
+
+
+def test_the_file_sets_and_the_environment_wins(tmp_path: Path) -> None:
+    path = settings_file(
+        tmp_path,
+        f"""
+        data_dir = "{tmp_path}/data"
+        allowed_roots = ["{tmp_path}/srv"]
+        disk_reserve_bytes = "1GiB"
+        engine_timeout = "1m"
+        workers = 3
+        log_format = "json"
+        [limits]
+        entries = 10
+        total_bytes = "2GiB"
+        """,
+    )
+    settings = load_settings(
+        path, {"HOLDFAST_WORKERS": "4", "HOLDFAST_LIMITS_ENTRIES": "11", "HOLDFAST_DRAIN_DEADLINE": "5"}
+    )
+    assert settings == Settings(
+        data_dir=tmp_path / "data",
+        allowed_roots=(tmp_path / "srv",),
+        disk_reserve_bytes=1024**3,
+        engine_timeout=60.0,
+        workers=4,
+        drain_deadline=5.0,
+        log_format=LogFormat.JSON,
+        limits=Limits(entries=11, total_bytes=2 * 1024**3),
+    )
+
+
+def test_a_value_can_stand_in_a_file_that_the_environment_names(tmp_path: Path) -> None:
+    (tmp_path / "port").write_text("9000\n", encoding="utf-8")
+    assert load_settings(None, {"HOLDFAST_LISTEN_PORT_FILE": f"{tmp_path}/port"}).listen_port == 9000
+    missing = refusal(None, {"HOLDFAST_LISTEN_PORT_FILE": f"{tmp_path}/none"})
+    assert missing.code == "settings_unreadable"
+    both = refusal(None, {"HOLDFAST_LISTEN_PORT_FILE": f"{tmp_path}/port", "HOLDFAST_LISTEN_PORT": "1"})
+    assert both.code == "setting_invalid"
+
+
+def test_several_roots_in_the_environment_are_separated_by_colons(tmp_path: Path) -> None:
+    settings = load_settings(None, {"HOLDFAST_ALLOWED_ROOTS": f"{tmp_path}/a:{tmp_path}/b"})
+    assert settings.allowed_roots == (tmp_path / "a", tmp_path / "b")
+
+
+def test_places_are_resolved_once_so_that_no_symlink_stays_in_them(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    settings = load_settings(None, {"HOLDFAST_ALLOWED_ROOTS": f"{tmp_path}/link/srv"})
+    assert settings.allowed_roots == (tmp_path / "real" / "srv",)
+
+
+def test_the_engine_is_named_by_the_setting_then_by_its_own_variable() -> None:
+    assert load_settings(None, {"DOCKER_HOST": "tcp://a:1"}).docker_host == "tcp://a:1"
+    both = {"DOCKER_HOST": "tcp://a:1", "HOLDFAST_DOCKER_HOST": "tcp://b:1"}
+    assert load_settings(None, both).docker_host == "tcp://b:1"
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [("listen_prot = 1", "listen_port"), ("[limits]\nentris = 1", "limits.entries"), ("[lmits]\ndepth = 1", "depth")],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path: Path, text: str, nearest: str) -> None:
+    error = refusal(settings_file(tmp_path, text), {})
+    assert error.code == "setting_unknown"
+    assert nearest in error.next_step
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest_known_one() -> None:
+    error = refusal(None, {"HOLDFAST_LISTEN_PROT": "1"})
+    assert error.code == "setting_unknown"
+    assert "HOLDFAST_LISTEN_PORT" in error.next_step
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LISTEN_PORT", "65536"),
+        ("LISTEN_PORT", "http"),
+        ("WORKERS", "0"),
+        ("DATA_DIR", "relative/path"),
+        ("ALLOWED_ROOTS", "srv"),
+        ("DISK_RESERVE_BYTES", "much"),
+        ("ENGINE_TIMEOUT", "0"),
+        ("ENGINE_TIMEOUT", "soon"),
+        ("LOG_FORMAT", "xml"),
+        ("LIMITS_ENTRIES", "0"),
+        ("LIMITS_FILE_BYTES", "-1"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused_by_name(name: str, value: str) -> None:
+    error = refusal(None, {f"HOLDFAST_{name}": value})
+    assert error.code == "setting_invalid"
+    assert str(error.details["setting"]).replace(".", "_").upper().startswith(name)
+
+
+@pytest.mark.parametrize("text", ["listen_port =", 'allowed_roots = "/srv"', "limits = 3"])
+def test_a_file_that_does_not_parse_is_refused(tmp_path: Path, text: str) -> None:
+    assert refusal(settings_file(tmp_path, text), {}).code in {
+        "settings_unreadable",
+        "setting_invalid",
+        "setting_unknown",
+    }
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none.toml", {}).code == "settings_unreadable"
+
+
+@pytest.mark.parametrize(
+    "root", ["/", "/etc", "/etc/notes", "/proc/1/root", "/var", "/var/lib/docker/volumes", "{data}", "{data}/keys"]
+)
+def test_a_root_that_would_expose_the_host_or_holdfast_is_refused(tmp_path: Path, root: str) -> None:
+    data = tmp_path / "data"
+    error = refusal(None, {"HOLDFAST_DATA_DIR": str(data), "HOLDFAST_ALLOWED_ROOTS": root.format(data=data)})
+    assert error.code == "setting_invalid"
+    assert error.details["setting"] == "allowed_roots"
+
+
+@pytest.mark.parametrize("base", ["/", "{data}", "{data}/snapshots", "{data}/keys/x", "/etc"])
+def test_volumes_never_lie_among_holdfasts_own_files(tmp_path: Path, base: str) -> None:
+    data = tmp_path / "data"
+    error = refusal(None, {"HOLDFAST_DATA_DIR": str(data), "HOLDFAST_VOLUMES_BASE": base.format(data=data)})
+    assert error.details["setting"] == "volumes_base"
+
+
+def test_listening_beyond_this_machine_needs_a_proxy_that_ends_tls() -> None:
+    error = refusal(None, {"HOLDFAST_LISTEN_HOST": "0.0.0.0"})
+    assert error.details["setting"] == "listen_host"
+    assert load_settings(None, {"HOLDFAST_LISTEN_HOST": "::1"}).listen_host == "::1"
+    wide = load_settings(None, {"HOLDFAST_LISTEN_HOST": "0.0.0.0", "HOLDFAST_TRUSTED_PROXY": "true"})
+    assert wide.listen_host == "0.0.0.0"
+
+
+def test_every_setting_stands_in_the_reference() -> None:
+    text = REFERENCE.read_text(encoding="utf-8")
+    names = {f.name for f in dataclasses.fields(Settings)} - {"limits"}
+    names |= {f"limits.{f.name}" for f in dataclasses.fields(Limits)}
+    assert sorted(name for name in names if f"| `{name}` |" not in text) == []
