@@ -1,0 +1,186 @@
+"""The lines of a restore's journal: records to bytes and back. ``docs/reference/journal-format.md`` describes them.
+
+Bytes that were never written are zeros: the journal sees to it that the space a line will lie in holds nothing else. So
+a torn last line is cut short or shows zeros, and is ignored; anything else that does not match its checksum is damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+import msgspec
+from blake3 import blake3
+
+from holdfast.domain.errors import Damaged
+from holdfast.domain.recovery import (
+    AbortedRecord,
+    BackwardRecord,
+    CommitRecord,
+    ConfirmedRecord,
+    Direction,
+    DoneRecord,
+    PreparedRecord,
+    Record,
+    RevertedRecord,
+    SafeRecord,
+    StagedRecord,
+    StagingRecord,
+    SwappedRecord,
+    TrialRecord,
+    direction,
+    out_of_order,
+    volumes_of,
+)
+from holdfast.domain.restore import RecordType, RestoreFacts, VolumeFacts
+
+FORMAT: Final = 1
+"""Version of the lines that this program writes. A higher one is refused."""
+
+_CHECKSUM: Final = 16
+_RECORDS: Final[Mapping[RecordType, type[Record]]] = {
+    kind.type: kind
+    for kind in (
+        StagingRecord,
+        StagedRecord,
+        PreparedRecord,
+        SafeRecord,
+        CommitRecord,
+        SwappedRecord,
+        TrialRecord,
+        ConfirmedRecord,
+        BackwardRecord,
+        RevertedRecord,
+        AbortedRecord,
+        DoneRecord,
+    )
+}
+
+
+class _Line(msgspec.Struct, frozen=True, kw_only=True):
+    format: int
+    seq: int
+    at: str
+    type: RecordType
+    fields: msgspec.Raw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedJournal:
+    """What a journal says.
+
+    Attributes:
+        facts: ``None`` if the file has no whole record: then its restore did nothing.
+        torn: whether a last line was cut short and is ignored.
+        whole_bytes: length of the part that ``records`` came from.
+    """
+
+    path: str
+    facts: RestoreFacts | None
+    records: tuple[Record, ...]
+    torn: bool
+    whole_bytes: int
+
+    @property
+    def direction(self) -> Direction:
+        return direction(self.records)
+
+    @property
+    def volumes(self) -> tuple[VolumeFacts, ...]:
+        return volumes_of(self.records)
+
+
+def encode(record: Record, *, seq: int, at: str) -> bytes:
+    """The line of ``record``.
+
+    Args:
+        seq: its number in the journal, from 1.
+        at: RFC 3339 time of writing; for people, nothing is decided by it.
+    """
+    fields = msgspec.Raw(msgspec.json.encode(record))
+    text = msgspec.json.encode(_Line(format=FORMAT, seq=seq, at=at, type=record.type, fields=fields))
+    return _checksum(text) + b" " + text + b"\n"
+
+
+def parse(path: str, content: bytes) -> ParsedJournal:
+    """What the file ``path`` with this ``content`` says.
+
+    Raises:
+        Damaged: ``journal_damaged`` or ``journal_too_new``; ``details`` name the file, and the workload if the first
+            line could be read.
+    """
+    *ended, rest = content.rstrip(b"\0").split(b"\n")
+    records: list[Record] = []
+    whole = 0
+    for number, line in enumerate(ended, start=1):
+        if not _matches(line):
+            last = number == len(ended) and not rest
+            if last and b"\0" in line and not _begins_with_record(line):
+                rest = line
+                break
+            _raise_damaged(path, records, f"line {number} does not match its checksum")
+        records.append(_decode(path, records, line))
+        whole += len(line) + 1
+    if _begins_with_record(rest):
+        _raise_damaged(path, records, f"line {len(records) + 1} goes on after its record")
+    fault = out_of_order(records)
+    if fault:
+        _raise_damaged(path, records, fault)
+    return ParsedJournal(path=path, facts=_facts(records), records=tuple(records), torn=bool(rest), whole_bytes=whole)
+
+
+def _checksum(text: bytes) -> bytes:
+    return blake3(text).hexdigest()[:_CHECKSUM].encode()
+
+
+def _matches(line: bytes) -> bool:
+    return line[_CHECKSUM : _CHECKSUM + 1] == b" " and _checksum(line[_CHECKSUM + 1 :]) == line[:_CHECKSUM]
+
+
+def _begins_with_record(text: bytes) -> bool:
+    """Whether ``text`` is a whole record and then some. No torn line is: the line feed behind a record was changed."""
+    ends = (position + 1 for position, byte in enumerate(text[:-1]) if byte == ord("}"))
+    return any(_matches(text[:end]) for end in ends)
+
+
+def _decode(path: str, records: Sequence[Record], text: bytes) -> Record:
+    number = len(records) + 1
+    try:
+        line = msgspec.json.decode(text[_CHECKSUM + 1 :], type=_Line)
+        if line.format <= FORMAT:
+            record: Record = msgspec.json.decode(line.fields, type=_RECORDS[line.type])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _raise_damaged(path, records, f"line {number} is no record: {error}")
+    if line.format > FORMAT:
+        raise Damaged(
+            "journal_too_new",
+            f"The restore journal {path} was written by a newer Holdfast. Nothing was changed.",
+            next_step="Run the version that began the restore, or a newer one.",
+            details=_named(path, records),
+        )
+    if line.seq != number:
+        _raise_damaged(path, records, f"line {number} carries the number {line.seq}")
+    return record
+
+
+def _facts(records: Sequence[Record]) -> RestoreFacts | None:
+    return records[0].facts if records and isinstance(records[0], StagingRecord) else None
+
+
+def _named(path: str, records: Sequence[Record]) -> dict[str, object]:
+    facts = _facts(records)
+    named: dict[str, object] = {"journal": path}
+    if facts is not None:
+        named |= {"workload_id": facts.workload_id, "lock_ids": list(facts.lock_ids)}
+    return named
+
+
+def _raise_damaged(path: str, records: Sequence[Record], fault: str) -> NoReturn:
+    raise Damaged(
+        "journal_damaged",
+        f"The restore journal {path} is damaged: {fault}. Nothing was changed and the workload stays stopped.",
+        next_step="Keep the file. Look at the volume's directory and the .holdfast- directory beside it, put the right "
+        "data in place by hand, move the journal away, and start the workload.",
+        details=_named(path, records),
+    )
