@@ -1,0 +1,198 @@
+"""The ``image`` source: from what a configuration names to exactly one image on this host.
+
+- A version is pinned by image id, and by digest where a registry gave one. Nothing is touched before it is here.
+- An image that was built on this host is used as it is: a name without a registry is never looked up elsewhere while
+  the host has an image of that name that came from no registry, since a stranger may own the name there.
+- Images of kept deployments carry a tag of Holdfast's own, so that no cleaning up by others takes a rollback away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import re
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol, TypeVar
+
+from holdfast.domain.errors import Cancelled, Failed, InvalidInput
+from holdfast.domain.image_ref import ImageRef, parse_image_ref
+from holdfast.domain.operation import Progress
+from holdfast.runtime.port import ContainerRuntime, Image
+
+KEPT_REPOSITORY: Final = "holdfast.local"
+"""First part of the names by which Holdfast keeps images. Names no registry; nothing is ever pulled from there."""
+
+_IMAGE_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+T = TypeVar("T")
+
+
+class PullPolicy(StrEnum):
+    """When a registry is asked."""
+
+    ALWAYS = "always"
+    """For every name that a registry may have moved on to another image."""
+    IF_MISSING = "if_missing"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One version of a workload's code.
+
+    Attributes:
+        image_id: the engine's id (``sha256:…``).
+        digest: the registry's (``name@sha256:…``), where one gave it.
+        reference: as it was asked for, for people.
+        user: the user that the image runs as; empty for root.
+        has_healthcheck: whether the image brings a health check of its own.
+    """
+
+    image_id: str
+    digest: str | None
+    reference: str
+    user: str
+    has_healthcheck: bool = False
+
+
+class Reporter(Protocol):
+    """What resolving says to the operation that it is part of."""
+
+    @property
+    def cancelled(self) -> asyncio.Event: ...
+
+    def progress(self, progress: Progress) -> None: ...
+
+    async def log(self, message: str, level: str = "info") -> None: ...
+
+
+class ImageSource:
+    """Finds, pulls and keeps images.
+
+    Args:
+        installation: the id of this Holdfast.
+    """
+
+    def __init__(self, runtime: ContainerRuntime, installation: str) -> None:
+        self._runtime = runtime
+        self._installation = installation
+
+    async def resolve(self, image: str, ctx: Reporter, *, pull: PullPolicy = PullPolicy.ALWAYS) -> Version:
+        """The version that a reference, or an image id, means now.
+
+        Args:
+            image: a reference (``registry/name:tag``, ``name@sha256:…``) or the id of an image on this host.
+
+        Raises:
+            InvalidInput: the reference is malformed.
+            Failed: ``image_missing`` or ``image_pull_failed``. Nothing was touched.
+            Cancelled: somebody cancelled while it was being pulled.
+            Unavailable: the engine does not answer.
+        """
+        if _IMAGE_ID.fullmatch(image):
+            return await self.pinned(image)
+        ref = parse_image_ref(image)
+        here = await self._runtime.image(ref.with_tag)
+        if here is not None and not _may_be_newer_elsewhere(ref, here, pull):
+            if not here.digests:
+                await ctx.log(f"{image} was built on this host and is used as it is")
+            return _version(image, here, ref)
+        if pull is PullPolicy.NEVER:
+            raise _missing(image)
+        try:
+            pulled = await _unless_cancelled(
+                ctx, self._runtime.pull(ref.with_tag, lambda what, done, total: _tell(ctx, what, done, total))
+            )
+        except Failed as error:
+            if here is None:
+                raise
+            await ctx.log(f"{image} could not be pulled ({error.message}); the one on this host is used", "warning")
+            return _version(image, here, ref)
+        return _version(image, pulled, ref)
+
+    async def pinned(self, image_id: str, *, reference: str | None = None) -> Version:
+        """The version of an image on this host, by id; nothing is pulled.
+
+        Args:
+            reference: its name for people; one of its own if not given.
+
+        Raises:
+            Failed: ``image_missing``.
+        """
+        here = await self._runtime.image(image_id)
+        if here is None:
+            raise _missing(reference or image_id)
+        own = [tag for tag in here.tags if not tag.startswith(f"{KEPT_REPOSITORY}/")]
+        return Version(
+            image_id=here.id,
+            digest=here.digests[0] if here.digests else None,
+            reference=reference or (own[0] if own else image_id),
+            user=here.user,
+            has_healthcheck=here.has_healthcheck,
+        )
+
+    async def keep(self, image_id: str, workload_id: str, deployment_id: str) -> None:
+        """Keep an image on this host for as long as the deployment is kept. Idempotent."""
+        await self._runtime.tag(image_id, self._repository(workload_id), deployment_id)
+
+    async def release(self, workload_id: str, deployment_id: str) -> None:
+        """The deployment needs its image no longer; with its last name the image goes. Fine if it is gone."""
+        await self._runtime.untag(f"{self._repository(workload_id)}:{deployment_id}")
+
+    def _repository(self, workload_id: str) -> str:
+        return f"{KEPT_REPOSITORY}/{self._installation}/{workload_id}"
+
+
+def _may_be_newer_elsewhere(ref: ImageRef, here: Image, pull: PullPolicy) -> bool:
+    if pull is not PullPolicy.ALWAYS or ref.digest is not None:
+        return False
+    return ref.registry is not None or bool(here.digests)
+
+
+def _version(reference: str, image: Image, ref: ImageRef) -> Version:
+    return Version(
+        image_id=image.id,
+        digest=next((digest for digest in image.digests if _is_of(ref, digest)), None),
+        reference=reference,
+        user=image.user,
+        has_healthcheck=image.has_healthcheck,
+    )
+
+
+def _is_of(ref: ImageRef, digest: str) -> bool:
+    """Whether the registry's digest (``name@sha256:…``) is one of the repository that was asked for."""
+    try:
+        other = parse_image_ref(digest)
+    except InvalidInput:  # engines list odd ones for images that lost their names
+        return False
+    bare_one, bare_other = (dataclasses.replace(each, tag=None, digest=None) for each in (ref, other))
+    return bare_one.canonical == bare_other.canonical
+
+
+def _missing(image: str) -> Failed:
+    return Failed(
+        "image_missing",
+        f"The image {image} is not on this host. Nothing was changed.",
+        next_step="Pull or load it, then try again; or deploy another version.",
+        details={"image": image},
+    )
+
+
+def _tell(ctx: Reporter, what: str, done: int, total: int | None) -> None:
+    ctx.progress(Progress(done_bytes=done, total_bytes=total, note=what))
+
+
+async def _unless_cancelled(ctx: Reporter, work: Coroutine[object, object, T]) -> T:
+    """The result of ``work``, which ends early when somebody cancels the operation."""
+    working, cancelled = asyncio.create_task(work), asyncio.create_task(ctx.cancelled.wait())
+    try:
+        await asyncio.wait({working, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise Cancelled
+    finally:
+        for task in (working, cancelled):
+            task.cancel()
+        await asyncio.gather(working, cancelled, return_exceptions=True)
