@@ -31,6 +31,7 @@ from holdfast.engine.os_errors import translate
 _RETRIES: Final = 3
 _VANISHED: Final = frozenset({errno.ENOENT, errno.ESTALE})
 _REPORTED_NAMES: Final = 100
+_NAMES_IN_A_SENTENCE: Final = 10
 
 
 @dataclass(slots=True)
@@ -47,8 +48,9 @@ class Names:
             self.first.append(f"{display_path(path)} ({what})" if what else display_path(path))
 
     def __str__(self) -> str:
-        more = self.count - len(self.first)
-        return ", ".join(self.first) + (f", and {more} more" if more else "")
+        shown = self.first[:_NAMES_IN_A_SENTENCE]
+        more = self.count - len(shown)
+        return ", ".join(shown) + (f", and {more} more" if more else "")
 
 
 @dataclass(slots=True)

@@ -1,0 +1,214 @@
+"""Mounts, as ``/proc/<pid>/mountinfo`` tells them: by mount, never by ``st_dev``.
+
+``st_dev`` can't tell a bind mount from the directory beside it, and takes a btrfs subvolume for a filesystem
+of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from holdfast.engine.fs import Fs
+from holdfast.engine.os_errors import translate
+
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+_GONE: Final = frozenset({errno.ENOENT, errno.ESRCH, errno.EINVAL})
+_PIECE: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """One line of ``mountinfo``.
+
+    Attributes:
+        device: ``major:minor`` of the filesystem; the same for all mounts of one filesystem.
+        root: the directory of that filesystem that is mounted, as a path inside the filesystem.
+        mount_point: where it is mounted, as the process sees it.
+        type: the filesystem's type, ``ext4``.
+    """
+
+    id: int
+    parent_id: int
+    device: str
+    root: str
+    mount_point: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A process in a mount namespace of its own that has ``path``, or what is above or below it, mounted.
+
+    Attributes:
+        command: the process's short name.
+        path: the host path that was asked about.
+        mount_point: where the process sees it.
+    """
+
+    pid: int
+    command: str
+    path: str
+    mount_point: str
+
+
+def parse(mountinfo: str) -> list[Mount]:
+    """The mounts of one ``mountinfo`` text, in its order: a later one covers an earlier one at the same place."""
+    mounts = []
+    for line in mountinfo.splitlines():
+        fields = line.split(" ")
+        if "-" not in fields[6:]:
+            continue
+        dash = fields.index("-", 6)
+        mounts.append(
+            Mount(
+                id=int(fields[0]),
+                parent_id=int(fields[1]),
+                device=fields[2],
+                root=_unescape(fields[3]),
+                mount_point=_unescape(fields[4]),
+                type=fields[dash + 1],
+            )
+        )
+    return mounts
+
+
+def read_own(fs: Fs) -> str:
+    """The ``mountinfo`` of this process. Raises ``Failed``."""
+    try:
+        fd = fs.open_read("/proc/self/mountinfo")
+        try:
+            return _read_text(fs, fd)
+        finally:
+            fs.close(fd)
+    except OSError as error:
+        raise translate(error, "reading /proc/self/mountinfo") from error
+
+
+def is_at_or_below(path: str, ancestor: str) -> bool:
+    """Whether ``path`` is ``ancestor`` or below it; both absolute and normal."""
+    return path == ancestor or path.startswith(ancestor.rstrip("/") + "/")
+
+
+def mounts_at_or_below(path: str, mountinfo: str) -> list[Mount]:
+    """The mounts whose mount point is ``path`` or below it."""
+    return [mount for mount in parse(mountinfo) if is_at_or_below(mount.mount_point, path)]
+
+
+def mount_of(path: str, mountinfo: str) -> Mount:
+    """The mount that ``path`` (absolute, free of symlinks) is on.
+
+    Raises:
+        ValueError: there is no root mount in ``mountinfo``.
+    """
+    return _deepest(path, parse(mountinfo))
+
+
+def mount_by_id(mount_id: int, mountinfo: str) -> Mount | None:
+    """The mount with an id from :meth:`Fs.mount_id`; exact also where mounts cover each other."""
+    return next((mount for mount in parse(mountinfo) if mount.id == mount_id), None)
+
+
+def filesystem_of(fs: Fs, fd: int) -> str:
+    """The filesystem that ``fd`` is on, in words for a person: ``ext4 at /srv``. Raises ``Failed``."""
+    try:
+        mount = mount_by_id(fs.mount_id(fd), read_own(fs))
+    except OSError as error:
+        raise translate(error, "finding out the filesystem of a file") from error
+    return f"{mount.type} at {mount.mount_point}" if mount else f"type {fs.filesystem_type(fd):#x}"
+
+
+def inside_filesystem(path: str, mounts: Sequence[Mount]) -> tuple[str, str]:
+    """Where ``path`` really is: the filesystem's device and the path inside that filesystem."""
+    mount = _deepest(path, mounts)
+    below = path[len(mount.mount_point.rstrip("/")) :]
+    return mount.device, (mount.root.rstrip("/") + below) or "/"
+
+
+def holders(fs: Fs, paths: Sequence[str]) -> list[Holder]:
+    """Which processes in other mount namespaces (containers, whoever started them) have one of ``paths`` mounted.
+
+    Mounted means: the directory itself, one below it, or one above it. One above it that this process has mounted too
+    is how every namespace looks (the root disk) and doesn't count. One process is named for each namespace and path.
+
+    Args:
+        paths: absolute, free of symlinks, as this process sees them.
+
+    Raises:
+        Failed: ``/proc`` can't be read.
+    """
+    own = parse(read_own(fs))
+    common = {(mount.device, mount.root) for mount in own}
+    wanted = [(path, *inside_filesystem(path, own)) for path in paths]
+    found = []
+    for pid, command, mounts in _foreign_namespaces(fs):
+        for path, device, inside in wanted:
+            for mount in mounts:
+                if mount.device != device:
+                    continue
+                below = is_at_or_below(mount.root, inside)
+                above = is_at_or_below(inside, mount.root) and (mount.device, mount.root) not in common
+                if below or above:
+                    found.append(Holder(pid=pid, command=command, path=path, mount_point=mount.mount_point))
+                    break
+    return found
+
+
+def _foreign_namespaces(fs: Fs) -> Iterator[tuple[int, str, list[Mount]]]:
+    """The lowest process id, its name and the mounts of every mount namespace but our own."""
+    try:
+        proc = fs.open_root("/proc")
+    except OSError as error:
+        raise translate(error, "reading /proc") from error
+    try:
+        seen = {fs.readlinkat(proc, b"self/ns/mnt")}
+        for pid in sorted(int(name) for name in fs.listdir(proc) if name.isdigit()):
+            try:
+                namespace = fs.readlinkat(proc, b"%d/ns/mnt" % pid)
+                if namespace in seen:
+                    continue
+                mounts = parse(_read_below(fs, proc, b"%d/mountinfo" % pid))
+                command = _read_below(fs, proc, b"%d/comm" % pid).strip()
+            except OSError as error:
+                # It ended meanwhile. Its namespace isn't marked as seen: another process may live on in it.
+                if error.errno in _GONE:
+                    continue
+                raise
+            seen.add(namespace)
+            yield pid, command, mounts
+    except OSError as error:
+        raise translate(error, "reading the mounts of processes in /proc") from error
+    finally:
+        fs.close(proc)
+
+
+def _deepest(path: str, mounts: Sequence[Mount]) -> Mount:
+    covering = [mount for mount in mounts if is_at_or_below(path, mount.mount_point)]
+    if not covering:
+        raise ValueError(f"no mount covers {path}")
+    # max() keeps the first of equals; the last mounted is the one on top.
+    return max(reversed(covering), key=lambda mount: len(mount.mount_point))
+
+
+def _read_below(fs: Fs, dirfd: int, path: bytes) -> str:
+    fd = fs.openat(dirfd, path, os.O_RDONLY)
+    try:
+        return _read_text(fs, fd)
+    finally:
+        fs.close(fd)
+
+
+def _read_text(fs: Fs, fd: int) -> str:
+    pieces = []
+    while piece := fs.read(fd, _PIECE):
+        pieces.append(piece)
+    return os.fsdecode(b"".join(pieces))
+
+
+def _unescape(field: str) -> str:
+    # The kernel escapes blanks, tabs, newlines and backslashes, as octal bytes below 128.
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), field)
