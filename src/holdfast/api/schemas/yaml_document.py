@@ -1,18 +1,27 @@
 """YAML that strangers may send: parsed by ruamel.yaml, turned into plain JSON values under bounds.
 
-YAML 1.2 (``no`` is a word, not a boolean), one document, JSON's types only, text as keys, no key twice. What YAML can do
-beyond JSON is either taken with a bound (anchors and aliases: the document that they expand to is counted) or refused
+YAML 1.2 (``no`` is a word, not a boolean), one document, JSON's types only, text as keys, no key twice. What YAML can
+do beyond JSON is taken with a bound (anchors and aliases: the document that they expand to is counted) or refused
 (tags, merge keys). Dates are text, as in YAML 1.2's core schema. Positions are kept, so that a problem found later can
 name line and column.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, TypeAlias
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, StringMark, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+    Event,
+    NodeEvent,
+)
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from holdfast.domain.errors import InvalidInput, TooLarge
@@ -58,9 +67,9 @@ def read_yaml(text: str) -> YamlDocument:
             next_step="Describe one workload per document; data belongs in a volume, not in the configuration.",
             details={"limit_bytes": MAX_BYTES},
         )
-    _check_nesting(text)
     yaml = YAML(typ="safe", pure=True)
     try:
+        _check_events(yaml.parse(text))
         root = yaml.compose(text)
         if root is None:
             _malformed("The document is empty.", None)
@@ -71,8 +80,6 @@ def read_yaml(text: str) -> YamlDocument:
         _malformed(f"This is not YAML: {error.problem or error.context}.", mark, error)
     except YAMLError as error:  # a character that no YAML document may contain; it carries no line
         _malformed(f"This is not YAML: {str(error).splitlines()[0]}.", None, error)
-    except RecursionError as error:
-        raise _too_complex(f"It is nested deeper than {MAX_DEPTH} levels.") from error
     return YamlDocument(value=value, positions=reader.positions)
 
 
@@ -126,11 +133,31 @@ class _Reader:
             _malformed(f"{str(node.value)[:40]!r} is not a valid {tag}.", node.start_mark, error)
 
 
-def _check_nesting(text: str) -> None:
-    """Refuse what would only waste time: the parser needs seconds for brackets by the hundred thousand."""
-    for opening in "[{":
-        if text.count(opening) > MAX_NODES:
-            raise _too_complex(f"It has more than {MAX_NODES} opening brackets.")
+def _check_events(events: Iterable[Event]) -> None:
+    """Look over the document's outline before anything is built of it.
+
+    The parser works lazily: stopping early here also bounds the time that a hostile document takes.
+    """
+    depth = nodes = 0
+    anchors: set[str] = set()
+    for event in events:
+        if isinstance(event, DocumentStartEvent) and event.version not in (None, (1, 2)):
+            _malformed("Only YAML 1.2 is read.", event.start_mark)
+        if isinstance(event, CollectionEndEvent):
+            depth -= 1
+        if not isinstance(event, NodeEvent):
+            continue
+        nodes += 1
+        if nodes > MAX_NODES:
+            raise _too_complex(f"It has more than {MAX_NODES} values.")
+        if isinstance(event, CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _too_complex(f"It is nested deeper than {MAX_DEPTH} levels.")
+        if event.anchor is not None and not isinstance(event, AliasEvent):
+            if event.anchor in anchors:
+                _malformed(f"The anchor {event.anchor!r} is there twice.", event.start_mark)
+            anchors.add(event.anchor)
 
 
 def _tag(node: Node) -> str:

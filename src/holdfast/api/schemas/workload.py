@@ -1,0 +1,129 @@
+"""A workload's declaration: the same object as YAML, as JSON and in the UI.
+
+Nothing in a declaration is ever ignored: an unknown key is an error that names the nearest known one, a key of a later
+version is refused as such, and so is a value that would do nothing where it stands. All problems are reported at once.
+``parse(to_document(spec)) == spec`` for every configuration that was parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from holdfast.api.schemas.workload_models import HealthModel, ResourcesModel, SourceModel, VolumeModel, WorkloadModel
+from holdfast.api.schemas.workload_problems import FoundProblem, Position, describe, malformed
+from holdfast.api.schemas.workload_values import format_port
+from holdfast.api.schemas.yaml_document import read_yaml
+from holdfast.domain.workload import HealthCheck, Volume, WorkloadSpec
+
+_HEALTH: Final = HealthCheck()
+_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "": tuple(WorkloadModel.model_fields),
+    "source": tuple(SourceModel.model_fields),
+    "volumes": tuple(VolumeModel.model_fields),
+    "health": tuple(HealthModel.model_fields),
+    "resources": tuple(ResourcesModel.model_fields),
+}
+"""The keys of this version, by the key that they stand under."""
+
+
+def parse_workload_json(value: object) -> WorkloadSpec:
+    """A configuration from a JSON value.
+
+    Raises:
+        InvalidInput: ``workload_malformed``; ``details["problems"]`` lists each as ``path``, ``code``, ``message`` and
+            ``next_step``.
+    """
+    return _parse(value, lambda _path: None)
+
+
+def parse_workload_yaml(text: str) -> WorkloadSpec:
+    """A configuration from a YAML document.
+
+    Raises:
+        InvalidInput: ``yaml_malformed``, or ``workload_malformed`` as above, with ``line`` and ``column`` of each.
+        TooLarge: ``yaml_too_large``, ``yaml_too_complex``.
+    """
+    document = read_yaml(text)
+    return _parse(document.value, document.position)
+
+
+def _parse(value: object, position: Position) -> WorkloadSpec:
+    noted: list[FoundProblem] = []
+    found: list[FoundProblem] = []
+    try:
+        model = WorkloadModel.model_validate(value, context=noted)
+    except ValidationError as error:
+        found = describe(error, _KEYS)
+    else:
+        if not noted:
+            return model.spec()
+    raise malformed([*found, *noted], position)
+
+
+def to_document(spec: WorkloadSpec) -> dict[str, object]:
+    """``spec`` as a declaration, in the order of the reference, without what is a default anyway."""
+    document: dict[str, object] = {"name": spec.name}
+    if spec.project != spec.name:
+        document["project"] = spec.project
+    document |= {"stage": spec.stage, "source": {"type": "image", "image": spec.image}}
+    bare = WorkloadSpec(name=spec.name, image=spec.image, project=spec.project)
+    optional: dict[str, object] = {
+        "env": dict(spec.env),
+        "labels": dict(spec.labels),
+        "command": list(spec.command),
+        "entrypoint": None if spec.entrypoint is None else list(spec.entrypoint),
+        "user": spec.user,
+        "stop_signal": spec.stop_signal,
+        "stop_grace": _number(spec.stop_grace),
+        "ports": [format_port(port) for port in spec.ports],
+        "volumes": [_volume(volume) for volume in spec.volumes],
+        "health": _health(spec.health),
+        "restart": spec.restart.value,
+        "strategy": spec.strategy.value,
+        "max_instances": spec.max_instances,
+        "resources": {
+            name: value
+            for name, value in (("memory", spec.resources.memory), ("cpus", spec.resources.cpus))
+            if value is not None
+        },
+    }
+    return document | {key: value for key, value in optional.items() if getattr(spec, key) != getattr(bare, key)}
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a declaration, for editors."""
+    schema = WorkloadModel.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _volume(volume: Volume) -> dict[str, object]:
+    document: dict[str, object] = {"target": volume.target, "scope": volume.scope.value}
+    if volume.source:
+        document["source"] = volume.source
+    if volume.read_only:
+        document["read_only"] = True
+    if volume.size is not None:
+        document["size"] = volume.size
+    return document
+
+
+def _health(health: HealthCheck) -> dict[str, object]:
+    document: dict[str, object] = {"type": health.type.value}
+    if health.port is not None:
+        document["port"] = health.port
+    if health.path != _HEALTH.path:
+        document["path"] = health.path
+    if health.command:
+        document["command"] = list(health.command)
+    for name in ("interval", "timeout", "deadline"):
+        value = getattr(health, name)
+        if value != getattr(_HEALTH, name):
+            document[name] = _number(value)
+    return document
+
+
+def _number(value: float) -> int | float:
+    return int(value) if value == int(value) else value

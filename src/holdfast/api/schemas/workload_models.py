@@ -1,0 +1,337 @@
+"""The models of a workload's declaration; ``docs/reference/workload.md`` and its JSON Schema are generated from them.
+
+Values are checked in ``workload_values``, what ties several keys together in ``workload_rules``. The order of the keys
+matters: a check sees the keys above its own.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from holdfast.api.schemas.workload_rules import check_health_key, check_instances, check_ports, check_volumes, note
+from holdfast.api.schemas.workload_values import (
+    Duration,
+    EnvName,
+    HealthPath,
+    ImageReference,
+    LabelName,
+    LabelValue,
+    Name,
+    PublishedPort,
+    Signal,
+    Size,
+    Target,
+    Text,
+    User,
+    check_source,
+    problem,
+)
+from holdfast.domain.workload import (
+    DEPLOYABLE_SCOPES,
+    HealthCheck,
+    HealthType,
+    Resources,
+    RestartPolicy,
+    Scope,
+    Strategy,
+    Volume,
+    WorkloadSpec,
+)
+
+_HEALTH: Final = HealthCheck()
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class SourceModel(_Model):
+    """Where the workload's containers come from."""
+
+    type: Annotated[Literal["image"], Field(description="The kind of source. This version knows `image`.")]
+    image: Annotated[
+        ImageReference,
+        Field(
+            description="An image reference with tag or digest; without either, `latest` is meant.",
+            examples=["registry.example/notes:1.4"],
+        ),
+    ]
+
+
+class VolumeModel(_Model):
+    """One mount of the workload."""
+
+    target: Annotated[
+        Target,
+        Field(description="Absolute path in the container. No two targets may be equal or inside of one another."),
+    ]
+    scope: Annotated[
+        Scope,
+        Field(
+            strict=False,
+            description="How `source` becomes a path of the host: `stage` is the workload's own, `project` is shared "
+            "by the project, `absolute` is a path below a root that the operator allowed, `ephemeral` is memory that "
+            "is gone with the container. All but `ephemeral` are captured by snapshots.",
+            json_schema_extra={"enum": [scope.value for scope in Scope if scope in DEPLOYABLE_SCOPES]},
+        ),
+    ]
+    source: Annotated[
+        str | None,
+        Field(
+            validate_default=True,
+            description="A relative path for `stage` and `project`, a path of the host for `absolute`, nothing for "
+            "`ephemeral`.",
+            examples=["data", "/srv/notes/uploads"],
+        ),
+    ] = None
+    read_only: Annotated[bool, Field(description="Whether the container may only read it.")] = False
+    size: Annotated[Size | None, Field(description="`ephemeral` only: how large it may grow.")] = None
+
+    @field_validator("scope")
+    @classmethod
+    def _known_here(cls, scope: Scope) -> Scope:
+        if scope not in DEPLOYABLE_SCOPES:
+            raise problem(
+                "key_not_supported",
+                f"can't be {scope.value}: this scope isn't supported by this version",
+                f"Use one of {', '.join(sorted(DEPLOYABLE_SCOPES))}.",
+            )
+        return scope
+
+    @field_validator("source")
+    @classmethod
+    def _fits_scope(cls, source: str | None, info: ValidationInfo) -> str | None:
+        scope = info.data.get("scope")
+        if scope is None:
+            return source
+        if scope is Scope.EPHEMERAL:
+            if source is not None:
+                raise problem("key_has_no_effect", "means nothing for an ephemeral volume", "Remove it.")
+            return source
+        if source is None:
+            raise problem("key_missing", "is missing", f"Say where the {scope.value} volume's data lives.")
+        return check_source(source, absolute=scope is Scope.ABSOLUTE)
+
+    @field_validator("read_only")
+    @classmethod
+    def _can_be_read_only(cls, read_only: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic calls it
+        if read_only and info.data.get("scope") is Scope.EPHEMERAL:
+            raise problem("key_has_no_effect", "makes no sense for an ephemeral volume: it is empty", "Remove it.")
+        return read_only
+
+    @field_validator("size")
+    @classmethod
+    def _can_have_size(cls, size: int | None, info: ValidationInfo) -> int | None:
+        if size is None or "scope" not in info.data:
+            return size
+        if info.data["scope"] is not Scope.EPHEMERAL:
+            raise problem("key_has_no_effect", "can only be set for an ephemeral volume", "Remove it.")
+        if size < 4096:
+            raise problem("value_out_of_range", "is less than one page of memory", "Write at least 4KiB.")
+        return size
+
+
+class HealthModel(_Model):
+    """How to tell that an instance works. A deployment succeeds only when it does."""
+
+    type: Annotated[
+        HealthType,
+        Field(
+            strict=False,
+            description="`http`: GET answers with 2xx or 3xx. `tcp`: the port accepts a connection. `command`: it "
+            "exits with 0 inside of the container. `docker`: the image's own health check. `none`: it runs "
+            "steadily for ten seconds.",
+        ),
+    ] = HealthType.NONE
+    port: Annotated[
+        int | None, Field(ge=1, le=65535, validate_default=True, description="`http` and `tcp`: the container's port.")
+    ] = None
+    path: Annotated[HealthPath | None, Field(description="`http`: what to ask for; `/` if left out.")] = None
+    command: Annotated[
+        list[Text] | None,
+        Field(min_length=1, max_length=1000, validate_default=True, description="`command`: program and arguments."),
+    ] = None
+    interval: Annotated[Duration, Field(ge=0.1, le=300, description="Time between two checks.")] = _HEALTH.interval
+    timeout: Annotated[Duration, Field(ge=0.1, le=300, description="How long one check may take.")] = _HEALTH.timeout
+    deadline: Annotated[
+        Duration, Field(ge=1, le=3600, description="How long a new instance may take until it is healthy.")
+    ] = _HEALTH.deadline
+
+    @field_validator("port", "path", "command")
+    @classmethod
+    def _fits_type(cls, value: Any, info: ValidationInfo) -> Any:
+        check_health_key(info.field_name or "", value, info.data.get("type"))
+        return value
+
+
+class ResourcesModel(_Model):
+    """Bounds of what an instance may use; none unless given."""
+
+    memory: Annotated[
+        Size | None, Field(ge=6 * 1024**2, description="Memory; the engine's least is 6MiB.", examples=["512MiB"])
+    ] = None
+    cpus: Annotated[float | None, Field(ge=0.01, le=1024, allow_inf_nan=False, description="Processors.")] = None
+
+
+class WorkloadModel(_Model):
+    """A workload: what runs, with which configuration, on which data."""
+
+    model_config = ConfigDict(
+        title="Holdfast workload",
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "notes",
+                    "project": "home",
+                    "source": {"type": "image", "image": "registry.example/notes:1.4"},
+                    "env": {"TZ": "UTC"},
+                    "ports": ["127.0.0.1:8080:80"],
+                    "volumes": [{"target": "/data", "scope": "stage", "source": "data"}],
+                    "health": {"type": "http", "port": 80, "path": "/healthz"},
+                }
+            ]
+        },
+    )
+
+    name: Annotated[
+        Name, Field(description="Unique, and never changed: it names the directories of the data.", examples=["notes"])
+    ]
+    project: Annotated[
+        Name | None, Field(description="The group it belongs to; its own name if left out.", examples=["home"])
+    ] = None
+    stage: Annotated[Name, Field(description="Its role in the project.", examples=["production", "test"])] = (
+        "production"
+    )
+    source: SourceModel
+    env: Annotated[
+        dict[EnvName, Text],
+        Field(max_length=1000, description="Environment variables. Values are text: put numbers in quotes."),
+    ] = {}
+    labels: Annotated[
+        dict[LabelName, LabelValue],
+        Field(max_length=200, description="Labels of the containers; `holdfast.` is reserved."),
+    ] = {}
+    command: Annotated[
+        list[Text], Field(max_length=1000, description="Arguments in place of the image's own; none: the image's.")
+    ] = []
+    entrypoint: Annotated[
+        list[Text] | None,
+        Field(max_length=1000, description="Program in place of the image's own; an empty list takes it away."),
+    ] = None
+    user: Annotated[
+        User | None,
+        Field(
+            description="Who the processes run as: uid, uid:gid or names. New volume directories are made for a "
+            "numeric one; for a name, which only the image can resolve, they belong to root."
+        ),
+    ] = None
+    stop_signal: Annotated[Signal | None, Field(description="Sent to stop it; the image's own if left out.")] = None
+    stop_grace: Annotated[
+        Duration, Field(ge=0, le=3600, description="How long it may take to stop before it is killed.")
+    ] = 30.0
+    ports: Annotated[
+        list[PublishedPort],
+        Field(
+            max_length=256,
+            description="Published ports: `[address:][host port:]container port[/protocol]`. Without a host port the "
+            "engine chooses one; without an address the port is open on all of them.",
+        ),
+    ] = []
+    volumes: Annotated[list[VolumeModel], Field(max_length=64, description="What it stores, and where.")] = []
+    health: HealthModel = HealthModel()
+    restart: Annotated[
+        RestartPolicy,
+        Field(strict=False, description="What the engine does when the container ends by itself."),
+    ] = RestartPolicy.UNLESS_STOPPED
+    strategy: Annotated[
+        Strategy,
+        Field(
+            strict=False,
+            validate_default=True,
+            description="`recreate` stops the old instance before the new one starts; `blue_green` starts the new one "
+            "beside the old. `auto` is `recreate` where both would share a writable volume or a host port. "
+            "`blue_green` on a writable volume has two writers for a while: only for programs that can do that.",
+        ),
+    ] = Strategy.AUTO
+    max_instances: Annotated[
+        int,
+        Field(ge=1, le=100, validate_default=True, description="How many instances there may be."),
+    ] = 1
+    resources: ResourcesModel = ResourcesModel()
+
+    @field_validator("env", "labels")
+    @classmethod
+    def _bounded(cls, value: dict[str, str]) -> dict[str, str]:
+        if sum(len(key) + len(text) for key, text in value.items()) > 256 * 1024:
+            raise problem("value_too_large", "holds more than 256 KiB", "Put large texts into a file on a volume.")
+        return value
+
+    @field_validator("ports")
+    @classmethod
+    def _ports_apart(cls, ports: list[Any], info: ValidationInfo) -> list[Any]:
+        check_ports(ports, info)
+        return ports
+
+    @field_validator("volumes")
+    @classmethod
+    def _volumes_apart(cls, volumes: list[VolumeModel], info: ValidationInfo) -> list[VolumeModel]:
+        check_volumes([volume.target for volume in volumes], info)
+        return volumes
+
+    @field_validator("strategy")
+    @classmethod
+    def _strategy_possible(cls, strategy: Strategy, info: ValidationInfo) -> Strategy:
+        if strategy is Strategy.BLUE_GREEN and any(port.host_port for port in info.data.get("ports", ())):
+            note(
+                info,
+                ("strategy",),
+                "strategy_impossible",
+                "can't be blue_green: old and new instance can't both have the same host port",
+                "Use recreate, or leave the host port out.",
+            )
+        return strategy
+
+    @field_validator("max_instances")
+    @classmethod
+    def _instances_possible(cls, count: int, info: ValidationInfo) -> int:
+        writable = any(v.scope is not Scope.EPHEMERAL and not v.read_only for v in info.data.get("volumes", ()))
+        fixed = any(port.host_port for port in info.data.get("ports", ()))
+        check_instances(count, info.data.get("strategy"), writable=writable, fixed_port=fixed, info=info)
+        return count
+
+    def spec(self) -> WorkloadSpec:
+        """The configuration as the inside of Holdfast knows it. Mappings are sorted: their order means nothing."""
+        health = self.health
+        return WorkloadSpec(
+            name=self.name,
+            image=self.source.image,
+            project=self.project or self.name,
+            stage=self.stage,
+            env=tuple(sorted(self.env.items())),
+            labels=tuple(sorted(self.labels.items())),
+            command=tuple(self.command),
+            entrypoint=None if self.entrypoint is None else tuple(self.entrypoint),
+            user=self.user,
+            stop_signal=self.stop_signal,
+            stop_grace=self.stop_grace,
+            ports=tuple(self.ports),
+            volumes=tuple(
+                Volume(target=v.target, scope=v.scope, source=v.source or "", read_only=v.read_only, size=v.size)
+                for v in self.volumes
+            ),
+            health=HealthCheck(
+                type=health.type,
+                port=health.port,
+                path=health.path or _HEALTH.path,
+                command=tuple(health.command or ()),
+                interval=health.interval,
+                timeout=health.timeout,
+                deadline=health.deadline,
+            ),
+            restart=self.restart,
+            strategy=self.strategy,
+            max_instances=self.max_instances,
+            resources=Resources(memory=self.resources.memory, cpus=self.resources.cpus),
+        )

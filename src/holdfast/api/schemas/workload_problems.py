@@ -1,0 +1,181 @@
+"""What is wrong with a declaration, in words: pydantic's findings translated, with paths and next steps.
+
+Every problem has a stable ``code``:
+
+========================  =============================================================
+``key_unknown``           no such key; the nearest known one is named
+``key_not_supported``     a key or value of a later version
+``key_missing``           something that must be there isn't
+``key_has_no_effect``     a key that does nothing where it stands
+``value_wrong_type``      text where a list is needed, and the like
+``value_unknown``         not one of the words that are possible
+``value_out_of_range``    too small, too large, too many
+``value_malformed``       anything else
+========================  =============================================================
+
+and those of the values and rules themselves (``name_malformed``, ``port_malformed``, ``volume_target_nested`` …).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from pydantic import ValidationError
+
+from holdfast.domain.errors import InvalidInput
+
+Path: TypeAlias = tuple[str | int, ...]
+Position: TypeAlias = Callable[[Path], tuple[int, int] | None]
+"""Where a path stands in the text, as line and column; ``None`` where there is no text."""
+
+LATER_KEYS: Final = frozenset({"secrets", "domains", "networks", "hooks", "snapshots"})
+"""Keys of later versions."""
+
+_OTHER_NAMES: Final = {
+    "image": "source.image",
+    "environment": "env",
+    "healthcheck": "health",
+    "replicas": "max_instances",
+    "stop_grace_period": "stop_grace",
+    "restart_policy": "restart",
+    "deploy": "resources",
+}
+"""What other tools call it."""
+
+MAX_PROBLEMS: Final = 50
+_WORDS: Final = {
+    "string": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "a mapping of keys to values",
+    "model": "a mapping of keys to values",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundProblem:
+    """One problem. ``message`` continues a sentence that begins with the path."""
+
+    path: Path
+    code: str
+    message: str
+    next_step: str
+
+
+def describe(error: ValidationError, keys: Mapping[str, Sequence[str]]) -> list[FoundProblem]:
+    """Everything that pydantic found, translated.
+
+    Args:
+        keys: the known keys, by the key that they stand under.
+    """
+    return [_translate(dict(item), keys) for item in error.errors(include_url=False)]
+
+
+def malformed(problems: Sequence[FoundProblem], position: Position) -> InvalidInput:
+    """The error that carries all of ``problems``, in the order in which they stand in the text, if there is one."""
+    if any(position(problem.path) for problem in problems):
+        problems = sorted(problems, key=lambda problem: position(problem.path) or (0, 0))
+    listed = [_document(problem, position) for problem in problems[:MAX_PROBLEMS]]
+    texts = "; ".join(str(item["message"]).rstrip(".") for item in listed[:5])
+    more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+    one = len(problems) == 1
+    return InvalidInput(
+        "workload_malformed",
+        f"{texts}." if one else f"The workload's declaration has {len(problems)} problems: {texts}{more}.",
+        next_step=str(listed[0]["next_step"]) if one else "Mend each listed problem, then try again.",
+        details={"problems": listed},
+    )
+
+
+def path_text(path: Path) -> str:
+    """``("volumes", 0, "target")`` as ``volumes[0].target``."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            # A key is what somebody sent: whatever it holds, the message stays one line of bounded length.
+            shown = part if part.isprintable() else repr(part)
+            text += ("." if text else "") + (shown if len(shown) <= 60 else shown[:60] + "…")
+    return text
+
+
+def _document(problem: FoundProblem, position: Position) -> dict[str, object]:
+    path = path_text(problem.path)
+    document: dict[str, object] = {
+        "path": path,
+        "code": problem.code,
+        "message": f"{path or 'The declaration'} {problem.message}.",
+        "next_step": problem.next_step,
+    }
+    where = position(problem.path)
+    if where is not None:
+        document |= {"line": where[0], "column": where[1]}
+    return document
+
+
+def _translate(item: dict[str, Any], keys: Mapping[str, Sequence[str]]) -> FoundProblem:
+    path: Path = tuple(part for part in item["loc"] if part != "[key]")
+    kind, context = str(item["type"]), item.get("ctx", {})
+    if kind == "problem":
+        return FoundProblem(path=path, code=context["code"], message=context["message"], next_step=context["next_step"])
+    if kind == "missing":
+        return FoundProblem(path=path, code="key_missing", message="is missing", next_step=f"Add {path_text(path)}.")
+    if kind == "extra_forbidden":
+        return _unknown(path, keys)
+    if kind in ("enum", "literal_error"):
+        return FoundProblem(
+            path=path,
+            code="value_unknown",
+            message=f"is none of the words that are possible here: {context['expected']}",
+            next_step="Use one of them.",
+        )
+    expected = _WORDS.get(kind.removesuffix("_attributes_type").removesuffix("_type"))
+    if kind.endswith("_type") and expected is not None:
+        return FoundProblem(
+            path=path,
+            code="value_wrong_type",
+            message=f"must be {expected}, not {_kind_of(item['input'])}",
+            next_step="Put the value in quotes."
+            if expected == "text" and isinstance(item["input"], (bool, int, float))
+            else f"Write {expected}.",
+        )
+    code = "value_out_of_range" if kind.startswith(("greater", "less", "too_", "string_too")) else "value_malformed"
+    message = str(item["msg"])
+    return FoundProblem(
+        path=path, code=code, message=f"is not possible: {message[0].lower()}{message[1:]}", next_step="Mend the value."
+    )
+
+
+def _unknown(path: Path, keys: Mapping[str, Sequence[str]]) -> FoundProblem:
+    key = str(path[-1])
+    parent = next((str(part) for part in path[:-1] if isinstance(part, str)), "")
+    known = keys.get(parent, ())
+    if not parent and key in LATER_KEYS:
+        return FoundProblem(
+            path=path,
+            code="key_not_supported",
+            message="isn't supported by this version",
+            next_step=f"Remove {key}; nothing stands in for it yet.",
+        )
+    nearest = _OTHER_NAMES.get(key) if not parent else None
+    if nearest is None:
+        nearest = next(iter(difflib.get_close_matches(key[:60], known, 1, cutoff=0.5)), None)
+    return FoundProblem(
+        path=path,
+        code="key_unknown",
+        message="is not a known key",
+        next_step=f"Did you mean {nearest}?" if nearest else f"Known here are: {', '.join(known)}.",
+    )
+
+
+def _kind_of(value: object) -> str:
+    if value is None:
+        return "nothing"
+    kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+    return kinds.get(type(value), "something else")
