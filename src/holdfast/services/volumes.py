@@ -1,0 +1,302 @@
+"""Volumes on this host: where they are, whether they are still the ones last seen, and their first making.
+
+Invariants:
+
+- Every path comes from the workload's current configuration and the operator's roots (I6), and every look at the disk
+  goes through the engine's descriptors, so that no symlink is followed (I7).
+- A directory is made once, on the first deploy that finds it missing and remembers nothing of it, with the owner that
+  the image's user needs. Afterwards neither it nor its owner is ever written again.
+- What was seen is remembered (identity, and whether anything was in it) after each successful deploy and each restore.
+  A volume that is suddenly missing, empty, a symlink, a mount point or another directory stops deploy, start and
+  capture: starting a database on an empty directory is how data gets lost quietly.
+
+A workload that is made again under its old name finds its ``stage`` directories as they were left, and adopts them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from holdfast.config import Settings
+from holdfast.domain import volumes as rules
+from holdfast.domain.errors import Problem, Refused
+from holdfast.domain.restore import Identity, RootRef
+from holdfast.domain.volumes import Placed
+from holdfast.domain.workload import SUPPORTED_SCOPES, Scope, Volume, Workload, WorkloadSpec
+from holdfast.engine.fs import Fs
+from holdfast.engine.live import LiveRoots
+from holdfast.engine.os_errors import translate
+from holdfast.store.volume_states import VolumeState, VolumeStateStore
+
+DIRECTORY_MODE: Final = 0o755
+
+_USUAL_CAUSE: Final = "The usual cause is a disk that is not mounted: check that first (findmnt, lsblk)."
+_ACCEPT: Final = "If the change is meant, deploy again and accept the volumes as they are."
+
+
+class VolumeResolver:
+    """Resolves the volumes of workloads and watches over their directories.
+
+    Args:
+        live: the operator's roots, held as descriptors: the volumes base and the allowed roots.
+        states: what was last seen of every volume.
+    """
+
+    def __init__(self, settings: Settings, live: LiveRoots, states: VolumeStateStore, fs: Fs) -> None:
+        self._base = str(settings.volumes_base)
+        self._own = str(settings.data_dir)
+        self._roots = tuple(str(root) for root in settings.allowed_roots)
+        self._live = live
+        self._states = states
+        self._fs = fs
+        self._engine_root: str | None = None
+
+    def learn_engine_root(self, path: str) -> None:
+        """Note where the container engine keeps its own state: no volume may be there."""
+        self._engine_root = path
+
+    # Where volumes are
+
+    def resolve(self, spec: WorkloadSpec, volume: Volume) -> RootRef:
+        """The trusted root and the path below it of a captured volume.
+
+        Raises:
+            Refused: ``volume_root_not_allowed``, ``volume_path_forbidden``.
+        """
+        if volume.scope in (Scope.STAGE, Scope.PROJECT):
+            return RootRef(root=self._base, relative=rules.relative_path(spec, volume))
+        if volume.scope is not Scope.ABSOLUTE:
+            raise ValueError(f"a volume of scope {volume.scope} has no directory of its own on the host")
+        problem = rules.forbidden(volume.source, own=self._own, volumes_base=self._base, engine_root=self._engine_root)
+        if problem is not None:
+            raise Refused([problem])
+        root = rules.choose_root(volume.source, self._roots)
+        if root is None:
+            raise Refused([self._root_not_allowed(volume)])
+        return RootRef(root=root, relative=volume.source[len(root.rstrip("/")) + 1 :])
+
+    def problems(self, spec: WorkloadSpec) -> list[Problem]:
+        """Why volumes of ``spec`` can't be where they are configured to be. Looks at no disk."""
+        found: list[Problem] = []
+        for volume in spec.captured_volumes:
+            try:
+                self.resolve(spec, volume)
+            except Refused as refusal:
+                found.extend(refusal.problems)
+        return found
+
+    def conflicts(self, spec: WorkloadSpec, others: Iterable[Workload]) -> list[Problem]:
+        """Equal or nested paths of ``spec``'s volumes and others', but for what a project shares on purpose.
+
+        Args:
+            others: all workloads; one with the same name is the same workload and is passed over.
+        """
+        placed = [place for other in others if other.name != spec.name for place in self._placed(other.spec)]
+        return rules.conflicts(self._placed(spec), placed)
+
+    def sharers(self, workload: Workload, all_workloads: Iterable[Workload]) -> frozenset[str]:
+        """The ids of all workloads that share a volume with ``workload``, its own included."""
+        mine = {place.path for place in self._placed(workload.spec) if place.scope is Scope.PROJECT}
+        return frozenset({workload.id}) | {
+            other.id
+            for other in all_workloads
+            if any(place.scope is Scope.PROJECT and place.path in mine for place in self._placed(other.spec))
+        }
+
+    # What is on the disk
+
+    async def prepare(
+        self, workload: Workload, owner: tuple[int, int], *, sharers: Iterable[str] = ()
+    ) -> tuple[str, ...]:
+        """Make the directories that were never there, and remember them.
+
+        Args:
+            owner: uid and gid for new directories (:func:`holdfast.domain.volumes.owner`).
+            sharers: ids of workloads that share a volume: what one of them remembers is not made again either.
+
+        Returns:
+            The paths that were made. What is missing but remembered is left for :meth:`check_before_start`.
+
+        Raises:
+            Refused: a volume can't be placed.
+        """
+        remembered = {
+            state.path for each in {workload.id, *sharers} for state in (await self._states.get(each)).values()
+        }
+        wanted = [
+            (volume, ref)
+            for volume in workload.spec.captured_volumes
+            if (ref := self.resolve(workload.spec, volume)).path not in remembered
+        ]
+        made = await asyncio.to_thread(self._make_missing, wanted, owner)
+        await self._put(workload.id, [(volume, ref, identity, False) for volume, ref, identity in made])
+        return tuple(ref.path for _, ref, _ in made)
+
+    async def check_before_start(self, workload: Workload) -> list[Problem]:
+        """Whether every captured volume is there, and is the directory that was last seen.
+
+        Asked before every deploy, start and capture.
+        """
+        states = await self._states.get(workload.id)
+        return await asyncio.to_thread(self._check, workload.spec, states)
+
+    async def remember(self, workload: Workload) -> None:
+        """Note all captured volumes as they are now, after a successful deploy; forget those that are gone.
+
+        Raises:
+            HoldfastError: a volume can't be opened.
+        """
+        seen = await asyncio.to_thread(self._look, workload.spec)
+        await self._put(workload.id, seen)
+        configured = {volume.target for volume, _, _, _ in seen}
+        for target in set(await self._states.get(workload.id)) - configured:
+            await self._states.delete(workload.id, target)
+
+    async def remember_identity(self, workload_id: str, path: str, identity: Identity) -> None:
+        """Note that another directory stands at ``path`` on purpose, after a restore or its way back.
+
+        Whether it has content is only known again after the next successful deploy. A workload that does not remember
+        the path is left alone: it adopts what it finds.
+        """
+        states = await self._states.get(workload_id)
+        await self._states.put(
+            *(
+                dataclasses.replace(state, identity=identity, had_content=False)
+                for state in states.values()
+                if state.path == path
+            )
+        )
+
+    async def accept(self, workload: Workload, *, sharers: Iterable[str] = ()) -> None:
+        """A person accepts the directories as they are, missing ones included: forget what was seen of them.
+
+        Args:
+            sharers: ids of workloads that share a volume; what they remember of the same paths is forgotten too.
+        """
+        paths = {self.resolve(workload.spec, volume).path for volume in workload.spec.captured_volumes}
+        for workload_id in {workload.id, *sharers}:
+            for state in (await self._states.get(workload_id)).values():
+                if state.path in paths:
+                    await self._states.delete(workload_id, state.target)
+
+    # In a thread: quick looks at directories
+
+    def _check(self, spec: WorkloadSpec, states: Mapping[str, VolumeState]) -> list[Problem]:
+        problems: list[Problem] = []
+        for volume in spec.captured_volumes:
+            try:
+                ref = self.resolve(spec, volume)
+            except Refused as refusal:
+                problems.extend(refusal.problems)
+                continue
+            found = [_explained(problem, volume) for problem in self._live.check(ref)]
+            state = states.get(volume.target)
+            if not found and state is not None and state.path == ref.path:
+                found = self._compare(volume, ref, state)
+            problems.extend(found)
+        return problems
+
+    def _compare(self, volume: Volume, ref: RootRef, state: VolumeState) -> list[Problem]:
+        details = {"path": ref.path, "target": volume.target}
+        if self._identity(ref) != state.identity:
+            return [
+                Problem(
+                    code="volume_replaced",
+                    message=f"{ref.path} (for {volume.target}) is another directory than the one last seen there.",
+                    next_step=f"{_USUAL_CAUSE} If it was copied back by hand, look at what it holds. {_ACCEPT}",
+                    details=details,
+                )
+            ]
+        if state.had_content and self._live.is_empty(ref):
+            return [
+                Problem(
+                    code="volume_emptied",
+                    message=f"{ref.path} (for {volume.target}) had content when it was last seen, and is empty now.",
+                    next_step=f"{_USUAL_CAUSE} If the data was deleted, restore a snapshot. {_ACCEPT}",
+                    details=details,
+                )
+            ]
+        return []
+
+    def _make_missing(
+        self, wanted: Sequence[tuple[Volume, RootRef]], owner: tuple[int, int]
+    ) -> list[tuple[Volume, RootRef, Identity]]:
+        made: list[tuple[Volume, RootRef, Identity]] = []
+        uid, gid = owner
+        for volume, ref in wanted:
+            if [problem.code for problem in self._live.check(ref)] == ["volume_missing"]:
+                self._live.create(ref, uid, gid, DIRECTORY_MODE)
+                made.append((volume, ref, self._identity(ref)))
+        return made
+
+    def _look(self, spec: WorkloadSpec) -> list[tuple[Volume, RootRef, Identity, bool]]:
+        seen: list[tuple[Volume, RootRef, Identity, bool]] = []
+        for volume in spec.captured_volumes:
+            ref = self.resolve(spec, volume)
+            seen.append((volume, ref, self._identity(ref), not self._live.is_empty(ref)))
+        return seen
+
+    def _identity(self, ref: RootRef) -> Identity:
+        fd = self._live.open(ref)
+        try:
+            return self._fs.identity(fd)
+        except OSError as error:
+            raise translate(error, f"identifying {ref.path}") from error
+        finally:
+            self._fs.close(fd)
+
+    # Helpers
+
+    async def _put(self, workload_id: str, seen: Iterable[tuple[Volume, RootRef, Identity, bool]]) -> None:
+        await self._states.put(
+            *(
+                VolumeState(
+                    workload_id=workload_id,
+                    target=volume.target,
+                    path=ref.path,
+                    identity=identity,
+                    had_content=had_content,
+                )
+                for volume, ref, identity, had_content in seen
+            )
+        )
+
+    def _placed(self, spec: WorkloadSpec) -> list[Placed]:
+        """Where the captured volumes are; for an absolute one that is what was configured, allowed or not."""
+        return [
+            Placed(
+                workload=spec.name,
+                project=spec.project,
+                target=volume.target,
+                scope=volume.scope,
+                path=volume.source
+                if volume.scope is Scope.ABSOLUTE
+                else f"{self._base}/{rules.relative_path(spec, volume)}",
+            )
+            for volume in spec.volumes
+            if volume.scope in SUPPORTED_SCOPES
+        ]
+
+    def _root_not_allowed(self, volume: Volume) -> Problem:
+        if self._roots:
+            step = f"Choose a path strictly below one of: {', '.join(self._roots)}."
+        else:
+            step = "No root is allowed yet."
+        return Problem(
+            code="volume_root_not_allowed",
+            message=f"{volume.source} (for {volume.target}) is not below a directory that the operator allowed.",
+            next_step=f"{step} The operator allows roots with allowed_roots in Holdfast's configuration file.",
+            details={"path": volume.source, "target": volume.target, "allowed_roots": list(self._roots)},
+        )
+
+
+def _explained(problem: Problem, volume: Volume) -> Problem:
+    """The engine's finding, with the volume it is about, and the usual cause where there is one."""
+    details = {**problem.details, "target": volume.target}
+    if problem.code != "volume_missing":
+        return dataclasses.replace(problem, details=details)
+    step = f"{_USUAL_CAUSE} If the directory was removed, restore a snapshot or make it again. {_ACCEPT}"
+    return dataclasses.replace(problem, next_step=step, details=details)
