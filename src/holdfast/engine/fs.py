@@ -154,6 +154,10 @@ class Fs:
         """The text of a symlink. With an empty ``name``, of the symlink that ``dirfd`` (``O_PATH``) itself is."""
         return os.readlink(name, dir_fd=dirfd)
 
+    def path_of(self, fd: int) -> str:
+        """Where ``fd`` is right now, as the kernel tells it; for comparing, never for opening."""
+        return os.readlink(f"/proc/self/fd/{fd}")
+
     def statvfs(self, fd: int) -> os.statvfs_result:
         """Free and total blocks and inodes of the filesystem that ``fd`` is on."""
         return os.statvfs(fd)

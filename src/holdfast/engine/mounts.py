@@ -18,6 +18,8 @@ from holdfast.engine.os_errors import translate
 
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 _GONE: Final = frozenset({errno.ENOENT, errno.ESRCH, errno.EINVAL})
+_HIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
+_INIT: Final = 1
 _PIECE: Final = 1 << 16
 
 
@@ -139,7 +141,7 @@ def holders(fs: Fs, paths: Sequence[str]) -> list[Holder]:
         paths: absolute, free of symlinks, as this process sees them.
 
     Raises:
-        Failed: ``/proc`` can't be read.
+        Failed: ``/proc`` can't be read, or a process is hidden from us: what it holds can't be ruled out.
     """
     own = parse(read_own(fs))
     common = {(mount.device, mount.root) for mount in own}
@@ -175,7 +177,8 @@ def _foreign_namespaces(fs: Fs) -> Iterator[tuple[int, str, list[Mount]]]:
                 command = _read_below(fs, proc, b"%d/comm" % pid).strip()
             except OSError as error:
                 # It ended meanwhile. Its namespace isn't marked as seen: another process may live on in it.
-                if error.errno in _GONE:
+                # The system's own init may be hidden even from root; it is nobody's container.
+                if error.errno in _GONE or (pid == _INIT and error.errno in _HIDDEN):
                     continue
                 raise
             seen.add(namespace)

@@ -1,0 +1,293 @@
+"""Live directories: how the engine gets at the volumes of workloads, and what must be true of them.
+
+Invariants:
+
+- Roots (the volumes base, allowed roots) are opened once and held as descriptors; everything below is reached from
+  there through no symlink (I7).
+- Nothing is created, and no owner changed, but by :meth:`LiveRoots.create`, and there only of what it made itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from holdfast.domain.errors import HoldfastError, Problem, Refused
+from holdfast.domain.restore import Identity, RootRef
+from holdfast.engine.fs import FLAG_APPEND, FLAG_IMMUTABLE, TEMPORARY_PREFIX, Fs
+from holdfast.engine.mounts import mounts_at_or_below, read_own
+from holdfast.engine.os_errors import translate
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
+_MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
+class LiveRoots:
+    """The trusted roots, held open.
+
+    A root that is not there, or is reached through a symlink, stands in the way of nothing but the volumes below it.
+
+    Args:
+        roots: absolute, resolved paths from the operator's settings.
+
+    Raises:
+        Failed: a root is there but can't be opened.
+    """
+
+    def __init__(self, fs: Fs, roots: Sequence[str]) -> None:
+        self._fs = fs
+        self._fds: dict[str, int] = {}
+        self._unusable: dict[str, Problem] = {}
+        try:
+            for root in dict.fromkeys(roots):
+                self._hold(root)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the roots."""
+        while self._fds:
+            self._fs.close(self._fds.popitem()[1])
+
+    def open(self, ref: RootRef) -> int:
+        """Open a live directory for reading. The caller closes it.
+
+        Raises:
+            Refused: ``root_unknown``, ``root_unusable``, ``volume_path_invalid``, ``volume_missing``,
+                ``volume_is_symlink`` or ``volume_not_directory``.
+            Failed: it can't be opened for another reason.
+        """
+        return self._open(ref, ref.relative)
+
+    def open_parent(self, ref: RootRef) -> tuple[int, bytes]:
+        """Open the directory that holds a live directory, there or not. The caller closes it.
+
+        Returns:
+            The descriptor, and the live directory's name in it.
+
+        Raises:
+            Refused, Failed: as :meth:`open`, for the parent.
+        """
+        return self._open(ref, ref.parent_relative), os.fsencode(ref.name)
+
+    def identity(self, ref: RootRef) -> Identity:
+        """The live directory's identity. Raises as :meth:`open`; ``Failed`` where the filesystem has no handles."""
+        fd = self.open(ref)
+        try:
+            return self._fs.identity(fd)
+        except OSError as error:
+            raise translate(error, f"asking for the identity of {ref.path}") from error
+        finally:
+            self._fs.close(fd)
+
+    def is_empty(self, ref: RootRef) -> bool:
+        """Whether the live directory has nothing in it. Raises as :meth:`open`."""
+        fd = self.open(ref)
+        try:
+            return next(self._fs.scan(fd), None) is None
+        except OSError as error:
+            raise translate(error, f"listing {ref.path}") from error
+        finally:
+            self._fs.close(fd)
+
+    def check(self, ref: RootRef) -> list[Problem]:
+        """Everything that forbids capturing or swapping a live directory; nothing is changed.
+
+        Returns:
+            Problems with the codes that :meth:`open` refuses with, ``volume_is_mount_point`` (at or below it) and
+            ``volume_immutable`` (it or its parent is immutable or append-only).
+
+        Raises:
+            Failed: it can't be looked at.
+        """
+        try:
+            live = self.open(ref)
+        except Refused as refusal:
+            return list(refusal.problems)
+        try:
+            parent, _ = self.open_parent(ref)
+            try:
+                return self._look(ref, live, parent)
+            finally:
+                self._fs.close(parent)
+        except Refused as refusal:
+            return list(refusal.problems)
+        except OSError as error:
+            raise translate(error, f"checking {ref.path}") from error
+        finally:
+            self._fs.close(live)
+
+    def create(self, ref: RootRef, *, uid: int, gid: int, mode: int) -> bool:
+        """Make a live directory and what is missing above it (mode 0755, owned by root), durably.
+
+        The directory gets its owner and mode before it gets its name, so that a crash can't leave it half made. One
+        that is there already keeps its owner and mode.
+
+        Returns:
+            Whether it was made.
+
+        Raises:
+            Refused: as :meth:`open`.
+            NoSpace: the filesystem is full.
+            Failed: it can't be made.
+        """
+        at = self._fs_root(ref)
+        made = False
+        components = ref.relative.split("/")
+        try:
+            for depth, component in enumerate(components):
+                last = depth == len(components) - 1
+                owner = (uid, gid, mode) if last else (0, 0, 0o755)
+                below, made = self._enter_or_make(at, os.fsencode(component), *owner)
+                self._fs.close(at)
+                at = below
+        except OSError as error:
+            raise self._explain(error, ref) from error
+        finally:
+            self._fs.close(at)
+        return made
+
+    def _hold(self, root: str) -> None:
+        try:
+            fd = self._fs.open_root(root)
+        except OSError as error:
+            if error.errno not in _MISSING:
+                raise translate(error, f"opening the root {root}") from error
+            self._unusable[root] = _unusable(root, "is not there, or is no directory")
+            return
+        self._fds[root] = fd
+        if self._fs.path_of(fd) != (root.rstrip("/") or "/"):
+            self._unusable[root] = _unusable(root, "is not a plain absolute path, or is reached through a symlink")
+
+    def _fs_root(self, ref: RootRef) -> int:
+        """A descriptor of the ref's root, the caller's to close."""
+        if ref.root in self._unusable:
+            raise Refused([self._unusable[ref.root]])
+        if ref.root not in self._fds:
+            raise Refused([_unknown(ref)])
+        if any(component in ("", ".", "..") for component in ref.relative.split("/")) or "\0" in ref.relative:
+            raise Refused([_invalid(ref)])
+        return self._fs.duplicate(self._fds[ref.root])
+
+    def _open(self, ref: RootRef, relative: str) -> int:
+        root = self._fs_root(ref)
+        try:
+            return self._fs.open_beneath(root, relative or ".", _DIRECTORY)
+        except OSError as error:
+            raise self._explain(error, ref) from error
+        finally:
+            self._fs.close(root)
+
+    def _look(self, ref: RootRef, live: int, parent: int) -> list[Problem]:
+        problems = []
+        mounts = mounts_at_or_below(ref.path, read_own(self._fs))
+        if mounts or self._fs.mount_id(live) != self._fs.mount_id(parent):
+            where = mounts[0].mount_point if mounts else ref.path
+            problems.append(
+                Problem(
+                    code="volume_is_mount_point",
+                    message=f"Something is mounted at {where}; a volume with a mount at or below it can't be swapped.",
+                    next_step="Mount the disk one level higher, or unmount it; the volume must be a plain directory.",
+                    details={"path": ref.path, "mount_point": where},
+                )
+            )
+        for fd, path in ((live, ref.path), (parent, ref.path.rpartition("/")[0])):
+            if self._fs.flags(fd) & (FLAG_IMMUTABLE | FLAG_APPEND):
+                problems.append(
+                    Problem(
+                        code="volume_immutable",
+                        message=f"{path} is immutable or append-only.",
+                        next_step=f"Take the flag away: chattr -ia {path}",
+                        details={"path": path},
+                    )
+                )
+        return problems
+
+    def _enter_or_make(self, at: int, name: bytes, uid: int, gid: int, mode: int) -> tuple[int, bool]:
+        try:
+            return self._fs.openat(at, name, _DIRECTORY), False
+        except FileNotFoundError:
+            temporary = TEMPORARY_PREFIX + secrets.token_hex(8).encode()
+        self._fs.mkdirat(at, temporary)
+        try:
+            fd = self._fs.openat(at, temporary, _DIRECTORY)
+            try:
+                self._fs.fchown(fd, uid, gid)
+                self._fs.fchmod(fd, mode)
+                self._fs.fsync(fd)
+            finally:
+                self._fs.close(fd)
+            self._fs.rename_noreplace(at, temporary, at, name)
+        except BaseException:
+            self._fs.rmdirat(at, temporary)
+            raise
+        self._fs.fsync(at)
+        return self._fs.openat(at, name, _DIRECTORY), True
+
+    def _explain(self, error: OSError, ref: RootRef) -> HoldfastError:
+        problem = _PROBLEMS.get(error.errno or 0)
+        if problem is None:
+            return translate(error, f"opening {ref.path}")
+        code, words, next_step = problem
+        return Refused(
+            [Problem(code=code, message=f"{ref.path} {words}.", next_step=next_step, details={"path": ref.path})]
+        )
+
+
+_PROBLEMS: Final[dict[int, tuple[str, str, str]]] = {
+    errno.ENOENT: (
+        "volume_missing",
+        "is missing",
+        "If its disk is not mounted, mount it. Nothing is created in its place unless you ask for it.",
+    ),
+    errno.ELOOP: (
+        "volume_is_symlink",
+        "is a symlink, or is reached through one",
+        "Put a plain directory there. Holdfast never follows a symlink to data.",
+    ),
+    errno.ENOTDIR: (
+        "volume_not_directory",
+        "is not a directory, or lies below something that is none",
+        "Put a directory there.",
+    ),
+}
+
+
+def _unusable(root: str, why: str) -> Problem:
+    return Problem(
+        code="root_unusable",
+        message=f"The root {root} {why}.",
+        next_step="Write its resolved path in the settings, make sure that it is mounted, and restart Holdfast.",
+        details={"root": root},
+    )
+
+
+def _unknown(ref: RootRef) -> Problem:
+    return Problem(
+        code="root_unknown",
+        message=f"{ref.root} is neither the volumes base nor an allowed root.",
+        next_step="Add it to the allowed roots in the settings file, and restart Holdfast.",
+        details={"root": ref.root, "path": ref.path},
+    )
+
+
+def _invalid(ref: RootRef) -> Problem:
+    return Problem(
+        code="volume_path_invalid",
+        message=f"{ref.relative!r} is no path below {ref.root}.",
+        next_step="Use a relative path without '.', '..' and empty parts.",
+        details={"root": ref.root, "path": ref.relative},
+    )
