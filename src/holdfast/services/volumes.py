@@ -26,9 +26,7 @@ from holdfast.domain.errors import Problem, Refused
 from holdfast.domain.restore import Identity, RootRef
 from holdfast.domain.volumes import Placed
 from holdfast.domain.workload import SUPPORTED_SCOPES, Scope, Volume, Workload, WorkloadSpec
-from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
-from holdfast.engine.os_errors import translate
 from holdfast.store.volume_states import VolumeState, VolumeStateStore
 
 DIRECTORY_MODE: Final = 0o755
@@ -45,13 +43,12 @@ class VolumeResolver:
         states: what was last seen of every volume.
     """
 
-    def __init__(self, settings: Settings, live: LiveRoots, states: VolumeStateStore, fs: Fs) -> None:
+    def __init__(self, settings: Settings, live: LiveRoots, states: VolumeStateStore) -> None:
         self._base = str(settings.volumes_base)
         self._own = str(settings.data_dir)
         self._roots = tuple(str(root) for root in settings.allowed_roots)
         self._live = live
         self._states = states
-        self._fs = fs
         self._engine_root: str | None = None
 
     def learn_engine_root(self, path: str) -> None:
@@ -121,7 +118,8 @@ class VolumeResolver:
             The paths that were made. What is missing but remembered is left for :meth:`check_before_start`.
 
         Raises:
-            Refused: a volume can't be placed.
+            Refused: a volume can't be placed, or a root is unusable.
+            NoSpace, Failed: a directory can't be made.
         """
         remembered = {
             state.path for each in {workload.id, *sharers} for state in (await self._states.get(each)).values()
@@ -201,7 +199,7 @@ class VolumeResolver:
 
     def _compare(self, volume: Volume, ref: RootRef, state: VolumeState) -> list[Problem]:
         details = {"path": ref.path, "target": volume.target}
-        if self._identity(ref) != state.identity:
+        if self._live.identity(ref) != state.identity:
             return [
                 Problem(
                     code="volume_replaced",
@@ -227,26 +225,17 @@ class VolumeResolver:
         made: list[tuple[Volume, RootRef, Identity]] = []
         uid, gid = owner
         for volume, ref in wanted:
-            if [problem.code for problem in self._live.check(ref)] == ["volume_missing"]:
-                self._live.create(ref, uid, gid, DIRECTORY_MODE)
-                made.append((volume, ref, self._identity(ref)))
+            missing = [problem.code for problem in self._live.check(ref)] == ["volume_missing"]
+            if missing and self._live.create(ref, uid=uid, gid=gid, mode=DIRECTORY_MODE):
+                made.append((volume, ref, self._live.identity(ref)))
         return made
 
     def _look(self, spec: WorkloadSpec) -> list[tuple[Volume, RootRef, Identity, bool]]:
         seen: list[tuple[Volume, RootRef, Identity, bool]] = []
         for volume in spec.captured_volumes:
             ref = self.resolve(spec, volume)
-            seen.append((volume, ref, self._identity(ref), not self._live.is_empty(ref)))
+            seen.append((volume, ref, self._live.identity(ref), not self._live.is_empty(ref)))
         return seen
-
-    def _identity(self, ref: RootRef) -> Identity:
-        fd = self._live.open(ref)
-        try:
-            return self._fs.identity(fd)
-        except OSError as error:
-            raise translate(error, f"identifying {ref.path}") from error
-        finally:
-            self._fs.close(fd)
 
     # Helpers
 
