@@ -1,1 +1,1 @@
-"""The command line: a client of the API, and the few commands that work on the data directory itself."""
+"""The command line: a client of the API, plus ``serve`` and what works on a data directory without a server."""

@@ -1,0 +1,74 @@
+"""``holdfast apply``: make a workload's configuration what a file says."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from holdfast.cli import options
+from holdfast.cli.output import Output, shown
+from holdfast.cli.session import session_of
+from holdfast.domain.errors import InvalidInput, TooLarge
+
+_MAX_BYTES: Final = 1 << 20
+
+
+def apply(
+    context: typer.Context,
+    file: Annotated[str, typer.Option("--file", "-f", help="The workload's YAML or JSON file; - for stdin.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Create a workload, or change its configuration. Shows the difference. What runs changes with the next deploy."""
+    session = session_of(context, as_json=as_json)
+    text = _read(file)
+    kind = "application/json" if file.endswith(".json") else "application/yaml"
+    preview = session.client.send_text("POST", "/api/workloads/preview", text, kind)
+    name = preview["name"]
+    show_changes(session.output, preview)
+    if dry_run:
+        session.output.document(preview)
+        session.output.say("Nothing was changed.")
+        return
+    applied = session.client.send_text("PUT", f"/api/workloads/{name}", text, kind)
+    session.output.document(applied)
+    if applied["created"]:
+        session.output.say(f"Created {name}. Deploy it with: holdfast deploy {name}")
+    elif applied["changes"]:
+        session.output.say(f"Changed {name}. Deploy the change with: holdfast deploy {name}")
+    else:
+        session.output.say(f"{name} is as the file says already.")
+
+
+def show_changes(output: Output, preview: dict[str, Any]) -> None:
+    """The difference, one changed value a line."""
+    for change in preview["changes"]:
+        before, after = change["before"], change["after"]
+        if before is None:
+            output.say(f"+ {change['path']}: {shown(after)}")
+        elif after is None:
+            output.say(f"- {change['path']}: {shown(before)}")
+        else:
+            output.say(f"~ {change['path']}: {shown(before)} → {shown(after)}")
+
+
+def _read(file: str) -> bytes:
+    try:
+        if file == "-":
+            text = sys.stdin.buffer.read(_MAX_BYTES + 1)
+        else:
+            with Path(file).open("rb") as source:
+                text = source.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise InvalidInput(
+            "file_unreadable", f"{file} can't be read: {error.strerror}.", next_step="Check the path."
+        ) from error
+    if len(text) > _MAX_BYTES:
+        raise TooLarge(
+            "file_too_large", f"{file} is larger than 1 MiB.", next_step="Check that it is a workload's configuration."
+        )
+    return text

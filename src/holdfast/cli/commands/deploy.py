@@ -1,0 +1,25 @@
+"""``holdfast deploy``: run a workload at a version."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from holdfast.cli import options
+from holdfast.cli.session import session_of
+from holdfast.cli.watch import follow
+
+
+def deploy(
+    context: typer.Context,
+    workload: options.WorkloadName,
+    image: Annotated[str | None, typer.Option("--image", help="The image to run, from now on.")] = None,
+    *,
+    detach: options.Detach = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run a workload as it is configured, at the newest version of its image."""
+    session = session_of(context, as_json=as_json)
+    operation = session.client.send("POST", f"/api/workloads/{workload}/deploy", document={"image": image})
+    follow(session, operation, detach=detach, done=f"{workload} is deployed.")

@@ -1,0 +1,93 @@
+"""``holdfast restore``: return a workload's data to a snapshot.
+
+Always in the same order: the dry run and what it found, the question, the restore, its outcome.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from holdfast.cli import exit_codes, options
+from holdfast.cli.commands.snapshot import table
+from holdfast.cli.confirm import confirm_by_name
+from holdfast.cli.exit_codes import ExitCode
+from holdfast.cli.plan import show_plan
+from holdfast.cli.session import Session, session_of
+from holdfast.cli.watch import Watcher, conclude, follow
+from holdfast.domain.errors import InvalidInput, NotFound
+from holdfast.domain.restore import OnUnhealthy
+
+
+def restore(
+    context: typer.Context,
+    workload: options.WorkloadName,
+    snapshot: Annotated[str | None, typer.Argument(help="The snapshot's id; without it a list is offered.")] = None,
+    volume: Annotated[
+        list[str] | None, typer.Option("--volume", help="Only this volume (its path in the container); repeatable.")
+    ] = None,
+    on_unhealthy: Annotated[
+        OnUnhealthy | None,
+        typer.Option("--on-unhealthy", help="What to do when the workload is unhealthy on the restored data."),
+    ] = None,
+    *,
+    with_image: Annotated[bool, typer.Option("--with-image", help="Go back to the image of then, too.")] = False,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    detach: options.Detach = False,
+    as_json: options.Json = False,
+) -> None:
+    """Return a workload's data to a snapshot. The data of now is kept as a safety snapshot; 'undo' takes it back."""
+    session = session_of(context, as_json=as_json)
+    name = session.client.get(f"/api/workloads/{workload}")["name"]
+    chosen = snapshot or _choose(session, workload)
+    wanted = {"volumes": volume or None, "on_unhealthy": on_unhealthy, "with_image": with_image}
+    path = f"/api/workloads/{workload}/snapshots/{chosen}/restore"
+    rehearse(session, path, wanted, name, dry_run=dry_run, yes=yes)
+    operation = session.client.send("POST", path, document=wanted, headers={"X-Confirm-Restore": chosen})
+    follow(session, operation, detach=detach, done="Restored.")
+
+
+def rehearse(session: Session, path: str, wanted: dict[str, Any], name: str, *, dry_run: bool, yes: bool) -> None:
+    """Show the dry run, then have it confirmed.
+
+    Args:
+        dry_run: end after the dry run.
+
+    Raises:
+        typer.Exit: it was only a dry run, or it found that the restore can't be done.
+        ConfirmationMissing: it was not confirmed.
+    """
+    output = session.output
+    operation = session.client.send("POST", path, document=wanted | {"dry_run": True})
+    operation = Watcher(session.client, output).watch(operation)
+    if exit_codes.of_operation(operation) is not ExitCode.OK:
+        conclude(output, operation, "")
+    show_plan(output, operation["outcome"], to_stderr=not dry_run)
+    if dry_run:
+        output.document(operation)
+        output.say("Nothing was changed.")
+        raise typer.Exit(ExitCode.OK)
+    confirm_by_name(session, name, f"This replaces the live data of {name}, after a safety snapshot of it.", yes=yes)
+
+
+def _choose(session: Session, workload: str) -> str:
+    """The snapshot that the person at the terminal picks from a list."""
+    if not session.output.is_terminal or session.output.as_json:
+        raise InvalidInput(
+            "snapshot_missing",
+            "Which snapshot is missing, and nobody can be asked here.",
+            next_step=f"Name one of: holdfast snapshot list {workload}",
+        )
+    page = session.client.get(f"/api/workloads/{workload}/snapshots", limit=20)
+    found = page["items"]
+    if not found:
+        raise NotFound(
+            "no_snapshots", f"{workload} has no snapshots.", next_step=f"Take one: holdfast snapshot create {workload}"
+        )
+    table(session.output, [item | {"id": f"{number:>2}) {item['id']}"} for number, item in enumerate(found, 1)])
+    number = typer.prompt(f"Which one (1-{len(found)})", type=int, err=True)
+    if not 1 <= number <= len(found):
+        raise InvalidInput("snapshot_missing", "That is none of them.", next_step="Start again and give its number.")
+    return str(found[number - 1]["id"])

@@ -1,0 +1,102 @@
+"""``holdfast serve``: run the server."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast.cli.session import Session, session_of
+from holdfast.domain.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from holdfast.config import Settings
+
+DataDir = Annotated[str | None, typer.Option("--data-dir", help="Where Holdfast keeps its own (HOLDFAST_DATA_DIR).")]
+Config = Annotated[str | None, typer.Option("--config", help="A TOML file with settings (HOLDFAST_CONFIG).")]
+
+
+def serve(
+    context: typer.Context,
+    config: Config = None,
+    data_dir: DataDir = None,
+    listen: Annotated[str | None, typer.Option("--listen", help="Address and port, e.g. 127.0.0.1:8484.")] = None,
+    *,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="A trusted proxy that ends TLS stands before this server.")
+    ] = False,
+) -> None:
+    """Run the server until it is told to stop."""
+    session = session_of(context)
+    given: dict[str, str] = {}
+    if listen is not None:
+        given["HOLDFAST_LISTEN_HOST"], given["HOLDFAST_LISTEN_PORT"] = split_address(listen)
+    if behind_proxy:
+        given["HOLDFAST_TRUSTED_PROXY"] = "true"
+    settings = settings_from(session, config, data_dir, given)
+    check_listen(settings)
+
+    from holdfast import bootstrap  # the whole server: loaded only by the commands that are one
+
+    bootstrap.serve(settings)
+
+
+def settings_from(
+    session: Session, config: str | None, data_dir: str | None, given: dict[str, str] | None = None
+) -> Settings:
+    """The settings that the file, the environment and the command line make together; the last one wins."""
+    from holdfast.config import load_settings
+
+    overrides = dict(given or {})
+    if data_dir is not None:
+        overrides["HOLDFAST_DATA_DIR"] = str(Path(data_dir).absolute())
+    file = config or session.env.get("HOLDFAST_CONFIG")
+    environment = {name: value for name, value in session.env.items() if name not in _replaced(overrides)}
+    return load_settings(Path(file) if file else None, environment | overrides)
+
+
+def _replaced(overrides: dict[str, str]) -> set[str]:
+    """The variables that the command line overrules: both ways of giving a setting."""
+    return {*overrides, *(f"{name}_FILE" for name in overrides)}
+
+
+def split_address(listen: str) -> tuple[str, str]:
+    """Host and port of ``127.0.0.1:8484`` or ``[::1]:8484``.
+
+    Raises:
+        InvalidInput: ``listen_invalid``.
+    """
+    host, separator, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if separator and host and port.isascii() and port.isdigit():
+        return host, port
+    raise InvalidInput(
+        "listen_invalid", f"{listen!r} is not an address and a port.", next_step="Give it as 127.0.0.1:8484."
+    )
+
+
+def check_listen(settings: Settings) -> None:
+    """Refuse to listen wider than this host without a proxy that ends TLS: tokens would travel in the clear.
+
+    Raises:
+        InvalidInput: ``listen_not_loopback``.
+    """
+    if settings.trusted_proxy or _is_loopback(settings.listen_host):
+        return
+    raise InvalidInput(
+        "listen_not_loopback",
+        f"{settings.listen_host} can be reached from elsewhere, and Holdfast speaks no TLS itself.",
+        next_step="Listen on 127.0.0.1, or put a proxy that ends TLS before it and start with --behind-proxy "
+        "(trusted_proxy = true in the settings).",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

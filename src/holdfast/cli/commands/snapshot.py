@@ -1,0 +1,192 @@
+"""``holdfast snapshot``: take, list, look at, verify, pin and delete snapshots."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from holdfast.cli import options
+from holdfast.cli.commands import archive
+from holdfast.cli.confirm import confirm_by_name
+from holdfast.cli.output import Output, ago, both
+from holdfast.cli.session import session_of
+from holdfast.cli.watch import follow
+from holdfast.domain.snapshot import Quiesce
+from holdfast.domain.units import format_duration, format_size
+
+
+def commands() -> typer.Typer:
+    """The group."""
+    group = typer.Typer(no_args_is_help=True, help="Take, list, verify, pin, delete, export and import snapshots.")
+    group.command("create")(create)
+    group.command("list")(list_snapshots)
+    group.command("show")(show)
+    group.command("verify")(verify)
+    group.command("delete")(delete)
+    group.command("pin")(pin)
+    group.command("unpin")(unpin)
+    group.command("export")(archive.export)
+    group.command("import")(archive.import_archive)
+    return group
+
+
+def create(
+    context: typer.Context,
+    workload: options.WorkloadName,
+    quiesce: Annotated[Quiesce, typer.Option("--quiesce", help="How the workload is held meanwhile.")] = Quiesce.PAUSE,
+    note: Annotated[str, typer.Option("--note", help="Why it is taken.")] = "",
+    *,
+    detach: options.Detach = False,
+    as_json: options.Json = False,
+) -> None:
+    """Take a snapshot of all volumes of a workload."""
+    session = session_of(context, as_json=as_json)
+    operation = session.client.send(
+        "POST", f"/api/workloads/{workload}/snapshots", document={"quiesce": quiesce.value, "note": note}
+    )
+    ended = follow(session, operation, detach=detach, done="The snapshot is taken and durable.")
+    if snapshot_id := ended["outcome"].get("snapshot_id"):
+        session.output.say(str(snapshot_id))
+
+
+def list_snapshots(
+    context: typer.Context, workload: options.WorkloadName, limit: options.Limit = 50, *, as_json: options.Json = False
+) -> None:
+    """List a workload's snapshots, newest first."""
+    session = session_of(context, as_json=as_json)
+    page = session.client.get(f"/api/workloads/{workload}/snapshots", limit=limit)
+    session.output.document(page)
+    table(session.output, page["items"])
+    if page["next_cursor"] is not None:
+        session.output.note(f"There are more than {limit}; see --limit.")
+
+
+def show(
+    context: typer.Context,
+    workload: options.WorkloadName,
+    snapshot: options.SnapshotArgument,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Show a snapshot: what it holds, how it was taken, whether it was verified."""
+    session = session_of(context, as_json=as_json)
+    document = session.client.get(f"/api/workloads/{workload}/snapshots/{snapshot}")
+    session.output.document(document)
+    _describe(session.output, document)
+
+
+def verify(
+    context: typer.Context,
+    workload: options.WorkloadName,
+    snapshot: options.SnapshotArgument,
+    *,
+    detach: options.Detach = False,
+    as_json: options.Json = False,
+) -> None:
+    """Read all of a snapshot back and compare it with what was captured."""
+    session = session_of(context, as_json=as_json)
+    operation = session.client.send("POST", f"/api/workloads/{workload}/snapshots/{snapshot}/verify")
+    follow(session, operation, detach=detach, done="The snapshot is whole.")
+
+
+def delete(
+    context: typer.Context,
+    workload: options.WorkloadName,
+    snapshot: options.SnapshotArgument,
+    *,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Delete a snapshot for good."""
+    session = session_of(context, as_json=as_json)
+    path = f"/api/workloads/{workload}/snapshots/{snapshot}"
+    document = session.client.get(path)
+    what = f"The snapshot from {both(document['created_at'])} is removed for good."
+    confirm_by_name(session, document["workload_name"], what, yes=yes)
+    session.client.send("DELETE", path)
+    session.output.document({"deleted": snapshot})
+    session.output.say(f"Deleted {snapshot}.")
+
+
+def pin(
+    context: typer.Context,
+    workload: options.WorkloadName,
+    snapshot: options.SnapshotArgument,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Keep a snapshot from being deleted."""
+    _set_pinned(context, workload, snapshot, pinned=True, as_json=as_json)
+
+
+def unpin(
+    context: typer.Context,
+    workload: options.WorkloadName,
+    snapshot: options.SnapshotArgument,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Let a snapshot be deleted; a safety snapshot is the way back from a restore."""
+    _set_pinned(context, workload, snapshot, pinned=False, as_json=as_json)
+
+
+def _set_pinned(context: typer.Context, workload: str, snapshot: str, *, pinned: bool, as_json: bool) -> None:
+    session = session_of(context, as_json=as_json)
+    document = session.client.send(
+        "PATCH", f"/api/workloads/{workload}/snapshots/{snapshot}", document={"pinned": pinned}
+    )
+    session.output.document(document)
+    session.output.say(f"{snapshot} is {'pinned' if pinned else 'no longer pinned'}.")
+
+
+def table(output: Output, snapshots: list[dict[str, Any]]) -> None:
+    """Snapshots, one a line."""
+    output.table(
+        ("id", "taken", "reason", "consistency", "size", "files", "verified", "pinned", "note"),
+        [
+            (
+                s["id"],
+                ago(s["created_at"]),
+                s["reason"],
+                s["consistency"],
+                format_size(s["bytes"]),
+                s["files"],
+                "DAMAGED" if s["damaged"] else ago(s["verified_at"]),
+                s["pinned"],
+                s["note"],
+            )
+            for s in snapshots
+        ],
+    )
+
+
+def _describe(output: Output, s: dict[str, Any]) -> None:
+    output.facts(
+        [
+            ("id", s["id"]),
+            ("workload", s["workload_name"]),
+            ("taken", both(s["created_at"])),
+            ("by", s["actor"]),
+            ("reason", s["reason"]),
+            ("note", s["note"]),
+            ("consistency", s["consistency"]),
+            ("size", f"{format_size(s['bytes'])} in {s['files']} files, {format_size(s['stored_bytes'])} stored"),
+            ("duration", format_duration(s["duration_seconds"])),
+            ("image", s["image"]),
+            ("pinned", s["pinned"]),
+            ("safety of", s["safety_for"]),
+            ("verified", both(s["verified_at"])),
+        ]
+    )
+    output.table(
+        ("volume", "scope", "size", "files", "directories", "links"),
+        [
+            (v["target"], v["scope"], format_size(v["bytes"]), v["files"], v["directories"], v["links"])
+            for v in s["volumes"]
+        ],
+    )
+    for warning in s["warnings"]:
+        output.say(f"warning: {warning}")
+    for damage in s["damaged"]:
+        output.say(f"damaged: {damage}")

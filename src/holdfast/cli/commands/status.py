@@ -1,0 +1,60 @@
+"""``holdfast status``: how workloads are doing."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from holdfast.cli import options
+from holdfast.cli.listing import every_page
+from holdfast.cli.output import Output, ago, both
+from holdfast.cli.session import session_of
+
+
+def status(
+    context: typer.Context,
+    workload: Annotated[str | None, typer.Argument(help="One workload's name or id; all without it.")] = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Show how a workload is doing, or all of them."""
+    session = session_of(context, as_json=as_json)
+    client, output = session.client, session.output
+    if workload is not None:
+        document = client.get(f"/api/workloads/{workload}/status")
+        output.document(document)
+        describe(output, document)
+        return
+    found = [client.get(f"/api/workloads/{w['id']}/status") for w in every_page(client, "/api/workloads")]
+    output.document({"items": found})
+    output.table(
+        ("name", "desired", "health", "instances", "image", "last deployment"),
+        [(s["name"], s["desired"], s["health"], len(s["instances"]), s["image"], _last(s)) for s in found],
+    )
+
+
+def describe(output: Output, document: dict[str, Any]) -> None:
+    """One workload's status, in full."""
+    output.facts(
+        [
+            ("workload", document["name"]),
+            ("desired", document["desired"]),
+            ("health", document["health"]),
+            ("image", document["image"]),
+            ("busy with", document["busy_with"]),
+            ("needs a decision", document["undecided"]),
+            ("last deployment", _last(document)),
+        ]
+    )
+    output.table(
+        ("instance", "state", "health", "started"),
+        [(i["name"], i["state"], i["health"], both(i["started_at"] or None)) for i in document["instances"]],
+    )
+
+
+def _last(document: dict[str, Any]) -> str:
+    deployment = document["last_deployment"]
+    if deployment is None:
+        return "never"
+    return f"{deployment['state']} {ago(deployment['finished_at'] or deployment['started_at'])}"

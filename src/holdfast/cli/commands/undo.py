@@ -1,0 +1,38 @@
+"""``holdfast undo``: take the last restore back."""
+
+from __future__ import annotations
+
+import typer
+
+from holdfast.cli import options
+from holdfast.cli.commands.restore import rehearse
+from holdfast.cli.output import both
+from holdfast.cli.session import session_of
+from holdfast.cli.watch import follow
+from holdfast.domain.errors import NotFound
+
+
+def undo(
+    context: typer.Context,
+    workload: options.WorkloadName,
+    *,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    detach: options.Detach = False,
+    as_json: options.Json = False,
+) -> None:
+    """Return to the data from before the last restore. An undo can be undone."""
+    session = session_of(context, as_json=as_json)
+    name = session.client.get(f"/api/workloads/{workload}")["name"]
+    path = f"/api/workloads/{workload}/undo"
+    target = session.client.get(path)["snapshot"]
+    if target is None:
+        raise NotFound(
+            "nothing_to_undo",
+            f"No restore of {name} is in effect that could be undone.",
+            next_step=f"Choose a snapshot: holdfast snapshot list {name}",
+        )
+    session.output.note(f"Returning to the safety snapshot {target['id']}, taken {both(target['created_at'])}.")
+    rehearse(session, path, {}, name, dry_run=dry_run, yes=yes)
+    operation = session.client.send("POST", path, document={}, headers={"X-Confirm-Restore": target["id"]})
+    follow(session, operation, detach=detach, done="Undone.")

@@ -1,0 +1,113 @@
+"""``holdfast workload``: list, look at, start, stop and delete workloads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from holdfast.cli import options
+from holdfast.cli.confirm import confirm_by_name
+from holdfast.cli.listing import every_page
+from holdfast.cli.output import Output, ago, both
+from holdfast.cli.session import session_of
+from holdfast.cli.watch import follow
+
+
+def commands() -> typer.Typer:
+    """The group."""
+    group = typer.Typer(no_args_is_help=True, help="List, look at, start, stop and delete workloads.")
+    group.command("list")(list_workloads)
+    group.command("show")(show)
+    group.command("start")(start)
+    group.command("stop")(stop)
+    group.command("delete")(delete)
+    return group
+
+
+def list_workloads(context: typer.Context, *, as_json: options.Json = False) -> None:
+    """List all workloads, newest first."""
+    session = session_of(context, as_json=as_json)
+    found = list(every_page(session.client, "/api/workloads"))
+    session.output.document({"items": found})
+    session.output.table(
+        ("name", "project", "stage", "desired", "image", "changed"),
+        [(w["name"], w["project"], w["stage"], w["desired"], w["image"], ago(w["updated_at"])) for w in found],
+    )
+
+
+def show(context: typer.Context, workload: options.WorkloadName, *, as_json: options.Json = False) -> None:
+    """Show a workload's configuration."""
+    session = session_of(context, as_json=as_json)
+    document = session.client.get(f"/api/workloads/{workload}")
+    session.output.document(document)
+    _describe(session.output, document)
+
+
+def start(
+    context: typer.Context,
+    workload: options.WorkloadName,
+    *,
+    detach: options.Detach = False,
+    as_json: options.Json = False,
+) -> None:
+    """Start a stopped workload, at the version that it had."""
+    session = session_of(context, as_json=as_json)
+    operation = session.client.send("POST", f"/api/workloads/{workload}/start")
+    follow(session, operation, detach=detach, done=f"{workload} is running.")
+
+
+def stop(
+    context: typer.Context,
+    workload: options.WorkloadName,
+    *,
+    detach: options.Detach = False,
+    as_json: options.Json = False,
+) -> None:
+    """Stop a workload. It stays stopped, also when the host starts again."""
+    session = session_of(context, as_json=as_json)
+    operation = session.client.send("POST", f"/api/workloads/{workload}/stop")
+    follow(session, operation, detach=detach, done=f"{workload} is stopped.")
+
+
+def delete(
+    context: typer.Context,
+    workload: options.WorkloadName,
+    *,
+    delete_data: Annotated[
+        bool, typer.Option("--delete-data", help="Also remove the data of its volumes and its snapshots.")
+    ] = False,
+    yes: options.Yes = False,
+    detach: options.Detach = False,
+    as_json: options.Json = False,
+) -> None:
+    """Delete a workload. Its data and snapshots stay unless --delete-data is given."""
+    session = session_of(context, as_json=as_json)
+    name = session.client.get(f"/api/workloads/{workload}")["name"]
+    fate = "its data and all its snapshots are removed for good" if delete_data else "its data and snapshots stay"
+    confirm_by_name(session, name, f"The workload {name} and its instances are removed; {fate}.", yes=yes)
+    operation = session.client.send("DELETE", f"/api/workloads/{workload}", params={"delete_data": delete_data})
+    follow(session, operation, detach=detach, done=f"{name} is deleted; {fate}.")
+
+
+def _describe(output: Output, workload: dict[str, Any]) -> None:
+    output.facts(
+        [
+            ("name", workload["name"]),
+            ("id", workload["id"]),
+            ("project", workload["project"]),
+            ("stage", workload["stage"]),
+            ("image", workload["image"]),
+            ("desired", workload["desired"]),
+            ("strategy", workload["strategy"]),
+            ("created", both(workload["created_at"])),
+            ("changed", both(workload["updated_at"])),
+        ]
+    )
+    output.table(
+        ("volume", "scope", "source", "read only"),
+        [
+            (v["target"], v["scope"], v.get("source"), v.get("read_only", False))
+            for v in workload["config"].get("volumes", [])
+        ],
+    )

@@ -1,0 +1,108 @@
+"""The command ``holdfast``: all commands put together, and errors turned into messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from holdfast import __version__
+from holdfast.cli import exit_codes
+from holdfast.cli.commands import (
+    apply,
+    decide,
+    deploy,
+    doctor,
+    logs,
+    operation,
+    recover,
+    restore,
+    serve,
+    snapshot,
+    status,
+    undo,
+    workload,
+)
+from holdfast.cli.exit_codes import ExitCode
+from holdfast.cli.session import Session
+from holdfast.domain.errors import HoldfastError
+
+
+class ReportingGroup(TyperGroup):
+    """Runs a command and reports how it failed, if it did."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; errors become a message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except HoldfastError as error:
+            session = ctx.obj
+            assert isinstance(session, Session)
+            session.output.error(error)
+            raise typer.Exit(exit_codes.of_error(error)) from error
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.STOPPED) from None
+
+
+def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ)) -> typer.Typer:
+    """The whole command line.
+
+    Args:
+        new_session: makes what one run works with.
+    """
+    app = typer.Typer(
+        name="holdfast",
+        cls=ReportingGroup,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Deploys containers, and rolls back their data as safely as their code.",
+    )
+
+    @app.callback()
+    def _root(
+        context: typer.Context,
+        url: Annotated[
+            str | None, typer.Option("--url", help="The server's address (HOLDFAST_URL; this host by default).")
+        ] = None,
+        token_file: Annotated[
+            str | None,
+            typer.Option("--token-file", help="A file that holds the token (HOLDFAST_TOKEN, HOLDFAST_TOKEN_FILE)."),
+        ] = None,
+        _version: Annotated[
+            bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+        ] = False,
+    ) -> None:
+        session = new_session()
+        session.url, session.token_file = url, token_file
+        context.obj = session
+        context.call_on_close(session.close)
+
+    app.command("apply")(apply.apply)
+    app.command("deploy")(deploy.deploy)
+    app.command("status")(status.status)
+    app.command("logs")(logs.logs)
+    app.command("restore")(restore.restore)
+    app.command("undo")(undo.undo)
+    app.command("decide")(decide.decide)
+    app.add_typer(workload.commands(), name="workload")
+    app.add_typer(snapshot.commands(), name="snapshot")
+    app.add_typer(operation.commands(), name="operation")
+    app.command("doctor")(doctor.doctor)
+    app.command("serve")(serve.serve)
+    app.command("recover")(recover.recover)
+    return app
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - the signature that a callback of a flag has
+    if wanted:
+        typer.echo(f"holdfast {__version__}")
+        raise typer.Exit(ExitCode.OK)
+
+
+def main() -> None:
+    """The entry point of the command."""
+    create_cli()()

@@ -1,0 +1,47 @@
+"""What a restore would do, in words: the outcome of its dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from holdfast.cli.output import Output, both
+from holdfast.domain.units import format_duration, format_size
+
+_CHANGES: Final = (("added", "+"), ("changed", "~"), ("removed", "-"))
+_SAMPLES: Final = 5
+
+
+def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> None:
+    """Tell what the restore would change.
+
+    Args:
+        to_stderr: the plan is not the command's result but stands before a question.
+    """
+    say = output.note if to_stderr else output.say
+    say(f"Snapshot {plan['snapshot_id']}, taken {both(plan['snapshot_taken_at'])}.")
+    for volume in plan["volumes"]:
+        say(f"{volume['target']} ({volume['path']}):")
+        say(f"  {volume['restored_files']} files, {format_size(volume['restored_bytes'])} afterwards")
+        for kind, sign in _CHANGES:
+            count, size = volume.get(kind, 0), volume.get(f"bytes_{kind}", 0)
+            if count:
+                say(f"  {sign} {count} {kind} ({format_size(size)})")
+            for path in _samples(volume, kind)[:_SAMPLES]:
+                say(f"      {sign} {path}")
+    say(f"A safety snapshot of the live data ({format_size(plan['live_bytes'])}) is taken first and kept.")
+    if plan["expected_safety_seconds"] is not None:
+        say(f"Capturing all of that takes about {format_duration(plan['expected_safety_seconds'])}.")
+    if plan["also_stopped"]:
+        say(f"Stopped meanwhile, since they share a volume: {', '.join(plan['also_stopped'])}.")
+    if plan["runs_afterwards"]:
+        say(f"Started afterwards: {plan['runs_afterwards']}; if it is unhealthy: {plan['on_unhealthy']}.")
+    else:
+        say("The workload stays stopped afterwards.")
+    for warning in plan["warnings"]:
+        say(f"warning: {warning}")
+
+
+def _samples(volume: Mapping[str, Any], kind: str) -> list[str]:
+    samples = volume.get("samples") or {}
+    return list(samples.get(kind, [])) if isinstance(samples, Mapping) else []

@@ -1,0 +1,176 @@
+"""Watching an operation to its end: through lost connections, and with a way out at Ctrl-C.
+
+Watching never changes the operation: to stop watching leaves it running on the server, and only an explicit answer
+cancels it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from holdfast.cli import exit_codes
+from holdfast.cli.exit_codes import ExitCode
+from holdfast.cli.output import Output
+from holdfast.cli.progress import ProgressDisplay, display_for
+from holdfast.cli.session import Session
+from holdfast.domain.errors import Conflict, Failed, Unavailable
+from holdfast.domain.operation import OperationState
+
+if TYPE_CHECKING:
+    from holdfast.cli.client import Client
+
+_PAUSES: Final = (0.2, 1.0, 2.0, 5.0, 5.0, 10.0, 10.0, 30.0)
+"""Seconds before each new attempt; together longer than a restart of the server takes."""
+
+
+class Watcher:
+    """Watches operations.
+
+    Args:
+        pause: waits the given seconds before another attempt to connect.
+        ask: puts a question to the person at the terminal.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        output: Output,
+        *,
+        pause: Callable[[float], object] = time.sleep,
+        ask: Callable[[str], str] | None = None,
+    ) -> None:
+        self._client = client
+        self._output = output
+        self._pause = pause
+        self._ask = ask or _ask
+
+    def watch(self, operation: dict[str, Any]) -> dict[str, Any]:
+        """Show the operation until it has ended; the operation as it then stands.
+
+        Raises:
+            typer.Exit: the person stopped watching (130).
+            Unavailable: the server did not come back.
+        """
+        with display_for(self._output) as display:
+            display.show(operation)
+            while not ended(operation):
+                try:
+                    operation = self._follow(operation, display)
+                except KeyboardInterrupt:
+                    with display.paused():
+                        self._interrupted(operation)
+        return operation
+
+    def _follow(self, operation: dict[str, Any], display: ProgressDisplay) -> dict[str, Any]:
+        """Until the end, or until there is no hope of a connection."""
+        attempts = iter(_PAUSES)
+        while True:
+            try:
+                with self._client.events(f"/api/operations/{operation['id']}/events") as events:
+                    for name, document in events:
+                        if name == "operation":
+                            operation = document
+                            display.show(operation)
+                            attempts = iter(_PAUSES)
+                lost = Unavailable("connection_lost", "The connection ended before the operation did.")
+            except Unavailable as error:
+                lost = error
+            if ended(operation):
+                return operation
+            seconds = next(attempts, None)
+            if seconds is None:
+                raise Unavailable(
+                    lost.code,
+                    f"{lost.message} The operation {operation['id']} may still be running.",
+                    next_step=f"When the server is back: holdfast operation watch {operation['id']}",
+                ) from lost
+            self._pause(seconds)
+
+    def _interrupted(self, operation: dict[str, Any]) -> None:
+        """Ctrl-C: stop watching, or cancel, or go on."""
+        name = f"{operation['kind']} {operation['id']}"
+        if self._output.is_terminal:
+            answer = self._ask(f"{name}: [c]ancel it, [s]top watching, or go on (Enter)? ").strip().lower()
+            if answer in ("c", "cancel"):
+                self._cancel(operation["id"])
+                return
+            if answer not in ("s", "stop"):
+                return
+        self._output.note(f"Stopped watching. The operation goes on: holdfast operation watch {operation['id']}")
+        raise typer.Exit(ExitCode.STOPPED)
+
+    def _cancel(self, operation_id: str) -> None:
+        try:
+            self._client.send("POST", f"/api/operations/{operation_id}/cancel")
+            self._output.note("Cancelling …")
+        except Conflict as error:
+            self._output.complain(error)
+
+
+def _ask(question: str) -> str:
+    return str(typer.prompt(question, default="", show_default=False, prompt_suffix="", err=True))
+
+
+def ended(operation: dict[str, Any]) -> bool:
+    """Whether nothing more will happen to it."""
+    return OperationState(operation["state"]).ended
+
+
+def follow(session: Session, operation: dict[str, Any], *, detach: bool, done: str) -> dict[str, Any]:
+    """Watch an operation that was just started, tell how it ended, and leave with its exit code unless it went well.
+
+    Args:
+        done: what to say when it went well.
+    """
+    output = session.output
+    if detach:
+        output.document(operation)
+        output.say(f"Started {operation['kind']} {operation['id']}.")
+        output.note(f"Watch it with: holdfast operation watch {operation['id']}")
+        raise typer.Exit(ExitCode.OK)
+    operation = Watcher(session.client, output).watch(operation)
+    conclude(output, operation, done)
+    return operation
+
+
+def conclude(output: Output, operation: dict[str, Any], done: str) -> None:
+    """Tell how an operation ended.
+
+    Raises:
+        typer.Exit: with its exit code, unless it went well.
+    """
+    code = exit_codes.of_operation(operation)
+    error = operation["error"]
+    output.document(operation)
+    if error:
+        failure = Failed(
+            error["code"], error["message"], next_step=error.get("next_step", ""), details=error.get("details")
+        )
+        output.complain(failure)
+    elif operation["state"] != OperationState.SUCCEEDED:
+        output.note(f"The {operation['kind']} was {operation['state']}.")
+    else:
+        output.say(outcome_in_words(operation) or done)
+    if code is not ExitCode.OK:
+        raise typer.Exit(code)
+
+
+_RESULTS: Final = {
+    "restored": "The data is restored and the workload is healthy on it. 'holdfast undo' takes it back.",
+    "restored_stopped": "The data is restored; the workload is stopped, as it was before.",
+    "restored_unhealthy": "The data is restored, but the workload is unhealthy on it: see its logs, or 'holdfast undo'",
+    "restored_deploy_failed": "The data is restored, but the workload did not start. Deploy again, or 'holdfast undo'.",
+    "reverted": "The workload was unhealthy on the restored data; the data from before is back, and it runs on that.",
+    "reverted_unhealthy": "The data from before is back, but the workload is not healthy on it either. See its logs.",
+    "needs_decision": "The workload is stopped and both states of the data are kept: decide with 'holdfast decide'.",
+}
+
+
+def outcome_in_words(operation: dict[str, Any]) -> str:
+    """What an operation's result means; empty for operations without one."""
+    result = operation["outcome"].get("result")
+    return _RESULTS.get(result, "") if isinstance(result, str) else ""
