@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -151,19 +151,28 @@ class LifecycleLocks:
         return self._mutex.holder(workload_id)
 
     @asynccontextmanager
-    async def hold(self, ids: Iterable[str], why: str, *, on_wait: OnWait | None = None) -> AsyncIterator[Held]:
+    async def hold(
+        self,
+        ids: Iterable[str],
+        why: str,
+        *,
+        on_wait: OnWait | None = None,
+        waits_in: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> AsyncIterator[Held]:
         """Hold the locks of all ``ids``, waiting for one's turn at each, in id order.
 
         Args:
             why: who holds them, in words that end a sentence: ``restore 01j…``.
             on_wait: told whom one waits for.
+            waits_in: what to wait in; an operation's ``interruptible`` gives the wait up when a person cancels.
         """
         wanted = sorted(set(ids))
         taken: list[str] = []
         try:
-            for workload_id in wanted:
-                await self._mutex.acquire(workload_id, why, on_wait)
-                taken.append(workload_id)
+            with waits_in():
+                for workload_id in wanted:
+                    await self._mutex.acquire(workload_id, why, on_wait)
+                    taken.append(workload_id)
             with self._proof(wanted, why) as held:
                 yield held
         finally:

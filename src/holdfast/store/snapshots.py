@@ -41,6 +41,12 @@ class SnapshotStateStore:
         async with self._database.write() as connection:
             await upsert(connection, snapshots, {"id": state.snapshot_id}, values)
 
+    async def pin_safety(self, snapshot_id: str, workload_id: str, operation_id: str) -> None:
+        """Pin the safety snapshot of a restore, before it is captured: there is no moment in which it is not pinned."""
+        await self.upsert(
+            SnapshotState(snapshot_id=snapshot_id, workload_id=workload_id, pinned=True, safety_for=operation_id)
+        )
+
     async def get(self, snapshot_id: str) -> SnapshotState | None:
         """The state of one snapshot."""
         async with self._database.read() as connection:

@@ -231,6 +231,11 @@ class TestSnapshots:
         await store.delete("s1")
         assert await store.get("s1") is None
 
+    async def test_a_safety_snapshot_is_pinned_for_its_restore(self, database: Database) -> None:
+        store = SnapshotStateStore(database)
+        await store.pin_safety("s1", "w", "o1")
+        assert await store.get("s1") == SnapshotState(snapshot_id="s1", workload_id="w", pinned=True, safety_for="o1")
+
 
 def volume_state(workload_id: str, target: str, *, had_content: bool = False) -> VolumeState:
     return VolumeState(

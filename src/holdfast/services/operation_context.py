@@ -1,0 +1,267 @@
+"""One running operation: what its readers see, and what the code that carries it out may say and ask.
+
+- Steps, log lines and the end are on disk before the call that made them returns. Progress and waiting are told at once
+  or soon (:data:`PUBLISH_SECONDS`) and written now and then (:data:`SAVE_SECONDS`): losing them loses nothing.
+- Readers get the latest state, not every state: a slow one skips what is outdated and never holds the operation up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, cast
+
+import structlog
+
+from holdfast.domain import times
+from holdfast.domain.errors import Cancelled, Conflict, HoldfastError
+from holdfast.domain.operation import LogLine, Operation, OperationState, Progress, StepRecord
+from holdfast.store.codec import decode, encode
+from holdfast.store.operations import MAX_LOG_LINES, OperationStore
+
+PUBLISH_SECONDS: Final = 0.1
+"""Progress is told to readers at most this often."""
+
+SAVE_SECONDS: Final = 1.0
+"""Progress is written at most this often."""
+
+
+class LiveOperation:
+    """The state of a running operation, its readers, and its way to the disk."""
+
+    def __init__(self, operation: Operation, store: OperationStore) -> None:
+        self.operation = operation
+        self.tick = asyncio.Event()
+        """Set at the next change; each change makes a new one. Take it before looking at ``operation``."""
+        self.over = False
+        """Nothing will change any more: the operation ended, or the server stops."""
+        self._store = store
+        self._saving = asyncio.Lock()
+        self._publisher: asyncio.TimerHandle | None = None
+        self._published_at = -PUBLISH_SECONDS
+        self._saver: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger("operations")
+
+    def change(self, **fields: object) -> None:
+        """Change the record in memory. Nobody is told yet."""
+        self.operation = dataclasses.replace(self.operation, **fields)  # type: ignore[arg-type] # checked by dataclass
+
+    def publish(self) -> None:
+        """Tell the readers now."""
+        if self._publisher is not None:
+            self._publisher.cancel()
+            self._publisher = None
+        self._published_at = asyncio.get_running_loop().time()
+        tick, self.tick = self.tick, asyncio.Event()
+        tick.set()
+
+    def publish_soon(self) -> None:
+        """Tell the readers and the disk soon; both at most so often."""
+        loop = asyncio.get_running_loop()
+        due = self._published_at + PUBLISH_SECONDS
+        if loop.time() >= due:
+            self.publish()
+        elif self._publisher is None:
+            self._publisher = loop.call_at(due, self.publish)
+        if self._saver is None:
+            self._saver = asyncio.create_task(self._save_later())
+
+    async def save(self) -> None:
+        """Write the record as it is now, durably, and tell the readers."""
+        async with self._saving:
+            await self._store.save(self.operation)
+        self.publish()
+
+    async def finish(self, final: Operation) -> None:
+        """Write the end, then tell it: nobody learns of an end that is not on disk."""
+        await self._stop_saver()
+        try:
+            async with self._saving:
+                await self._store.save(final)
+        except HoldfastError as error:
+            # The work has ended all the same. The next start will find the record unfinished and say "interrupted".
+            self._log.error("operation_not_saved", operation_id=final.id, state=final.state, reason=error.message)
+        self.operation = final
+        self.over = True
+        self.publish()
+
+    async def cut_off(self) -> None:
+        """The server stops while the operation runs: let the readers go."""
+        await self._stop_saver()
+        self.over = True
+        self.publish()
+
+    async def _save_later(self) -> None:
+        await asyncio.sleep(SAVE_SECONDS)
+        self._saver = None
+        try:
+            async with self._saving:
+                await self._store.save(self.operation)
+        except HoldfastError as error:
+            self._log.warning("progress_not_saved", operation_id=self.operation.id, reason=error.message)
+
+    async def _stop_saver(self) -> None:
+        saver, self._saver = self._saver, None
+        if saver is not None:
+            saver.cancel()
+            await asyncio.wait([saver])
+
+
+class OperationContext:
+    """What the code that carries an operation out gets.
+
+    Attributes:
+        outcome: what it produced; added to while it runs, and kept when it fails as well.
+        cancelled: set when a person cancelled; for waiting on. Otherwise use :meth:`check`.
+    """
+
+    def __init__(self, live: LiveOperation) -> None:
+        self._live = live
+        self._hook: Callable[[], object] | None = None
+        self._interrupts: list[Callable[[], object]] = []
+        self.outcome: dict[str, object] = {}
+        self.cancelled = asyncio.Event()
+
+    @property
+    def id(self) -> str:
+        return self._live.operation.id
+
+    @property
+    def actor(self) -> str:
+        return self._live.operation.actor
+
+    async def step(self, name: str) -> None:
+        """Enter the next step; the present one has ended. Durable."""
+        at = times.now()
+        self._live.change(
+            state=OperationState.RUNNING,
+            steps=(*ended_steps(self._live.operation, at), StepRecord(name=str(name), started_at=at)),
+            progress=Progress(),
+            waiting_for="",
+        )
+        await self._live.save()
+
+    def progress(self, progress: Progress) -> None:
+        """Tell how far the present step is. Call it as often as you like."""
+        self._live.change(progress=progress)
+        self._live.publish_soon()
+
+    async def log(self, message: str, level: str = "info") -> None:
+        """Add a line to the operation's log (``info``, ``warning`` or ``error``). Durable."""
+        line = LogLine(at=times.now(), message=" ".join(message.split()), level=level)
+        self._live.change(log=(*self._live.operation.log, line)[-MAX_LOG_LINES:])
+        await self._live.save()
+
+    def waiting(self, reason: str) -> None:
+        """Tell whom the operation waits for (``restore 01j…``); ``""`` when the waiting is over."""
+        begun = not reason or bool(self._live.operation.steps)
+        self._live.change(
+            waiting_for=reason and f"waiting for {reason}",
+            state=OperationState.RUNNING if begun else OperationState.QUEUED,
+        )
+        self._live.publish_soon()
+
+    def check(self) -> None:
+        """Raise ``Cancelled`` if a person cancelled."""
+        if self.cancelled.is_set():
+            raise Cancelled
+
+    def point_of_no_return(self) -> None:
+        """From here a cancel is refused, unless :meth:`on_cancel` says what it means.
+
+        Raises:
+            Cancelled: a person was faster.
+        """
+        self.check()
+        self.on_cancel(None)
+
+    def on_cancel(self, hook: Callable[[], object] | None) -> None:
+        """Say what a cancel means from here.
+
+        Args:
+            hook: called instead of setting :attr:`cancelled`; it may do so itself (``ctx.cancelled.set``). ``None``
+                refuses cancels, and forgets one that came before: whoever asks has dealt with it.
+        """
+        self._hook = hook
+        if hook is None:
+            self.cancelled.clear()
+        self._live.change(cancellable=hook is not None)
+        self._live.publish_soon()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Give a wait up at once when a person cancels: ``with ctx.interruptible(): await …``.
+
+        The body is cancelled as by ``Task.cancel``; so put only into it what copes with that.
+
+        Raises:
+            Cancelled: a person cancelled, before or during the wait.
+        """
+        self.check()
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        before, interrupted = task.cancelling(), False
+
+        def interrupt() -> None:
+            nonlocal interrupted
+            interrupted = True
+            task.cancel()
+
+        self._interrupts.append(interrupt)
+        try:
+            yield
+        except BaseException as error:
+            # As in asyncio.timeout: ours only if nobody else cancelled the task as well.
+            if interrupted and task.uncancel() <= before and isinstance(error, asyncio.CancelledError):
+                raise Cancelled from error
+            raise
+        finally:
+            self._interrupts.remove(interrupt)
+
+    def request_cancel(self) -> None:
+        """A person cancels.
+
+        Raises:
+            Conflict: ``not_cancellable``.
+        """
+        operation = self._live.operation
+        if not operation.cancellable or operation.state.ended:
+            raise not_cancellable(operation)
+        if self._hook is not None:
+            self._hook()
+        else:
+            self.cancelled.set()
+        if self.cancelled.is_set():
+            for interrupt in tuple(self._interrupts):
+                interrupt()
+
+
+def ended_steps(operation: Operation, at: str) -> tuple[StepRecord, ...]:
+    """The steps of an operation, the last one ended."""
+    if not operation.steps or operation.steps[-1].finished_at is not None:
+        return operation.steps
+    return (*operation.steps[:-1], dataclasses.replace(operation.steps[-1], finished_at=at))
+
+
+def plain(values: dict[str, object]) -> dict[str, object]:
+    """The same in JSON's own types, exactly as it will be read back from the disk. Raises ``TypeError``."""
+    return decode(dict[str, object], encode(values))
+
+
+def told(error: HoldfastError) -> dict[str, object]:
+    """An error as an operation keeps it."""
+    return plain({"code": error.code, "message": error.message, "next_step": error.next_step, "details": error.details})
+
+
+def not_cancellable(operation: Operation) -> Conflict:
+    """The error for a cancel that comes too late."""
+    ended = operation.state.ended
+    return Conflict(
+        "not_cancellable",
+        "The operation has ended already."
+        if ended
+        else "The operation has passed the point where it can be cancelled.",
+        next_step="Look at its outcome." if ended else "Wait until it has ended; then undo it if need be.",
+        details={"operation_id": operation.id, "state": operation.state.value},
+    )
