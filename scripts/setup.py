@@ -93,7 +93,7 @@ def main() -> int:
 
 
 def install(apt: str, packages: list[str]) -> None:
-    """Install, after refreshing the lists of packages where these don't know them. What fails shows by what is missing."""
+    """Install, after refreshing the lists of packages where they don't know them. Failures show by what is missing."""
     environment: Mapping[str, str] = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     command = [apt, "install", "-y", "-q", "--no-install-recommends", *packages]
     if subprocess.run([*command, "-s"], env=environment, capture_output=True, check=False).returncode != 0:

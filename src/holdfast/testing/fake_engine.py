@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from holdfast.domain.errors import Conflict, Failed
+from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.workload import Port, RestartPolicy
-from holdfast.runtime.docker_reference import complete
 from holdfast.runtime.port import (
     Container,
     ContainerEvent,
@@ -78,7 +78,11 @@ class FakeEngine:
         facts = msgspec.json.encode((reference, behaviour, user, version))
         name = f"sha256:{hashlib.sha256(facts).hexdigest()}"
         return FakeImage(
-            id=name, tags=[complete(reference)], digests=[digest] if digest else [], user=user, behaviour=behaviour
+            id=name,
+            tags=[parse_image_ref(reference).with_tag],
+            digests=[digest] if digest else [],
+            user=user,
+            behaviour=behaviour,
         )
 
     def put_image(self, image: FakeImage) -> FakeImage:
@@ -96,7 +100,9 @@ class FakeEngine:
         """By id, tag or digest."""
         if reference in self.state.images:
             return self.state.images[reference]
-        wanted = complete(reference)
+        if reference.startswith("sha256:"):
+            return None
+        wanted = parse_image_ref(reference).with_tag
         for image in self.state.images.values():
             if wanted in image.tags or wanted in image.digests:
                 return image
@@ -105,7 +111,7 @@ class FakeEngine:
     def untag(self, reference: str) -> None:
         """Take a name away; the image goes with its last one, unless a container uses it."""
         image = self.find_image(reference)
-        wanted = complete(reference)
+        wanted = parse_image_ref(reference).with_tag
         if image is None or wanted not in image.tags:
             return
         if len(image.tags) == 1:
@@ -171,7 +177,8 @@ class FakeEngine:
         container.exit_code = None
         container.looks = 0
         for line in behaviour.logs:
-            self.print(container, line)
+            stderr = line.startswith("stderr:")
+            self.print(container, line.removeprefix("stderr:"), stream="stderr" if stderr else "stdout")
         self.tell(container, "start")
         if not self._requirements_met(container, behaviour) or not self._write_files(container, behaviour):
             self._end(container, 1)

@@ -31,7 +31,7 @@ class Behaviour:
         term_exit_code: with what it answers TERM.
         writes: files written at each start, as path in the container → text; only below its binds.
         requires: files that must be there with this text when it starts (``None``: with any), else it exits with 1.
-        logs: lines that it prints at each start.
+        logs: lines that it prints at each start; those that begin with ``stderr:`` go there without it.
         ip: its address while it runs; the host's own, so that tests can put a real server there.
     """
 

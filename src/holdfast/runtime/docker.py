@@ -1,0 +1,312 @@
+"""The container runtime port on a Docker Engine, from 20.10 (API 1.41) on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Final
+from urllib.parse import quote
+
+from aiodocker import DockerError
+
+from holdfast.domain.errors import Conflict, Failed, NotFound
+from holdfast.domain.image_ref import parse_image_ref
+from holdfast.domain.workload import RestartPolicy
+from holdfast.runtime import docker_exec, docker_spec, docker_view
+from holdfast.runtime.docker_client import DockerClient, engine_gone, refused, unknown_container, unknown_image
+from holdfast.runtime.docker_pull import PullProgress
+from holdfast.runtime.docker_streams import json_lines, log_lines
+from holdfast.runtime.port import (
+    Container,
+    ContainerEvent,
+    ContainerLog,
+    ContainerRuntime,
+    ContainerSpec,
+    ContainerState,
+    EngineInfo,
+    ExecResult,
+    Exit,
+    Image,
+)
+
+KILLED: Final = 137
+_IMAGE_ID: Final = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}")
+_AT_ONCE: Final = 8
+"""Inspections in flight for one listing."""
+_PULL_SILENCE: Final = 300.0
+"""Seconds without a word after which a pull counts as hanging; checking a large layer is silent for long."""
+_POLL: Final = 0.05
+_FORBIDDEN, _NOT_FOUND, _CONFLICT = 403, 404, 409
+
+
+class DockerRuntime(ContainerRuntime):
+    """The port on the engine at ``host``.
+
+    Args:
+        host: ``unix:///path`` or ``tcp://address:port``.
+        timeout: seconds that the engine may take to answer; what a call itself takes (a grace period) comes on top.
+    """
+
+    def __init__(self, host: str, timeout: float = 30.0) -> None:
+        self._client = DockerClient(host, timeout)
+        self._inspections = asyncio.Semaphore(_AT_ONCE)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def info(self) -> EngineInfo:
+        answer = await self._ask("GET", "info")
+        return EngineInfo(
+            version=answer.get("ServerVersion") or "",
+            api_version=self._client.api_version,
+            root_dir=answer.get("DockerRootDir") or "",
+            os=answer.get("OperatingSystem") or "",
+        )
+
+    # Images
+
+    async def image(self, reference: str) -> Image | None:
+        try:
+            return docker_view.image(await self._client.ask("GET", f"images/{_image_path(reference)}/json"))
+        except DockerError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise refused(error) from error
+
+    async def pull(self, reference: str, on_progress: Callable[[str, int, int | None], None] | None = None) -> Image:
+        wanted = parse_image_ref(reference)
+        params = {"fromImage": wanted.name, "tag": wanted.digest or wanted.effective_tag or ""}
+        progress = PullProgress()
+        try:
+            pull = self._client.stream("POST", "images/create", params=params, silence=_PULL_SILENCE)
+            async with pull as pieces, aclosing(json_lines(pieces)) as messages:
+                async for message in messages:
+                    if "error" in message or "errorDetail" in message:
+                        detail = message.get("errorDetail") or {}
+                        raise _pull_failed(reference, str(detail.get("message") or message.get("error")))
+                    if progress.take(message) and on_progress is not None:
+                        on_progress(progress.what, progress.done, progress.total)
+        except DockerError as error:
+            raise _pull_failed(reference, error.message) from error
+        image = await self.image(reference)
+        if image is None:
+            raise _pull_failed(reference, "the engine said that it had pulled it, but does not have it")
+        return image
+
+    async def tag(self, image_id: str, repository: str, tag: str) -> None:
+        params = {"repo": repository, "tag": tag}
+        await self._ask("POST", f"images/{_image_path(image_id)}/tag", params=params, missing=unknown_image(image_id))
+
+    async def untag(self, reference: str) -> None:
+        try:
+            await self._client.ask("DELETE", f"images/{_image_path(reference)}")
+        except DockerError as error:
+            if error.status == _CONFLICT:
+                raise Conflict(
+                    "image_in_use",
+                    f"A container uses the image {reference}; it keeps its last name.",
+                    next_step="Remove the container first.",
+                ) from error
+            if error.status != _NOT_FOUND:
+                raise refused(error) from error
+
+    # The life of a container
+
+    async def create(self, spec: ContainerSpec) -> str:
+        try:
+            answer = await self._client.ask(
+                "POST", "containers/create", params={"name": spec.name}, body=docker_spec.create_body(spec)
+            )
+        except DockerError as error:
+            missing = unknown_image(spec.image) if "image" in error.message.lower() else None
+            raise refused(error, missing) from error
+        return str(answer["Id"])
+
+    async def start(self, container_id: str) -> None:
+        await self._container("POST", container_id, "start")
+
+    async def stop(self, container_id: str, grace: float) -> Exit:
+        seconds = math.ceil(grace)
+        await self._container("POST", container_id, "stop", params={"t": seconds}, extra_time=seconds)
+        container = await self.inspect(container_id)
+        if container.running:
+            raise Failed(
+                "container_not_stopped",
+                f"The container {container.name} is still {container.state} after it was stopped.",
+                next_step="Look at the engine's log; something else may have started it again.",
+                details={"container": container_id},
+            )
+        code = container.exit_code or 0
+        return Exit(code=code, clean=code != KILLED)
+
+    async def pause(self, container_id: str) -> None:
+        try:
+            await self._container("POST", container_id, "pause")
+        except Failed:
+            if (await self.inspect(container_id)).state is not ContainerState.PAUSED:
+                raise
+
+    async def unpause(self, container_id: str) -> None:
+        try:
+            await self._container("POST", container_id, "unpause")
+        except Failed:
+            if (await self.inspect(container_id)).state is ContainerState.PAUSED:
+                raise
+
+    async def remove(self, container_id: str, *, force: bool = False) -> None:
+        try:
+            await self._container("DELETE", container_id, params={"v": True, "force": force})
+        except NotFound:
+            return
+        except Failed as error:
+            if "already in progress" not in error.message:
+                raise
+            await self._until_gone(container_id)
+
+    async def _until_gone(self, container_id: str) -> None:
+        """Wait for the end of a removal that somebody else asked for."""
+        deadline = time.monotonic() + self._client.timeout
+        while time.monotonic() < deadline:
+            try:
+                await self.inspect(container_id)
+            except NotFound:
+                return
+            await asyncio.sleep(_POLL)
+        raise Failed(
+            "engine_error",
+            f"The container engine has been removing {container_id} for too long.",
+            next_step="See the engine's log.",
+        )
+
+    async def set_restart_policy(self, container_id: str, policy: RestartPolicy, max_retries: int = 0) -> None:
+        body = {"RestartPolicy": docker_spec.restart_policy(policy, max_retries)}
+        await self._container("POST", container_id, "update", body=body)
+
+    # Looking
+
+    async def inspect(self, container_id: str) -> Container:
+        return docker_view.container(await self._container("GET", container_id, "json"))
+
+    async def containers(self, labels: Mapping[str, str] | None = None) -> Sequence[Container]:
+        filters = json.dumps(docker_spec.label_filters(labels))
+        answer = await self._ask("GET", "containers/json", params={"all": True, "filters": filters})
+        found = await asyncio.gather(*(self._inspect_if_there(entry["Id"]) for entry in answer))
+        return [container for container in found if container is not None]
+
+    async def _inspect_if_there(self, container_id: str) -> Container | None:
+        async with self._inspections:
+            try:
+                return await self.inspect(container_id)
+            except NotFound:
+                return None  # removed since it was listed
+
+    async def logs(
+        self, container_id: str, *, follow: bool = False, tail: int | None = None, since: str | None = None
+    ) -> AsyncIterator[ContainerLog]:
+        params: dict[str, str | int | bool] = {"stdout": True, "stderr": True, "timestamps": True, "follow": follow}
+        params["tail"] = "all" if tail is None else str(tail)
+        if since is not None:
+            params["since"] = docker_view.unix_time(since)
+        silence = None if follow else self._client.timeout
+        path = f"containers/{quote(container_id, safe='')}/logs"
+        try:
+            log = self._client.stream("GET", path, params=params, silence=silence)
+            async with log as pieces, aclosing(log_lines(pieces)) as lines:
+                async for line in lines:
+                    yield line
+        except DockerError as error:
+            raise refused(error, unknown_container(container_id)) from error
+
+    async def exec(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
+        return await docker_exec.run(self._client, quote(container_id, safe=""), command, timeout)
+
+    def events(self) -> AsyncIterator[ContainerEvent]:
+        # Asked for since this very moment, so that nothing is missed between this call and the first wait.
+        return self._events(docker_view.rfc3339(time.time_ns()))
+
+    async def _events(self, since: str) -> AsyncIterator[ContainerEvent]:
+        params = {"filters": json.dumps({"type": ["container"]}), "since": docker_view.unix_time(since)}
+        try:
+            stream = self._client.stream("GET", "events", params=params)
+            async with stream as pieces, aclosing(json_lines(pieces)) as messages:
+                async for message in messages:
+                    if (event := docker_view.event(message)) is not None:
+                        yield event
+        except DockerError as error:
+            raise refused(error) from error
+        raise engine_gone(self._client.host, "it ended the stream of events")
+
+    # Networks
+
+    async def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
+        path = f"networks/{quote(name, safe='')}"
+        try:
+            await self._client.ask("GET", path)
+        except DockerError as error:
+            if error.status != _NOT_FOUND:
+                raise refused(error) from error
+        else:
+            return
+        body = {"Name": name, "Driver": "bridge", "CheckDuplicate": True, "Labels": dict(labels)}
+        try:
+            await self._client.ask("POST", "networks/create", body=body)
+        except DockerError as error:
+            if error.status != _CONFLICT:  # somebody else was faster
+                raise refused(error) from error
+
+    async def remove_network(self, name: str) -> None:
+        try:
+            await self._client.ask("DELETE", f"networks/{quote(name, safe='')}")
+        except DockerError as error:
+            if error.status not in (_FORBIDDEN, _NOT_FOUND, _CONFLICT):
+                raise refused(error) from error
+
+    async def _container(
+        self,
+        method: str,
+        container_id: str,
+        action: str = "",
+        *,
+        params: Mapping[str, str | int | bool] | None = None,
+        body: object = None,
+        extra_time: float = 0.0,
+    ) -> Any:
+        path = f"containers/{quote(container_id, safe='')}{f'/{action}' if action else ''}"
+        missing = unknown_container(container_id)
+        return await self._ask(method, path, params=params, body=body, extra_time=extra_time, missing=missing)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int | bool] | None = None,
+        body: object = None,
+        extra_time: float = 0.0,
+        missing: NotFound | None = None,
+    ) -> Any:
+        try:
+            return await self._client.ask(method, path, params=params, body=body, extra_time=extra_time)
+        except DockerError as error:
+            raise refused(error, missing) from error
+
+
+def _image_path(reference: str) -> str:
+    """A reference as part of a path; only what is a reference or an id gets there."""
+    if _IMAGE_ID.fullmatch(reference):
+        return reference
+    return quote(parse_image_ref(reference).with_tag, safe="/:@")
+
+
+def _pull_failed(reference: str, why: str) -> Failed:
+    return Failed(
+        "image_pull_failed",
+        f"The image {reference} could not be pulled: {why.strip()}",
+        next_step="Check the image's name and tag, and that this host reaches its registry.",
+        details={"reference": reference},
+    )

@@ -1,0 +1,78 @@
+"""What the port asks for, in the words of the Docker Engine API. Pure: data to data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from holdfast.domain.workload import RestartPolicy
+from holdfast.runtime.port import Bind, ContainerSpec, Tmpfs
+
+
+def create_body(spec: ContainerSpec) -> dict[str, Any]:
+    """The body of ``POST /containers/create``.
+
+    Host directories go into ``HostConfig.Mounts``: the older ``Binds`` silently make a directory where the source is
+    missing, and a database then starts on nothing.
+    """
+    body: dict[str, Any] = {
+        "Image": spec.image,
+        "Labels": dict(spec.labels),
+        "Env": [f"{name}={value}" for name, value in spec.env.items()],
+        "StopTimeout": math.ceil(spec.stop_grace),
+        "ExposedPorts": {f"{port.container_port}/{port.protocol}": {} for port in spec.ports},
+        "HostConfig": _host_config(spec),
+    }
+    if spec.command:
+        body["Cmd"] = list(spec.command)
+    if spec.entrypoint is not None:
+        body["Entrypoint"] = list(spec.entrypoint)
+    if spec.user is not None:
+        body["User"] = spec.user
+    if spec.stop_signal is not None:
+        body["StopSignal"] = spec.stop_signal
+    if spec.network is not None:
+        body["NetworkingConfig"] = {"EndpointsConfig": {spec.network: {"Aliases": list(spec.aliases)}}}
+    return body
+
+
+def _host_config(spec: ContainerSpec) -> dict[str, Any]:
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for port in spec.ports:
+        chosen = {"HostIp": port.host_ip, "HostPort": str(port.host_port) if port.host_port else ""}
+        bindings.setdefault(f"{port.container_port}/{port.protocol}", []).append(chosen)
+    config: dict[str, Any] = {
+        "Mounts": [*map(_bind, spec.binds), *map(_tmpfs, spec.tmpfs)],
+        "RestartPolicy": restart_policy(spec.restart),
+        "PortBindings": bindings,
+    }
+    if spec.network is not None:
+        config["NetworkMode"] = spec.network
+    if spec.memory is not None:
+        config["Memory"] = spec.memory
+    if spec.cpus is not None:
+        config["NanoCpus"] = round(spec.cpus * 1_000_000_000)
+    return config
+
+
+def _bind(bind: Bind) -> dict[str, Any]:
+    return {"Type": "bind", "Source": bind.source, "Target": bind.target, "ReadOnly": bind.read_only}
+
+
+def _tmpfs(tmpfs: Tmpfs) -> dict[str, Any]:
+    mount: dict[str, Any] = {"Type": "tmpfs", "Target": tmpfs.target}
+    if tmpfs.size is not None:
+        mount["TmpfsOptions"] = {"SizeBytes": tmpfs.size}
+    return mount
+
+
+def restart_policy(policy: RestartPolicy, max_retries: int = 0) -> dict[str, Any]:
+    """A restart policy; the engine refuses a number of retries for all but ``on-failure``."""
+    retries = max_retries if policy is RestartPolicy.ON_FAILURE else 0
+    return {"Name": policy.value, "MaximumRetryCount": retries}
+
+
+def label_filters(labels: Mapping[str, str] | None) -> dict[str, list[str]]:
+    """The ``filters`` that find what carries all ``labels``."""
+    return {"label": [f"{name}={value}" for name, value in labels.items()]} if labels else {}

@@ -1,0 +1,119 @@
+"""What the Docker Engine API answers, in the port's words. Pure: data to data.
+
+Only what is needed is read, and with a default: later engines add fields and leave old ones out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from holdfast.domain.workload import Port, RestartPolicy
+from holdfast.runtime.port import Container, ContainerEvent, ContainerState, Image, ImageHealth, Mount
+
+_SECOND: Final = 1_000_000_000
+_NO_CHECK: Final = ["NONE"]
+
+
+def image(answer: Mapping[str, Any]) -> Image:
+    """``GET /images/{name}/json``."""
+    config = answer.get("Config") or {}
+    check = (config.get("Healthcheck") or {}).get("Test") or _NO_CHECK
+    return Image(
+        id=answer["Id"],
+        tags=tuple(answer.get("RepoTags") or ()),
+        digests=tuple(answer.get("RepoDigests") or ()),
+        user=config.get("User") or "",
+        size=int(answer.get("Size") or 0),
+        has_healthcheck=check != _NO_CHECK,
+    )
+
+
+def container(answer: Mapping[str, Any]) -> Container:
+    """``GET /containers/{id}/json``."""
+    state = answer["State"]
+    status = ContainerState(state["Status"])
+    policy = answer.get("HostConfig", {}).get("RestartPolicy") or {}
+    network = answer.get("NetworkSettings") or {}
+    ended = status not in (ContainerState.CREATED, ContainerState.RUNNING, ContainerState.PAUSED)
+    return Container(
+        id=answer["Id"],
+        name=answer["Name"].removeprefix("/"),
+        state=status,
+        image_id=answer["Image"],
+        labels=dict((answer.get("Config") or {}).get("Labels") or {}),
+        mounts=tuple(_mount(mount) for mount in answer.get("Mounts") or ()),
+        restart=RestartPolicy(policy.get("Name") or "no"),
+        max_retries=int(policy.get("MaximumRetryCount") or 0),
+        created_at=answer.get("Created") or "",
+        started_at=state.get("StartedAt") or "",
+        finished_at=state.get("FinishedAt") or "",
+        exit_code=int(state["ExitCode"]) if ended else None,
+        oom_killed=bool(state.get("OOMKilled")),
+        restart_count=int(answer.get("RestartCount") or 0),
+        health=ImageHealth((state.get("Health") or {}).get("Status") or "none"),
+        pid=int(state.get("Pid") or 0),
+        ip=_address(network) if status is ContainerState.RUNNING else "",
+        ports=_ports(network),
+    )
+
+
+def _mount(mount: Mapping[str, Any]) -> Mount:
+    return Mount(
+        type=mount.get("Type") or "",
+        source=mount.get("Source") or "",
+        target=mount.get("Destination") or "",
+        read_only=not mount.get("RW", True),
+    )
+
+
+def _address(network: Mapping[str, Any]) -> str:
+    endpoints = (network.get("Networks") or {}).values()
+    found = (endpoint.get("IPAddress") for endpoint in endpoints if endpoint)
+    return next((address for address in found if address), network.get("IPAddress") or "")
+
+
+def _ports(network: Mapping[str, Any]) -> tuple[Port, ...]:
+    """Published ports. With IPv6 the engine lists each twice; the port's vocabulary has one address a port."""
+    ports: dict[tuple[int, str, int], Port] = {}
+    for name, bindings in (network.get("Ports") or {}).items():
+        number, _, protocol = name.partition("/")
+        for binding in bindings or ():
+            key = (int(number), protocol, int(binding["HostPort"]))
+            address = binding.get("HostIp") or "0.0.0.0"  # noqa: S104 - how the engine says "all addresses"
+            if key not in ports or ":" not in address:
+                ports[key] = Port(container_port=key[0], host_port=key[2], host_ip=address, protocol=protocol)
+    return tuple(ports[key] for key in sorted(ports))
+
+
+def event(answer: Mapping[str, Any]) -> ContainerEvent | None:
+    """One line of ``GET /events``; ``None`` for commands run inside (``exec_…``), which are no events of their own."""
+    action = str(answer.get("Action") or answer.get("status") or "")
+    if action.startswith("exec_"):
+        return None
+    actor = answer.get("Actor") or {}
+    nanoseconds = int(answer.get("timeNano") or int(answer.get("time") or 0) * _SECOND)
+    return ContainerEvent(
+        action=action,
+        container_id=actor.get("ID") or answer.get("id") or "",
+        labels=dict(actor.get("Attributes") or {}),
+        at=rfc3339(nanoseconds),
+    )
+
+
+def rfc3339(nanoseconds: int) -> str:
+    """A time since 1970 as the engine writes it elsewhere."""
+    seconds, rest = divmod(nanoseconds, _SECOND)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def unix_time(at: str) -> str:
+    """An RFC 3339 time as the engine takes it in queries: ``seconds.nanoseconds``, no digit lost."""
+    whole, dot, rest = at.partition(".")
+    digits = ""
+    if dot:
+        digits = rest[: next((i for i, c in enumerate(rest) if not c.isdigit()), len(rest))]
+        whole += rest[len(digits) :]
+    seconds = int(datetime.fromisoformat(whole).timestamp())
+    return f"{seconds}.{digits[:9]:0<9}"
