@@ -59,7 +59,7 @@ class Extended:
 
         Raises:
             Refused: ``archive_pax_invalid``, ``archive_global_header``, ``archive_header_conflict``,
-                ``archive_path_invalid``.
+                ``archive_name_refused``.
             TooLarge: ``archive_pax_too_large``, ``archive_headers_too_large``.
             Damaged: ``archive_truncated``.
         """
@@ -78,7 +78,7 @@ class Extended:
             return
         name = data.removesuffix(b"\0")
         if not name or b"\0" in name:
-            raise refused("archive_path_invalid", f"The archive has a long name with a NUL or none: {printable(name)}")
+            raise refused("archive_name_refused", f"The archive has a long name with a NUL or none: {printable(name)}")
         self._long[header.type] = name
 
     def name(self, header: Header) -> bytes:
@@ -115,7 +115,7 @@ class Extended:
         owner = (header.uid if uid is None else uid, header.gid if gid is None else gid)
         if max(owner) > _MAX_ID:
             raise refused(
-                "archive_header_invalid",
+                "archive_metadata_invalid",
                 f"The archive has an entry whose owner is out of range: {printable(self.name(header))}",
             )
         return owner
@@ -127,7 +127,7 @@ class Extended:
             return pax.time_ns(value)
         if abs(header.mtime) > _MAX_SECONDS:
             raise refused(
-                "archive_header_invalid",
+                "archive_metadata_invalid",
                 f"The archive has an entry whose time is out of range: {printable(self.name(header))}",
             )
         return header.mtime * 1_000_000_000
@@ -141,13 +141,13 @@ class Extended:
             name = pax.xattr_name(key)
             if not name or b"\0" in name or name in found:
                 raise refused(
-                    "archive_pax_invalid",
+                    "archive_xattr_invalid",
                     "The archive has an entry with an extended attribute that has no valid name of its own.",
                     next_step=UNTRUSTED,
                 )
             if len(name) > _MAX_XATTR_NAME or len(value) > _MAX_XATTR_VALUE:
                 raise refused(
-                    "archive_pax_invalid",
+                    "archive_xattr_invalid",
                     f"The archive has an extended attribute larger than Linux allows: {printable(name)}",
                 )
             found[name] = value

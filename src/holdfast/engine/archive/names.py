@@ -8,6 +8,7 @@ regular file that came earlier in the same volume.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from hashlib import blake2b
 from typing import Final
 
@@ -31,14 +32,14 @@ def _escapes(raw: bytes) -> Refused:
 
 
 def _invalid(raw: bytes, why: str) -> Refused:
-    return refused("archive_path_invalid", f"The archive has an entry with {why}: {printable(raw)}")
+    return refused("archive_name_refused", f"The archive has an entry with {why}: {printable(raw)}")
 
 
 def normalise(raw: bytes, *, directory: bool) -> bytes:
     """A member's name without leading ``./`` and, for a directory, without its trailing slash; ``b""`` for ``./``.
 
     Raises:
-        Refused: ``archive_path_escapes`` (absolute, ``..``), ``archive_path_invalid`` (empty, NUL, ``.``, ``//``).
+        Refused: ``archive_path_escapes`` (absolute, ``..``), ``archive_name_refused`` (empty, NUL, ``.``, ``//``).
     """
     if not raw:
         raise _invalid(raw, "an empty name")
@@ -78,11 +79,16 @@ def locate(name: bytes) -> tuple[int, bytes]:
 
 
 class NameRegister:
-    """Remembers what stands at each path of an archive: 16 bytes of digest a path, whatever its length."""
+    """Remembers what stands at each path of an archive: 16 bytes of digest a path, whatever its length.
+
+    Attributes:
+        implied: how many directories of each volume have no entry of their own, the volume's root not counted.
+    """
 
     def __init__(self) -> None:
         self._kinds: dict[bytes, EntryKind | None] = {}
         self._last_parent: tuple[int, bytes] | None = None
+        self.implied: Counter[int] = Counter()
 
     def __len__(self) -> int:
         """How many inodes the names need, implied directories included."""
@@ -96,7 +102,7 @@ class NameRegister:
         """Take note of an entry.
 
         Raises:
-            Refused: ``archive_duplicate_entry`` or ``archive_path_through_link`` (a parent that is no directory).
+            Refused: ``archive_duplicate_entry`` or ``archive_parent_not_directory`` (a parent that is no directory).
         """
         parent, slash, _ = path.rpartition(b"/")
         if path and (index, parent) != self._last_parent:
@@ -110,6 +116,8 @@ class NameRegister:
                 f"The archive has two entries with the same name: {index}/{printable(path)}",
                 next_step=UNTRUSTED,
             )
+        if implied and path:
+            self.implied[index] -= 1
         self._kinds[key] = kind
 
     def _imply(self, index: int, directory: bytes) -> None:
@@ -121,24 +129,25 @@ class NameRegister:
                 return
             if known is not None:
                 raise refused(
-                    "archive_path_through_link",
+                    "archive_parent_not_directory",
                     f"The archive has an entry below something that is no directory: {index}/{printable(directory)}",
                     next_step=UNTRUSTED,
                 )
             self._kinds[key] = None
             if not directory:
                 return
+            self.implied[index] += 1
             directory = directory.rpartition(b"/")[0]
 
     def require_file(self, index: int, target: bytes, link: bytes) -> None:
         """Check a hardlink's target.
 
         Raises:
-            Refused: ``archive_link_invalid``.
+            Refused: ``archive_link_target_refused``.
         """
         if self._kinds.get(self._key(index, target)) is not EntryKind.FILE:
             raise refused(
-                "archive_link_invalid",
+                "archive_link_target_refused",
                 f"The archive has a hardlink to something that is no earlier file: {index}/{printable(link)}",
                 next_step=UNTRUSTED,
             )

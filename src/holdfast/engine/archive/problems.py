@@ -1,15 +1,17 @@
 """How the archive code words its refusals.
 
-Every problem with an archive's content is one of three errors, each with a code that starts with ``archive_``:
-``Damaged`` (bytes are missing or changed), ``TooLarge`` (a bound was exceeded) or ``Refused`` (whole, but not
-acceptable). Names from an archive are shown through :func:`printable`, so that no name can forge a line of a log.
+Every problem with an archive's content has a code that starts with ``archive_``. It is ``Damaged`` (bytes are missing
+or changed), ``TooLarge`` (a bound was exceeded) or ``Refused`` (whole, but not acceptable); the tree writer says
+``InvalidInput`` for the last, with the same codes where it finds the same. Names from an archive are shown through
+:func:`printable`, so that no name can forge a line of a log.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from holdfast.domain.errors import Damaged, HoldfastError, Problem, Refused, TooLarge
+from holdfast.domain.errors import Damaged, HoldfastError, InvalidInput, Problem, Refused, TooLarge
 from holdfast.engine.entries import display_path
 
 MAKE_ANOTHER: Final = "Nothing was changed. Make the archive again with a current tool, then import that one."
@@ -22,6 +24,8 @@ UNTRUSTED: Final = (
 )
 
 _SHOWN: Final = 200
+_WARNINGS: Final = 100
+_WARNING_LENGTH: Final = 1000
 
 
 def printable(name: bytes) -> str:
@@ -51,4 +55,12 @@ def corrupt(message: str) -> Damaged:
 
 def is_archive_problem(error: HoldfastError) -> bool:
     """Whether the error speaks about an archive's content (and not, say, about a full disk)."""
-    return isinstance(error, Damaged | Refused | TooLarge) and error.code.startswith("archive_")
+    return isinstance(error, Damaged | InvalidInput | Refused | TooLarge) and error.code.startswith("archive_")
+
+
+def bounded_warnings(sentences: Sequence[str]) -> tuple[str, ...]:
+    """Warnings for a manifest, whose size is bounded: a hundred of them, cut to a thousand characters."""
+    kept = tuple(text if len(text) <= _WARNING_LENGTH else text[:_WARNING_LENGTH] + "…" for text in sentences)
+    if len(kept) <= _WARNINGS:
+        return kept
+    return (*kept[:_WARNINGS], f"and {len(kept) - _WARNINGS} more warnings")

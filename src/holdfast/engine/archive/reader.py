@@ -156,7 +156,7 @@ class ArchiveReader:
             self.skipped.add(name, _SPECIAL[header.type])
             return None
         if not path and kind is not EntryKind.DIRECTORY:
-            raise refused("archive_path_invalid", f"The archive has a volume that is no directory: {printable(name)}")
+            raise refused("archive_name_refused", f"The archive has a volume that is no directory: {printable(name)}")
         entry = self._entry(header, extended, kind, index, path, stored)
         return Member(index=index, entry=entry, data=self._data())
 
@@ -190,7 +190,9 @@ class ArchiveReader:
 
     def _symlink_text(self, text: bytes) -> bytes:
         if not text or b"\0" in text:
-            raise refused("archive_link_invalid", f"The archive has a symlink to nothing: {printable(self.last)}")
+            raise refused(
+                "archive_link_target_refused", f"The archive has a symlink to nothing: {printable(self.last)}"
+            )
         return text
 
     def _hardlink_target(self, text: bytes, index: int) -> bytes:
@@ -198,7 +200,7 @@ class ArchiveReader:
         first, _, path = target.partition(b"/")
         if first != b"%d" % index or not path:
             raise refused(
-                "archive_link_invalid",
+                "archive_link_target_refused",
                 f"The archive has a hardlink to something outside of its volume: {printable(self.last)}",
                 next_step=UNTRUSTED,
             )

@@ -1,7 +1,7 @@
 """Sparse files in tar: the maps of GNU's formats, checked. No I/O.
 
 A map is data regions as (offset, length), ascending, not overlapping, inside the file, together exactly the bytes
-that the archive holds. Anything else is refused as ``archive_sparse_invalid``.
+that the archive holds. Anything else is refused as ``archive_sparse_map_invalid``.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _NUMBER: Final = re.compile(rb"[0-9]{1,19}")
 
 def invalid(why: str) -> Refused:
     """The refusal of a map, with its reason."""
-    return refused("archive_sparse_invalid", f"The archive has a sparse file {why}.", next_step=UNTRUSTED)
+    return refused("archive_sparse_map_invalid", f"The archive has a sparse file {why}.", next_step=UNTRUSTED)
 
 
 def parse_number(text: bytes) -> int:
     """A decimal number of a map.
 
     Raises:
-        Refused: ``archive_sparse_invalid``.
+        Refused: ``archive_sparse_map_invalid``.
     """
     if not _NUMBER.fullmatch(text):
         raise invalid("whose map has something that is not a number")
@@ -66,7 +66,7 @@ def check(regions: Regions, *, size: int, stored: int) -> tuple[tuple[int, int],
         stored: bytes of data that the archive holds for it.
 
     Raises:
-        Refused: ``archive_sparse_invalid``.
+        Refused: ``archive_sparse_map_invalid``.
     """
     end = total = 0
     for offset, length in regions:
