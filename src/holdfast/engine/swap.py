@@ -1,0 +1,357 @@
+"""Wrappers beside live directories, and the exchange of what is in them with what is live.
+
+A volume's wrapper is a private directory beside the live one; ``<wrapper>/staged`` holds the staged tree before the
+exchange and the displaced tree after it. Invariants:
+
+- I1: the exchange is one ``renameat2(RENAME_EXCHANGE)``; the live path is one complete tree or the other at any time.
+- I2: what stands where is told by identity (file handle) below a parent of the journaled identity, never by path. An
+  exchange happens only between the two trees that the journal names, looked at right before and right after.
+- I7: every name is reached through its parent's descriptor; no symlink is followed, and nothing is exchanged or
+  removed that something is mounted on, in, or below.
+- A wrapper is removed only while the live path holds another directory than the one inside.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from typing import Final
+
+from holdfast.domain.errors import Failed, HoldfastError, Problem
+from holdfast.domain.recovery import Observation
+from holdfast.domain.restore import RootRef, TreeSide, VolumeFacts
+from holdfast.engine.fs import Fs
+from holdfast.engine.job import Job, QuietJob
+from holdfast.engine.live import LiveRoots
+from holdfast.engine.metadata import ACL_ATTRIBUTES
+from holdfast.engine.mounts import filesystem_of
+from holdfast.engine.os_errors import translate
+from holdfast.engine.remove_tree import remove_tree
+from holdfast.engine.wrapper_place import (
+    STAGED,
+    Place,
+    mounted_at,
+    opened_parent,
+    opened_wrapper,
+    staged_path,
+    wrapper_path,
+)
+
+_REMOVING: Final = b"removing"
+"""What ``staged`` is called from the moment its removal begins, so that no half of a tree can ever be exchanged."""
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
+_NOT_EXCHANGEABLE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV})
+_OTHER_SIDE: Final = {TreeSide.OLD: TreeSide.NEW, TreeSide.NEW: TreeSide.OLD}
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------
+
+
+def observe(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Observation:
+    """Which tree is live and which is in the wrapper. Changes nothing, and raises nothing for what it finds."""
+    live = staged = TreeSide.MISSING
+    noticed: list[str] = []
+    try:
+        with opened_parent(fs, roots, facts) as place:
+            live = _side(fs, place.fd, place.name, facts, noticed)
+            try:
+                with opened_wrapper(fs, place.fd, facts) as wrapper:
+                    staged = _side(fs, wrapper, STAGED, facts, noticed)
+            except FileNotFoundError:
+                noticed.append("there is no wrapper directory")
+            except OSError as error:
+                staged = TreeSide.OTHER
+                noticed.append(f"the wrapper is no plain directory: {error.strerror}")
+    except HoldfastError as error:
+        noticed.append(error.message)
+    return Observation(
+        live=live,
+        staged=staged,
+        staged_known=facts.staged_identity is not None,
+        target=facts.target,
+        live_path=facts.live.path,
+        staged_path=staged_path(facts),
+        detail="; ".join(noticed),
+    )
+
+
+def _side(fs: Fs, dirfd: int, name: bytes, facts: VolumeFacts, noticed: list[str]) -> TreeSide:
+    try:
+        fd = fs.open_path(dirfd, name)
+    except FileNotFoundError:
+        return TreeSide.MISSING
+    except OSError as error:
+        noticed.append(f"{os.fsdecode(name)} can't be opened: {error.strerror}")
+        return TreeSide.OTHER
+    try:
+        if not stat.S_ISDIR(fs.fstat(fd).st_mode):
+            noticed.append(f"{os.fsdecode(name)} is no directory")
+            return TreeSide.OTHER
+        # Handles are unique within one filesystem only.
+        if fs.mount_id(fd) != fs.mount_id(dirfd):
+            noticed.append(f"something is mounted on {os.fsdecode(name)}")
+            return TreeSide.OTHER
+        identity = fs.identity(fd)
+    except OSError as error:
+        noticed.append(f"{os.fsdecode(name)} can't be looked at: {error.strerror}")
+        return TreeSide.OTHER
+    finally:
+        fs.close(fd)
+    if identity == facts.live_identity:
+        return TreeSide.OLD
+    return TreeSide.NEW if identity == facts.staged_identity else TreeSide.OTHER
+
+
+# --- exchanging ------------------------------------------------------------------------------------------------------
+
+
+def exchange_all(fs: Fs, roots: LiveRoots, volumes: Sequence[VolumeFacts], to: TreeSide) -> None:
+    """Bring ``to`` (OLD or NEW) live for all ``volumes``, durably, whichever of them are there already.
+
+    Only with every container that mounts one of them confirmed stopped (I4). Looks at all volumes before it touches
+    the first.
+
+    Raises:
+        Failed: ``exchange_failed``; what was reached stays, the rest is untouched. ``details``: ``exchanged``, the
+            indices that are durably on the wanted side, and of the volume that failed ``index``, ``path``, ``reason``.
+    """
+    for facts in volumes:
+        seen = observe(fs, roots, facts)
+        if seen.live not in _OTHER_SIDE or seen.staged is not _OTHER_SIDE[seen.live]:
+            raise _exchange_failed(facts, f"live is {seen.live}, staged is {seen.staged}; {seen.detail}", done=())
+    done: list[int] = []
+    for facts in volumes:
+        if observe(fs, roots, facts).live is to:
+            _flush(fs, roots, facts, done)
+        else:
+            exchange(fs, roots, facts, _OTHER_SIDE[to], done=done)
+        done.append(facts.index)
+
+
+def exchange(fs: Fs, roots: LiveRoots, facts: VolumeFacts, expect: TreeSide, *, done: Sequence[int] = ()) -> None:
+    """Exchange one volume's live tree, which has to be ``expect`` (OLD or NEW), with the other one, durably.
+
+    Args:
+        done: indices of volumes exchanged before, for the error's details.
+
+    Raises:
+        Failed: ``exchange_failed``, as :func:`exchange_all`; ``parent_replaced``.
+        Refused: the directory that holds it can't be reached.
+    """
+    other = _OTHER_SIDE[expect]
+    try:
+        with opened_parent(fs, roots, facts) as place, opened_wrapper(fs, place.fd, facts) as wrapper:
+            mounted = mounted_at(fs, facts.live.path, wrapper_path(facts))
+            if mounted is not None:
+                raise _exchange_failed(facts, f"something is mounted at {mounted}", done)
+            _require(fs, place, wrapper, facts, expect, done)
+            fs.exchange(place.fd, place.name, wrapper, STAGED)
+            _require(fs, place, wrapper, facts, other, done)
+            fs.fsync(place.fd)
+            fs.fsync(wrapper)
+    except OSError as error:
+        raise _exchange_failed(facts, error.strerror or str(error), done) from error
+
+
+def _flush(fs: Fs, roots: LiveRoots, facts: VolumeFacts, done: Sequence[int]) -> None:
+    """An exchange that a crash cut off may be visible without being durable."""
+    try:
+        with opened_parent(fs, roots, facts) as place, opened_wrapper(fs, place.fd, facts) as wrapper:
+            fs.fsync(place.fd)
+            fs.fsync(wrapper)
+    except OSError as error:
+        raise _exchange_failed(facts, error.strerror or str(error), done) from error
+
+
+def _require(fs: Fs, place: Place, wrapper: int, facts: VolumeFacts, live: TreeSide, done: Sequence[int]) -> None:
+    noticed: list[str] = []
+    found = (_side(fs, place.fd, place.name, facts, noticed), _side(fs, wrapper, STAGED, facts, noticed))
+    if found != (live, _OTHER_SIDE[live]):
+        words = "; ".join((f"live is {found[0]}, staged is {found[1]}", *noticed))
+        raise _exchange_failed(facts, words, done)
+
+
+def _exchange_failed(facts: VolumeFacts, reason: str, done: Sequence[int]) -> Failed:
+    return Failed(
+        "exchange_failed",
+        f"The data of {facts.target} at {facts.live.path} could not be exchanged: {reason}.",
+        next_step="Both trees are kept. Mend what is named, then try again; don't remove any .holdfast- directory.",
+        details={
+            "index": facts.index,
+            "target": facts.target,
+            "path": facts.live.path,
+            "staged_path": staged_path(facts),
+            "reason": reason,
+            "exchanged": list(done),
+        },
+    )
+
+
+def exchange_supported(fs: Fs, roots: LiveRoots, ref: RootRef) -> Problem | None:
+    """Try an exchange on a throwaway pair beside ``ref``, and leave nothing. ``None`` if it works.
+
+    Necessary, not sufficient: the live directory's own flags, mounts and the space left are not tried.
+    """
+    probe = f".holdfast-probe-{secrets.token_hex(8)}".encode()
+    parent, _ = roots.open_parent(ref)
+    try:
+        with ExitStack() as undo:
+            outer = _scratch(fs, parent, probe, undo)
+            _scratch(fs, outer, b"live", undo)
+            wrapper = _scratch(fs, outer, b"wrapper", undo)
+            fs.identity(_scratch(fs, wrapper, STAGED, undo))
+            fs.exchange(outer, b"live", wrapper, STAGED)
+    except OSError as error:
+        if error.errno not in _NOT_EXCHANGEABLE:
+            translated = translate(error, f"trying an exchange beside {ref.path}")
+            return Problem(
+                code=translated.code,
+                message=translated.message,
+                next_step=translated.next_step,
+                details={**translated.details, "path": ref.path},
+            )
+        filesystem = filesystem_of(fs, parent)
+        return Problem(
+            code="exchange_unsupported",
+            message=f"The filesystem of {ref.path} ({filesystem}) can't exchange two directories in one step.",
+            next_step="Move the volume to a local ext4, XFS or btrfs filesystem. Nothing was changed.",
+            details={"path": ref.path, "filesystem": filesystem, "reason": error.strerror or ""},
+        )
+    finally:
+        fs.close(parent)
+    return None
+
+
+def _scratch(fs: Fs, dirfd: int, name: bytes, undo: ExitStack) -> int:
+    fs.mkdirat(dirfd, name, 0o700)
+    undo.callback(fs.rmdirat, dirfd, name)
+    fd = fs.openat(dirfd, name, _DIRECTORY)
+    undo.callback(fs.close, fd)
+    return fd
+
+
+# --- wrappers --------------------------------------------------------------------------------------------------------
+
+
+def make_wrapper(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> int:
+    """Make the volume's wrapper and the empty directory in it, both private to Holdfast.
+
+    Returns:
+        A descriptor of ``<wrapper>/staged``, the caller's to close. Nothing is flushed.
+
+    Raises:
+        Failed: ``wrapper_exists``, ``parent_replaced``, or what the file system said; nothing is left.
+        NoSpace: likewise.
+    """
+    with opened_parent(fs, roots, facts) as place, ExitStack() as undo, ExitStack() as opened:
+        try:
+            wrapper = _private(fs, place.fd, facts.wrapper.encode(), undo, opened)
+            staged = _private(fs, wrapper, STAGED, undo, opened)
+            fd = fs.duplicate(staged)
+        except FileExistsError as error:
+            raise Failed(
+                "wrapper_exists",
+                f"{wrapper_path(facts)} is there already. Nothing was changed.",
+                next_step="Find out what it is; remove it if no restore needs it, then try again.",
+                details={"path": wrapper_path(facts)},
+            ) from error
+        except OSError as error:
+            raise translate(error, f"making {wrapper_path(facts)}") from error
+        undo.pop_all()
+        return fd
+
+
+def _private(fs: Fs, dirfd: int, name: bytes, undo: ExitStack, opened: ExitStack) -> int:
+    fs.mkdirat(dirfd, name, 0o700)
+    undo.callback(fs.rmdirat, dirfd, name)
+    fd = fs.openat(dirfd, name, _DIRECTORY)
+    opened.callback(fs.close, fd)
+    # A parent may hand down its group (setgid) and access for others (a default ACL).
+    for attribute in ACL_ATTRIBUTES:
+        try:
+            fs.removexattr(fd, attribute)
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+                raise
+    fs.fchown(fd, os.geteuid(), os.getegid())
+    fs.fchmod(fd, 0o700)
+    return fd
+
+
+def remove_wrapper(fs: Fs, roots: LiveRoots, facts: VolumeFacts, job: Job | None = None) -> None:
+    """Remove the volume's wrapper with all that is in it, durably; fine if it is gone. Never what is live.
+
+    Only after the record that says that nothing in it is needed: the way back is lost with the first file.
+
+    Raises:
+        Failed: ``wrapper_kept`` if it isn't sure to be Holdfast's to remove, ``parent_replaced``, ``mount_in_tree``, or
+            what the file system said. Calling again goes on.
+        Cancelled: likewise.
+    """
+    job = QuietJob() if job is None else job
+    try:
+        with opened_parent(fs, roots, facts) as place:
+            with suppress(FileNotFoundError), opened_wrapper(fs, place.fd, facts) as wrapper:
+                _require_removable(fs, place, wrapper, facts)
+                _empty_wrapper(fs, wrapper, job)
+                fs.rmdirat(place.fd, facts.wrapper.encode())
+            fs.fsync(place.fd)
+    except OSError as error:
+        raise translate(error, f"removing {wrapper_path(facts)}") from error
+
+
+def _require_removable(fs: Fs, place: Place, wrapper: int, facts: VolumeFacts) -> None:
+    if fs.fstat(wrapper).st_uid != os.geteuid():
+        raise _kept(facts, "it belongs to somebody else")
+    mounted = mounted_at(fs, wrapper_path(facts))
+    if mounted is not None:
+        raise Failed(
+            "mount_in_tree",
+            f"Something is mounted at {mounted}; what is below a mount is never removed.",
+            next_step="Unmount it; the rest is removed the next time.",
+            details={"path": mounted},
+        )
+    try:
+        live = fs.open_path(place.fd, place.name)
+    except FileNotFoundError as error:
+        raise _kept(facts, f"{facts.live.path} is missing, so that this may be the only copy") from error
+    try:
+        inside = {fs.identity(fd) for fd in _children(fs, wrapper)}
+        if not stat.S_ISDIR(fs.fstat(live).st_mode) or fs.identity(live) in inside:
+            raise _kept(facts, f"{facts.live.path} is the same directory, or none")
+    finally:
+        fs.close(live)
+
+
+def _children(fs: Fs, wrapper: int) -> Iterator[int]:
+    for name in (STAGED, _REMOVING):
+        try:
+            fd = fs.open_path(wrapper, name)
+        except FileNotFoundError:
+            continue
+        try:
+            yield fd
+        finally:
+            fs.close(fd)
+
+
+def _empty_wrapper(fs: Fs, wrapper: int, job: Job) -> None:
+    remove_tree(fs, wrapper, _REMOVING, job)
+    with suppress(FileNotFoundError):
+        fs.rename_noreplace(wrapper, STAGED, wrapper, _REMOVING)
+    fs.fsync(wrapper)
+    for name in fs.listdir(wrapper):
+        remove_tree(fs, wrapper, name, job)
+
+
+def _kept(facts: VolumeFacts, why: str) -> Failed:
+    return Failed(
+        "wrapper_kept",
+        f"{wrapper_path(facts)} was not removed: {why}.",
+        next_step="Look at both directories. If the one named is not needed, remove it by hand.",
+        details={"path": wrapper_path(facts), "live_path": facts.live.path},
+    )
