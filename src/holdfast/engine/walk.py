@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -157,8 +157,10 @@ class _Groups:
         self._met[facts.st_dev, facts.st_ino] = (path, 1)
 
 
-def walk(fs: Fs, root_fd: int, report: WalkReport) -> Iterator[Walked]:
+def walk(fs: Fs, root_fd: int, report: WalkReport) -> Generator[Walked, None, None]:
     """Walk the tree below an open directory, the root itself (``b""``) first.
+
+    Close the generator where the walk is broken off, so that its descriptors are let go at once.
 
     Args:
         root_fd: stays the caller's, and stays open.
