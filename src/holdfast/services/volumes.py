@@ -91,16 +91,16 @@ class VolumeResolver:
         Args:
             others: all workloads; one with the same name is the same workload and is passed over.
         """
-        placed = [place for other in others if other.name != spec.name for place in self._placed(other.spec)]
-        return rules.conflicts(self._placed(spec), placed)
+        placed = [place for other in others if other.name != spec.name for place in self.placed(other.spec)]
+        return rules.conflicts(self.placed(spec), placed)
 
     def sharers(self, workload: Workload, all_workloads: Iterable[Workload]) -> frozenset[str]:
         """The ids of all workloads that share a volume with ``workload``, its own included."""
-        mine = {place.path for place in self._placed(workload.spec) if place.scope is Scope.PROJECT}
+        mine = {place.path for place in self.placed(workload.spec) if place.scope is Scope.PROJECT}
         return frozenset({workload.id}) | {
             other.id
             for other in all_workloads
-            if any(place.scope is Scope.PROJECT and place.path in mine for place in self._placed(other.spec))
+            if any(place.scope is Scope.PROJECT and place.path in mine for place in self.placed(other.spec))
         }
 
     # What is on the disk
@@ -253,7 +253,7 @@ class VolumeResolver:
             )
         )
 
-    def _placed(self, spec: WorkloadSpec) -> list[Placed]:
+    def placed(self, spec: WorkloadSpec) -> list[Placed]:
         """Where the captured volumes are; for an absolute one that is what was configured, allowed or not."""
         return [
             Placed(

@@ -1,0 +1,216 @@
+"""Deleting a workload: its instances go, its snapshots stay, its data stays unless asked otherwise.
+
+Invariants:
+
+- Only containers with this installation's label are removed.
+- Data is removed only on request, and then only the directories of scope ``stage`` and those of scope ``project`` that
+  nobody else uses: never an absolute one, never one that another workload has configured or any container has mounted.
+- The workload is forgotten last. Cut off in the middle, deleting it again goes on.
+- While a directory is being removed, no workload can be configured onto it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Protocol
+
+from holdfast.domain.errors import Conflict, NotFound, Problem, Refused
+from holdfast.domain.operation import Operation, OperationKind
+from holdfast.domain.restore import RootRef
+from holdfast.domain.volumes import overlap
+from holdfast.domain.workload import DesiredState, RestartPolicy, Scope, Workload, WorkloadSpec
+from holdfast.runtime.port import ContainerRuntime
+from holdfast.services.instances import Instances
+from holdfast.services.locks import LifecycleLocks
+from holdfast.services.operations import OperationContext, Operations
+from holdfast.services.volumes import VolumeResolver
+from holdfast.store.workloads import WorkloadStore
+
+_REMOVABLE: Final = frozenset({Scope.STAGE, Scope.PROJECT})
+
+
+class DataRemover(Protocol):
+    """Removes directories of volumes, each with all that is in it; one that is missing is fine."""
+
+    async def remove(self, volumes: Sequence[RootRef], ctx: OperationContext) -> None: ...
+
+
+class WorkloadDeletion:
+    """Deletes workloads.
+
+    Args:
+        restore_pending: why a restore of a workload waits for a person's decision; ``None`` if none does.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: WorkloadStore,
+        volumes: VolumeResolver,
+        locks: LifecycleLocks,
+        operations: Operations,
+        runtime: ContainerRuntime,
+        instances: Instances,
+        data: DataRemover,
+        restore_pending: Callable[[str], str | None],
+    ) -> None:
+        self._store = store
+        self._volumes = volumes
+        self._locks = locks
+        self._operations = operations
+        self._runtime = runtime
+        self._instances = instances
+        self._data = data
+        self._restore_pending = restore_pending
+        self.configuring: Final = asyncio.Lock()
+        """One configuration is checked and stored at a time: two at once could each be fine, and both together not."""
+        self._going: Counter[str] = Counter()
+        """Paths that are being removed right now."""
+
+    async def start(self, workload: Workload, *, delete_data: bool, actor: str) -> Operation:
+        """Start deleting. What forbids it is told at once, and looked at again under the lock.
+
+        Raises:
+            Conflict: ``restore_undecided``.
+            Refused: ``volume_shared``, ``volume_in_use``.
+        """
+        self.require_decided(workload)
+        if delete_data:
+            await self._require_unshared(workload)
+        return await self._operations.start(
+            OperationKind.DELETE, workload.id, actor, lambda ctx: self._run(ctx, workload.id, delete_data=delete_data)
+        )
+
+    def problems(self, spec: WorkloadSpec) -> list[Problem]:
+        """What in ``spec`` would be put where something is being removed."""
+        return [
+            Problem(
+                code="volume_being_removed",
+                message=f"{place.path} (for {place.target}) is being removed with the workload that used it.",
+                next_step="Wait until that operation has ended, then try again.",
+                details={"path": place.path, "target": place.target},
+            )
+            for place in self._volumes.placed(spec)
+            if any(overlap(place.path, path) for path in self._going)
+        ]
+
+    def require_decided(self, workload: Workload) -> None:
+        """Raise ``Conflict`` (``restore_undecided``) while a restore of the workload waits for a person."""
+        why = self._restore_pending(workload.id)
+        if why is not None:
+            raise Conflict(
+                "restore_undecided",
+                f"A restore of {workload.name} waits for your decision: {why}",
+                next_step="Decide first: keep the restored data, or revert to the old.",
+                details={"workload_id": workload.id},
+            )
+
+    async def _run(self, ctx: OperationContext, workload_id: str, *, delete_data: bool) -> dict[str, object]:
+        async with self._locks.hold([workload_id], f"delete {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible):
+            workload = await self._store.get(workload_id)
+            if workload is None:
+                raise NotFound(
+                    "workload_unknown",
+                    "The workload was deleted in the meantime.",
+                    next_step="Nothing is left to do.",
+                    details={"workload": workload_id},
+                )
+            self.require_decided(workload)
+            going = self._removable(workload) if delete_data else []
+            async with self._claimed(workload, going):
+                ctx.point_of_no_return()
+                removed = await self._remove_instances(ctx, workload)
+                if going:
+                    await ctx.step("removing_data")
+                    await self._data.remove(going, ctx)
+                await ctx.step("forgetting")
+                await self._remove_network(workload)
+                await self._store.delete(workload.id)
+        return {
+            "instances": removed,
+            "removed": [ref.path for ref in going],
+            "kept": [
+                {"path": place.path, "reason": _why_kept(place.scope, delete_data=delete_data)}
+                for place in self._volumes.placed(workload.spec)
+                if not any(ref.path == place.path for ref in going)
+            ],
+        }
+
+    async def _remove_instances(self, ctx: OperationContext, workload: Workload) -> list[str]:
+        """Stop and remove the workload's containers. Nothing brings them back: it should not run any more."""
+        await self._store.set_desired(workload.id, DesiredState.STOPPED)
+        await ctx.step("stopping")
+        containers = await self._instances.of(workload.id)
+        for container in containers:
+            if container.running:
+                await self._runtime.set_restart_policy(container.id, RestartPolicy.NO)
+                await self._runtime.stop(container.id, workload.spec.stop_grace)
+        await ctx.step("removing_instances")
+        for container in containers:
+            await self._runtime.remove(container.id, force=True)
+        return [container.name for container in containers]
+
+    async def _remove_network(self, workload: Workload) -> None:
+        """The project's network goes with its last workload."""
+        project = workload.spec.project
+        if not any(other.spec.project == project for other in await self._store.list() if other.id != workload.id):
+            await self._runtime.remove_network(self._instances.network_name(project))
+
+    def _removable(self, workload: Workload) -> list[RootRef]:
+        spec = workload.spec
+        return [self._volumes.resolve(spec, v) for v in spec.captured_volumes if v.scope in _REMOVABLE]
+
+    async def _require_unshared(self, workload: Workload) -> None:
+        """Refuse to remove what somebody else uses, by configuration or by a container that has it mounted."""
+        everyone = await self._store.list()
+        sharers = self._volumes.sharers(workload, everyone) - {workload.id}
+        problems = [_shared(workload, other) for other in everyone if other.id in sharers]
+        own = {container.id for container in await self._instances.of(workload.id)}
+        for container in await self._runtime.containers():
+            for ref in self._removable(workload):
+                if container.id not in own and any(
+                    mount.source and overlap(mount.source, ref.path) for mount in container.mounts
+                ):
+                    problems.append(_in_use(ref.path, container.name))
+        if problems:
+            raise Refused(problems)
+
+    @asynccontextmanager
+    async def _claimed(self, workload: Workload, refs: Sequence[RootRef]) -> AsyncIterator[None]:
+        """Make sure that nobody else uses ``refs``, nor can be configured to until the end of the block."""
+        paths = Counter(ref.path for ref in refs)
+        async with self.configuring:
+            if refs:
+                await self._require_unshared(workload)
+            self._going += paths
+        try:
+            yield
+        finally:
+            self._going -= paths
+
+
+def _why_kept(scope: Scope, *, delete_data: bool) -> str:
+    if not delete_data:
+        return "data is only removed when asked for"
+    return f"directories of scope {scope.value} are never removed: they belong to whoever made them"
+
+
+def _shared(workload: Workload, other: Workload) -> Problem:
+    return Problem(
+        code="volume_shared",
+        message=f"The workload {other.name} uses project volumes of {workload.name} too.",
+        next_step=f"Delete {workload.name} without its data, or take the volume out of {other.name} first.",
+        details={"other_workload": other.name},
+    )
+
+
+def _in_use(path: str, container: str) -> Problem:
+    return Problem(
+        code="volume_in_use",
+        message=f"The container {container} has {path} mounted.",
+        next_step="Remove that container first, or delete the workload without its data.",
+        details={"path": path, "container": container},
+    )

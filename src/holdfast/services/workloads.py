@@ -1,0 +1,267 @@
+"""Workloads: declare, change, look at.
+
+Invariants:
+
+- A configuration that would let two workloads write to the same directory is never stored. What is still deployed
+  counts beside what is configured: a directory is free only when no instance may be using it any more.
+- A configuration changes under the workload's lifecycle lock only (I9): never under a running deploy or restore, and
+  never while a restore waits for a person's decision. An ``apply`` doesn't wait for those; it says who is at work.
+- A workload's name never changes: it is the name of the directory that holds its data.
+
+Deleting is told in :mod:`holdfast.services.workload_deletion`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from holdfast.domain import volumes as rules
+from holdfast.domain.changes import Change, changes
+from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem, Refused
+from holdfast.domain.ids import new_id
+from holdfast.domain.operation import Operation
+from holdfast.domain.times import now
+from holdfast.domain.workload import DesiredState, Scope, Workload, WorkloadSpec
+from holdfast.runtime.port import Container, ContainerRuntime
+from holdfast.services.instances import Instances
+from holdfast.services.locks import LifecycleLocks
+from holdfast.services.paging import Page, check_page, make_page
+from holdfast.services.volumes import VolumeResolver
+from holdfast.services.workload_deletion import WorkloadDeletion
+from holdfast.services.workload_status import Condition, InstanceStatus, WorkloadStatus, assess
+from holdfast.store.deployments import DeploymentStore
+from holdfast.store.workloads import WorkloadStore
+
+__all__ = ["ApplyResult", "Condition", "InstanceStatus", "WorkloadStatus", "Workloads"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyResult:
+    """What an apply did, or what a preview found.
+
+    Attributes:
+        workload: as it is now; ``None`` for the preview of a new one.
+        created: whether it is new.
+        changes: what differs from before; empty if nothing does.
+    """
+
+    workload: Workload | None
+    created: bool
+    changes: tuple[Change, ...]
+
+
+class Workloads:
+    """The workloads of this installation.
+
+    Args:
+        restore_pending: why a restore of a workload waits for a person's decision; ``None`` if none does.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: WorkloadStore,
+        deployments: DeploymentStore,
+        volumes: VolumeResolver,
+        locks: LifecycleLocks,
+        runtime: ContainerRuntime,
+        instances: Instances,
+        deletion: WorkloadDeletion,
+        restore_pending: Callable[[str], str | None],
+    ) -> None:
+        self._store = store
+        self._deployments = deployments
+        self._volumes = volumes
+        self._locks = locks
+        self._runtime = runtime
+        self._instances = instances
+        self._deletion = deletion
+        self._restore_pending = restore_pending
+        self._log = structlog.get_logger("workloads")
+
+    async def apply(
+        self, spec: WorkloadSpec, *, actor: str, create: bool | None = None, expect_id: str | None = None
+    ) -> ApplyResult:
+        """Create a workload, or change its configuration. What runs changes with the next deploy.
+
+        Args:
+            create: ``True``: it must be new; ``False``: it must exist.
+            expect_id: the id that the workload of this name must have.
+
+        Raises:
+            Refused: every problem with its volumes: ``volume_root_not_allowed``, ``volume_path_forbidden``,
+                ``volume_conflict``; ``workload_name_fixed`` for another name than the one of ``expect_id``.
+            Conflict: ``workload_exists``, ``restore_undecided``.
+            NotFound: ``workload_unknown``.
+            Busy: ``workload_busy``, naming who is at work on it.
+        """
+        async with self._deletion.configuring:
+            existing = await self._existing(spec, create=create, expect_id=expect_id)
+            if existing is None:
+                await self._check(spec)
+                return await self._insert(spec, actor)
+            with self._locks.try_hold([existing.id], f"apply by {actor}"):
+                existing = await self.get(existing.id)
+                self._deletion.require_decided(existing)
+                await self._check(spec)
+                found = changes(existing.spec, spec)
+                # Also where nothing is shown to differ: what is stored is what was sent last.
+                if existing.spec != spec:
+                    existing = await self._store.update_spec(existing.id, spec)
+                    self._log.info(
+                        "workload_changed", workload=spec.name, actor=actor, paths=[change.path for change in found]
+                    )
+                return ApplyResult(workload=existing, created=False, changes=found)
+
+    async def preview(self, spec: WorkloadSpec) -> ApplyResult:
+        """What :meth:`apply` would change, or why it would be refused. Changes nothing and waits for nobody.
+
+        Raises:
+            Refused: as :meth:`apply`.
+        """
+        existing = await self._existing(spec, create=None, expect_id=None)
+        await self._check(spec)
+        return ApplyResult(
+            workload=existing, created=existing is None, changes=changes(existing.spec if existing else None, spec)
+        )
+
+    async def get(self, ref: str) -> Workload:
+        """The workload with this id or name.
+
+        Raises:
+            NotFound: ``workload_unknown``.
+        """
+        found = await self._store.find(ref)
+        if found is None:
+            raise _unknown(ref)
+        return found
+
+    async def list(self, limit: int, cursor: str | None = None) -> Page[Workload]:
+        """Workloads, newest first.
+
+        Raises:
+            InvalidInput: ``limit_invalid``, ``cursor_invalid``.
+        """
+        check_page(limit, cursor)
+        return make_page(await self._store.list(limit=limit + 1, before=cursor), limit, lambda workload: workload.id)
+
+    async def status(self, ref: str) -> WorkloadStatus:
+        """How it is doing. An engine that doesn't answer is part of the answer.
+
+        Raises:
+            NotFound: ``workload_unknown``.
+        """
+        workload = await self.get(ref)
+        containers: tuple[Container, ...] = ()
+        engine_problem: str | None = None
+        try:
+            containers = await self._instances.of(workload.id)
+        except HoldfastError as error:
+            engine_problem = error.message
+        newest = await self._deployments.list(workload.id, limit=1)
+        return assess(
+            workload,
+            containers=containers,
+            last_deployment=newest[0] if newest else None,
+            deployed=await self._deployments.last_successful(workload.id),
+            busy=self._locks.holder(workload.id),
+            undecided=self._restore_pending(workload.id),
+            engine_problem=engine_problem,
+        )
+
+    async def delete(self, ref: str, *, delete_data: bool, actor: str) -> Operation:
+        """Delete a workload: its instances go, its snapshots stay, and so does its data unless asked otherwise.
+
+        Raises:
+            NotFound: ``workload_unknown``.
+            Conflict: ``restore_undecided``.
+            Refused: ``volume_shared``; data that another workload uses is not deleted.
+        """
+        return await self._deletion.start(await self.get(ref), delete_data=delete_data, actor=actor)
+
+    # Steps
+
+    async def _existing(self, spec: WorkloadSpec, *, create: bool | None, expect_id: str | None) -> Workload | None:
+        if expect_id is not None:
+            expected = await self.get(expect_id)
+            if expected.name != spec.name:
+                raise Refused([_name_fixed(expected, spec.name)])
+        found = await self._store.find(spec.name)
+        if found is not None and create is True:
+            raise Conflict(
+                "workload_exists",
+                f"There is a workload named {spec.name} already.",
+                next_step="Choose another name, or apply the configuration to the existing workload.",
+                details={"name": spec.name, "id": found.id},
+            )
+        if found is None and create is False:
+            raise _unknown(spec.name)
+        return found
+
+    async def _insert(self, spec: WorkloadSpec, actor: str) -> ApplyResult:
+        at = now()
+        # Nothing runs until the first deploy, which is also what makes RUNNING the desired state.
+        workload = Workload(id=new_id(), spec=spec, desired=DesiredState.STOPPED, created_at=at, updated_at=at)
+        await self._store.insert(workload)
+        self._log.info("workload_created", workload=spec.name, actor=actor)
+        return ApplyResult(workload=workload, created=True, changes=changes(None, spec))
+
+    async def _check(self, spec: WorkloadSpec) -> None:
+        if any(volume.scope is Scope.ABSOLUTE for volume in spec.volumes):
+            await self._learn_engine_root()
+        others = [other for other in await self._store.list() if other.name != spec.name]
+        problems = [
+            *self._volumes.problems(spec),
+            *self._volumes.conflicts(spec, others),
+            *await self._deployed_conflicts(spec, others),
+            *self._deletion.problems(spec),
+        ]
+        if problems:
+            raise Refused(problems)
+
+    async def _deployed_conflicts(self, spec: WorkloadSpec, others: Iterable[Workload]) -> Sequence[Problem]:
+        """Conflicts with what others were deployed with and don't have in their configuration any more."""
+        problems: list[Problem] = []
+        for other in others:
+            deployed = await self._deployments.last_successful(other.id)
+            if deployed is None or deployed.spec.volumes == other.spec.volumes:
+                continue
+            now_used = {place.path for place in self._volumes.placed(other.spec)}
+            left = [place for place in self._volumes.placed(deployed.spec) if place.path not in now_used]
+            for problem in rules.conflicts(self._volumes.placed(spec), left):
+                if problem.details.get("other_workload") != other.name:
+                    continue  # a conflict inside of ``spec`` itself, told already
+                step = f"Deploy {other.name} first: it is configured otherwise by now, but still runs with this volume."
+                problems.append(dataclasses.replace(problem, next_step=step))
+        return problems
+
+    async def _learn_engine_root(self) -> None:
+        try:
+            info = await self._runtime.info()
+        except HoldfastError as error:
+            # The roots that the operator allowed still hold; deploy and start ask again with what is known then.
+            self._log.warning("engine_root_unknown", reason=error.message)
+            return
+        self._volumes.learn_engine_root(info.root_dir)
+
+
+def _unknown(ref: str) -> NotFound:
+    return NotFound(
+        "workload_unknown",
+        f"There is no workload {ref}.",
+        next_step="List the workloads to see which there are.",
+        details={"workload": ref},
+    )
+
+
+def _name_fixed(workload: Workload, name: str) -> Problem:
+    return Problem(
+        code="workload_name_fixed",
+        message=f"The workload {workload.name} can't become {name}: its name is the name of its data's directory.",
+        next_step=f"Keep the name {workload.name}, or create another workload and bring the data over as an archive.",
+        details={"name": workload.name, "asked": name},
+    )
