@@ -25,19 +25,23 @@ LEVELS: Final = 64
 _MOUNTED: Final = frozenset({errno.EXDEV, errno.EBUSY})
 
 
-def remove_tree(fs: Fs, dirfd: int, name: bytes, job: Job) -> None:
+def remove_tree(fs: Fs, dirfd: int, name: bytes, job: Job, *, where: str = "") -> None:
     """Remove ``name`` below ``dirfd`` with all that is in it; fine if it isn't there. Flushes nothing.
+
+    Args:
+        where: the path of ``dirfd``, for errors.
 
     Raises:
         Failed: ``mount_in_tree`` for a mount in the tree, or what the file system said, with the path. Part of the
             tree is left; calling again goes on.
         Cancelled: likewise.
     """
-    _Removal(fs, job).remove(dirfd, name, ())
+    _Removal(fs, job, where).remove(dirfd, name, ())
 
 
 class _Removal:
-    def __init__(self, fs: Fs, job: Job) -> None:
+    def __init__(self, fs: Fs, job: Job, where: str) -> None:
+        self._where = where
         self._fs = fs
         self._job = job
         self._top: int | None = None
@@ -54,7 +58,7 @@ class _Removal:
         except IsADirectoryError:
             self._remove_directory(dirfd, name, path)
         except OSError as error:
-            _fail(error, path)
+            self._fail(error, path)
         self._done += 1
         self._job.progress(Progress(done_files=self._done))
 
@@ -67,7 +71,7 @@ class _Removal:
         except FileNotFoundError:
             return
         except OSError as error:
-            _fail(error, path)
+            self._fail(error, path)
         if self._top is None:
             self._top = fd
         try:
@@ -82,7 +86,7 @@ class _Removal:
             for child in self._fs.scan(fd):
                 self.remove(fd, child, path)
         except OSError as error:
-            _fail(error, path)
+            self._fail(error, path)
 
     def _rmdir(self, dirfd: int, name: bytes, path: tuple[bytes, ...]) -> bool:
         """Whether the directory is gone. It isn't if names were passed over, which file systems may do to a reader
@@ -95,17 +99,17 @@ class _Removal:
         except OSError as error:
             if error.errno == errno.ENOTEMPTY:
                 return False
-            _fail(error, path)
+            self._fail(error, path)
         return True
 
-
-def _fail(error: OSError, path: tuple[bytes, ...]) -> NoReturn:
-    shown = display_path(b"/".join(path))
-    if error.errno in _MOUNTED:
-        raise Failed(
-            "mount_in_tree",
-            f"Something is mounted at {shown}; what is below a mount is never removed.",
-            next_step="Unmount it; the rest is removed the next time.",
-            details={"path": shown},
-        ) from error
-    raise translate(error, f"removing {shown}") from error
+    def _fail(self, error: OSError, path: tuple[bytes, ...]) -> NoReturn:
+        inside = display_path(b"/".join(path))
+        shown = f"{self._where}/{inside}" if self._where else inside
+        if error.errno in _MOUNTED:
+            raise Failed(
+                "mount_in_tree",
+                f"Something is mounted at {shown}; what is below a mount is never removed.",
+                next_step="Unmount it; the rest is removed the next time.",
+                details={"path": shown},
+            ) from error
+        raise translate(error, f"removing {shown}") from error

@@ -297,7 +297,7 @@ def remove_wrapper(fs: Fs, roots: LiveRoots, facts: VolumeFacts, job: Job | None
         with opened_parent(fs, roots, facts) as place:
             with suppress(FileNotFoundError), opened_wrapper(fs, place.fd, facts) as wrapper:
                 _require_removable(fs, place, wrapper, facts)
-                _empty_wrapper(fs, wrapper, job)
+                _empty_wrapper(fs, wrapper, facts, job)
                 fs.rmdirat(place.fd, facts.wrapper.encode())
             fs.fsync(place.fd)
     except OSError as error:
@@ -339,13 +339,13 @@ def _children(fs: Fs, wrapper: int) -> Iterator[int]:
             fs.close(fd)
 
 
-def _empty_wrapper(fs: Fs, wrapper: int, job: Job) -> None:
-    remove_tree(fs, wrapper, _REMOVING, job)
+def _empty_wrapper(fs: Fs, wrapper: int, facts: VolumeFacts, job: Job) -> None:
+    remove_tree(fs, wrapper, _REMOVING, job, where=wrapper_path(facts))
     with suppress(FileNotFoundError):
         fs.rename_noreplace(wrapper, STAGED, wrapper, _REMOVING)
     fs.fsync(wrapper)
     for name in fs.listdir(wrapper):
-        remove_tree(fs, wrapper, name, job)
+        remove_tree(fs, wrapper, name, job, where=wrapper_path(facts))
 
 
 def _kept(facts: VolumeFacts, why: str) -> Failed:
