@@ -25,7 +25,9 @@ ACL_ATTRIBUTES: Final = (_ACL_ACCESS, _ACL_DEFAULT)
 
 _ACL_OF_MODE_ALONE: Final = 28
 """Bytes of an access ACL that says no more than the mode (user, group, other): the kernel keeps it as the mode."""
+_ACL_VERSION: Final = b"\2\0\0\0"
 _ACL_EMPTY: Final = 4
+_ACL_ENTRY: Final = 8
 _SPECIAL_BITS: Final = stat.S_ISUID | stat.S_ISGID
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
@@ -106,6 +108,8 @@ class MetadataKeeper:
                 taken = name.startswith(b"user.") or name in ACL_ATTRIBUTES
             if not taken or b"\0" in name:
                 self._leave_out(entry.path, f"attribute {display_path(name)}")
+            elif name in ACL_ATTRIBUTES and _malformed_acl(name, value, entry.kind):
+                raise _invalid(entry, name)
             elif not _says_nothing(name, value):
                 kept.append((name, value))
         return tuple(sorted(kept))
@@ -115,12 +119,7 @@ class MetadataKeeper:
             self._fs.setxattr(fd, name, value)
         except OSError as error:
             if error.errno in (errno.EINVAL, errno.ERANGE):
-                raise InvalidInput(
-                    "archive_xattr_invalid",
-                    f"{display_path(entry.path)}: the attribute {display_path(name)} is malformed.",
-                    next_step="The archive is malformed or hostile; make a new one.",
-                    details={"path": display_path(entry.path), "attribute": display_path(name)},
-                ) from error
+                raise _invalid(entry, name) from error
             too_big = error.errno == errno.E2BIG or (error.errno == errno.ENOSPC and self._has_space(fd))
             if too_big or error.errno == errno.EOPNOTSUPP:
                 raise self._not_kept(fd, entry, [f"attribute {display_path(name)}"]) from error
@@ -138,6 +137,21 @@ class MetadataKeeper:
             next_step="Restore to a filesystem that keeps owners, modes, nanosecond times and extended attributes.",
             details={"path": display_path(entry.path), "filesystem": filesystem, "not_kept": wrong},
         )
+
+
+def _invalid(entry: Entry, name: bytes) -> InvalidInput:
+    return InvalidInput(
+        "archive_xattr_invalid",
+        f"{display_path(entry.path)}: the attribute {display_path(name)} is malformed.",
+        next_step="The archive is malformed or hostile; make a new one.",
+        details={"path": display_path(entry.path), "attribute": display_path(name)},
+    )
+
+
+def _malformed_acl(name: bytes, value: bytes, kind: EntryKind) -> bool:
+    # The kernel's own answers to these can't be told from those of a filesystem without ACLs.
+    whole = value[:4] == _ACL_VERSION and (len(value) - _ACL_EMPTY) % _ACL_ENTRY == 0
+    return not whole or (name == _ACL_DEFAULT and kind is not EntryKind.DIRECTORY)
 
 
 def _says_nothing(name: bytes, value: bytes) -> bool:
