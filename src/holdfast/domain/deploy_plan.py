@@ -4,7 +4,6 @@ Pure: the deployer and the reconciliation look, ask here what follows, and act.
 
 Invariants:
 - Two writers never share a volume unless its owner said so: ``recreate`` makes one instance, after the old one stopped.
-- What ran before a deployment is named before anything is touched, so that it can be brought back.
 - Only what was just verified is "already running"; the candidates named here are no more than candidates.
 - Reconciliation mends what is missing. What a person did on purpose (stopped or started an instance) it only reports.
 """
@@ -18,6 +17,24 @@ from enum import StrEnum
 from holdfast.domain.deployment import Deployment
 from holdfast.domain.errors import Problem
 from holdfast.domain.workload import DesiredState, HealthType, RestartPolicy, Strategy, WorkloadSpec
+
+
+class DeployStep(StrEnum):
+    """The steps of a deployment in their order; the names that people see as the operation's steps."""
+
+    RESOLVING = "resolving"
+    PULLING = "pulling"
+    CHECKING = "checking"
+    STOPPING = "stopping"
+    """``recreate`` only: the old version stops before anything of the new one exists."""
+    CREATING = "creating"
+    STARTING = "starting"
+    GATING = "gating"
+    SWITCHING = "switching"
+    RECORDING = "recording"
+    REAPING = "reaping"
+    RETURNING = "returning"
+    """The new version failed; what ran before is brought back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,36 +55,9 @@ class InstanceFacts:
     restart: RestartPolicy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeployPlan:
-    """What a deployment does.
-
-    Attributes:
-        strategy: ``recreate`` or ``blue_green``, never ``auto``.
-        count: how many instances to make.
-        previous: what runs now; brought back if the new version fails, reaped when it is healthy.
-        leftovers: stopped instances, reaped when the new version is healthy.
-    """
-
-    strategy: Strategy
-    count: int
-    previous: tuple[InstanceFacts, ...]
-    leftovers: tuple[InstanceFacts, ...]
-
-
 def instance_count(spec: WorkloadSpec) -> int:
     """How many instances the configuration asks for: several only where they may run side by side."""
     return max(1, spec.max_instances) if spec.effective_strategy is Strategy.BLUE_GREEN else 1
-
-
-def plan_deploy(spec: WorkloadSpec, instances: Sequence[InstanceFacts]) -> DeployPlan:
-    """Plan the deployment of ``spec`` in the presence of ``instances``."""
-    return DeployPlan(
-        strategy=spec.effective_strategy,
-        count=instance_count(spec),
-        previous=tuple(i for i in instances if i.running),
-        leftovers=tuple(i for i in instances if not i.running),
-    )
 
 
 def already_running(

@@ -28,6 +28,7 @@ from holdfast.domain.health import (
     ProcessState,
     Verdict,
 )
+from holdfast.domain.times import parse
 from holdfast.domain.workload import HealthCheck, HealthType, RestartPolicy
 from holdfast.runtime.port import Container, ContainerRuntime, ContainerState
 
@@ -57,6 +58,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds since some moment, never going back."""
 
+    def time(self) -> float:
+        """Seconds since 1970."""
+
     async def sleep(self, seconds: float) -> None:
         """Let ``seconds`` pass."""
 
@@ -67,6 +71,9 @@ class SystemClock:
     def monotonic(self) -> float:
         return time.monotonic()
 
+    def time(self) -> float:
+        return time.time()
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
@@ -76,6 +83,13 @@ class Cancellable(Protocol):
 
     def check(self) -> None:
         """Raise ``Cancelled`` if somebody cancelled."""
+
+
+class Uncancellable:
+    """For gates that no person can cancel: looking at what runs, and bringing back what ran."""
+
+    def check(self) -> None:
+        """Nobody cancels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +165,18 @@ class HealthGate:
             return False
         if check.type is not HealthType.NONE and not (await self.wait(container_id, check, ctx, deadline=0.0)).healthy:
             return False
-        if check.type is HealthType.NONE or container.restart_count:
-            return (await self.wait(container_id, HealthCheck(interval=check.interval), ctx)).healthy
-        return True
+        if check.type is not HealthType.NONE and not container.restart_count:
+            return True
+        if self._age(container) >= self._steady_seconds:
+            return process_of(container).same_run(process_of(await self._runtime.inspect(container_id)))
+        return (await self.wait(container_id, HealthCheck(interval=check.interval), ctx)).healthy
+
+    def _age(self, container: Container) -> float:
+        """For how many seconds the container has run; negative where the engine's clock is ahead."""
+        try:
+            return self._clock.time() - parse(container.started_at).timestamp()
+        except ValueError:
+            return 0.0
 
     async def last_lines(self, container_id: str) -> tuple[str, ...]:
         """The last lines that the container printed; empty if they can't be had."""

@@ -8,25 +8,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import re
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
-from holdfast.domain.errors import Cancelled, Failed, InvalidInput
+from holdfast.domain.deploy_plan import DeployStep
+from holdfast.domain.errors import Failed, InvalidInput
 from holdfast.domain.image_ref import ImageRef, parse_image_ref
 from holdfast.domain.operation import Progress
 from holdfast.runtime.port import ContainerRuntime, Image
+from holdfast.services.operations import OperationContext
 
 KEPT_REPOSITORY: Final = "holdfast.local"
 """First part of the names by which Holdfast keeps images. Names no registry; nothing is ever pulled from there."""
 
 _IMAGE_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
-
-T = TypeVar("T")
 
 
 class PullPolicy(StrEnum):
@@ -57,17 +55,6 @@ class Version:
     has_healthcheck: bool = False
 
 
-class Reporter(Protocol):
-    """What resolving says to the operation that it is part of."""
-
-    @property
-    def cancelled(self) -> asyncio.Event: ...
-
-    def progress(self, progress: Progress) -> None: ...
-
-    async def log(self, message: str, level: str = "info") -> None: ...
-
-
 class ImageSource:
     """Finds, pulls and keeps images.
 
@@ -79,7 +66,7 @@ class ImageSource:
         self._runtime = runtime
         self._installation = installation
 
-    async def resolve(self, image: str, ctx: Reporter, *, pull: PullPolicy = PullPolicy.ALWAYS) -> Version:
+    async def resolve(self, image: str, ctx: OperationContext, *, pull: PullPolicy = PullPolicy.ALWAYS) -> Version:
         """The version that a reference, or an image id, means now.
 
         Args:
@@ -102,9 +89,9 @@ class ImageSource:
         if pull is PullPolicy.NEVER:
             raise _missing(image)
         try:
-            pulled = await _unless_cancelled(
-                ctx, self._runtime.pull(ref.with_tag, lambda what, done, total: _tell(ctx, what, done, total))
-            )
+            await ctx.step(DeployStep.PULLING)
+            with ctx.interruptible():
+                pulled = await self._runtime.pull(ref.with_tag, lambda what, done, total: _tell(ctx, what, done, total))
         except Failed as error:
             if here is None:
                 raise
@@ -180,19 +167,5 @@ def _missing(image: str) -> Failed:
     )
 
 
-def _tell(ctx: Reporter, what: str, done: int, total: int | None) -> None:
+def _tell(ctx: OperationContext, what: str, done: int, total: int | None) -> None:
     ctx.progress(Progress(done_bytes=done, total_bytes=total, note=what))
-
-
-async def _unless_cancelled(ctx: Reporter, work: Coroutine[object, object, T]) -> T:
-    """The result of ``work``, which ends early when somebody cancels the operation."""
-    working, cancelled = asyncio.create_task(work), asyncio.create_task(ctx.cancelled.wait())
-    try:
-        await asyncio.wait({working, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise Cancelled
-    finally:
-        for task in (working, cancelled):
-            task.cancel()
-        await asyncio.gather(working, cancelled, return_exceptions=True)

@@ -11,7 +11,6 @@ from holdfast.domain.deploy_plan import (
     check_spec,
     differences,
     instance_count,
-    plan_deploy,
 )
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.workload import (
@@ -61,24 +60,15 @@ def instance(name: str = "one", *, spec: WorkloadSpec = STATEFUL, **changes: obj
 
 
 def test_a_workload_with_a_writable_volume_has_one_instance_whatever_it_asks_for() -> None:
-    assert plan_deploy(STATEFUL, []).strategy is Strategy.RECREATE
     assert instance_count(STATEFUL) == 1
 
 
 def test_a_workload_without_a_writable_volume_has_as_many_instances_as_it_asks_for() -> None:
-    assert plan_deploy(STATELESS, []).strategy is Strategy.BLUE_GREEN
     assert instance_count(STATELESS) == 3
 
 
 def test_an_owner_who_spells_out_blue_green_gets_several_writers() -> None:
     assert instance_count(dataclasses.replace(STATEFUL, strategy=Strategy.BLUE_GREEN)) == 3
-
-
-def test_what_runs_is_to_come_back_and_what_is_stopped_is_left_over() -> None:
-    old, stopped = instance("old"), instance("stopped", running=False)
-    plan = plan_deploy(STATEFUL, [old, stopped])
-    assert plan.previous == (old,)
-    assert plan.leftovers == (stopped,)
 
 
 def test_an_instance_of_the_same_image_and_configuration_may_be_already_running() -> None:

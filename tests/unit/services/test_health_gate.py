@@ -27,6 +27,9 @@ class FakeClock:
     def monotonic(self) -> float:
         return self.now
 
+    def time(self) -> float:
+        return self.now
+
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
         await asyncio.sleep(0)
@@ -262,8 +265,23 @@ async def test_verifying_asks_once_where_there_is_a_check(bench: Bench) -> None:
 
 
 async def test_verifying_needs_steadiness_where_there_is_no_check(bench: Bench) -> None:
-    assert await bench.gate.verify(await bench.instance(), STEADY, bench.watch)
+    instance = await bench.instance()
+    bench.clock.now += 4.0
+    assert await bench.gate.verify(instance, STEADY, bench.watch)
+    assert bench.clock.now == pytest.approx(1014.0)
+
+
+async def test_verifying_does_not_wait_for_what_has_run_steadily_already(bench: Bench) -> None:
+    instance = await bench.instance()
+    bench.clock.now += 10.0
+    assert await bench.gate.verify(instance, STEADY, bench.watch)
     assert bench.clock.now == pytest.approx(1010.0)
+
+
+async def test_what_does_not_run_is_not_verified(bench: Bench) -> None:
+    instance = await bench.instance()
+    bench.runtime.crash(instance)
+    assert not await bench.gate.verify(instance, STEADY, bench.watch)
 
 
 async def test_verifying_does_not_believe_a_crash_loop_that_answers_in_between(bench: Bench) -> None:
@@ -280,3 +298,4 @@ async def test_the_system_s_clock_goes_forward() -> None:
     before = clock.monotonic()
     await clock.sleep(0.001)
     assert clock.monotonic() > before
+    assert clock.time() > 0

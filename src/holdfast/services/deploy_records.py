@@ -1,0 +1,159 @@
+"""What is written down of deployments: the attempt before anything is touched, its end, and the images kept for it.
+
+- Under a workload's lifecycle lock no other deployment of it runs: a record that says so was cut off, and is closed.
+- The end is recorded before anything that a return would need is removed.
+- The images of the last :data:`KEPT_DEPLOYMENTS` successful deployments stay on the host.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from holdfast.domain import times
+from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+from holdfast.domain.errors import HoldfastError, NotFound
+from holdfast.domain.ids import new_id
+from holdfast.domain.workload import DesiredState, Workload
+from holdfast.services.image_source import ImageSource, Version
+from holdfast.services.paging import Page, check_page, make_page
+from holdfast.store.deployments import DeploymentStore
+from holdfast.store.workloads import WorkloadStore
+
+KEPT_DEPLOYMENTS: Final = 10
+"""So many successful deployments of a workload can be returned to without a registry."""
+_RELEASED_AT_ONCE: Final = 3
+"""One falls out of the kept ones with each success; a few more make up for those that could not be released."""
+
+
+class DeployRecords:
+    """The history of deployments, and the workloads that it is about."""
+
+    def __init__(self, deployments: DeploymentStore, workloads: WorkloadStore, images: ImageSource) -> None:
+        self._deployments = deployments
+        self._workloads = workloads
+        self._images = images
+        self._log = structlog.get_logger("deployer")
+
+    async def workload(self, ref: str) -> Workload:
+        """The workload with this id or name. Raises ``NotFound``."""
+        found = await self._workloads.find(ref)
+        if found is None:
+            raise NotFound(
+                "workload_unknown",
+                f"There is no workload {ref}.",
+                next_step="List the workloads to see which there are.",
+            )
+        return found
+
+    async def workloads(self) -> tuple[Workload, ...]:
+        """All workloads."""
+        return await self._workloads.list()
+
+    async def get(self, deployment_id: str) -> Deployment | None:
+        """The deployment with this id."""
+        return await self._deployments.get(deployment_id)
+
+    async def last_successful(self, workload_id: str) -> Deployment | None:
+        """The newest deployment of a workload that succeeded."""
+        return await self._deployments.last_successful(workload_id)
+
+    async def newest(self, workload_id: str) -> Deployment | None:
+        """The newest deployment of a workload, however it ended."""
+        found = await self._deployments.list(workload_id, limit=1)
+        return found[0] if found else None
+
+    async def page(self, workload_id: str, limit: int, cursor: str | None) -> Page[Deployment]:
+        """A workload's deployments, newest first.
+
+        Raises:
+            InvalidInput: ``limit_invalid`` or ``cursor_invalid``.
+        """
+        check_page(limit, cursor)
+        found = await self._deployments.list(workload_id, limit=limit + 1, before=cursor)
+        return make_page(found, limit, lambda deployment: deployment.id)
+
+    async def cut_off(self, workload_id: str) -> tuple[Deployment, ...]:
+        """Deployments of a workload that never ended, oldest first. Who calls holds its lock."""
+        return tuple(d for d in reversed(await self._deployments.unfinished()) if d.workload_id == workload_id)
+
+    async def begin(
+        self, workload: Workload, version: Version, reason: DeployReason, operation_id: str | None
+    ) -> Deployment:
+        """Write down an attempt. Nothing was touched yet."""
+        for stale in await self.cut_off(workload.id):
+            await self.end(stale, DeploymentState.INTERRUPTED)
+        deployment = Deployment(
+            id=new_id(),
+            workload_id=workload.id,
+            state=DeploymentState.RUNNING,
+            reason=reason,
+            spec=workload.spec,
+            image_id=version.image_id,
+            digest=version.digest,
+            operation_id=operation_id,
+            started_at=times.now(),
+        )
+        await self._deployments.insert(deployment)
+        return deployment
+
+    async def keep_image(self, deployment: Deployment) -> None:
+        """Keep the image of a deployment on the host."""
+        await self._images.keep(deployment.image_id, deployment.workload_id, deployment.id)
+
+    async def adopt(self, workload: Workload) -> None:
+        """From now on this is the workload's configuration."""
+        await self._workloads.update_spec(workload.id, workload.spec)
+
+    async def want(self, workload: Workload, desired: DesiredState) -> None:
+        """Write down whether the workload should run."""
+        await self._workloads.set_desired(workload.id, desired)
+
+    async def end(
+        self,
+        deployment: Deployment,
+        state: DeploymentState,
+        error: HoldfastError | None = None,
+        *,
+        lines: tuple[str, ...] = (),
+    ) -> Deployment:
+        """Write down how an attempt ended. Returns it as it is now.
+
+        Args:
+            lines: the last lines that a failed instance printed.
+        """
+        told = None
+        if error is not None:
+            told = {"code": error.code, "message": error.message, "next_step": error.next_step}
+            if lines:
+                told["logs"] = "\n".join(lines)
+        await self._deployments.finish(deployment.id, state, told)
+        return await self._deployments.get(deployment.id) or deployment
+
+    async def failed(
+        self, deployment: Deployment, state: DeploymentState, error: HoldfastError, *, lines: tuple[str, ...] = ()
+    ) -> None:
+        """Write down a failure. Never raises: the failure itself is to be told."""
+        try:
+            await self.end(deployment, state, error, lines=lines)
+        except HoldfastError as again:
+            self._log.error("deployment_not_recorded", deployment_id=deployment.id, reason=again.message)
+
+    async def let_image_go(self, deployment: Deployment) -> None:
+        """The image of a failed deployment need not be kept. Never raises: an image too many does no harm."""
+        with suppress(HoldfastError):
+            await self._images.release(deployment.workload_id, deployment.id)
+
+    async def release_images(self, workload_id: str) -> list[str]:
+        """Let the images go that no kept deployment needs. Returns what failed, in words."""
+        failures: list[str] = []
+        found = await self._deployments.list(workload_id, limit=5 * KEPT_DEPLOYMENTS)
+        successful = [d for d in found if d.state is DeploymentState.SUCCEEDED]
+        for old in successful[KEPT_DEPLOYMENTS : KEPT_DEPLOYMENTS + _RELEASED_AT_ONCE]:
+            try:
+                await self._images.release(workload_id, old.id)
+            except HoldfastError as error:
+                failures.append(f"the image of the deployment {old.id} could not be released: {error.message}")
+        return failures

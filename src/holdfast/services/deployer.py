@@ -1,0 +1,246 @@
+"""The deployer: the one way by which instances of a workload come to run another version.
+
+Deploy, start, stop and reconciliation pass the choke point, :meth:`Deployer.dispatch` and its siblings: admitted by the
+drain barrier, then holding the workload's lifecycle lock. A restore holds that lock already and calls what lies below,
+:meth:`Deployer.redeploy_locked`, which asks for the proof: taking the lock twice is impossible by type.
+
+How a version replaces another is told in ``replacement.py``; bringing a workload up on restored data in ``trials.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from holdfast.domain.deploy_plan import DeployStep
+from holdfast.domain.deployment import Deployment, DeployReason
+from holdfast.domain.image_ref import parse_image_ref
+from holdfast.domain.operation import Operation, OperationKind
+from holdfast.domain.workload import Workload
+from holdfast.runtime.port import ContainerLog
+from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.image_source import ImageSource, Version
+from holdfast.services.locks import DrainBarrier, Held, LifecycleLocks
+from holdfast.services.logs import Logs
+from holdfast.services.operations import OperationContext, Operations
+from holdfast.services.paging import Page
+from holdfast.services.replacement import Replacement
+from holdfast.services.trials import Trials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployIntent:
+    """What is to be deployed.
+
+    Attributes:
+        image: another reference than the configured one; it becomes the configured one on success only.
+        accept_volumes: a person accepts the volumes' directories as they are now.
+    """
+
+    reason: DeployReason
+    image: str | None = None
+    accept_volumes: bool = False
+
+
+class Deployer:
+    """Deploys, starts and stops workloads.
+
+    Args:
+        require_decided: raises ``Conflict`` while a restore of the workload (by id) waits for a person's decision.
+    """
+
+    def __init__(
+        self,
+        *,
+        operations: Operations,
+        barrier: DrainBarrier,
+        locks: LifecycleLocks,
+        require_decided: Callable[[str], object],
+        records: DeployRecords,
+        images: ImageSource,
+        replacement: Replacement,
+        trials: Trials,
+        logs: Logs,
+    ) -> None:
+        self._operations = operations
+        self._barrier = barrier
+        self._locks = locks
+        self._require_decided = require_decided
+        self._records = records
+        self._images = images
+        self._replacement = replacement
+        self._trials = trials
+        self._logs = logs
+
+    # --- asked for by people -------------------------------------------------------------------------------------
+
+    async def deploy(
+        self,
+        ref: str,
+        *,
+        image: str | None = None,
+        accept_volumes: bool = False,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Operation:
+        """Deploy a workload as configured, or with another image.
+
+        Args:
+            ref: the workload's id or name.
+
+        Raises:
+            NotFound: ``workload_unknown``.
+            InvalidInput: ``image_reference_malformed``.
+        """
+        workload = await self._records.workload(ref)
+        if image is not None:
+            parse_image_ref(image)
+        intent = DeployIntent(reason=DeployReason.DEPLOY, image=image, accept_volumes=accept_volumes)
+
+        async def run(ctx: OperationContext) -> dict[str, object]:
+            return _outcome(await self.dispatch(workload.id, intent, ctx), ctx)
+
+        return await self._operations.start(
+            OperationKind.DEPLOY, workload.id, actor, run, idempotency_key=idempotency_key
+        )
+
+    async def start(self, ref: str, *, actor: str) -> Operation:
+        """Run a workload as it was last deployed successfully.
+
+        Raises:
+            NotFound: ``workload_unknown``.
+        """
+        workload = await self._records.workload(ref)
+
+        async def run(ctx: OperationContext) -> dict[str, object]:
+            async with self._locked(workload.id, f"start {ctx.id}", ctx) as held:
+                self._require_decided(workload.id)
+                return _outcome(await self._replacement.start(held, workload.id, ctx), ctx)
+
+        return await self._operations.start(OperationKind.START, workload.id, actor, run)
+
+    async def stop(self, ref: str, *, actor: str) -> Operation:
+        """Stop a workload, and keep it stopped.
+
+        Raises:
+            NotFound: ``workload_unknown``.
+        """
+        workload = await self._records.workload(ref)
+
+        async def run(ctx: OperationContext) -> dict[str, object]:
+            async with self._locked(workload.id, f"stop {ctx.id}", ctx) as held:
+                return {"clean": await self._replacement.stop(held, await self._records.workload(workload.id), ctx)}
+
+        return await self._operations.start(OperationKind.STOP, workload.id, actor, run)
+
+    async def deployments(self, ref: str, limit: int, cursor: str | None) -> Page[Deployment]:
+        """A workload's deployments, newest first."""
+        return await self._records.page((await self._records.workload(ref)).id, limit, cursor)
+
+    async def logs(self, ref: str, *, follow: bool, tail: int | None, since: str | None) -> AsyncIterator[ContainerLog]:
+        """The lines of all instances; see :meth:`holdfast.services.logs.Logs.read`."""
+        workload = await self._records.workload(ref)
+        return self._logs.read(workload.id, follow=follow, tail=tail, since=since)
+
+    # --- the choke point -----------------------------------------------------------------------------------------
+
+    async def dispatch(self, workload_id: str, intent: DeployIntent, ctx: OperationContext) -> Deployment:
+        """Deploy, as part of an operation: admitted, locked, resolved, rolled out.
+
+        Raises:
+            Unavailable: ``draining``, or the engine does not answer.
+            Conflict: ``restore_undecided``.
+            HoldfastError: see :meth:`redeploy_locked`, and :meth:`ImageSource.resolve`.
+        """
+        async with self._locked(workload_id, f"deploy {ctx.id}", ctx) as held:
+            self._require_decided(workload_id)
+            workload = await self._records.workload(workload_id)
+            await ctx.step(DeployStep.RESOLVING)
+            if intent.image is not None:
+                workload = replace(workload, spec=replace(workload.spec, image=intent.image))
+            version = await self._images.resolve(workload.spec.image, ctx)
+            return await self._replacement.deploy(
+                held,
+                workload,
+                version,
+                ctx,
+                intent.reason,
+                adopt=intent.image is not None,
+                accept=intent.accept_volumes,
+            )
+
+    async def redeploy_locked(
+        self,
+        held: Held,
+        workload: Workload,
+        version: Version,
+        ctx: OperationContext,
+        *,
+        trial: bool,
+        reason: DeployReason,
+    ) -> Deployment:
+        """Have a workload run ``version`` with the configuration that ``workload`` carries.
+
+        Args:
+            held: the proof that its lifecycle lock is held.
+            trial: on data that a restore put in place; see :mod:`holdfast.services.trials`.
+
+        Returns:
+            The deployment that runs now: a new one, or the one that was found running and healthy.
+
+        Raises:
+            Refused: with every problem found; nothing was touched.
+            Failed: ``deploy_unhealthy`` or what else went wrong: what ran before runs again, or, with a trial, nothing
+                was put back; ``deploy_return_failed``: it could not be brought back, and the message says why.
+            Cancelled: a person cancelled; what ran before runs.
+            Unavailable: the engine does not answer; nothing was touched.
+        """
+        held.require(workload.id)
+        if trial:
+            return await self._trials.run(held, workload, version, ctx, reason)
+        return await self._replacement.deploy(held, workload, version, ctx, reason)
+
+    # --- for restores and other services, under their lock -------------------------------------------------------
+
+    async def version_of(self, image_id: str, workload: Workload) -> Version:
+        """The version of an image on this host. Raises ``Failed`` (``image_missing``)."""
+        return await self._images.pinned(image_id, reference=workload.spec.image)
+
+    async def last_image(self, workload_id: str) -> str | None:
+        """The image id of the last successful deployment."""
+        deployment = await self._records.last_successful(workload_id)
+        return None if deployment is None else deployment.image_id
+
+    async def confirm_trial(self, held: Held, workload: Workload) -> Deployment | None:
+        """See :meth:`Trials.confirm`."""
+        return await self._trials.confirm(held, workload)
+
+    async def gate_instances(self, workload: Workload, container_ids: Sequence[str], ctx: OperationContext) -> None:
+        """See :meth:`Trials.gate_instances`."""
+        await self._trials.gate_instances(workload, container_ids, ctx)
+
+    async def wait_healthy(self, workload: Workload, ctx: OperationContext) -> bool:
+        """See :meth:`Trials.wait_healthy`."""
+        return await self._trials.wait_healthy(workload, ctx)
+
+    async def healthy_now(self, workload: Workload) -> bool:
+        """See :meth:`Trials.healthy_now`."""
+        return await self._trials.healthy_now(workload)
+
+    # --- how it begins ------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _locked(self, workload_id: str, why: str, ctx: OperationContext) -> AsyncIterator[Held]:
+        with self._barrier.admit():
+            async with self._locks.hold([workload_id], why, on_wait=ctx.waiting, waits_in=ctx.interruptible) as held:
+                yield held
+
+
+def _outcome(deployment: Deployment, ctx: OperationContext) -> dict[str, object]:
+    return {
+        "deployment_id": deployment.id,
+        "image_id": deployment.image_id,
+        "digest": deployment.digest,
+        "result": "deployed" if deployment.operation_id == ctx.id else "already_there",
+    }

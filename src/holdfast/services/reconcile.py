@@ -1,0 +1,242 @@
+"""Reconciliation: what differs from what was deployed, and the mending of what Holdfast itself owns.
+
+Run when Holdfast starts, and whenever the engine comes back. For each workload whose lock is free:
+
+1. A deployment that a death of the server cut off is taken back: what it made is removed, and what ran before it runs
+   again if the workload is meant to run.
+2. What differs is told (``domain/deploy_plan.py`` says what). A missing instance is deployed again, once; forgotten
+   policies are set, leftovers removed. What a person stopped or started by hand is only told.
+
+Containers of others are never seen, and so never touched. A workload with an unfinished restore is left to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from holdfast.domain.deploy_plan import Difference, Mend, differences
+from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+from holdfast.domain.errors import Busy, Failed, HoldfastError
+from holdfast.domain.operation import OperationKind
+from holdfast.domain.workload import DesiredState, Workload
+from holdfast.runtime.port import LABEL_DEPLOYMENT, LABEL_WORKLOAD, Container
+from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.deployer import Deployer
+from holdfast.services.instances import Instances, instance_facts
+from holdfast.services.locks import Held, LifecycleLocks
+from holdfast.services.operations import OperationContext, Operations
+from holdfast.services.quiesce import facts_of
+from holdfast.services.rollout import Previous, Rollout
+
+ACTOR = "reconciliation"
+"""Who started the operations that mend."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """What was found of one workload, and what was done.
+
+    Attributes:
+        workload: its name; the id where no workload of that id is known any more.
+        taken_back: ids of the interrupted deployments that were taken back.
+        operation_id: the operation that deploys again what is missing.
+        skipped: why it was not looked at; empty if it was.
+    """
+
+    workload: str
+    differences: tuple[Difference, ...] = ()
+    taken_back: tuple[str, ...] = ()
+    operation_id: str | None = None
+    skipped: str = ""
+
+
+class Reconciler:
+    """Compares and mends.
+
+    Args:
+        restore_pending: whether a restore of the workload (by id) is unfinished.
+    """
+
+    def __init__(
+        self,
+        *,
+        records: DeployRecords,
+        instances: Instances,
+        rollout: Rollout,
+        deployer: Deployer,
+        operations: Operations,
+        locks: LifecycleLocks,
+        restore_pending: Callable[[str], bool],
+    ) -> None:
+        self._records = records
+        self._instances = instances
+        self._rollout = rollout
+        self._deployer = deployer
+        self._operations = operations
+        self._locks = locks
+        self._restore_pending = restore_pending
+        self._log = structlog.get_logger("reconcile")
+
+    async def run(self) -> tuple[Reconciled, ...]:
+        """Look at every workload, side by side, and mend what is to be mended.
+
+        Returns:
+            What was found, workloads without any difference left out.
+
+        Raises:
+            Unavailable: the engine does not answer; nothing was done.
+        """
+        everything = await self._instances.all()
+        workloads = await self._records.workloads()
+        found = list(await asyncio.gather(*(self._reconcile(workload) for workload in workloads)))
+        known = {workload.id for workload in workloads}
+        orphans = {c.labels.get(LABEL_WORKLOAD, "") for c in everything} - known
+        found += [_orphaned(orphan, everything) for orphan in sorted(orphans)]
+        told = tuple(each for each in found if each.differences or each.taken_back or each.skipped)
+        for each in told:
+            self._log.warning(
+                "differs from what was deployed",
+                workload=each.workload,
+                found=[difference.code for difference in each.differences],
+                taken_back=each.taken_back,
+                skipped=each.skipped,
+            )
+        return told
+
+    async def _reconcile(self, workload: Workload) -> Reconciled:
+        if self._restore_pending(workload.id):
+            return Reconciled(workload=workload.name, skipped="a restore is unfinished")
+        try:
+            with self._locks.try_hold([workload.id], ACTOR) as held:
+                return await self._look(held, workload.id)
+        except Busy as busy:
+            return Reconciled(workload=workload.name, skipped=busy.message)
+        except HoldfastError as error:
+            return Reconciled(workload=workload.name, skipped=error.message)
+
+    async def _look(self, held: Held, workload_id: str) -> Reconciled:
+        workload = await self._records.workload(workload_id)
+        taken_back = [
+            deployment.id
+            for deployment in await self._records.cut_off(workload_id)
+            if await self._take_back(held, workload, deployment)
+        ]
+        last = await self._records.last_successful(workload_id)
+        there = await self._instances.of(workload_id)
+        found = differences(workload.desired, last, [instance_facts(container) for container in there])
+        operation_id = None
+        for difference in found:
+            match difference.mend:
+                case Mend.SET_RESTART_POLICY:
+                    await self._rollout.arm([difference.instance_id], difference.restart)
+                case Mend.REMOVE if last is not None:
+                    await self._rollout.reap(workload, last.id)
+                case Mend.REDEPLOY if not await self._was_tried(workload_id):
+                    operation_id = await self._deploy_again(workload)
+                case _:
+                    pass
+        return Reconciled(
+            workload=workload.name,
+            differences=tuple(found),
+            taken_back=tuple(taken_back),
+            operation_id=operation_id,
+        )
+
+    async def _take_back(self, held: Held, workload: Workload, cut_off: Deployment) -> bool:
+        """Undo what an interrupted deployment did. Returns whether its record could be closed."""
+        held.require(workload.id)
+        last = await self._records.last_successful(workload.id)
+        there = await self._instances.of(workload.id)
+        previous = _before(workload, last, there)
+        outcome = "What ran before runs again." if previous.running else "Nothing of it is left."
+        try:
+            await self._rollout.bring_back(cut_off.id, previous, _Patient())
+        except HoldfastError as error:
+            if error.code == "engine_away_too_long":
+                return False
+            outcome = f"What ran before could not be brought back: {error.message}"
+        interrupted = Failed(
+            "deploy_interrupted",
+            f"Holdfast stopped while this deployment was running. {outcome}",
+            next_step="Deploy again.",
+        )
+        await self._records.end(cut_off, DeploymentState.INTERRUPTED, interrupted)
+        await self._records.let_image_go(cut_off)
+        return True
+
+    async def _was_tried(self, workload_id: str) -> bool:
+        """Whether deploying again by itself has failed since anything else was done: it is not tried for ever."""
+        newest = await self._records.newest(workload_id)
+        return newest is not None and (
+            newest.reason is DeployReason.RECONCILE and newest.state is not DeploymentState.SUCCEEDED
+        )
+
+    async def _deploy_again(self, workload: Workload) -> str:
+        """Deploy the last successful version again, as an operation that people see. Returns its id."""
+
+        async def run(ctx: OperationContext) -> dict[str, object]:
+            async with self._locks.hold(
+                [workload.id], f"reconciliation {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible
+            ) as held:
+                return await self._deploy_missing(held, workload.id, ctx)
+
+        return (await self._operations.start(OperationKind.DEPLOY, workload.id, ACTOR, run)).id
+
+    async def _deploy_missing(self, held: Held, workload_id: str, ctx: OperationContext) -> dict[str, object]:
+        """Look once more, now that the lock is held for good: somebody may have been faster."""
+        workload = await self._records.workload(workload_id)
+        last = await self._records.last_successful(workload_id)
+        there = [instance_facts(container) for container in await self._instances.of(workload_id)]
+        still = any(each.mend is Mend.REDEPLOY for each in differences(workload.desired, last, there))
+        if last is None or not still or self._restore_pending(workload_id):
+            return {"result": "already_there"}
+        then = replace(workload, spec=last.spec)
+        version = await self._deployer.version_of(last.image_id, then)
+        deployment = await self._deployer.redeploy_locked(
+            held, then, version, ctx, trial=False, reason=DeployReason.RECONCILE
+        )
+        return {"result": "deployed", "deployment_id": deployment.id}
+
+
+class _Patient:
+    """Waits for the engine without an operation to say so."""
+
+    def waiting(self, reason: str) -> None:
+        """The engine's absence is told by readiness."""
+
+
+def _before(workload: Workload, last: Deployment | None, there: Sequence[Container]) -> Previous:
+    """What an interrupted deployment found when it began, as far as it is to come back.
+
+    Those are the instances of the last successful deployment, with the policy that it configured, if the workload is
+    meant to run; else everything stays as it is.
+    """
+    if last is None or workload.desired is DesiredState.STOPPED:
+        return Previous(workload=workload, containers=())
+    return Previous(
+        workload=replace(workload, spec=last.spec),
+        containers=tuple(
+            replace(facts_of(container), running=True, restart_policy=last.spec.restart)
+            for container in there
+            if container.labels.get(LABEL_DEPLOYMENT) == last.id
+        ),
+    )
+
+
+def _orphaned(workload_id: str, everything: Sequence[Container]) -> Reconciled:
+    return Reconciled(
+        workload=workload_id,
+        differences=tuple(
+            Difference(
+                code="workload_gone",
+                message=f"{container.name} is of a workload that is gone; remove it by hand if it may go.",
+                instance_id=container.id,
+            )
+            for container in everything
+            if container.labels.get(LABEL_WORKLOAD, "") == workload_id
+        ),
+    )

@@ -1,0 +1,245 @@
+"""Replacing what runs: the story of a deployment under the lifecycle lock, with every way back.
+
+- An attempt is on record before anything is touched, and what ran before is removed only after success is on record.
+- A version that fails its health gate is removed, and what ran before runs again; where that fails too, the deployment
+  has failed and says so (I10).
+- "Already running" is said only of instances just verified running and healthy, of this image and configuration.
+- A cancel before the old version was stopped leaves all as it was; after that it is treated like a failed health gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from holdfast.domain.deploy_plan import DeployStep, already_running, check_spec, instance_count
+from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+from holdfast.domain.errors import Cancelled, Conflict, Failed, HoldfastError, Refused
+from holdfast.domain.workload import DesiredState, Strategy, Workload
+from holdfast.runtime.port import LABEL_DEPLOYMENT, Container
+from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.image_source import ImageSource, Version
+from holdfast.services.instances import Instances, instance_facts
+from holdfast.services.locks import Held
+from holdfast.services.operations import OperationContext
+from holdfast.services.quiesce import facts_of
+from holdfast.services.rollout import Previous, Rollout, log_lines
+
+
+class Replacement:
+    """Deploys, starts and stops one workload at a time, for whoever holds its lock."""
+
+    def __init__(self, *, records: DeployRecords, images: ImageSource, instances: Instances, rollout: Rollout) -> None:
+        self._records = records
+        self._images = images
+        self._instances = instances
+        self._rollout = rollout
+
+    async def deploy(
+        self,
+        held: Held,
+        workload: Workload,
+        version: Version,
+        ctx: OperationContext,
+        reason: DeployReason,
+        *,
+        adopt: bool = False,
+        accept: bool = False,
+    ) -> Deployment:
+        """Have the workload run ``version``; see :meth:`holdfast.services.deployer.Deployer.redeploy_locked`.
+
+        Args:
+            adopt: a success makes ``workload``'s configuration the stored one.
+            accept: a person accepts the volumes' directories as they are.
+        """
+        held.require(workload.id)
+        await ctx.step(DeployStep.CHECKING)
+        problems = check_spec(workload.spec, image_has_healthcheck=version.has_healthcheck)
+        if problems:
+            raise Refused(problems)
+        there = await self._instances.of(workload.id)
+        running = await self._verified_running(workload, version, there, ctx)
+        if running is not None:
+            await ctx.log(f"{workload.name} already runs this version, and is healthy")
+            await self._settle(workload, adopt=adopt)
+            return running
+        await self._rollout.check_volumes(workload, version, await self._records.workloads(), accept=accept)
+        previous = await self._previous(workload, there)
+        ctx.check()
+        deployment = await self._records.begin(workload, version, reason, ctx.id)
+        try:
+            await self._records.keep_image(deployment)
+            await self._replace(workload, version, deployment, previous, ctx)
+            await ctx.step(DeployStep.RECORDING)
+            await self._rollout.remember_volumes(workload)
+            await self._settle(workload, adopt=adopt)
+            deployment = await self._records.end(deployment, DeploymentState.SUCCEEDED)
+        except Exception as error:
+            await self._return(deployment, previous, error, ctx)
+            raise
+        await self._reap(workload, deployment, ctx)
+        return deployment
+
+    async def start(self, held: Held, workload_id: str, ctx: OperationContext) -> Deployment:
+        """Run the last successful deployment: its own instances if they are there, else new ones.
+
+        Raises:
+            Conflict: ``never_deployed``.
+            Refused: a volume is not what it must be; nothing was touched.
+            Failed: ``start_unhealthy``; the instances are left as they are, with their configured restart policy.
+        """
+        held.require(workload_id)
+        workload = await self._records.workload(workload_id)
+        await ctx.step(DeployStep.CHECKING)
+        last = await self._records.last_successful(workload_id)
+        if last is None:
+            raise Conflict(
+                "never_deployed",
+                f"{workload.name} was never deployed successfully, so there is nothing to start.",
+                next_step="Deploy it.",
+            )
+        then = replace(workload, spec=last.spec)
+        there = await self._instances.of(workload_id)
+        mine = [container for container in there if container.labels.get(LABEL_DEPLOYMENT) == last.id]
+        if len(mine) != instance_count(last.spec) or any(c.running for c in there if c not in mine):
+            version = await self._images.pinned(last.image_id, reference=last.spec.image)
+            return await self.deploy(held, then, version, ctx, DeployReason.START)
+        await self._rollout.require_volumes(then)
+        ctx.point_of_no_return()
+        await self._records.want(workload, DesiredState.RUNNING)
+        await ctx.step(DeployStep.STARTING)
+        for container in mine:
+            await self._rollout.wake(container)
+        await self._rollout.arm([container.id for container in mine], last.spec.restart)
+        await ctx.step(DeployStep.GATING)
+        await self._rollout.judge([c.id for c in mine], last.spec.health, ctx, code="start_unhealthy")
+        return last
+
+    async def stop(self, held: Held, workload: Workload, ctx: OperationContext) -> bool:
+        """Stop a workload durably: first the wish, then the instances. Returns whether all ended within their grace."""
+        held.require(workload.id)
+        ctx.point_of_no_return()
+        await self._records.want(workload, DesiredState.STOPPED)
+        await ctx.step(DeployStep.STOPPING)
+        return await self._rollout.hold(await self._previous(workload))
+
+    async def _replace(
+        self,
+        workload: Workload,
+        version: Version,
+        deployment: Deployment,
+        previous: Previous,
+        ctx: OperationContext,
+    ) -> None:
+        """Bring the new version up and have it replace the old one; nothing is removed yet."""
+        strategy, count = workload.spec.effective_strategy, instance_count(workload.spec)
+        if strategy is Strategy.RECREATE:
+            ctx.check()
+            if previous.containers:
+                await ctx.step(DeployStep.STOPPING)
+                if not await self._rollout.hold(previous):
+                    await ctx.log("an instance outlasted its grace and was killed", "warning")
+        made = await self._rollout.make(workload, version, deployment.id, count, ctx.step)
+        await ctx.step(DeployStep.GATING)
+        await self._rollout.judge(made, workload.spec.health, ctx)
+        ctx.point_of_no_return()
+        await ctx.step(DeployStep.SWITCHING)
+        await self._rollout.arm(made, workload.spec.restart)
+        if strategy is Strategy.BLUE_GREEN:
+            await self._rollout.hold(previous)
+
+    async def _return(
+        self, deployment: Deployment, previous: Previous, error: Exception, ctx: OperationContext
+    ) -> None:
+        """Bring back what ran before, and say truthfully what runs now.
+
+        Raises:
+            HoldfastError: in place of ``error``, which is its cause; nothing if ``error`` was not foreseen.
+        """
+        cause = error if isinstance(error, HoldfastError) else _unforeseen()
+        lines = log_lines(cause)
+        with suppress(HoldfastError):  # a full disk must not keep the old version from coming back
+            await ctx.step(DeployStep.RETURNING)
+        details = {**cause.details, "deployment_id": deployment.id}
+        try:
+            restarted = await self._rollout.bring_back(deployment.id, previous, ctx)
+        except HoldfastError as second:
+            failed = Failed(
+                "deploy_return_failed",
+                f"{cause.message} What ran before could not be brought back: {second.message} "
+                f"{previous.workload.name} may not be running.",
+                next_step=f"{second.next_step} Then start {previous.workload.name}, or deploy a version that works.",
+                details={**details, "cause": cause.code, "return_failed_with": second.code},
+            )
+            await self._records.failed(deployment, DeploymentState.FAILED, failed, lines=lines)
+            raise failed from error
+        await self._records.let_image_go(deployment)
+        if previous.running:
+            now = "What ran before runs again." if restarted else "What ran before still runs."
+        else:
+            now = "Nothing ran before, and nothing runs now."
+        state = DeploymentState.RETURNED if previous.running else DeploymentState.FAILED
+        if isinstance(cause, Cancelled):
+            told: HoldfastError = Cancelled(f"The deployment was cancelled. {now}")
+        else:
+            told = Failed(
+                cause.code,
+                f"{cause.message} {now}",
+                next_step=cause.next_step,
+                details={**details, "state": state.value},
+            )
+        await self._records.failed(deployment, state, told, lines=lines)
+        if cause is error:
+            raise told from error
+
+    async def _settle(self, workload: Workload, *, adopt: bool) -> None:
+        """What a success changes of the workload itself."""
+        if adopt:
+            await self._records.adopt(workload)
+        await self._records.want(workload, DesiredState.RUNNING)
+
+    async def _reap(self, workload: Workload, deployment: Deployment, ctx: OperationContext) -> None:
+        """Remove what is no longer needed. The deployment has succeeded whatever happens here."""
+        with suppress(HoldfastError):  # what is left over is reaped by reconciliation, or the next deployment
+            await ctx.step(DeployStep.REAPING)
+            failures = await self._rollout.reap(workload, deployment.id)
+            for failure in [*failures, *await self._records.release_images(workload.id)]:
+                await ctx.log(failure, "warning")
+
+    async def _previous(self, workload: Workload, there: Sequence[Container] | None = None) -> Previous:
+        """What is there, with the configuration that what runs was deployed with."""
+        found = await self._instances.of(workload.id) if there is None else there
+        then = next((c.labels.get(LABEL_DEPLOYMENT, "") for c in found if c.running), None)
+        deployment = None if then is None else await self._records.get(then)
+        return Previous(
+            workload=workload if deployment is None else replace(workload, spec=deployment.spec),
+            containers=tuple(facts_of(container) for container in found),
+        )
+
+    async def _verified_running(
+        self, workload: Workload, version: Version, there: Sequence[Container], ctx: OperationContext
+    ) -> Deployment | None:
+        """The deployment that runs this very version already, if all of its instances are healthy right now."""
+        facts = already_running(workload.spec, version.image_id, [instance_facts(c) for c in there])
+        if facts is None:
+            return None
+        deployment = await self._records.get(facts[0].deployment_id)
+        if deployment is None or deployment.state is not DeploymentState.SUCCEEDED:
+            return None
+        ids = {instance.id for instance in facts}
+        candidates = [container for container in there if container.id in ids]
+        if not await self._rollout.verify(candidates, workload.spec.health, ctx):
+            return None
+        await self._rollout.arm(
+            [c.id for c in candidates if c.restart is not workload.spec.restart], workload.spec.restart
+        )
+        return deployment
+
+
+def _unforeseen() -> Failed:
+    return Failed(
+        "internal_error",
+        "The deployment failed for a reason that Holdfast did not foresee.",
+        next_step="Look into Holdfast's own log, and report the defect.",
+    )

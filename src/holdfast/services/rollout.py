@@ -1,0 +1,247 @@
+"""Rolling out: the moves with containers that deployments, starts and trials are made of.
+
+- What ran before is held (policies disarmed, stopped, exit confirmed), and removed only when nobody needs it to return.
+- Before anything that ran before is started again, whatever the new version left is gone: two writers never share a
+  volume, on the way back neither.
+- A volume that is missing or was exchanged stops the way back too: an empty directory is no place for a database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from holdfast.domain.deploy_plan import DeployStep
+from holdfast.domain.errors import Failed, HoldfastError, NotFound, Problem, Refused
+from holdfast.domain.restore import ContainerFacts
+from holdfast.domain.volumes import owner
+from holdfast.domain.workload import HealthCheck, RestartPolicy, Workload
+from holdfast.runtime.port import LABEL_DEPLOYMENT, Container, ContainerRuntime
+from holdfast.services.health_gate import Cancellable, GateResult, HealthGate, Uncancellable
+from holdfast.services.image_source import Version
+from holdfast.services.instances import Instances
+from holdfast.services.quiesce import Quiescer, facts_of
+from holdfast.services.retrying import Waits, until_engine_answers
+from holdfast.services.volumes import VolumeResolver
+
+RETURN_PATIENCE: Final = 120.0
+"""Seconds that the way back waits for an engine that does not answer."""
+
+T = TypeVar("T")
+Announce = Callable[[DeployStep], Awaitable[None]]
+"""Told which step begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Previous:
+    """What was there before a deployment touched anything.
+
+    Attributes:
+        workload: the workload with the configuration that what ran was deployed with.
+        containers: all of its containers as they were, stopped ones included.
+    """
+
+    workload: Workload
+    containers: tuple[ContainerFacts, ...]
+
+    @property
+    def running(self) -> tuple[ContainerFacts, ...]:
+        return tuple(facts for facts in self.containers if facts.running)
+
+
+class Rollout:
+    """Makes, judges, holds, brings back and removes instances. Who calls holds the workload's lifecycle lock."""
+
+    def __init__(
+        self,
+        *,
+        runtime: ContainerRuntime,
+        instances: Instances,
+        gate: HealthGate,
+        quiescer: Quiescer,
+        volumes: VolumeResolver,
+        return_patience: float = RETURN_PATIENCE,
+    ) -> None:
+        self._runtime = runtime
+        self._instances = instances
+        self._gate = gate
+        self._quiescer = quiescer
+        self._volumes = volumes
+        self._patience = return_patience
+
+    async def check_volumes(
+        self, workload: Workload, version: Version, everyone: Sequence[Workload], *, accept: bool = False
+    ) -> None:
+        """Make the directories that were never there, and check all of them.
+
+        Args:
+            everyone: all workloads.
+            accept: a person accepts the directories as they are; what was seen of them is forgotten first.
+
+        Raises:
+            Refused: a volume is not what it was, or not where it may be.
+        """
+        spec = workload.spec
+        problems: list[Problem] = [*self._volumes.problems(spec), *self._volumes.conflicts(spec, everyone)]
+        if problems:
+            raise Refused(problems)
+        sharers = self._volumes.sharers(workload, everyone)
+        if accept:
+            await self._volumes.accept(workload, sharers=sharers)
+        await self._volumes.prepare(workload, owner(spec.user or version.user), sharers=sharers)
+        await self.require_volumes(workload)
+
+    async def require_volumes(self, workload: Workload) -> None:
+        """Raises ``Refused`` where a volume is not the directory that was last seen."""
+        problems = await self._volumes.check_before_start(workload)
+        if problems:
+            raise Refused(problems)
+
+    async def remember_volumes(self, workload: Workload) -> None:
+        """Note the volumes as they are: a version was healthy on them."""
+        await self._volumes.remember(workload)
+
+    async def make(
+        self, workload: Workload, version: Version, deployment_id: str, count: int, announce: Announce
+    ) -> tuple[str, ...]:
+        """Create and start ``count`` instances, with the restart policy ``no``. Returns the containers' ids."""
+        await announce(DeployStep.CREATING)
+        made = [
+            await self._instances.create(workload, version, deployment_id, number) for number in range(1, count + 1)
+        ]
+        await announce(DeployStep.STARTING)
+        for container_id in made:
+            await self._runtime.start(container_id)
+        return tuple(made)
+
+    async def judge(
+        self,
+        container_ids: Iterable[str],
+        check: HealthCheck,
+        ctx: Cancellable,
+        *,
+        deadline: float | None = None,
+        code: str = "deploy_unhealthy",
+    ) -> None:
+        """Wait until every instance is healthy.
+
+        Raises:
+            Failed: with ``code``; the details hold ``cause`` (see ``domain/health.py``) and the last lines (``logs``).
+            Cancelled: somebody cancelled.
+            Unavailable: the engine did not answer when the deadline came.
+        """
+        ids = tuple(container_ids)
+        results = await _all(self._gate.wait(container_id, check, ctx, deadline) for container_id in ids)
+        for container_id, result in zip(ids, results, strict=True):
+            if not result.healthy:
+                raise _unhealthy(code, container_id, result)
+
+    async def verify(self, containers: Sequence[Container], check: HealthCheck, ctx: Cancellable) -> bool:
+        """Whether every one of these runs and is healthy right now. One that is gone is not."""
+        try:
+            return all(await _all(self._gate.verify(container.id, check, ctx) for container in containers))
+        except (Failed, NotFound):
+            return False
+
+    async def hold(self, previous: Previous) -> bool:
+        """Disarm and stop all that was there. Returns whether everything ended within its grace."""
+        spec = previous.workload.spec
+        return await self._quiescer.stop(previous.containers, {previous.workload.id: spec.stop_grace})
+
+    async def arm(self, container_ids: Iterable[str], policy: RestartPolicy) -> None:
+        """Set the configured restart policy, now that nothing half-made can come of it."""
+        for container_id in container_ids:
+            await self._runtime.set_restart_policy(container_id, policy)
+
+    async def wake(self, container: Container) -> None:
+        """Make an existing instance run."""
+        if container.running:
+            await self._runtime.unpause(container.id)
+        else:
+            await self._runtime.start(container.id)
+
+    async def bring_back(self, deployment_id: str, previous: Previous, ctx: Waits) -> bool:
+        """Remove what a deployment made, and have running again what ran before it. Idempotent.
+
+        Returns:
+            Whether anything had to be started again.
+
+        Raises:
+            HoldfastError: it could not be brought back; the message says why.
+        """
+        try:
+            async with asyncio.timeout(self._patience):
+                stopped = await until_engine_answers(ctx, lambda: self._exchange_back(deployment_id, previous))
+        except TimeoutError as error:
+            raise Failed(
+                "engine_away_too_long",
+                f"The container engine did not answer for {self._patience:g} seconds.",
+                next_step="Start the engine.",
+            ) from error
+        if stopped:
+            running = [facts.id for facts in previous.running]
+            await self.judge(running, previous.workload.spec.health, Uncancellable(), code="previous_unhealthy")
+        return stopped
+
+    async def _exchange_back(self, deployment_id: str, previous: Previous) -> bool:
+        await self.discard(previous.workload, deployment_id)
+        now = {container.id: container for container in await self._instances.of(previous.workload.id)}
+        stopped = any(facts.id not in now or not now[facts.id].running for facts in previous.running)
+        if stopped:
+            await self.require_volumes(previous.workload)
+        gone = set(await self._quiescer.let_go(previous.containers)) & {facts.name for facts in previous.running}
+        if gone:
+            raise Failed(
+                "previous_gone",
+                f"The container {min(gone)} was removed in the meantime.",
+                next_step="Deploy the version that you want again.",
+            )
+        return stopped
+
+    async def discard(self, workload: Workload, deployment_id: str) -> None:
+        """Stop and remove what a deployment made, told by its label: also what the engine made without saying so."""
+        made = [c for c in await self._instances.of(workload.id) if c.labels.get(LABEL_DEPLOYMENT) == deployment_id]
+        with suppress(Failed, NotFound):  # who doesn't end by TERM ends by the removal, which is not optional
+            await self._quiescer.stop([facts_of(c) for c in made], {workload.id: workload.spec.stop_grace})
+        for container in made:
+            await self._runtime.remove(container.id, force=True)
+
+    async def reap(self, workload: Workload, deployment_id: str) -> list[str]:
+        """Remove the stopped instances of all other deployments. Returns what could not be removed, in words."""
+        failures: list[str] = []
+        for container in await self._instances.of(workload.id):
+            if container.labels.get(LABEL_DEPLOYMENT) != deployment_id and not container.running:
+                try:
+                    await self._runtime.remove(container.id)
+                except HoldfastError as error:
+                    failures.append(f"{container.name} could not be removed: {error.message}")
+        return failures
+
+
+def _unhealthy(code: str, container_id: str, result: GateResult) -> Failed:
+    return Failed(
+        code,
+        f"The instance {container_id[:12]} is not healthy: {result.reason}.",
+        next_step="Look at its last log lines, mend what they name, and deploy again.",
+        details={"container": container_id, "cause": result.code, "reason": result.reason, "logs": list(result.logs)},
+    )
+
+
+def log_lines(error: HoldfastError) -> tuple[str, ...]:
+    """The last lines of the instance that an error is about, if it holds some."""
+    lines = error.details.get("logs")
+    return tuple(map(str, lines)) if isinstance(lines, list) else ()
+
+
+async def _all(work: Iterable[Coroutine[object, object, T]]) -> list[T]:
+    """The results of all, side by side; when one raises, the others end before that is told."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,114 @@
+"""A workload on trial: brought up on data that a restore just put in place, and confirmed or left to the restore.
+
+- Trial instances keep the restart policy ``no`` until they are confirmed: the engine brings none back by itself.
+- An unhealthy trial is told and left as it is: whether to go back is the restore's to decide.
+- Nothing that ran before is removed here; the way back needs it. Reconciliation and the next deployment tidy up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holdfast.domain.deploy_plan import DeployStep, check_spec, instance_count
+from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+from holdfast.domain.errors import Failed, HoldfastError, Refused, Unavailable
+from holdfast.domain.workload import Workload
+from holdfast.runtime.port import LABEL_DEPLOYMENT
+from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.health_gate import Uncancellable
+from holdfast.services.image_source import Version
+from holdfast.services.instances import Instances
+from holdfast.services.locks import Held
+from holdfast.services.operations import OperationContext
+from holdfast.services.quiesce import facts_of
+from holdfast.services.rollout import Previous, Rollout, log_lines
+
+
+class Trials:
+    """Runs trials for the deployer."""
+
+    def __init__(self, *, records: DeployRecords, rollout: Rollout, instances: Instances) -> None:
+        self._records = records
+        self._rollout = rollout
+        self._instances = instances
+
+    async def run(
+        self, held: Held, workload: Workload, version: Version, ctx: OperationContext, reason: DeployReason
+    ) -> Deployment:
+        """Bring a workload up and judge it. Its deployment stays open until it is confirmed.
+
+        Raises:
+            Failed: ``deploy_unhealthy`` (its details hold the last lines as ``logs``), or the engine's refusal.
+            Refused: a volume is not what it must be.
+            Unavailable: the engine does not answer; the attempt may be repeated.
+            Cancelled: a person cancelled.
+        """
+        held.require(workload.id)
+        problems = check_spec(workload.spec, image_has_healthcheck=version.has_healthcheck)
+        if problems:
+            raise Refused(problems)
+        await self._rollout.check_volumes(workload, version, await self._records.workloads())
+        there = await self._instances.of(workload.id)
+        if any(container.running for container in there):
+            # Who runs here was started behind the restore's back; two writers would share what was restored.
+            await self._rollout.hold(Previous(workload=workload, containers=tuple(facts_of(c) for c in there)))
+        deployment = await self._records.begin(workload, version, reason, ctx.id)
+        try:
+            await self._records.keep_image(deployment)
+            count = instance_count(workload.spec)
+            made = await self._rollout.make(workload, version, deployment.id, count, _in_silence)
+            await self._rollout.judge(made, workload.spec.health, ctx)
+        except Unavailable:
+            raise
+        except HoldfastError as error:
+            error.details.setdefault("deployment_id", deployment.id)
+            await self._records.failed(deployment, DeploymentState.FAILED, error, lines=log_lines(error))
+            raise
+        return deployment
+
+    async def confirm(self, held: Held, workload: Workload) -> Deployment | None:
+        """Give the trial's instances their configured restart policy, and close its deployment. Idempotent.
+
+        Returns:
+            The deployment: succeeded, or failed as it was where an unhealthy trial is kept; ``None`` if there is none.
+        """
+        held.require(workload.id)
+        there = await self._instances.of(workload.id)
+        newest = max((container.labels.get(LABEL_DEPLOYMENT, "") for container in there), default="")
+        mine = [container.id for container in there if container.labels.get(LABEL_DEPLOYMENT) == newest]
+        await self._rollout.arm(mine, workload.spec.restart)
+        deployment = await self._records.get(newest)
+        if deployment is None or deployment.state not in (DeploymentState.RUNNING, DeploymentState.INTERRUPTED):
+            return deployment
+        return await self._records.end(deployment, DeploymentState.SUCCEEDED)
+
+    async def gate_instances(self, workload: Workload, container_ids: Iterable[str], ctx: OperationContext) -> None:
+        """Judge instances that are on trial already, after an interruption.
+
+        Raises:
+            Failed: ``deploy_unhealthy``; see :meth:`run`.
+        """
+        try:
+            await self._rollout.judge(container_ids, workload.spec.health, ctx)
+        except Failed as error:
+            for deployment in await self._records.cut_off(workload.id):
+                await self._records.failed(deployment, DeploymentState.FAILED, error, lines=log_lines(error))
+            raise
+
+    async def wait_healthy(self, workload: Workload, ctx: OperationContext) -> bool:
+        """Whether all running instances become healthy within the gate's deadline; ``False`` if none runs."""
+        running = [container.id for container in await self._instances.of(workload.id) if container.running]
+        try:
+            await self._rollout.judge(running, workload.spec.health, ctx)
+        except Failed:
+            return False
+        return bool(running)
+
+    async def healthy_now(self, workload: Workload) -> bool:
+        """Whether all running instances are healthy right now; ``False`` if none runs."""
+        running = [container for container in await self._instances.of(workload.id) if container.running]
+        return bool(running) and await self._rollout.verify(running, workload.spec.health, Uncancellable())
+
+
+async def _in_silence(_step: DeployStep) -> None:
+    """A restore's steps are told by the restore."""
