@@ -1,0 +1,483 @@
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from holdfast.config import Settings
+from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+from holdfast.domain.errors import Busy, Conflict, Failed, HoldfastError, NotFound, Refused
+from holdfast.domain.ids import new_id
+from holdfast.domain.operation import Operation, OperationState
+from holdfast.domain.restore import RootRef
+from holdfast.domain.times import now
+from holdfast.domain.workload import DesiredState, Scope, Volume, Workload, WorkloadSpec
+from holdfast.engine.fs import Fs
+from holdfast.engine.live import LiveRoots
+from holdfast.runtime.port import Bind, ContainerSpec
+from holdfast.services.image_source import Version
+from holdfast.services.instances import Instances
+from holdfast.services.locks import DrainBarrier, LifecycleLocks
+from holdfast.services.operations import OperationContext, Operations
+from holdfast.services.volumes import VolumeResolver
+from holdfast.services.workload_deletion import WorkloadDeletion
+from holdfast.services.workloads import Condition, Workloads
+from holdfast.store.database import Database
+from holdfast.store.deployments import DeploymentStore
+from holdfast.store.operations import OperationStore
+from holdfast.store.volume_states import VolumeStateStore
+from holdfast.store.workloads import WorkloadStore
+from holdfast.testing.fake_runtime import FakeRuntime
+
+INSTALLATION = new_id()
+DATA = Volume(target="/data", scope=Scope.STAGE, source="data")
+MEDIA = Volume(target="/media", scope=Scope.PROJECT, source="media")
+
+
+@dataclass(slots=True, kw_only=True)
+class Remover:
+    """Removes for real, and may be held up or fail."""
+
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    error: HoldfastError | None = None
+
+    async def remove(self, volumes: Sequence[RootRef], ctx: OperationContext) -> None:
+        self.reached.set()
+        await self.go.wait()
+        if self.error is not None:
+            raise self.error
+        for ref in volumes:
+            shutil.rmtree(ref.path, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    workloads: Workloads
+    store: WorkloadStore
+    deployments: DeploymentStore
+    locks: LifecycleLocks
+    operations: Operations
+    runtime: FakeRuntime
+    instances: Instances
+    remover: Remover
+    pending: dict[str, str]
+    base: Path
+    allowed: Path
+
+    async def create(self, *volumes: Volume, name: str = "notes", project: str = "home") -> Workload:
+        workload = (await self.workloads.apply(spec(*volumes, name=name, project=project), actor="ann")).workload
+        assert workload is not None
+        return workload
+
+    async def deploy(self, workload: Workload) -> tuple[str, Deployment]:
+        """Run one instance, recorded as a successful deployment. Returns its container's id."""
+        image = self.runtime.add_image("notes:1")
+        for volume in workload.spec.captured_volumes:
+            (self.base.parent / self._path(workload, volume)).mkdir(parents=True, exist_ok=True)
+        deployment = Deployment(
+            id=new_id(),
+            workload_id=workload.id,
+            state=DeploymentState.SUCCEEDED,
+            reason=DeployReason.DEPLOY,
+            spec=workload.spec,
+            image_id=image.id,
+            digest=None,
+            operation_id=None,
+            started_at=now(),
+        )
+        await self.deployments.insert(deployment)
+        version = Version(reference="notes:1", image_id=image.id, digest=None, user="", has_healthcheck=False)
+        container_id = await self.instances.create(workload, version, deployment.id, 1)
+        await self.runtime.start(container_id)
+        await self.runtime.set_restart_policy(container_id, workload.spec.restart)
+        await self.store.set_desired(workload.id, DesiredState.RUNNING)
+        return container_id, deployment
+
+    def _path(self, workload: Workload, volume: Volume) -> str:
+        if volume.scope is Scope.ABSOLUTE:
+            return volume.source
+        owner = workload.name if volume.scope is Scope.STAGE else f"@{workload.spec.project}"
+        return f"{self.base}/{owner}/{volume.source}"
+
+    async def delete(self, workload: Workload, *, delete_data: bool = False) -> Operation:
+        self.remover.go.set()
+        started = await self.workloads.delete(workload.name, delete_data=delete_data, actor="ann")
+        return await self.operations.wait(started.id)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    allowed = tmp_path / "srv"
+    allowed.mkdir()
+    (tmp_path / "own" / "volumes").mkdir(parents=True)
+    settings = Settings(data_dir=tmp_path / "own", allowed_roots=(allowed,))
+    database = Database.at(tmp_path / "state.db")
+    await database.open()
+    store, deployments = WorkloadStore(database), DeploymentStore(database)
+    runtime, locks, remover, pending = FakeRuntime(), LifecycleLocks(), Remover(), dict[str, str]()
+    operations = Operations(OperationStore(database), DrainBarrier())
+    with LiveRoots(Fs(), [str(settings.volumes_base), str(allowed)]) as live:
+        volumes = VolumeResolver(settings, live, VolumeStateStore(database))
+        instances = Instances(runtime, INSTALLATION, volumes)
+        deletion = WorkloadDeletion(
+            store=store,
+            volumes=volumes,
+            locks=locks,
+            operations=operations,
+            runtime=runtime,
+            instances=instances,
+            data=remover,
+            restore_pending=pending.get,
+        )
+        yield Bench(
+            workloads=Workloads(
+                store=store,
+                deployments=deployments,
+                volumes=volumes,
+                locks=locks,
+                runtime=runtime,
+                instances=instances,
+                deletion=deletion,
+                restore_pending=pending.get,
+            ),
+            store=store,
+            deployments=deployments,
+            locks=locks,
+            operations=operations,
+            runtime=runtime,
+            instances=instances,
+            remover=remover,
+            pending=pending,
+            base=settings.volumes_base,
+            allowed=allowed,
+        )
+    await operations.close(5)
+    await database.close()
+
+
+def spec(*volumes: Volume, name: str = "notes", project: str = "home", image: str = "notes:1") -> WorkloadSpec:
+    return WorkloadSpec(name=name, image=image, project=project, volumes=volumes)
+
+
+def absolute(path: Path) -> Volume:
+    return Volume(target="/abs", scope=Scope.ABSOLUTE, source=str(path))
+
+
+class TestApply:
+    async def test_a_new_workload_is_created_and_shown(self, bench: Bench) -> None:
+        result = await bench.workloads.apply(spec(DATA), actor="ann")
+        assert result.created
+        assert [change.path for change in result.changes] == ["name", "image", "project", "volumes./data"]
+        assert await bench.workloads.get("notes") == result.workload
+        assert result.workload is not None
+        assert result.workload.desired is DesiredState.STOPPED
+
+    async def test_a_change_is_stored_and_its_difference_shown(self, bench: Bench) -> None:
+        before = await bench.create(DATA)
+        result = await bench.workloads.apply(spec(DATA, image="notes:2"), actor="ann")
+        assert not result.created
+        assert [(c.path, c.before, c.after) for c in result.changes] == [("image", "notes:1", "notes:2")]
+        after = await bench.workloads.get(before.id)
+        assert (after.id, after.spec.image) == (before.id, "notes:2")
+
+    async def test_applying_the_same_again_changes_nothing(self, bench: Bench) -> None:
+        before = await bench.create(DATA)
+        result = await bench.workloads.apply(spec(DATA), actor="ann")
+        assert (result.workload, result.created, result.changes) == (before, False, ())
+
+    async def test_creating_what_exists_is_a_conflict(self, bench: Bench) -> None:
+        await bench.create()
+        with pytest.raises(Conflict) as caught:
+            await bench.workloads.apply(spec(), actor="ann", create=True)
+        assert caught.value.code == "workload_exists"
+
+    async def test_changing_what_does_not_exist_is_refused(self, bench: Bench) -> None:
+        with pytest.raises(NotFound) as caught:
+            await bench.workloads.apply(spec(), actor="ann", create=False)
+        assert caught.value.code == "workload_unknown"
+
+    async def test_a_name_never_changes(self, bench: Bench) -> None:
+        workload = await bench.create()
+        with pytest.raises(Refused) as caught:
+            await bench.workloads.apply(spec(name="wiki"), actor="ann", expect_id=workload.id)
+        assert caught.value.code == "workload_name_fixed"
+        assert not (await bench.workloads.apply(spec(), actor="ann", expect_id=workload.id)).created
+
+    async def test_an_expected_workload_must_exist(self, bench: Bench) -> None:
+        with pytest.raises(NotFound):
+            await bench.workloads.apply(spec(), actor="ann", expect_id=new_id())
+
+    async def test_everything_wrong_with_the_volumes_is_told_at_once_and_nothing_stored(self, bench: Bench) -> None:
+        await bench.create(DATA, name="wiki")
+        bad = (
+            absolute(bench.base / "wiki" / "data"),
+            replace(absolute(Path("/etc/x")), target="/etc-x"),
+        )
+        with pytest.raises(Refused) as caught:
+            await bench.workloads.apply(spec(*bad), actor="ann")
+        assert {problem.code for problem in caught.value.problems} == {
+            "volume_root_not_allowed",
+            "volume_path_forbidden",
+            "volume_conflict",
+        }
+        with pytest.raises(NotFound):
+            await bench.workloads.get("notes")
+
+    async def test_the_engines_own_directory_is_refused(self, bench: Bench) -> None:
+        with pytest.raises(Refused) as caught:
+            await bench.workloads.apply(spec(absolute(Path("/var/lib/docker/volumes/x"))), actor="ann")
+        assert caught.value.code == "volume_path_forbidden"
+
+    async def test_an_engine_that_does_not_answer_does_not_stop_a_configuration(self, bench: Bench) -> None:
+        bench.runtime.fail("info")
+        assert (await bench.workloads.apply(spec(absolute(bench.allowed / "x")), actor="ann")).created
+
+    async def test_workloads_of_a_project_may_share_its_volumes(self, bench: Bench) -> None:
+        await bench.create(MEDIA)
+        assert (await bench.create(MEDIA, name="wiki")).spec.volumes == (MEDIA,)
+
+    async def test_a_directory_that_another_workload_still_runs_on_is_not_free(self, bench: Bench) -> None:
+        old, new = absolute(bench.allowed / "old"), absolute(bench.allowed / "new")
+        wiki = await bench.create(old, name="wiki")
+        await bench.deploy(wiki)
+        await bench.workloads.apply(spec(new, name="wiki"), actor="ann")
+        with pytest.raises(Refused) as caught:
+            await bench.workloads.apply(spec(old), actor="ann")
+        assert caught.value.code == "volume_conflict"
+        assert "Deploy wiki first" in caught.value.next_step
+
+    async def test_two_workloads_applied_at_once_never_get_the_same_directory(self, bench: Bench) -> None:
+        volume = absolute(bench.allowed / "x")
+        results = await asyncio.gather(
+            *(bench.workloads.apply(spec(volume, name=name), actor="ann") for name in ("a", "b", "c")),
+            return_exceptions=True,
+        )
+        assert [isinstance(result, Refused) for result in results].count(True) == 2
+
+    async def test_a_busy_workload_is_not_changed_and_the_holder_named(self, bench: Bench) -> None:
+        workload = await bench.create()
+        async with bench.locks.hold([workload.id], "restore 01j"):
+            with pytest.raises(Busy, match="restore 01j"):
+                await bench.workloads.apply(spec(image="notes:2"), actor="ann")
+        assert (await bench.workloads.get("notes")).spec.image == "notes:1"
+
+    async def test_a_workload_whose_restore_waits_for_a_decision_is_not_changed(self, bench: Bench) -> None:
+        workload = await bench.create()
+        bench.pending[workload.id] = "both trees are kept"
+        with pytest.raises(Conflict) as caught:
+            await bench.workloads.apply(spec(image="notes:2"), actor="ann")
+        assert caught.value.code == "restore_undecided"
+
+
+class TestPreview:
+    async def test_a_preview_shows_the_difference_and_stores_nothing(self, bench: Bench) -> None:
+        preview = await bench.workloads.preview(spec(DATA))
+        assert (preview.workload, preview.created) == (None, True)
+        existing = await bench.create(DATA)
+        preview = await bench.workloads.preview(spec(DATA, image="notes:2"))
+        assert (preview.workload, preview.created) == (existing, False)
+        assert [change.path for change in preview.changes] == ["image"]
+        assert await bench.workloads.get("notes") == existing
+
+    async def test_a_preview_is_refused_like_the_apply(self, bench: Bench) -> None:
+        with pytest.raises(Refused):
+            await bench.workloads.preview(spec(absolute(Path("/elsewhere/x"))))
+
+    async def test_a_preview_does_not_wait_for_a_busy_workload(self, bench: Bench) -> None:
+        workload = await bench.create()
+        async with bench.locks.hold([workload.id], "restore 01j"):
+            assert (await bench.workloads.preview(spec(image="notes:2"))).changes
+
+
+class TestLooking:
+    async def test_a_workload_is_found_by_id_and_name(self, bench: Bench) -> None:
+        workload = await bench.create()
+        assert await bench.workloads.get(workload.id) == await bench.workloads.get("notes") == workload
+        with pytest.raises(NotFound) as caught:
+            await bench.workloads.get("nope")
+        assert caught.value.code == "workload_unknown"
+
+    async def test_workloads_are_listed_newest_first_in_pages(self, bench: Bench) -> None:
+        made = sorted([await bench.create(name=name) for name in ("a", "b", "c")], key=lambda w: w.id, reverse=True)
+        first = await bench.workloads.list(2)
+        assert list(first.items) == made[:2]
+        assert list((await bench.workloads.list(2, first.next_cursor)).items) == made[2:]
+
+
+class TestStatus:
+    async def test_a_new_workload_was_never_deployed(self, bench: Bench) -> None:
+        await bench.create()
+        status = await bench.workloads.status("notes")
+        assert status.condition is Condition.NEVER_DEPLOYED
+        assert (status.instances, status.last_deployment, status.deployed) == ((), None, None)
+
+    async def test_a_running_workload_shows_its_instances_and_its_deployment(self, bench: Bench) -> None:
+        container_id, deployment = await bench.deploy(await bench.create(DATA))
+        status = await bench.workloads.status("notes")
+        assert status.condition is Condition.RUNNING
+        assert [(instance.id, instance.current) for instance in status.instances] == [(container_id, True)]
+        assert status.instances[0].started_at
+        assert status.deployed == status.last_deployment == deployment
+        assert (status.differences, status.pending) == ((), ())
+
+    async def test_what_is_configured_but_not_deployed_is_pending(self, bench: Bench) -> None:
+        await bench.deploy(await bench.create())
+        await bench.workloads.apply(spec(image="notes:2"), actor="ann")
+        assert [change.path for change in (await bench.workloads.status("notes")).pending] == ["image"]
+
+    async def test_an_instance_that_died_is_a_difference(self, bench: Bench) -> None:
+        container_id, _ = await bench.deploy(await bench.create())
+        await bench.runtime.stop(container_id, 1)
+        status = await bench.workloads.status("notes")
+        assert status.condition is Condition.DOWN
+        assert [difference.code for difference in status.differences] == ["instance_stopped"]
+
+    async def test_a_stopped_workload_is_stopped(self, bench: Bench) -> None:
+        workload = await bench.create()
+        container_id, _ = await bench.deploy(workload)
+        await bench.runtime.stop(container_id, 1)
+        await bench.store.set_desired(workload.id, DesiredState.STOPPED)
+        assert (await bench.workloads.status("notes")).condition is Condition.STOPPED
+
+    async def test_a_paused_instance_is_degraded(self, bench: Bench) -> None:
+        container_id, _ = await bench.deploy(await bench.create())
+        await bench.runtime.pause(container_id)
+        assert (await bench.workloads.status("notes")).condition is Condition.DEGRADED
+
+    async def test_an_engine_that_does_not_answer_is_part_of_the_answer(self, bench: Bench) -> None:
+        _, deployment = await bench.deploy(await bench.create())
+        bench.runtime.fail("containers")
+        status = await bench.workloads.status("notes")
+        assert status.condition is Condition.UNKNOWN
+        assert status.engine_problem
+        assert (status.instances, status.differences, status.deployed) == ((), (), deployment)
+
+    async def test_who_is_at_work_is_named(self, bench: Bench) -> None:
+        workload = await bench.create()
+        async with bench.locks.hold([workload.id], "restore 01j"):
+            assert (await bench.workloads.status("notes")).busy == "restore 01j"
+        assert (await bench.workloads.status("notes")).busy is None
+
+    async def test_a_restore_that_waits_for_a_decision_is_told(self, bench: Bench) -> None:
+        workload = await bench.create()
+        bench.pending[workload.id] = "both trees are kept"
+        status = await bench.workloads.status("notes")
+        assert (status.condition, status.undecided) == (Condition.UNDECIDED, "both trees are kept")
+
+
+class TestDelete:
+    async def test_instances_and_the_network_go_and_the_data_stays(self, bench: Bench) -> None:
+        workload = await bench.create(DATA)
+        await bench.deploy(workload)
+        ended = await bench.delete(workload)
+        assert ended.state is OperationState.SUCCEEDED
+        assert await bench.runtime.containers() == []
+        assert bench.instances.network_name("home") not in bench.runtime.engine.state.networks
+        assert (bench.base / "notes" / "data").is_dir()
+        assert ended.outcome["removed"] == []
+        with pytest.raises(NotFound):
+            await bench.workloads.get("notes")
+
+    async def test_other_containers_and_the_network_of_others_stay(self, bench: Bench) -> None:
+        workload, wiki = await bench.create(), await bench.create(name="wiki")
+        await bench.deploy(workload)
+        other, _ = await bench.deploy(wiki)
+        await bench.delete(workload)
+        assert [container.id for container in await bench.runtime.containers()] == [other]
+        assert bench.instances.network_name("home") in bench.runtime.engine.state.networks
+
+    async def test_data_is_removed_on_request_but_never_an_absolute_volume(self, bench: Bench) -> None:
+        mount = absolute(bench.allowed / "x")
+        workload = await bench.create(DATA, MEDIA, mount)
+        await bench.deploy(workload)
+        ended = await bench.delete(workload, delete_data=True)
+        assert ended.state is OperationState.SUCCEEDED
+        assert ended.outcome["removed"] == [str(bench.base / "notes" / "data"), str(bench.base / "@home" / "media")]
+        reason = "directories of scope absolute are never removed: they belong to whoever made them"
+        assert ended.outcome["kept"] == [{"path": mount.source, "reason": reason}]
+        assert not (bench.base / "notes" / "data").exists()
+        assert (bench.allowed / "x").is_dir()
+
+    async def test_data_that_another_workload_shares_is_refused(self, bench: Bench) -> None:
+        workload = await bench.create(MEDIA)
+        await bench.create(MEDIA, name="wiki")
+        with pytest.raises(Refused) as caught:
+            await bench.workloads.delete("notes", delete_data=True, actor="ann")
+        assert caught.value.code == "volume_shared"
+        assert (await bench.delete(workload)).state is OperationState.SUCCEEDED
+
+    async def test_data_that_a_strange_container_has_mounted_is_refused(self, bench: Bench) -> None:
+        await bench.deploy(await bench.create(DATA))
+        image = await bench.runtime.image("notes:1")
+        assert image is not None
+        bind = Bind(source=str(bench.base / "notes"), target="/x")
+        await bench.runtime.create(ContainerSpec(name="stranger", image=image.id, labels={}, binds=(bind,)))
+        with pytest.raises(Refused) as caught:
+            await bench.workloads.delete("notes", delete_data=True, actor="ann")
+        assert caught.value.code == "volume_in_use"
+        assert "stranger" in caught.value.message
+
+    async def test_a_workload_whose_restore_waits_for_a_decision_is_not_deleted(self, bench: Bench) -> None:
+        workload = await bench.create()
+        bench.pending[workload.id] = "both trees are kept"
+        with pytest.raises(Conflict) as caught:
+            await bench.workloads.delete("notes", delete_data=False, actor="ann")
+        assert caught.value.code == "restore_undecided"
+
+    async def test_a_deletion_waits_for_its_turn_and_can_be_cancelled_meanwhile(self, bench: Bench) -> None:
+        workload = await bench.create()
+        async with bench.locks.hold([workload.id], "restore 01j"):
+            started = await bench.workloads.delete("notes", delete_data=False, actor="ann")
+            async for seen in bench.operations.events(started.id):
+                if "restore 01j" in seen.waiting_for:
+                    break
+            await bench.operations.cancel(started.id)
+            assert (await bench.operations.wait(started.id)).state is OperationState.CANCELLED
+        assert await bench.workloads.get("notes") == workload
+
+    async def test_the_second_of_two_deletions_says_that_nothing_is_left(self, bench: Bench) -> None:
+        workload = await bench.create()
+        bench.remover.go.set()
+        first = await bench.workloads.delete("notes", delete_data=False, actor="ann")
+        second = await bench.workloads.delete("notes", delete_data=False, actor="ann")
+        ended = await asyncio.gather(*(bench.operations.wait(operation.id) for operation in (first, second)))
+        assert [operation.state for operation in ended] == [OperationState.SUCCEEDED, OperationState.FAILED]
+        assert ended[1].error is not None
+        assert ended[1].error["code"] == "workload_unknown"
+        assert workload.id == first.workload_id
+
+    async def test_no_workload_is_configured_onto_a_directory_that_is_being_removed(self, bench: Bench) -> None:
+        await bench.create(MEDIA)
+        started = await bench.workloads.delete("notes", delete_data=True, actor="ann")
+        await bench.remover.reached.wait()
+        with pytest.raises(Refused) as caught:
+            await bench.workloads.apply(spec(MEDIA, name="wiki"), actor="ann")
+        assert caught.value.code == "volume_being_removed"
+        bench.remover.go.set()
+        await bench.operations.wait(started.id)
+        assert (await bench.workloads.apply(spec(MEDIA, name="wiki"), actor="ann")).created
+
+    async def test_a_deletion_that_failed_half_way_can_be_done_again(self, bench: Bench) -> None:
+        workload = await bench.create(DATA)
+        await bench.deploy(workload)
+        bench.remover.error = Failed("disk_error", "The disk reported an error.")
+        ended = await bench.delete(workload, delete_data=True)
+        assert ended.state is OperationState.FAILED
+        assert (await bench.workloads.get("notes")).desired is DesiredState.STOPPED
+        assert await bench.runtime.containers() == []
+        bench.remover.error = None
+        assert (await bench.delete(workload, delete_data=True)).state is OperationState.SUCCEEDED
+
+    async def test_a_workload_of_the_same_name_adopts_the_data_that_was_kept(self, bench: Bench) -> None:
+        workload = await bench.create(DATA)
+        await bench.deploy(workload)
+        (bench.base / "notes" / "data" / "db").write_text("rows")
+        await bench.delete(workload)
+        again = await bench.create(DATA)
+        assert again.id != workload.id
+        assert (bench.base / "notes" / "data" / "db").read_text() == "rows"
