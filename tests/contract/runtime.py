@@ -1,6 +1,6 @@
 """What every container runtime has to do: the suite for adapters of ``holdfast.runtime.port``.
 
-An adapter's test module subclasses ``RuntimeContract`` and provides the fixtures ``runtime`` and ``images``.
+An adapter's test module has fixtures ``runtime`` and ``images``, and a subclass of ``RuntimeContract``.
 """
 
 from __future__ import annotations
@@ -44,14 +44,16 @@ PATIENCE = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """References of the images that the suite works with; they are on the host, and all but one run until stopped.
+    """References of the images that the suite works with; they are on the host.
+
+    All but ``failing`` run until they are stopped, and print ``ready`` first: TERM is heard from then on.
 
     Attributes:
         steady: ends with 0 at TERM; without a health check.
         stubborn: ignores TERM.
         failing: ends with 3 at once.
         healthy, unhealthy: by their own health checks.
-        printing: prints ``one`` and ``three`` to stdout and ``two`` to stderr, in the order of the numbers.
+        printing: prints ``one`` and ``three`` to stdout and ``two`` to stderr, after ``ready``, in this order.
         writing: writes ``written`` to ``/data/file`` when it starts; runs as user ``1000``.
     """
 
@@ -86,17 +88,25 @@ class Lab:
     async def run(self, image: str, name: str = "a", **facts: Any) -> str:
         container_id = await self.create(image, name, **facts)
         await self.runtime.start(container_id)
+        if image != self.images.failing:
+            await self.until_printed(container_id, "ready")
         return container_id
 
-    async def until(self, container_id: str, true: Callable[[Container], bool]) -> Container:
-        async def met() -> bool:
-            nonlocal container
-            container = await self.runtime.inspect(container_id)
-            return true(container)
+    async def until_printed(self, container_id: str, text: str) -> None:
+        async def printed() -> bool:
+            return any(line.text == text for line in await read_log(self.runtime.logs(container_id)))
 
-        container = await self.runtime.inspect(container_id)
+        await eventually(printed)
+
+    async def until(self, container_id: str, true: Callable[[Container], bool]) -> Container:
+        found: list[Container] = []
+
+        async def met() -> bool:
+            found.append(await self.runtime.inspect(container_id))
+            return true(found[-1])
+
         await eventually(met)
-        return container
+        return found[-1]
 
     async def clean(self) -> None:
         for container in await self.runtime.containers({LABEL_INSTALLATION: self.installation}):
@@ -116,14 +126,6 @@ async def read_log(lines: AsyncIterator[ContainerLog]) -> list[ContainerLog]:
 
 class RuntimeContract:
     """The suite."""
-
-    @pytest.fixture
-    def runtime(self) -> ContainerRuntime:
-        raise NotImplementedError
-
-    @pytest.fixture
-    def images(self) -> Images:
-        raise NotImplementedError
 
     @pytest.fixture
     async def lab(self, runtime: ContainerRuntime, images: Images) -> AsyncIterator[Lab]:
@@ -280,7 +282,6 @@ class RuntimeContract:
         before = await lab.runtime.inspect(container_id)
         await lab.runtime.start(container_id)
         assert (await lab.runtime.inspect(container_id)).started_at == before.started_at
-        await lab.until(container_id, lambda container: container.running)
         first = await lab.runtime.stop(container_id, 10)
         assert (first.code, first.clean) == (0, True)
         assert await lab.runtime.stop(container_id, 10) == first
@@ -409,12 +410,9 @@ class RuntimeContract:
 
     async def test_logs_come_in_order_with_time_and_stream(self, lab: Lab) -> None:
         container_id = await lab.run(lab.images.printing)
-
-        async def printed() -> bool:
-            return len(await read_log(lab.runtime.logs(container_id))) == 3
-
-        await eventually(printed)
-        lines = await read_log(lab.runtime.logs(container_id))
+        await lab.until_printed(container_id, "three")
+        ready, *lines = await read_log(lab.runtime.logs(container_id))
+        assert ready.text == "ready"
         assert [(line.stream, line.text) for line in lines] == [
             ("stdout", "one"),
             ("stderr", "two"),
@@ -429,13 +427,13 @@ class RuntimeContract:
         container_id = await lab.run(lab.images.printing)
         reading = asyncio.create_task(read_log(lab.runtime.logs(container_id, follow=True)))
         await lab.runtime.stop(container_id, 10)
-        assert {line.text for line in await reading} <= {"one", "two", "three"}
+        assert (await reading)[0].text == "ready"
 
     async def test_followed_logs_can_be_left(self, lab: Lab) -> None:
         container_id = await lab.run(lab.images.printing)
         logs = cast("Any", lab.runtime.logs(container_id, follow=True))
         async with asyncio.timeout(PATIENCE), aclosing(logs):
-            assert (await anext(logs)).text == "one"
+            assert (await anext(logs)).text == "ready"
 
     async def test_a_command_gives_its_output_and_its_exit_code(self, lab: Lab) -> None:
         container_id = await lab.run(lab.images.steady)

@@ -11,7 +11,7 @@ import pytest
 from holdfast.domain.errors import Failed, Unavailable
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import Bind, Container, ContainerSpec, ContainerState, ExecResult, ImageHealth
-from holdfast.testing.fake_records import Behaviour
+from holdfast.testing.fake_records import Behaviour, Outage
 from holdfast.testing.fake_runtime import Call, FakeRuntime
 from tests.contract.runtime import FAILING, HANGING, HELLO, Images, RuntimeContract
 
@@ -20,34 +20,38 @@ def hang(_container: Container, _command: Sequence[str]) -> ExecResult:
     raise TimeoutError
 
 
-class TestFakeRuntime(RuntimeContract):
-    @pytest.fixture
-    def runtime(self) -> FakeRuntime:
-        runtime = FakeRuntime()
-        runtime.on_exec(HELLO, ExecResult(code=0, output="hello\n"))
-        runtime.on_exec(FAILING, ExecResult(code=1, output=""))
-        runtime.on_exec(HANGING, hang)
-        return runtime
+@pytest.fixture
+def runtime() -> FakeRuntime:
+    runtime = FakeRuntime()
+    runtime.on_exec(HELLO, ExecResult(code=0, output="hello\n"))
+    runtime.on_exec(FAILING, ExecResult(code=1, output=""))
+    runtime.on_exec(HANGING, hang)
+    return runtime
 
-    @pytest.fixture
-    def images(self, runtime: FakeRuntime) -> Images:
-        images = Images(
-            steady="test/steady:latest",
-            stubborn="test/stubborn",
-            failing="test/failing",
-            healthy="test/healthy",
-            unhealthy="test/unhealthy",
-            printing="test/printing",
-            writing="test/writing",
-        )
-        runtime.add_image(images.steady)
-        runtime.add_image(images.stubborn, Behaviour(ignores_term=True))
-        runtime.add_image(images.failing, Behaviour(exit_code=3))
-        runtime.add_image(images.healthy, Behaviour(health=ImageHealth.HEALTHY))
-        runtime.add_image(images.unhealthy, Behaviour(health=ImageHealth.UNHEALTHY))
-        runtime.add_image(images.printing, Behaviour(logs=("one", "stderr:two", "three")))
-        runtime.add_image(images.writing, Behaviour(writes={"/data/file": "written"}), user="1000")
-        return runtime and images
+
+@pytest.fixture
+def images(runtime: FakeRuntime) -> Images:
+    images = Images(
+        steady="test/steady:latest",
+        stubborn="test/stubborn",
+        failing="test/failing",
+        healthy="test/healthy",
+        unhealthy="test/unhealthy",
+        printing="test/printing",
+        writing="test/writing",
+    )
+    runtime.add_image(images.steady, Behaviour(logs=("ready",)))
+    runtime.add_image(images.stubborn, Behaviour(ignores_term=True, logs=("ready",)))
+    runtime.add_image(images.failing, Behaviour(exit_code=3))
+    runtime.add_image(images.healthy, Behaviour(health=ImageHealth.HEALTHY, logs=("ready",)))
+    runtime.add_image(images.unhealthy, Behaviour(health=ImageHealth.UNHEALTHY, logs=("ready",)))
+    runtime.add_image(images.printing, Behaviour(logs=("ready", "one", "stderr:two", "three")))
+    runtime.add_image(images.writing, Behaviour(writes={"/data/file": "written"}, logs=("ready",)), user="1000")
+    return images
+
+
+class TestFakeRuntime(RuntimeContract):
+    pass
 
 
 def spec(runtime: FakeRuntime, image: str = "app", **facts: object) -> ContainerSpec:
@@ -68,8 +72,8 @@ async def test_another_process_meets_the_same_engine(tmp_path: Path) -> None:
     assert await second.image("app") == await first.image("app")
 
 
-async def test_a_killed_engine_brings_back_what_its_policies_say(tmp_path: Path) -> None:
-    runtime = FakeRuntime(state_file=tmp_path / "engine")
+async def test_after_a_power_cut_the_engine_brings_back_what_its_policies_say() -> None:
+    runtime = FakeRuntime()
     runtime.add_image("app")
     ids: dict[tuple[RestartPolicy, str], str] = {}
     for policy in RestartPolicy:
@@ -82,7 +86,7 @@ async def test_a_killed_engine_brings_back_what_its_policies_say(tmp_path: Path)
                 await runtime.pause(container_id)
             if was == "stopped":
                 await runtime.stop(container_id, 1)
-    runtime.restart_engine()
+    runtime.restart_engine(Outage.POWER)
     after = {key: (await runtime.inspect(container_id)).state.value for key, container_id in ids.items()}
     running = {key for key, state in after.items() if state == "running"}
     assert running == {
@@ -95,7 +99,22 @@ async def test_a_killed_engine_brings_back_what_its_policies_say(tmp_path: Path)
         (RestartPolicy.ON_FAILURE, "paused"),
     }
     killed = await runtime.inspect(ids[RestartPolicy.NO, "running"])
-    assert (killed.state, killed.exit_code) == (ContainerState.EXITED, 137)
+    assert (killed.state, killed.exit_code) == (ContainerState.EXITED, 255)
+
+
+async def test_a_crashed_engine_stops_what_it_finds_alive_as_a_person_would() -> None:
+    runtime = FakeRuntime()
+    runtime.add_image("app")
+    runtime.add_image("stubborn", Behaviour(ignores_term=True))
+    kept = await runtime.create(spec(runtime, name="kept", restart=RestartPolicy.ALWAYS))
+    down = await runtime.create(spec(runtime, name="down", restart=RestartPolicy.UNLESS_STOPPED))
+    killed = await runtime.create(spec(runtime, "stubborn", name="killed"))
+    for container_id in (kept, down, killed):
+        await runtime.start(container_id)
+    runtime.restart_engine()
+    assert (await runtime.inspect(kept)).state is ContainerState.RUNNING
+    assert (await runtime.inspect(down)).state is ContainerState.EXITED
+    assert (await runtime.inspect(killed)).exit_code == 137
 
 
 async def test_a_file_that_must_be_there_decides_whether_it_runs(tmp_path: Path) -> None:

@@ -123,8 +123,7 @@ class DockerRuntime(ContainerRuntime):
                 "POST", "containers/create", params={"name": spec.name}, body=docker_spec.create_body(spec)
             )
         except DockerError as error:
-            missing = unknown_image(spec.image) if "image" in error.message.lower() else None
-            raise refused(error, missing) from error
+            raise refused(error, unknown_image(spec.image)) from error
         return str(answer["Id"])
 
     async def start(self, container_id: str) -> None:

@@ -189,9 +189,9 @@ def refused(error: DockerError, missing: NotFound | None = None) -> HoldfastErro
     """The engine's refusal as an error of ours.
 
     Args:
-        missing: what a 404 means to the caller.
+        missing: what the caller asked about, in case it is this that is not there; a network can be missing, too.
     """
-    if error.status == _NOT_FOUND and missing is not None:
+    if error.status == _NOT_FOUND and missing is not None and "no such" in error.message.lower():
         return missing
     if _MISSING_BIND in error.message:
         path = error.message.partition(_MISSING_BIND)[2].strip(": \n")

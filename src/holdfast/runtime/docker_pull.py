@@ -15,7 +15,6 @@ class _Layer:
     done: int = 0
     total: int | None = None
     downloaded: bool = False
-    extracted: bool = False
 
 
 class PullProgress:
@@ -43,7 +42,6 @@ class PullProgress:
             layer = self._layers[name]
             layer.downloaded = True
             layer.total = layer.done = layer.total or layer.done
-            layer.extracted = status == "Pull complete"
         else:
             return False
         return True

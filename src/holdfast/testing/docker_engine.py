@@ -120,10 +120,12 @@ class DockerEngine:
         self._reap()
         self._end_daemons()
 
-    def restart(self) -> None:
-        """Crash it and start it again."""
+    def lose_power(self) -> None:
+        """End everything at once, containers too, and forget what a host keeps in memory."""
         self.kill()
-        self.start()
+        _kill_all(self._families())
+        self._unmount()
+        shutil.rmtree(self._exec_root, ignore_errors=True)
 
     def discard(self) -> None:
         """Stop whatever is left of it and remove all that it kept."""
@@ -240,6 +242,17 @@ def _parent(pid: int) -> int:
         return 0
 
 
+def _thaw(pid: int) -> None:
+    """Let a frozen process of a paused container die; the two generations of control groups freeze differently."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers == "freezer" and group != "/":
+                Path(f"/sys/fs/cgroup/freezer{group}/freezer.state").write_text("THAWED")
+            if not controllers and group != "/":
+                Path(f"/sys/fs/cgroup{group}/cgroup.freeze").write_text("0")
+
+
 def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
@@ -266,6 +279,7 @@ def _end(pid: int, timeout: float) -> None:
 
 def _kill_all(pids: set[int]) -> None:
     for pid in pids:
+        _thaw(pid)
         _signal(pid, signal.SIGKILL)
     for pid in pids:
         _wait(pid, 5)

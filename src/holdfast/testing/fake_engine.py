@@ -29,9 +29,11 @@ from holdfast.runtime.port import (
 )
 from holdfast.testing.fake_records import (
     KILLED,
+    LOST,
     Behaviour,
     FakeContainer,
     FakeImage,
+    Outage,
     State,
     engine_error,
     stamp,
@@ -234,11 +236,14 @@ class FakeEngine:
         if container.state is ContainerState.RESTARTING:
             container.state = ContainerState.EXITED
         elif container.alive:
-            behaviour = self.behaviour(container)
-            killed = behaviour.ignores_term or behaviour.stops_after > grace
-            self.exited(container, KILLED if killed else behaviour.term_exit_code)
+            self._terminate(container, grace)
             self.tell(container, "stop")
         return container.exit_code or 0
+
+    def _terminate(self, container: FakeContainer, grace: float) -> None:
+        behaviour = self.behaviour(container)
+        killed = behaviour.ignores_term or behaviour.stops_after > grace
+        self.exited(container, KILLED if killed else behaviour.term_exit_code)
 
     def remove(self, container: FakeContainer, *, force: bool) -> None:
         if container.alive or container.state is ContainerState.RESTARTING:
@@ -249,11 +254,17 @@ class FakeEngine:
         del self.state.containers[container.id]
         self.tell(container, "destroy")
 
-    def restart_engine(self) -> None:
-        """The engine is killed and comes back: what ran is killed; restart policies decide what runs again."""
+    def restart_engine(self, outage: Outage) -> None:
+        """The engine went away and comes back: nothing runs on; restart policies decide what runs again.
+
+        What an engine finds alive after a crash, it stops as a person would have: ``unless-stopped`` then stays down.
+        """
         for container in list(self.state.containers.values()):
-            if container.alive:
-                self.exited(container, KILLED)
+            if container.alive and outage is Outage.POWER:
+                self.exited(container, LOST)
+            elif container.alive:
+                container.stopped_by_hand |= outage is Outage.CRASH
+                self._terminate(container, container.spec.stop_grace)
             elif container.state is ContainerState.RESTARTING:
                 container.state = ContainerState.EXITED
         for container in list(self.state.containers.values()):

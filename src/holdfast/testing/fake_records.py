@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Final
 
 from holdfast.domain.errors import Failed, NotFound
@@ -12,8 +13,21 @@ from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import ContainerLog, ContainerSpec, ContainerState, Image, ImageHealth
 
 KILLED: Final = 137
+LOST: Final = 255
+"""The exit code of a container whose end the engine did not see."""
 NEVER: Final = "0001-01-01T00:00:00Z"
 """The engine's word for a time that has not come."""
+
+
+class Outage(StrEnum):
+    """How the engine went away before it came back."""
+
+    CRASH = "crash"
+    """It was killed; containers ran on until it came back and stopped them."""
+    POWER = "power"
+    """The host lost its power, and everything with it."""
+    SHUTDOWN = "shutdown"
+    """It was stopped in order, and stopped its containers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

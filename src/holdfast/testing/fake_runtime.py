@@ -32,7 +32,7 @@ from holdfast.runtime.port import (
     Image,
 )
 from holdfast.testing.fake_engine import FakeEngine
-from holdfast.testing.fake_records import KILLED, Behaviour, FakeContainer, engine_error, matches, unknown_image
+from holdfast.testing.fake_records import KILLED, Behaviour, FakeContainer, Outage, engine_error, matches, unknown_image
 
 ExecBehaviour = Callable[[Container, Sequence[str]], ExecResult]
 """What a command does in a container. Raise ``TimeoutError`` for a command that hangs."""
@@ -176,9 +176,9 @@ class FakeRuntime(ContainerRuntime):
         self.engine.exited(self.engine.find(container_id), code)
         self.engine.save()
 
-    def restart_engine(self) -> None:
-        """What a killed and restarted engine (or a rebooted host) leaves of its containers; event streams break off."""
-        self.engine.restart_engine()
+    def restart_engine(self, outage: Outage = Outage.CRASH) -> None:
+        """What an engine that went away and came back makes of its containers; event streams break off."""
+        self.engine.restart_engine(outage)
         for watcher in self._watchers:
             watcher.put_nowait(_unavailable())
 

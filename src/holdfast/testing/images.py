@@ -131,7 +131,8 @@ async def _load(docker_host: str, name: str, archive: bytes) -> str:
     address = "http://localhost" if scheme == "unix" else f"http://{place}"
     async with aiohttp.ClientSession(address, connector=connector, raise_for_status=True) as session:
         headers = {"Content-Type": "application/x-tar"}
-        async with session.post("/images/load", params={"quiet": "1"}, data=archive, headers=headers) as answer:
+        body = io.BytesIO(archive)
+        async with session.post("/images/load", params={"quiet": "1"}, data=body, headers=headers) as answer:
             said = await answer.text()
         if "errorDetail" in said:
             raise RuntimeError(f"The engine could not load the image {name}: {said}")

@@ -1,0 +1,240 @@
+"""The Docker adapter passes the suite of the port on a real engine; and what only a real engine can show."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from holdfast.domain.errors import Failed, InvalidInput, Unavailable
+from holdfast.domain.workload import RestartPolicy
+from holdfast.runtime.docker import DockerRuntime
+from holdfast.runtime.port import (
+    LABEL_INSTALLATION,
+    Bind,
+    Container,
+    ContainerEvent,
+    ContainerRuntime,
+    ContainerSpec,
+    ContainerState,
+)
+from holdfast.testing.docker_engine import DockerEngine, private_engine
+from holdfast.testing.fake_records import Outage
+from holdfast.testing.fake_runtime import FakeRuntime
+from holdfast.testing.images import build_image
+from tests.contract.runtime import Images, Lab, RuntimeContract, eventually, read_log
+
+READY = "trap 'exit 0' TERM; echo ready\n"
+"""A process 1 hears TERM only from its trap on."""
+FOREVER = "while :; do sleep 60 & wait $!; done\n"
+WAIT = READY + FOREVER
+SCRIPTS = {
+    "steady": WAIT,
+    "stubborn": f"trap '' TERM; echo ready; {FOREVER}",
+    "failing": "exit 3\n",
+    "printing": f"{READY} echo one; sleep 0.05; echo two >&2; sleep 0.05; echo three; {FOREVER}",
+    "writing": f"{READY} echo written > /data/file; {FOREVER}",
+    "healthy": WAIT,
+    "unhealthy": WAIT,
+}
+CHECKS = {"healthy": "true", "unhealthy": "false"}
+
+
+async def build(docker_host: str, name: str, prefix: str = "holdfast-test") -> str:
+    reference = f"{prefix}/{name}:latest"
+    await build_image(
+        docker_host,
+        reference,
+        script=SCRIPTS[name],
+        healthcheck=CHECKS.get(name),
+        user="1000" if name == "writing" else None,
+    )
+    return reference
+
+
+@pytest.fixture
+def runtime(docker_runtime: DockerRuntime) -> ContainerRuntime:
+    return docker_runtime
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def images(docker_host: str, worker_id: str) -> Images:
+    return Images(**{name: await build(docker_host, name, f"holdfast-test-{worker_id}") for name in SCRIPTS})
+
+
+class TestDockerRuntime(RuntimeContract):
+    @pytest.fixture
+    async def steady(self, lab: Lab) -> str:
+        return await lab.run(lab.images.steady)
+
+    async def test_a_command_that_hangs_leaves_no_process_behind(self, lab: Lab, steady: str) -> None:
+        with pytest.raises(Failed) as failure:
+            await lab.runtime.exec(steady, ["sh", "-c", "sleep 4321 & sleep 4322"], 0.3)
+        assert failure.value.details["killed"] is True
+        listed = await lab.runtime.exec(steady, ["ps"], 10)
+        assert "sleep 60" in listed.output
+        assert "sleep 432" not in listed.output
+
+    async def test_a_command_that_is_given_up_leaves_no_process_behind(self, lab: Lab, steady: str) -> None:
+        command = asyncio.create_task(lab.runtime.exec(steady, ["sleep", "4323"], 60))
+
+        async def shown() -> bool:
+            return "sleep 4323" in (await lab.runtime.exec(steady, ["ps"], 10)).output
+
+        await eventually(shown)
+        command.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await command
+        assert not await shown()
+
+    async def test_a_log_line_longer_than_the_engine_s_own_limit_comes_in_one_piece(
+        self, lab: Lab, docker_host: str
+    ) -> None:
+        reference = f"holdfast-test/{lab.installation}:latest"
+        await build_image(docker_host, reference, script="yes x | head -n 25000 | tr -d '\\n'; echo; printf end")
+        container_id = await lab.create(reference)
+        await lab.runtime.start(container_id)
+        await lab.until(container_id, lambda container: container.state is ContainerState.EXITED)
+        lines = await read_log(lab.runtime.logs(container_id))
+        assert [len(line.text) for line in lines] == [25000, 3]
+        await lab.runtime.remove(container_id, force=True)
+        await lab.runtime.untag(reference)
+
+    async def test_containers_reach_each_other_by_their_aliases(self, lab: Lab) -> None:
+        await lab.runtime.ensure_network(lab.installation, {LABEL_INSTALLATION: lab.installation})
+        await lab.run(lab.images.steady, "one", network=lab.installation, aliases=["notes"])
+        other = await lab.run(lab.images.steady, "two", network=lab.installation)
+        found = await lab.runtime.exec(other, ["ping", "-c", "1", "-W", "2", "notes"], 10)
+        assert found.code == 0, found.output
+        for container in await lab.runtime.containers({LABEL_INSTALLATION: lab.installation}):
+            await lab.runtime.remove(container.id, force=True)
+        await lab.runtime.remove_network(lab.installation)
+
+    async def test_environment_and_command_reach_the_process(self, lab: Lab) -> None:
+        container_id = await lab.create(
+            lab.images.steady,
+            env={"GREETING": "good = day"},
+            entrypoint=["/bin/sh", "-c"],
+            command=["echo $GREETING; id -u; exit 5"],
+            user="1000",
+        )
+        await lab.runtime.start(container_id)
+        await lab.until(container_id, lambda container: container.state is ContainerState.EXITED)
+        lines = await read_log(lab.runtime.logs(container_id))
+        assert [line.text for line in lines] == ["good = day", "1000"]
+        assert (await lab.runtime.inspect(container_id)).exit_code == 5
+
+    async def test_a_bind_source_that_is_a_symlink_shows_what_it_points_at(self, lab: Lab, tmp_path: Path) -> None:
+        """Why volumes are checked for symlinks before a start: the engine follows them."""
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to("real")
+        (tmp_path / "real").chmod(0o777)
+        await lab.run(lab.images.writing, binds=[Bind(source=str(tmp_path / "link"), target="/data")])
+
+        async def written() -> bool:
+            return (tmp_path / "real" / "file").exists()
+
+        await eventually(written)
+
+
+async def test_nobody_at_the_socket_is_told_as_such(tmp_path: Path) -> None:
+    runtime = DockerRuntime(f"unix://{tmp_path}/none.sock", 5)
+    with pytest.raises(Unavailable) as failure:
+        await runtime.info()
+    assert failure.value.code == "engine_unavailable"
+    assert "Docker Engine" in failure.value.next_step
+    with pytest.raises(Unavailable):
+        await anext(runtime.events())
+    await runtime.close()
+
+
+async def test_an_engine_that_does_not_answer_is_told_as_such(tmp_path: Path) -> None:
+    silent = socket.socket(socket.AF_UNIX)
+    silent.bind(f"{tmp_path}/silent.sock")
+    silent.listen()
+    runtime = DockerRuntime(f"unix://{tmp_path}/silent.sock", 0.1)
+    with pytest.raises(Unavailable) as failure:
+        await runtime.inspect("anything")
+    assert failure.value.code == "engine_timeout"
+    await runtime.close()
+    silent.close()
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidInput):
+        DockerRuntime("/var/run/docker.sock")
+
+
+@pytest.fixture
+async def crashing_engine() -> AsyncIterator[DockerEngine]:
+    with private_engine() as engine:
+        yield engine
+
+
+@pytest.mark.xdist_group("private_engine")
+@pytest.mark.parametrize("outage", Outage)
+async def test_after_an_outage_the_engine_has_what_the_fake_has(crashing_engine: DockerEngine, outage: Outage) -> None:
+    real = DockerRuntime(crashing_engine.host)
+    fake = FakeRuntime()
+    image = await build_image(crashing_engine.host, "holdfast-test/steady", script=WAIT)
+    fake_image = fake.add_image("holdfast-test/steady").id
+    events = real.events()
+    listening = asyncio.ensure_future(anext(events))
+    await asyncio.gather(*(arrange(real, image, policy, was) for policy, was in CASES))
+    for policy, was in CASES:
+        await arrange(fake, fake_image, policy, was)
+    assert (await listening).action == "create"
+
+    match outage:
+        case Outage.CRASH:
+            crashing_engine.kill()
+        case Outage.POWER:
+            crashing_engine.lose_power()
+        case Outage.SHUTDOWN:
+            crashing_engine.stop()
+    crashing_engine.start()
+    fake.restart_engine(outage)
+
+    with pytest.raises(Unavailable):
+        await drain(events)
+    expected = await outcome(fake)
+
+    async def same() -> bool:
+        return await outcome(real) == expected
+
+    try:
+        await eventually(same)
+    except TimeoutError:
+        assert await outcome(real) == expected
+    await real.close()
+
+
+CASES = [(policy, was) for policy in RestartPolicy for was in ("running", "paused", "stopped", "created")]
+
+
+async def arrange(runtime: ContainerRuntime, image: str, policy: RestartPolicy, was: str) -> None:
+    container_id = await runtime.create(
+        ContainerSpec(name=f"{policy}-{was}", image=image, labels={}, restart=policy, stop_grace=1)
+    )
+    if was != "created":
+        await runtime.start(container_id)
+    if was == "paused":
+        await runtime.pause(container_id)
+    if was == "stopped":
+        await runtime.stop(container_id, 10)
+
+
+async def drain(events: AsyncIterator[ContainerEvent]) -> None:
+    async for _ in events:
+        pass
+
+
+async def outcome(runtime: ContainerRuntime) -> dict[str, tuple[str, int | None]]:
+    def told(container: Container) -> tuple[str, int | None]:
+        return container.state.value, container.exit_code
+
+    return {container.name: told(container) for container in await runtime.containers()}
