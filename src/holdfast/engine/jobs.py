@@ -1,0 +1,213 @@
+"""What a worker can be asked to do, and how it does it.
+
+A request names live directories by root and path below it, never by a path to open. Each kind of request says what its
+result is (:attr:`Request.result`), so that both ends read it the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar, assert_never
+
+import msgspec
+
+from holdfast.domain.errors import HoldfastError
+from holdfast.domain.restore import RootRef, VolumeFacts
+from holdfast.domain.snapshot import SnapshotManifest
+from holdfast.engine.archive.store import ArchiveStore
+from holdfast.engine.diff import VolumeDiff, diff, measure
+from holdfast.engine.fs import Fs
+from holdfast.engine.job import Job
+from holdfast.engine.keys import load_or_create_key
+from holdfast.engine.limits import Limits
+from holdfast.engine.live import LiveRoots
+from holdfast.engine.os_errors import translate
+from holdfast.engine.remove_tree import remove_tree
+from holdfast.engine.snapshot_store import CaptureSource, WarmResult
+from holdfast.engine.staging import StageResult, stage
+from holdfast.engine.swap import remove_wrapper
+
+R = TypeVar("R")
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker needs to know of the settings. Paths are absolute.
+
+    Attributes:
+        roots: the volumes base and the allowed roots.
+        limits: for archives that are not Holdfast's own.
+    """
+
+    roots: tuple[str, ...]
+    snapshots_dir: str
+    key_file: str
+    limits: Limits
+
+
+class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
+    """A job whose result is an ``R``. ``result`` is the same type, for decoding it."""
+
+    result: ClassVar[object]
+
+
+class CaptureRequest(Request[SnapshotManifest], frozen=True, kw_only=True, tag="capture"):
+    """Capture ``sources`` as the snapshot that ``draft`` describes."""
+
+    result: ClassVar[object] = SnapshotManifest
+    draft: SnapshotManifest
+    sources: tuple[CaptureSource, ...]
+
+
+class WarmRequest(Request[WarmResult], frozen=True, kw_only=True, tag="warm"):
+    """Read ahead for a capture."""
+
+    result: ClassVar[object] = WarmResult
+    workload_id: str
+    sources: tuple[CaptureSource, ...]
+
+
+class StageRequest(Request[StageResult], frozen=True, kw_only=True, tag="stage"):
+    """Build the staged trees of a restore."""
+
+    result: ClassVar[object] = StageResult
+    snapshot_id: str
+    volumes: tuple[VolumeFacts, ...]
+
+
+class VerifyRequest(Request[tuple[str, ...]], frozen=True, kw_only=True, tag="verify"):
+    """Read a snapshot back; the result is what is damaged, in words."""
+
+    result: ClassVar[object] = tuple[str, ...]
+    snapshot_id: str
+
+
+class ImportRequest(Request[SnapshotManifest], frozen=True, kw_only=True, tag="import"):
+    """Make an uploaded archive a snapshot. The upload is taken over."""
+
+    result: ClassVar[object] = SnapshotManifest
+    upload: str
+    workload_id: str
+    workload_name: str
+    snapshot_id: str
+    allow_links: bool
+    actor: str
+
+
+class DiffRequest(Request[VolumeDiff], frozen=True, kw_only=True, tag="diff"):
+    """Compare a volume of a snapshot with what is live."""
+
+    result: ClassVar[object] = VolumeDiff
+    snapshot_id: str
+    index: int
+    live: RootRef
+
+
+class MeasureRequest(Request[int], frozen=True, kw_only=True, tag="measure"):
+    """How much capturing the live trees may store, in bytes."""
+
+    result: ClassVar[object] = int
+    live: tuple[RootRef, ...]
+
+
+class ReapRequest(Request[None], frozen=True, kw_only=True, tag="reap"):
+    """Remove the wrappers of a restore with what is in them."""
+
+    result: ClassVar[object] = None
+    volumes: tuple[VolumeFacts, ...]
+
+
+class RemoveTreeRequest(Request[None], frozen=True, kw_only=True, tag="remove_tree"):
+    """Remove a live directory with all that is in it, durably; fine if it is gone."""
+
+    result: ClassVar[object] = None
+    live: RootRef
+
+
+AnyRequest = (
+    CaptureRequest
+    | WarmRequest
+    | StageRequest
+    | VerifyRequest
+    | ImportRequest
+    | DiffRequest
+    | MeasureRequest
+    | ReapRequest
+    | RemoveTreeRequest
+)
+
+
+class Engine:
+    """The engine as a worker has it: roots and store opened once, requests handled one after the other."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._limits = settings.limits
+        self._fs = Fs()
+        self._roots = LiveRoots(self._fs, settings.roots)
+        key = load_or_create_key(self._fs, Path(settings.key_file))
+        self._store = ArchiveStore(self._fs, Path(settings.snapshots_dir), key, self._roots, settings.limits)
+
+    def handle(self, request: AnyRequest, job: Job) -> object:
+        """Carry a request out. Raises ``HoldfastError`` subclasses."""
+        match request:
+            case CaptureRequest():
+                return self._store.capture(request.draft, request.sources, job)
+            case WarmRequest():
+                return self._store.warm(request.workload_id, request.sources, job)
+            case StageRequest():
+                return self._stage(request, job)
+            case VerifyRequest():
+                return self._store.verify(request.snapshot_id, job)
+            case ImportRequest():
+                return self._import(request, job)
+            case DiffRequest():
+                return diff(self._fs, self._roots, self._store, request.snapshot_id, request.index, request.live, job)
+            case MeasureRequest():
+                return sum(measure(self._fs, self._roots, live, job) for live in request.live)
+            case ReapRequest():
+                self._reap(request.volumes, job)
+                return None
+            case RemoveTreeRequest():
+                self._remove(request.live, job)
+                return None
+            case _:
+                assert_never(request)
+
+    def _stage(self, request: StageRequest, job: Job) -> StageResult:
+        """Stage; what Holdfast captured itself is bounded by the disk alone."""
+        own = self._store.manifest(request.snapshot_id).own
+        limits = Limits.for_own_snapshots() if own else self._limits
+        return stage(self._fs, self._roots, self._store, request.snapshot_id, request.volumes, limits, job)
+
+    def _import(self, request: ImportRequest, job: Job) -> SnapshotManifest:
+        return self._store.import_archive(
+            Path(request.upload),
+            workload_id=request.workload_id,
+            workload_name=request.workload_name,
+            snapshot_id=request.snapshot_id,
+            allow_links=request.allow_links,
+            actor=request.actor,
+            job=job,
+        )
+
+    def _reap(self, volumes: Sequence[VolumeFacts], job: Job) -> None:
+        """Remove every wrapper that can be removed; then tell of the first that could not."""
+        failure: HoldfastError | None = None
+        for facts in volumes:
+            job.check()
+            try:
+                remove_wrapper(self._fs, self._roots, facts, job)
+            except HoldfastError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def _remove(self, live: RootRef, job: Job) -> None:
+        parent, name = self._roots.open_parent(live)
+        try:
+            remove_tree(self._fs, parent, name, job)
+            self._fs.fsync(parent)
+        except OSError as error:
+            raise translate(error, f"removing {live.path}") from error
+        finally:
+            self._fs.close(parent)
