@@ -9,7 +9,8 @@ from holdfast.engine.entries import Entry, EntryKind, display_path
 
 _MAX_ID: Final = 2**32 - 2
 """The kernel takes ``2**32 - 1`` for "leave as it is"."""
-_MAX_TIME_NS: Final = 2**62
+_MAX_TIME_NS: Final = 2**40 * 10**9
+"""Beyond what any filesystem keeps, and within what the kernel's call takes."""
 _MAX_SIZE: Final = 2**63 - 1
 
 

@@ -327,7 +327,15 @@ def test_malformed_attributes_are_refused(
 
 @pytest.mark.parametrize(
     "facts",
-    [{"mode": 0o10000}, {"mode": -1}, {"uid": -1}, {"gid": 2**32 - 1}, {"mtime_ns": 2**63}, {"size": -1}],
+    [
+        {"mode": 0o10000},
+        {"mode": -1},
+        {"uid": -1},
+        {"gid": 2**32 - 1},
+        {"mtime_ns": 2**71},
+        {"mtime_ns": -(2**71)},
+        {"size": -1},
+    ],
 )
 def test_metadata_out_of_range_is_refused(writer: Callable[..., TreeWriter], facts: dict[str, object]) -> None:
     assert code_of(lambda: writer().add(file(b"f", **facts))) == "archive_metadata_invalid"  # type: ignore[arg-type]

@@ -1,0 +1,112 @@
+"""Mounts: read exactly, and found in other namespaces."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from holdfast.domain.errors import Failed
+from holdfast.engine.fs import Fs
+from holdfast.engine.mounts import (
+    Mount,
+    filesystem_of,
+    holders,
+    inside_filesystem,
+    mount_by_id,
+    mount_of,
+    mounts_at_or_below,
+    parse,
+    read_own,
+)
+
+MOUNTINFO = """\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 22 8:17 / /srv rw shared:5 master:2 - xfs /dev/sdb1 rw,attr2
+31 30 8:1 /var/data /srv/bound rw - ext4 /dev/sda1 rw
+32 22 0:50 /@home/x /home\\040of\\011x\\134y rw - btrfs /dev/sdc rw
+33 22 0:51 / /srv rw - tmpfs tmpfs rw
+"""
+
+
+def test_lines_are_read_with_their_escapes_and_optional_fields() -> None:
+    mounts = parse(MOUNTINFO)
+    assert mounts[1] == Mount(id=30, parent_id=22, device="8:17", root="/", mount_point="/srv", type="xfs")
+    assert (mounts[3].mount_point, mounts[3].root) == ("/home of\tx\\y", "/@home/x")
+
+
+def test_mounts_at_and_below_a_path_are_found_and_neighbours_are_not() -> None:
+    assert [m.id for m in mounts_at_or_below("/srv", MOUNTINFO)] == [30, 31, 33]
+    assert [m.id for m in mounts_at_or_below("/srv/bound", MOUNTINFO)] == [31]
+    assert mounts_at_or_below("/srv/bou", MOUNTINFO) == []
+    assert len(mounts_at_or_below("/", MOUNTINFO)) == 5
+
+
+def test_a_path_is_on_the_deepest_and_last_of_its_mounts() -> None:
+    assert mount_of("/srv/bound/x", MOUNTINFO).id == 31
+    assert mount_of("/srv/x", MOUNTINFO).id == 33
+    assert mount_of("/srvx", MOUNTINFO).id == 22
+    assert mount_by_id(31, MOUNTINFO) == parse(MOUNTINFO)[2]
+    assert mount_by_id(99, MOUNTINFO) is None
+
+
+def test_a_path_is_translated_to_where_it_is_inside_its_filesystem() -> None:
+    mounts = parse(MOUNTINFO)
+    assert inside_filesystem("/srv/bound/x", mounts) == ("8:1", "/var/data/x")
+    assert inside_filesystem("/srv/bound", mounts) == ("8:1", "/var/data")
+    assert inside_filesystem("/home of\tx\\y/z", mounts) == ("0:50", "/@home/x/z")
+    assert inside_filesystem("/etc", mounts) == ("8:1", "/etc")
+
+
+def test_the_filesystem_of_a_descriptor_is_named_for_people(fs: Fs, tmpfs: Callable[..., Path]) -> None:
+    at = tmpfs()
+    fd = fs.open_root(str(at))
+    assert filesystem_of(fs, fd) == f"tmpfs at {at}"
+    fs.close(fd)
+    assert mounts_at_or_below(str(at), read_own(fs))
+
+
+@contextmanager
+def other_namespace(script: str) -> Iterator[int]:
+    """A process in a mount namespace of its own that has run ``script`` and stays until the end of the block."""
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", f"{script}\necho ready\nread line"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process.pid
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("held", ["volume", "volume/below", "."])
+def test_a_process_elsewhere_that_has_the_path_or_its_surroundings_mounted_is_found(
+    fs: Fs, tmp_path: Path, held: str
+) -> None:
+    (tmp_path / "volume" / "below").mkdir(parents=True)
+    (tmp_path / "point").mkdir()
+    with other_namespace(f"mount --bind '{tmp_path / held}' '{tmp_path}/point'") as pid:
+        (found,) = holders(fs, [str(tmp_path / "volume"), str(tmp_path / "point")][:1])
+    assert (found.pid, found.command) == (pid, "sh")
+    assert found.path == str(tmp_path / "volume")
+    assert found.mount_point == str(tmp_path / "point")
+    assert not holders(fs, [str(tmp_path / "volume")])
+
+
+def test_a_namespace_that_only_sees_the_same_disks_holds_nothing(fs: Fs, tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "neighbour").mkdir()
+    with other_namespace(f"mount --bind '{tmp_path}/neighbour' /mnt"):
+        assert holders(fs, [str(tmp_path / "volume")]) == []
+
+
+def test_a_process_that_is_hidden_can_not_be_ruled_out() -> None:
+    class Hidden(Fs):
+        def readlinkat(self, dirfd: int, name: bytes) -> bytes:
+            if name != b"self/ns/mnt":
+                raise PermissionError(13, "Permission denied")
+            return super().readlinkat(dirfd, name)
+
+    with pytest.raises(Failed) as caught:
+        holders(Hidden(), ["/srv"])
+    assert caught.value.code == "permission_denied"
