@@ -30,7 +30,7 @@ from holdfast.domain.recovery import (
     allowed_next,
 )
 from holdfast.domain.restore import RecordType, RestoreFacts, VolumeFacts
-from holdfast.engine.fs import Fs
+from holdfast.engine.fs import FLAG_NO_COW, MAGIC_BTRFS, Fs
 from holdfast.engine.journal_codec import ParsedJournal, encode, parse
 from holdfast.engine.os_errors import translate
 
@@ -71,6 +71,9 @@ class Journal:
                 fd = fs.openat(dirfd, _name(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
                 undo.callback(fs.close, fd)
                 undo.callback(_unlink_if_possible, fs, dirfd, _name(path))
+                if fs.filesystem_type(fd) == MAGIC_BTRFS:
+                    # Copy-on-write takes new space for every record; reserved space is of use only without it.
+                    fs.set_flags(fd, fs.flags(fd) | FLAG_NO_COW)
             empty = ParsedJournal(path=path, facts=None, records=(), torn=False, whole_bytes=0)
             journal = cls(fs, empty, dirfd, fd, now)
             journal.append(StagingRecord(facts=facts))

@@ -77,7 +77,7 @@ class _Removal:
         try:
             self._empty(fd, path)
             while not self._rmdir(dirfd, name, path):
-                self._empty(fd, path)
+                self._empty_again(fd, path)
         finally:
             self._fs.close(fd)
 
@@ -87,6 +87,17 @@ class _Removal:
                 self.remove(fd, child, path)
         except OSError as error:
             self._fail(error, path)
+
+    def _empty_again(self, fd: int, path: tuple[bytes, ...]) -> None:
+        try:
+            # A new description: on btrfs an open directory does not show what was moved into it since it was opened.
+            fresh = self._fs.openat(fd, b".", os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            self._fail(error, path)
+        try:
+            self._empty(fresh, path)
+        finally:
+            self._fs.close(fresh)
 
     def _rmdir(self, dirfd: int, name: bytes, path: tuple[bytes, ...]) -> bool:
         """Whether the directory is gone. It isn't if names were passed over, which file systems may do to a reader

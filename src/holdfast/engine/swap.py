@@ -301,6 +301,8 @@ def remove_wrapper(fs: Fs, roots: LiveRoots, facts: VolumeFacts, job: Job | None
                 fs.rmdirat(place.fd, facts.wrapper.encode())
             fs.fsync(place.fd)
     except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            raise _kept(facts, "there is something in it that Holdfast did not put there") from error
         raise translate(error, f"removing {wrapper_path(facts)}") from error
 
 
@@ -340,12 +342,12 @@ def _children(fs: Fs, wrapper: int) -> Iterator[int]:
 
 
 def _empty_wrapper(fs: Fs, wrapper: int, facts: VolumeFacts, job: Job) -> None:
-    remove_tree(fs, wrapper, _REMOVING, job, where=wrapper_path(facts))
+    where = wrapper_path(facts)
+    remove_tree(fs, wrapper, _REMOVING, job, where=where)
     with suppress(FileNotFoundError):
         fs.rename_noreplace(wrapper, STAGED, wrapper, _REMOVING)
     fs.fsync(wrapper)
-    for name in fs.listdir(wrapper):
-        remove_tree(fs, wrapper, name, job, where=wrapper_path(facts))
+    remove_tree(fs, wrapper, _REMOVING, job, where=where)
 
 
 def _kept(facts: VolumeFacts, why: str) -> Failed:

@@ -455,6 +455,16 @@ def test_somebody_elses_directory_of_that_name_stays(fs: RecordingFs, roots: Liv
     assert caught.value.code == "wrapper_kept"
 
 
+def test_what_holdfast_did_not_put_into_the_wrapper_stays(
+    fs: RecordingFs, roots: LiveRoots, volume: VolumeFacts
+) -> None:
+    (staged_tree(volume).parent / "notes.txt").write_text("somebody's")
+    with pytest.raises(Failed) as caught:
+        remove_wrapper(fs, roots, volume)
+    assert caught.value.code == "wrapper_kept"
+    assert (staged_tree(volume).parent / "notes.txt").read_text() == "somebody's"
+
+
 def test_a_mount_in_the_wrapper_keeps_all_of_it(fs: RecordingFs, roots: LiveRoots, volume: VolumeFacts) -> None:
     at = staged_tree(volume) / "sub"
     at.mkdir()
