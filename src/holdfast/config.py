@@ -95,6 +95,10 @@ class Settings:
         return self.data_dir / "journal"
 
     @property
+    def holds_dir(self) -> Path:
+        return self.data_dir / "holds"
+
+    @property
     def snapshots_dir(self) -> Path:
         return self.data_dir / "snapshots"
 

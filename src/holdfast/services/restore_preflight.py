@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from holdfast.config import Settings
 from holdfast.domain.errors import HoldfastError, Problem, Refused
-from holdfast.domain.restore import ContainerFacts, OnUnhealthy, Redeploy, RootRef
+from holdfast.domain.restore import OnUnhealthy, Redeploy, RootRef
 from holdfast.domain.restore_mapping import MappedVolume, map_volumes
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.domain.workload import DesiredState, RestartPolicy, Workload
@@ -75,11 +75,14 @@ class RestorePreflight:
         planned, found_at = self._locate(workload, mapped)
         problems += found_at
         problems += await asyncio.to_thread(self._look_at_directories, [volume.live for volume in planned])
+        changed, warnings = await self._compare_with_last_seen(workload, planned)
+        problems += changed
         everything = await self._runtime.containers()
         own = [c for c in everything if self._is_own(c) and c.labels.get(LABEL_WORKLOAD) in lock_ids]
         paths = [volume.live.path for volume in planned]
-        refusals, warnings = await asyncio.to_thread(others_on_paths, everything, {c.id for c in own}, paths)
+        refusals, noticed = await asyncio.to_thread(others_on_paths, everything, {c.id for c in own}, paths)
         problems += refusals
+        warnings += noticed
         problems += await asyncio.to_thread(self._strangers, paths, [c.pid for c in own if c.running])
         redeploys, missing = await self._images(request, workload, manifest, own, lock_ids)
         problems += missing
@@ -146,12 +149,26 @@ class RestorePreflight:
         if problems:
             raise Refused(problems)
 
+    async def _compare_with_last_seen(
+        self, workload: Workload, planned: Iterable[PlannedVolume]
+    ) -> tuple[list[Problem], list[str]]:
+        """Another directory than the one last seen refuses; an emptied one may be just what is to be mended."""
+        problems: list[Problem] = []
+        warnings: list[str] = []
+        targets = {volume.target for volume in planned}
+        for problem in await self._volumes.check_before_start(workload):
+            if problem.details.get("target") not in targets:
+                continue
+            if problem.code == "volume_replaced":
+                problems.append(problem)
+            elif problem.code == "volume_emptied":
+                warnings.append(problem.message)
+        return problems, warnings
+
     def _is_own(self, container: Container) -> bool:
         return container.labels.get(LABEL_INSTALLATION) == self._installation
 
-    def _locate(
-        self, workload: Workload, mapped: Iterable[MappedVolume]
-    ) -> tuple[list[PlannedVolume], list[Problem]]:
+    def _locate(self, workload: Workload, mapped: Iterable[MappedVolume]) -> tuple[list[PlannedVolume], list[Problem]]:
         planned: list[PlannedVolume] = []
         problems: list[Problem] = []
         for volume in mapped:
@@ -177,7 +194,7 @@ class RestorePreflight:
         """Processes in other mount namespaces than ours and our own containers' that have a path mounted."""
         own_namespaces = {_mount_namespace(pid) for pid in own_pids} - {None}
         problems = []
-        for holder in mounts.holders(paths):
+        for holder in mounts.holders(self._fs, paths):
             if _mount_namespace(holder.pid) in own_namespaces:
                 continue
             problems.append(
@@ -248,7 +265,7 @@ def others_on_paths(
     for container in containers:
         if container.id in own_ids:
             continue
-        touched = [path for path in paths if any(_overlap(path, m.source) for m in container.mounts if m.source)]
+        touched = [path for path in paths if any(overlap(path, m.source) for m in container.mounts if m.source)]
         if not touched:
             continue
         if container.running or container.restart is RestartPolicy.ALWAYS:
@@ -257,7 +274,7 @@ def others_on_paths(
                 Problem(
                     code="path_in_use",
                     message=f"The container {container.name} mounts {touched[0]} and {how}.",
-                    next_step=f"Stop and remove the container {container.name}, or take the mount away, then try again.",
+                    next_step=f"Stop and remove {container.name}, or take the mount away, then try again.",
                     details={"container": container.name, "paths": touched},
                 )
             )
@@ -266,7 +283,8 @@ def others_on_paths(
     return problems, warnings
 
 
-def _overlap(path: str, source: str) -> bool:
+def overlap(path: str, source: str) -> bool:
+    """Whether one is the other, or lies in it; a source that is a symlink counts for where it leads."""
     real = os.path.realpath(source)
     return any(
         a == b or a.startswith(b.rstrip("/") + "/") or b.startswith(a.rstrip("/") + "/")
@@ -289,5 +307,3 @@ def _belongs(manifest: SnapshotManifest, workload: Workload) -> Iterable[Problem
             next_step="Choose a snapshot of this workload, or export that one and import it here.",
             details={"snapshot_workload": manifest.workload_name},
         )
-
-

@@ -86,3 +86,12 @@ class RestoreRegistry:
                 next_step="Decide with `holdfast restore-decision`: keep the restored data, or revert to the old.",
                 details={"restore_id": pending.restore_id},
             )
+
+    def pending(self, workload_id: str) -> str | None:
+        """Why a restore of this workload waits for a person, in words; ``None`` if none does."""
+        undecided = self._undecided.get(workload_id)
+        return None if undecided is None else undecided.why
+
+    def unfinished(self, workload_id: str) -> bool:
+        """Whether a restore of this workload is in flight, or waits for a person."""
+        return workload_id in self._in_flight or workload_id in self._undecided

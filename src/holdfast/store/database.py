@@ -63,6 +63,14 @@ class Database:
         """Let go of all connections."""
         await self._engine.dispose()
 
+    async def check(self) -> list[str]:
+        """What the database's own quick check finds wrong, in its words."""
+        async with self.read() as connection:
+            if connection.dialect.name != "sqlite":
+                return []
+            found = (await connection.exec_driver_sql("PRAGMA quick_check(10)")).scalars().all()
+        return [str(line) for line in found if line != "ok"]
+
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection that sees one consistent state and changes nothing."""

@@ -1,0 +1,186 @@
+"""Taking a snapshot of a running workload: hold the writer, capture, let it go as it was.
+
+- The lifecycle locks of the workload and of all that share its volumes are held for the quiesce window, and the volumes
+  are resolved again after taking them (I9).
+- What will be paused or stopped is on disk first (a hold file); it is undone at the next start, whatever dies.
+- The consistency that is recorded is what was really achieved: the weakest writer's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from holdfast.domain.errors import NotFound, Refused
+from holdfast.domain.snapshot import Consistency, Quiesce, SnapshotManifest, SnapshotReason
+from holdfast.domain.workload import Workload
+from holdfast.engine.holds import Hold, HoldFiles
+from holdfast.engine.jobs import CaptureRequest, WarmRequest
+from holdfast.engine.snapshot_store import CaptureSource
+from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Container, ContainerRuntime
+from holdfast.services.locks import LifecycleLocks
+from holdfast.services.operations import OperationContext
+from holdfast.services.quiesce import Quiescer, facts_of
+from holdfast.services.restore_preflight import overlap
+from holdfast.services.restore_registry import RestoreRegistry
+from holdfast.services.retrying import until_engine_answers
+from holdfast.services.snapshot_drafts import draft_manifest
+from holdfast.services.volumes import VolumeResolver
+from holdfast.services.workers import Workers
+from holdfast.store.workloads import WorkloadStore
+
+
+class Capture:
+    """Captures workloads."""
+
+    def __init__(
+        self,
+        *,
+        installation: str,
+        workloads: WorkloadStore,
+        volumes: VolumeResolver,
+        runtime: ContainerRuntime,
+        quiescer: Quiescer,
+        holds: HoldFiles,
+        locks: LifecycleLocks,
+        workers: Workers,
+        registry: RestoreRegistry,
+    ) -> None:
+        self._installation = installation
+        self._workloads = workloads
+        self._volumes = volumes
+        self._runtime = runtime
+        self._quiescer = quiescer
+        self._holds = holds
+        self._locks = locks
+        self._workers = workers
+        self._registry = registry
+
+    async def take(
+        self, ctx: OperationContext, workload_id: str, quiesce: Quiesce, *, reason: SnapshotReason, note: str
+    ) -> SnapshotManifest:
+        """Take one snapshot of all captured volumes.
+
+        Raises:
+            Refused: a volume is not what it was; with every problem.
+            NotFound: the workload was deleted meanwhile.
+        """
+        async with self._workers.session(ctx) as worker:
+            await ctx.step("waiting")
+            async with self._lock(ctx, workload_id) as workload:
+                await ctx.step("checking")
+                sources = await self._sources(workload)
+                await ctx.step("warming")
+                await worker.run(WarmRequest(workload_id=workload.id, sources=sources))
+                await ctx.step("quiescing")
+                ctx.check()
+                async with self._held(ctx, workload, quiesce, [s.live.path for s in sources]) as (consistency, clean):
+                    await ctx.step("capturing")
+                    draft = draft_manifest(
+                        workload=workload,
+                        volumes=enumerate(workload.spec.captured_volumes),
+                        reason=reason,
+                        consistency=consistency,
+                        actor=ctx.actor,
+                        image_id=await self._image_of(workload),
+                        note=note,
+                        stopped_cleanly=clean,
+                    )
+                    manifest: SnapshotManifest = await worker.run(CaptureRequest(draft=draft, sources=sources))
+        for warning in manifest.warnings:
+            await ctx.log(warning, level="warning")
+        return manifest
+
+    @asynccontextmanager
+    async def _lock(self, ctx: OperationContext, workload_id: str) -> AsyncIterator[Workload]:
+        """Lock the workload and its sharers; look again until the locked set is the right one."""
+        while True:
+            before = await self._sharers(workload_id)
+            async with self._locks.hold(before, f"snapshot {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible):
+                if await self._sharers(workload_id) == before:
+                    for locked in before:
+                        self._registry.require_decided(locked)
+                    yield await self._get(workload_id)
+                    return
+
+    async def _sharers(self, workload_id: str) -> frozenset[str]:
+        return self._volumes.sharers(await self._get(workload_id), await self._workloads.list())
+
+    async def _get(self, workload_id: str) -> Workload:
+        workload = await self._workloads.get(workload_id)
+        if workload is None:
+            raise NotFound(
+                "workload_unknown",
+                "The workload was deleted before its snapshot could be taken.",
+                next_step="List the workloads with `holdfast workload list`.",
+            )
+        return workload
+
+    async def _sources(self, workload: Workload) -> tuple[CaptureSource, ...]:
+        problems = await self._volumes.check_before_start(workload)
+        if problems:
+            raise Refused(problems)
+        return tuple(
+            CaptureSource(index=index, live=self._volumes.resolve(workload.spec, volume))
+            for index, volume in enumerate(workload.spec.captured_volumes)
+        )
+
+    async def _image_of(self, workload: Workload) -> str:
+        for container in await self._own([workload.id]):
+            if container.running:
+                return container.image_id
+        return ""
+
+    async def _own(self, workload_ids: Sequence[str]) -> list[Container]:
+        found = await self._runtime.containers({LABEL_INSTALLATION: self._installation})
+        return [container for container in found if container.labels.get(LABEL_WORKLOAD) in workload_ids]
+
+    @asynccontextmanager
+    async def _held(
+        self, ctx: OperationContext, workload: Workload, quiesce: Quiesce, paths: Sequence[str]
+    ) -> AsyncIterator[tuple[Consistency, bool | None]]:
+        """Hold every writer still for the block. Gives the consistency achieved, and whether stops were clean."""
+        ids = sorted(await self._sharers(workload.id))
+        own = await self._own(ids)
+        strangers = await self._strangers({container.id for container in own}, paths)
+        for name in strangers:
+            await ctx.log(f"the container {name} writes here too and can't be held: captured live", level="warning")
+        facts = tuple(facts_of(container) for container in own)
+        running = [container for container in facts if container.running]
+        if quiesce is Quiesce.NONE or not running:
+            calm = not running and not strangers
+            yield (Consistency.STOPPED if calm else Consistency.LIVE), None
+            return
+        graces = {w.id: w.spec.stop_grace for w in await self._workloads.list()}
+        hold = Hold(operation_id=ctx.id, quiesce=quiesce, containers=facts)
+        await asyncio.to_thread(self._holds.write, hold)
+        try:
+            clean: bool | None = None
+            if quiesce is Quiesce.STOP:
+                clean = await self._quiescer.stop(facts, graces)
+            else:
+                await self._quiescer.pause(facts)
+            achieved = Consistency.STOPPED if quiesce is Quiesce.STOP else Consistency.PAUSED
+            yield (Consistency.LIVE if strangers else achieved), clean
+        finally:
+            await asyncio.shield(self.let_go(ctx, hold))
+
+    async def let_go(self, ctx: OperationContext, hold: Hold) -> None:
+        """Put the held containers back as they were, waiting for the engine if need be, and forget the hold."""
+        gone = await until_engine_answers(ctx, lambda: self._quiescer.let_go(hold.containers))
+        for name in gone:
+            await ctx.log(f"the container {name} is gone and was not started again", level="warning")
+        await asyncio.to_thread(self._holds.remove, hold.operation_id)
+
+    async def _strangers(self, own_ids: set[str], paths: Sequence[str]) -> list[str]:
+        """Running containers that are not Holdfast's to hold and mount one of the paths for writing."""
+        return [
+            container.name
+            for container in await self._runtime.containers()
+            if container.id not in own_ids
+            and container.running
+            and any(
+                not m.read_only and m.source and overlap(path, m.source) for m in container.mounts for path in paths
+            )
+        ]

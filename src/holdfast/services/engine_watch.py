@@ -1,0 +1,57 @@
+"""Watching the container engine: when it answers (again), what was deployed is compared with what is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from holdfast.domain.errors import HoldfastError
+from holdfast.runtime.port import ContainerRuntime, EngineInfo
+from holdfast.services.readiness import Readiness
+
+PAUSE = 2.0
+"""Seconds between two looks at an engine that does not answer."""
+_PART = "engine"
+
+
+class EngineWatch:
+    """Follows the engine's events; each time it comes (back), calls ``on_arrival``."""
+
+    def __init__(
+        self,
+        runtime: ContainerRuntime,
+        readiness: Readiness,
+        on_arrival: Callable[[EngineInfo], Awaitable[object]],
+    ) -> None:
+        self._runtime = runtime
+        self._readiness = readiness
+        self._on_arrival = on_arrival
+        self._task: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger("engine_watch")
+
+    def start(self) -> None:
+        """Begin to watch, in the background."""
+        self._readiness.wait_for(_PART, "the container engine has not answered yet")
+        self._task = asyncio.create_task(self._watch(), name="engine watch")
+
+    async def close(self) -> None:
+        """Stop watching."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                info = await self._runtime.info()
+                self._readiness.arrived(_PART)
+                self._log.info("engine answers", version=info.version, api=info.api_version)
+                await self._on_arrival(info)
+                async for _ in self._runtime.events():
+                    pass
+            except HoldfastError as error:
+                self._readiness.wait_for(_PART, error.message)
+                self._log.warning("engine does not answer", code=error.code, reason=error.message)
+            await asyncio.sleep(PAUSE)

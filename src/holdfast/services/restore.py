@@ -1,0 +1,496 @@
+"""Restores: who asks for what, one at a time per workload, from the request to the outcome.
+
+The steps are told by :mod:`holdfast.services.restore_run` (to the exchanged trees) and
+:mod:`holdfast.services.restore_trial` (from there to the end); here are the request, its confirmation, the locks,
+undo, and a person's decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from enum import StrEnum
+
+import msgspec
+
+from holdfast.domain.errors import (
+    ConfirmationMissing,
+    Failed,
+    HoldfastError,
+    NotFound,
+    Problem,
+    Refused,
+)
+from holdfast.domain.ids import new_id
+from holdfast.domain.operation import Operation, OperationKind
+from holdfast.domain.recovery import CommitRecord, Direction, PreparedRecord, SafeRecord
+from holdfast.domain.restore import OnUnhealthy, RestoreFacts, RestoreStep, VolumeFacts
+from holdfast.domain.snapshot import Snapshot
+from holdfast.domain.workload import Workload
+from holdfast.engine.diff import VolumeDiff
+from holdfast.engine.jobs import DiffRequest, MeasureRequest
+from holdfast.engine.journal import Journal
+from holdfast.services.in_use import SnapshotsInUse
+from holdfast.services.locks import Held, LifecycleLocks
+from holdfast.services.operations import OperationContext, Operations
+from holdfast.services.reaper import Reaper
+from holdfast.services.restore_files import RestoreFiles
+from holdfast.services.restore_plan import RestorePlan, RestoreRequest
+from holdfast.services.restore_preflight import RestorePreflight
+from holdfast.services.restore_registry import RestoreRegistry, Undecided
+from holdfast.services.restore_run import ActiveRestore, RestoreRun
+from holdfast.services.restore_trial import Outcome, RestoreTrial
+from holdfast.services.retrying import until_engine_answers
+from holdfast.services.snapshots import Snapshots
+from holdfast.services.workers import Workers, WorkerSession
+from holdfast.services.workloads import Workloads
+from holdfast.store.operations import OperationStore
+from holdfast.store.workloads import WorkloadStore
+
+UNDOABLE = frozenset({"restored", "restored_stopped", "restored_unhealthy", "restored_deploy_failed"})
+"""Results of a restore after which the workload stands on restored data, so that there is something to undo."""
+
+
+class Decision(StrEnum):
+    """What a person may say about a restore that waits for them."""
+
+    KEEP = "keep"
+    """The restored data stays; what was displaced is removed."""
+    REVERT = "revert"
+    """The data from before the restore comes back."""
+    RELEASE = "release"
+    """The tree of a reverted restore, kept for looking at, may go."""
+
+
+class Restores:
+    """Restores snapshots onto live workloads."""
+
+    def __init__(
+        self,
+        *,
+        workloads: Workloads,
+        workload_store: WorkloadStore,
+        snapshots: Snapshots,
+        operations: Operations,
+        operation_store: OperationStore,
+        locks: LifecycleLocks,
+        workers: Workers,
+        files: RestoreFiles,
+        registry: RestoreRegistry,
+        in_use: SnapshotsInUse,
+        preflight: RestorePreflight,
+        run: RestoreRun,
+        trial: RestoreTrial,
+        reaper: Reaper,
+    ) -> None:
+        self._workloads = workloads
+        self._workload_store = workload_store
+        self._snapshots = snapshots
+        self._operations = operations
+        self._operation_store = operation_store
+        self._locks = locks
+        self._workers = workers
+        self._files = files
+        self._registry = registry
+        self._in_use = in_use
+        self._preflight = preflight
+        self._run = run
+        self._trial = trial
+        self._reaper = reaper
+
+    async def restore(
+        self,
+        ref: str,
+        snapshot_id: str,
+        *,
+        confirm: str | None,
+        volumes: tuple[str, ...] | None,
+        on_unhealthy: OnUnhealthy | None,
+        with_image: bool,
+        dry_run: bool,
+        actor: str,
+        idempotency_key: str | None = None,
+        kind: OperationKind = OperationKind.RESTORE,
+    ) -> Operation:
+        """Restore a snapshot onto the live workload, or say what that would do.
+
+        Args:
+            confirm: the snapshot's id, once more; not asked for a dry run.
+            volumes: container targets; ``None`` for all.
+            with_image: return to the image of then as well.
+
+        Raises:
+            ConfirmationMissing, Refused: ``confirmation_missing``, ``confirmation_mismatch``.
+            Busy: ``restore_in_flight``.
+            Refused: everything that the preflight found. Nothing was touched.
+        """
+        workload = await self._workloads.get(ref)
+        await self._snapshots.get(ref, snapshot_id)
+        request = RestoreRequest(
+            workload_id=workload.id,
+            snapshot_id=snapshot_id,
+            volumes=volumes,
+            on_unhealthy=on_unhealthy,
+            with_image=with_image,
+            actor=actor,
+        )
+        if dry_run:
+            await self._preflight.check(request, workload, await self._preflight.lock_ids(workload))
+            return await self._operations.start(kind, workload.id, actor, lambda ctx: self._dry_run(ctx, request))
+        _confirmed(confirm, snapshot_id)
+        if idempotency_key is not None:
+            known = await self._operation_store.find_by_key(actor, idempotency_key)
+            if known is not None:
+                return known
+        restore_id = new_id()
+        self._registry.begin(workload.id, restore_id)
+        try:
+            await self._preflight.check(request, workload, await self._preflight.lock_ids(workload))
+            return await self._operations.start(
+                kind,
+                workload.id,
+                actor,
+                lambda ctx: self._restore(ctx, request, restore_id),
+                idempotency_key=idempotency_key,
+            )
+        except BaseException:
+            self._registry.end(workload.id, restore_id)
+            raise
+
+    async def undo_target(self, ref: str) -> Snapshot | None:
+        """The safety snapshot of the newest restore that is still in effect; ``None`` if there is nothing to undo."""
+        workload = await self._workloads.get(ref)
+        cursor: str | None = None
+        while True:
+            page = await self._operations.list(limit=100, cursor=cursor, workload_id=workload.id)
+            for operation in page.items:
+                if (
+                    operation.kind in (OperationKind.RESTORE, OperationKind.UNDO)
+                    and operation.outcome.get("result") in UNDOABLE
+                ):
+                    return await self._snapshots.get(ref, str(operation.outcome["safety_snapshot_id"]))
+            if page.next_cursor is None:
+                return None
+            cursor = page.next_cursor
+
+    async def undo(self, ref: str, *, confirm: str | None, dry_run: bool, actor: str) -> Operation:
+        """Return to the data from before the last restore: an ordinary restore of its safety snapshot.
+
+        It takes a safety snapshot of its own, so that undo of undo is redo.
+
+        Args:
+            confirm: the id of the safety snapshot that is to be restored.
+
+        Raises:
+            NotFound: ``nothing_to_undo``.
+        """
+        target = await self.undo_target(ref)
+        if target is None:
+            raise NotFound(
+                "nothing_to_undo",
+                "No restore of this workload is in effect that could be undone.",
+                next_step=f"Choose a snapshot with `holdfast snapshot list {ref}`.",
+            )
+        return await self.restore(
+            ref,
+            target.id,
+            confirm=confirm,
+            volumes=tuple(volume.target for volume in target.manifest.volumes),
+            on_unhealthy=None,
+            with_image=False,
+            dry_run=dry_run,
+            actor=actor,
+            kind=OperationKind.UNDO,
+        )
+
+    async def undecided(self, ref: str) -> Undecided | None:
+        """What a person has to decide for this workload, if anything."""
+        return self._registry.undecided((await self._workloads.get(ref)).id)
+
+    async def decide(self, ref: str, choice: Decision, *, confirm: str | None, actor: str) -> Operation:
+        """Carry out what a person decided about a restore that waits for them.
+
+        Args:
+            confirm: the restore's id, from the error or from the workload's status.
+
+        Raises:
+            NotFound: ``nothing_to_decide``.
+            Refused: ``restore_not_decidable``.
+        """
+        workload = await self._workloads.get(ref)
+        if choice is Decision.RELEASE:
+            return await self._operations.start(
+                OperationKind.RESTORE, workload.id, actor, lambda ctx: self._release_kept(ctx, workload)
+            )
+        pending = self._registry.undecided(workload.id)
+        if pending is None:
+            raise NotFound(
+                "nothing_to_decide",
+                f"No restore of {workload.name} waits for a decision.",
+                next_step="Look at its operations with `holdfast operation list`.",
+            )
+        if pending.restore_id is None:
+            raise Refused([_not_decidable(pending.why)])
+        _confirmed(confirm, pending.restore_id)
+        restore_id = pending.restore_id
+        return await self._operations.start(
+            OperationKind.RESTORE, workload.id, actor, lambda ctx: self._decide(ctx, restore_id, choice)
+        )
+
+    async def unfinished(self) -> list[str]:
+        """Restores whose journals are still there, in words, for the doctor."""
+        return [f"{', '.join(each.workload_ids)}: {each.why}" for each in self._registry.all_undecided()]
+
+    # --- what runs as an operation -------------------------------------------------------------------------------
+
+    async def _dry_run(self, ctx: OperationContext, request: RestoreRequest) -> Outcome:
+        """Exactly the preflight, and what would change."""
+        workload = await self._workloads.get(request.workload_id)
+        await ctx.step(RestoreStep.PREFLIGHT)
+        plan = await self._preflight.check(request, workload, await self._preflight.lock_ids(workload))
+        with self._in_use.hold(request.snapshot_id, f"dry run {ctx.id}"):
+            async with self._workers.session(ctx) as worker:
+                live_bytes = await self._measure(worker, plan)
+                await self._preflight.check_space(plan, live_bytes)
+                await ctx.step("comparing")
+                diffs = [
+                    await worker.run(DiffRequest(snapshot_id=request.snapshot_id, index=volume.index, live=volume.live))
+                    for volume in plan.volumes
+                ]
+        return _told(plan, diffs, live_bytes)
+
+    async def _restore(self, ctx: OperationContext, request: RestoreRequest, restore_id: str) -> Outcome:
+        try:
+            return await self._restore_claimed(ctx, request, restore_id)
+        finally:
+            self._registry.end(request.workload_id, restore_id)
+
+    async def _restore_claimed(self, ctx: OperationContext, request: RestoreRequest, restore_id: str) -> Outcome:
+        await ctx.step(RestoreStep.REQUESTED)
+        async with self._locked(ctx, request.workload_id) as (held, workload, lock_ids):
+            await ctx.step(RestoreStep.PREFLIGHT)
+            plan = await self._preflight.check(request, workload, lock_ids)
+            with self._in_use.hold(request.snapshot_id, f"restore {ctx.id}"):
+                async with self._workers.session(ctx) as worker:
+                    await self._preflight.check_space(plan, await self._measure(worker, plan))
+                    ctx.check()
+                    restore = await self._begin(ctx, held, plan, restore_id)
+                    ctx.outcome.update(
+                        restore_id=restore_id,
+                        snapshot_id=request.snapshot_id,
+                        volumes=[volume.target for volume in plan.volumes],
+                    )
+                    async with self.guarded(restore):
+                        await self._to_swapped(restore, plan, worker)
+                async with self.guarded(restore):
+                    return await self.finish(restore)
+
+    async def _to_swapped(self, restore: ActiveRestore, plan: RestorePlan, worker: WorkerSession) -> None:
+        try:
+            await self._run.to_swapped(restore, plan, worker)
+        except HoldfastError as error:
+            if not restore.committed:
+                raise
+            why = error.message
+            await until_engine_answers(restore.ctx, lambda: self._trial.backward(restore, why))
+
+    async def finish(self, restore: ActiveRestore) -> Outcome:
+        """From exchanged trees to the end, waiting for the engine wherever it is needed."""
+        return await until_engine_answers(restore.ctx, lambda: self._trial.run(restore))
+
+    @asynccontextmanager
+    async def guarded(self, restore: ActiveRestore) -> AsyncIterator[None]:
+        """Whatever ends the block: a restore that is not settled keeps everybody else off the workload (I8)."""
+        try:
+            yield
+        finally:
+            if not restore.settled and self._registry.undecided(restore.facts.workload_id) is None:
+                self._registry.set_undecided(
+                    Undecided(
+                        restore_id=restore.facts.restore_id,
+                        workload_ids=restore.facts.lock_ids,
+                        why="it was cut off. Restart Holdfast: recovery finishes it by its journal.",
+                    )
+                )
+
+    async def _begin(self, ctx: OperationContext, held: Held, plan: RestorePlan, restore_id: str) -> ActiveRestore:
+        volumes = []
+        for volume in plan.volumes:
+            live, parent = await self._files.identities(volume.live)
+            volumes.append(
+                VolumeFacts(
+                    index=volume.index,
+                    target=volume.target,
+                    live=volume.live,
+                    wrapper=f".holdfast-{restore_id}-{volume.index}",
+                    live_identity=live,
+                    parent_identity=parent,
+                )
+            )
+        facts = RestoreFacts(
+            restore_id=restore_id,
+            operation_id=ctx.id,
+            workload_id=plan.workload.id,
+            workload_name=plan.workload.name,
+            lock_ids=plan.lock_ids,
+            snapshot_id=plan.manifest.id,
+            volumes=tuple(volumes),
+            image_id=plan.image_id,
+            desired=plan.desired,
+            on_unhealthy=plan.on_unhealthy,
+            actor=ctx.actor,
+            redeploys=plan.redeploys,
+        )
+        return ActiveRestore(
+            facts=facts,
+            journal=await self._files.begin(facts),
+            ctx=ctx,
+            held=held,
+            workloads=await self.workloads_of(plan.lock_ids),
+            containers=plan.containers,
+        )
+
+    async def workloads_of(self, ids: tuple[str, ...]) -> dict[str, Workload]:
+        """The workloads with these ids, as they are configured now."""
+        return {w.id: w for w in await self._workload_store.list() if w.id in ids}
+
+    @asynccontextmanager
+    async def _locked(
+        self, ctx: OperationContext, workload_id: str
+    ) -> AsyncIterator[tuple[Held, Workload, tuple[str, ...]]]:
+        """Hold the locks of the workload and of all that share its volumes; look again until the set is right."""
+        while True:
+            workload = await self._workloads.get(workload_id)
+            ids = await self._preflight.lock_ids(workload)
+            async with self._hold(ctx, ids) as held:
+                workload = await self._workloads.get(workload_id)
+                if await self._preflight.lock_ids(workload) != ids:
+                    continue
+                for locked in ids:
+                    self._registry.require_decided(locked)
+                await ctx.step(RestoreStep.LOCKED)
+                yield held, workload, ids
+                return
+
+    def _hold(self, ctx: OperationContext, ids: tuple[str, ...]) -> AbstractAsyncContextManager[Held]:
+        return self._locks.hold(ids, f"restore {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible)
+
+    async def _measure(self, worker: WorkerSession, plan: RestorePlan) -> int:
+        """What the live trees hold now, in bytes on disk."""
+        size: int = await worker.run(MeasureRequest(live=tuple(volume.live for volume in plan.volumes)))
+        return size
+
+    async def _decide(self, ctx: OperationContext, restore_id: str, choice: Decision) -> Outcome:
+        journal = await self._files.reopen(f"{self._files.journal_dir}/{restore_id}.journal")
+        facts = journal.facts
+        if facts is None or (journal.direction, choice) not in _DECIDABLE:
+            raise Refused([_not_decidable(f"its journal says {journal.direction}.")])
+        async with self._hold(ctx, facts.lock_ids) as held:
+            restore = await self.revived(ctx, held, journal)
+            async with self.guarded(restore):
+                if choice is Decision.REVERT:
+                    return await until_engine_answers(ctx, lambda: self._trial.backward(restore, "a person decided so"))
+                return await until_engine_answers(ctx, lambda: self._trial.keep(restore))
+
+    async def _release_kept(self, ctx: OperationContext, workload: Workload) -> Outcome:
+        """Remove the trees that reverted restores of this workload left for looking at."""
+        await ctx.step(RestoreStep.REAPING)
+        released = []
+        for path in self._files.journals():
+            journal = await self._files.reopen(path)
+            if journal.direction is Direction.REVERTED and journal.facts and journal.facts.workload_id == workload.id:
+                async with self._hold(ctx, journal.facts.lock_ids):
+                    await self._reaper.reap(journal)
+                released.append(journal.facts.restore_id)
+            else:
+                journal.close()
+        return {"released": released}
+
+    async def revived(self, ctx: OperationContext, held: Held, journal: Journal) -> ActiveRestore:
+        """A restore as its journal tells it, to go on with.
+
+        Raises:
+            Failed: ``journal_empty``; there is nothing to go on with.
+        """
+        facts = journal.facts
+        if facts is None:
+            raise Failed(
+                "journal_empty",
+                f"The restore journal {journal.path} holds nothing.",
+                next_step="Restart Holdfast: it tidies such a journal up.",
+            )
+        return ActiveRestore(
+            facts=facts,
+            journal=journal,
+            ctx=ctx,
+            held=held,
+            workloads=await self.workloads_of(facts.lock_ids),
+            containers=next((r.containers for r in journal.records if isinstance(r, PreparedRecord)), ()),
+            safety_snapshot_id=next((r.snapshot_id for r in journal.records if isinstance(r, SafeRecord)), None),
+            committed=any(isinstance(r, CommitRecord) for r in journal.records),
+        )
+
+
+_DECIDABLE = frozenset(
+    {
+        (Direction.TRIAL_PENDING, Decision.KEEP),
+        (Direction.TRIAL_PENDING, Decision.REVERT),
+        (Direction.BACKWARD, Decision.REVERT),
+    }
+)
+
+
+def _confirmed(confirm: str | None, expected: str) -> None:
+    if confirm is None:
+        raise ConfirmationMissing(
+            "confirmation_missing",
+            "A restore replaces live data, so it has to be confirmed.",
+            next_step=f"Send the header X-Confirm-Restore: {expected}",
+        )
+    if confirm != expected:
+        raise Refused(
+            [
+                Problem(
+                    code="confirmation_mismatch",
+                    message="The confirmation names something else than what is to be restored.",
+                    next_step=f"Send the header X-Confirm-Restore: {expected}",
+                    details={"expected": expected},
+                )
+            ]
+        )
+
+
+def _not_decidable(why: str) -> Problem:
+    return Problem(
+        code="restore_not_decidable",
+        message=f"This can't be decided as things are: {why}",
+        next_step="Mend what is named, then restart Holdfast: recovery looks again.",
+    )
+
+
+def _told(plan: RestorePlan, diffs: Sequence[VolumeDiff], live_bytes: int) -> Outcome:
+    """A dry run's outcome."""
+    taken = plan.manifest
+    rate = taken.bytes / taken.duration_seconds if taken.duration_seconds else 0.0
+    return {
+        "result": "dry_run",
+        "snapshot_id": taken.id,
+        "snapshot_taken_at": taken.created_at,
+        "volumes": [
+            {
+                "target": volume.target,
+                "path": volume.live.path,
+                "restored_bytes": volume.mapped.captured.bytes,
+                "restored_files": volume.mapped.captured.files,
+                **msgspec.to_builtins(diff),
+            }
+            for volume, diff in zip(plan.volumes, diffs, strict=True)
+        ],
+        "live_bytes": live_bytes,
+        "also_stopped": [w for w in plan.lock_ids if w != plan.workload.id],
+        "runs_afterwards": plan.image_id or None,
+        "on_unhealthy": plan.on_unhealthy,
+        "safety_snapshot": True,
+        "expected_safety_seconds": round(live_bytes / rate, 1) if rate else None,
+        "warnings": list(plan.warnings),
+    }

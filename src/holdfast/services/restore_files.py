@@ -1,0 +1,99 @@
+"""The files of a restore, from the event loop: its journal, its directories, its exchanges.
+
+Every call runs in a thread and is short: a record and its flush, one rename per volume. What can be long (staging,
+capturing, removing trees) runs in a worker process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.domain.recovery import Observation, Record
+from holdfast.domain.restore import Identity, RestoreFacts, RootRef, TreeSide, VolumeFacts
+from holdfast.engine import journal, swap
+from holdfast.engine.fs import Fs
+from holdfast.engine.jobs import ReapRequest
+from holdfast.engine.journal import Journal
+from holdfast.engine.live import LiveRoots
+from holdfast.services.workers import Workers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreFiles:
+    """What restores and recovery do to files, one awaitable each."""
+
+    fs: Fs
+    roots: LiveRoots
+    journal_dir: Path
+    workers: Workers
+
+    async def begin(self, facts: RestoreFacts) -> Journal:
+        """Create the journal with its STAGING record, durably."""
+        return await asyncio.to_thread(Journal.create, self.fs, str(self.journal_dir), facts)
+
+    async def append(self, to: Journal, record: Record) -> None:
+        """Append one record, durably. Raises ``Failed`` (``journal_write_failed``), ``NoSpace``."""
+        await asyncio.to_thread(to.append, record)
+
+    async def reopen(self, path: str, *, instead_of: Journal | None = None) -> Journal:
+        """Open an existing journal to go on with it; all that it then says is on disk."""
+        if instead_of is not None:
+            await asyncio.to_thread(instead_of.close)
+        return await asyncio.to_thread(Journal.reopen, self.fs, path)
+
+    async def remove(self, file: Journal) -> None:
+        """Close a journal whose story is over, and remove it."""
+        await asyncio.to_thread(file.remove)
+
+    def journals(self) -> list[str]:
+        """The paths of all journals, oldest first."""
+        return journal.journals(self.fs, str(self.journal_dir))
+
+    async def identities(self, ref: RootRef) -> tuple[Identity, Identity]:
+        """The identities of a live directory and of its parent."""
+
+        def look() -> tuple[Identity, Identity]:
+            parent, _ = self.roots.open_parent(ref)
+            try:
+                return self.roots.identity(ref), self.fs.identity(parent)
+            finally:
+                self.fs.close(parent)
+
+        return await asyncio.to_thread(look)
+
+    async def exchange_all(self, volumes: Sequence[VolumeFacts], to: TreeSide) -> None:
+        """Bring ``to`` live for every volume that is on the other side. Raises ``Failed`` (``exchange_failed``)."""
+        await asyncio.to_thread(swap.exchange_all, self.fs, self.roots, volumes, to)
+
+    async def observe(self, volumes: Iterable[VolumeFacts]) -> dict[int, Observation]:
+        """What stands where, by volume index."""
+        return await asyncio.to_thread(
+            lambda: {volume.index: swap.observe(self.fs, self.roots, volume) for volume in volumes}
+        )
+
+    async def reap(self, volumes: Sequence[VolumeFacts]) -> None:
+        """Remove the wrappers, and what is in them, in a worker of its own."""
+        async with self.workers.session(None) as worker:
+            await worker.run(ReapRequest(volumes=tuple(volumes)))
+
+    async def flush_engine_state(self, directory: str) -> bool:
+        """Flush the filesystem that the container engine keeps its state on.
+
+        So that restart policies survive a power cut. ``False`` if the directory can't be reached from here.
+        """
+
+        def flush() -> bool:
+            try:
+                fd = self.fs.open_root(directory)
+            except OSError:
+                return False
+            try:
+                self.fs.syncfs(fd)
+            finally:
+                self.fs.close(fd)
+            return True
+
+        return await asyncio.to_thread(flush)

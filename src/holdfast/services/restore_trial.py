@@ -1,0 +1,270 @@
+"""The second half of a restore: the restored data on trial, confirmed or taken back, and the tidying up.
+
+Enters with every volume exchanged and SWAPPED durable, freshly or after a crash; the journal alone says how far it got.
+
+- Trial instances run with restart policy ``no`` until CONFIRMED, so that nothing brings them back that no one watches.
+- Backward: containers stopped, BACKWARD durable, exchanged back by identity, REVERTED durable, and only then anything
+  is started. If the way back fails, the workload stays stopped and a person decides, told what is where (I10).
+- Reaping runs in the background; its failure never fails a restore and blocks nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from holdfast.domain import times
+from holdfast.domain.deployment import DeployReason
+from holdfast.domain.errors import Cancelled, Failed, HoldfastError, Unavailable
+from holdfast.domain.recovery import (
+    BackwardRecord,
+    ConfirmedRecord,
+    RevertedRecord,
+    TrialRecord,
+)
+from holdfast.domain.restore import ContainerFacts, OnUnhealthy, RecordType, RestoreResult, RestoreStep, TreeSide
+from holdfast.engine.journal import Journal
+from holdfast.runtime.port import ContainerRuntime
+from holdfast.services.deployer import Deployer
+from holdfast.services.quiesce import Quiescer
+from holdfast.services.restore_files import RestoreFiles
+from holdfast.services.restore_registry import RestoreRegistry, Undecided
+from holdfast.services.restore_run import ActiveRestore
+from holdfast.services.volumes import VolumeResolver
+
+TRIAL_MARGIN = 60.0
+"""Seconds that a trial may take beyond its health gate's own deadline: pulling nothing, creating and starting."""
+
+Outcome = dict[str, object]
+
+
+class RestoreTrial:
+    """Brings a workload up on its restored data, or takes that back."""
+
+    def __init__(
+        self,
+        *,
+        files: RestoreFiles,
+        deployer: Deployer,
+        quiescer: Quiescer,
+        runtime: ContainerRuntime,
+        volumes: VolumeResolver,
+        registry: RestoreRegistry,
+        reap_in_background: Callable[[Journal], object],
+    ) -> None:
+        self._files = files
+        self._deployer = deployer
+        self._quiescer = quiescer
+        self._runtime = runtime
+        self._volumes = volumes
+        self._registry = registry
+        self._reap_in_background = reap_in_background
+        self._log = structlog.get_logger("restore")
+
+    async def run(self, restore: ActiveRestore) -> Outcome:
+        """Redeploy, gate, confirm; or go backward.
+
+        Raises:
+            Failed: ``restore_reverted``, ``restore_unhealthy``, ``restore_deploy_failed`` or ``restore_undecided``: the
+                message says what state things were left in.
+        """
+        restore.ctx.on_cancel(restore.ctx.cancelled.set)  # until CONFIRMED, a cancel means backward
+        await self._remember(restore, TreeSide.NEW)
+        if not restore.facts.redeploys:
+            return await self._confirm(restore, RestoreResult.RESTORED_STOPPED)
+        try:
+            await self._redeploy(restore)
+        except Cancelled:
+            return await self.backward(restore, "a person cancelled the restore during its trial")
+        except Unavailable:
+            raise
+        except HoldfastError as error:
+            if error.code == "restore_undecided":
+                raise
+            if error.code != "deploy_unhealthy":
+                await self._confirm(restore, RestoreResult.RESTORED_DEPLOY_FAILED)
+                raise Failed(
+                    "restore_deploy_failed",
+                    f"The data is restored, but the workload could not be started: {error.message}",
+                    next_step=f"Mend that, then deploy again; or return with `holdfast undo {restore.workload.name}`.",
+                    details={**error.details, "cause": error.code},
+                ) from error
+            restore.ctx.outcome["instance_logs"] = error.details.get("logs", [])
+            if restore.facts.on_unhealthy is OnUnhealthy.REVERT:
+                return await self.backward(restore, error.message)
+            await self._confirm(restore, RestoreResult.RESTORED_UNHEALTHY)
+            raise Failed(
+                "restore_unhealthy",
+                f"The data is restored, but the workload is not healthy on it: {error.message}",
+                next_step=f"Look at its logs; return with `holdfast undo {restore.workload.name}`.",
+                details=error.details,
+            ) from error
+        return await self._confirm(restore, RestoreResult.RESTORED)
+
+    async def _redeploy(self, restore: ActiveRestore) -> None:
+        """Bring up what ran before, on trial. After a crash, what is on trial already is judged, not made again."""
+        ctx = restore.ctx
+        await ctx.step(RestoreStep.REDEPLOYING)
+        before = time.monotonic()
+        on_trial = await self._on_trial(restore)
+        if isinstance(last := restore.journal.records[-1], TrialRecord):
+            if datetime.now(UTC) > times.parse(last.deadline):
+                raise await self.leave_undecided(restore, "its trial was interrupted, and its time is over.")
+        else:
+            longest = max(restore.workloads[r.workload_id].spec.health.deadline for r in restore.facts.redeploys)
+            deadline = times.rfc3339(datetime.now(UTC) + timedelta(seconds=longest + TRIAL_MARGIN))
+            await self._files.append(restore.journal, TrialRecord(deadline=deadline, deployment_id=""))
+        for redeploy in restore.facts.redeploys:
+            workload = restore.workloads[redeploy.workload_id]
+            mine = [facts for facts in on_trial if facts.workload_id == workload.id]
+            if mine and all(facts.running for facts in mine):
+                await self._deployer.gate_instances(workload, [facts.id for facts in mine], ctx)
+                continue
+            for facts in mine:
+                await self._runtime.remove(facts.id, force=True)
+            version = await self._deployer.version_of(redeploy.image_id, workload)
+            await self._deployer.redeploy_locked(
+                restore.held, workload, version, ctx, trial=True, reason=DeployReason.RESTORE
+            )
+        restore.seconds["start_and_gate"] = time.monotonic() - before
+
+    async def _on_trial(self, restore: ActiveRestore) -> list[ContainerFacts]:
+        """The containers that this restore made: those that were not there when it began."""
+        before = {facts.id for facts in restore.containers}
+        return [f for f in await self._quiescer.survey(restore.facts.lock_ids) if f.id not in before]
+
+    async def _confirm(self, restore: ActiveRestore, result: RestoreResult) -> Outcome:
+        """Policies as configured, CONFIRMED durable, and from then on the displaced trees are only to be removed."""
+        restore.ctx.on_cancel(None)
+        await restore.ctx.step(RestoreStep.CONFIRMING)
+        if result in (RestoreResult.RESTORED, RestoreResult.RESTORED_UNHEALTHY):
+            for redeploy in restore.facts.redeploys:
+                await self._deployer.confirm_trial(restore.held, restore.workloads[redeploy.workload_id])
+        await self._files.append(restore.journal, ConfirmedRecord(result=result))
+        self._registry.decided(restore.facts.lock_ids)
+        self._tell(restore, result)
+        return await self.settle_confirmed(restore)
+
+    async def keep(self, restore: ActiveRestore) -> Outcome:
+        """Keep the restored data by a person's decision, whatever its trial said."""
+        return await self._confirm(restore, RestoreResult.RESTORED_UNHEALTHY)
+
+    async def backward(self, restore: ActiveRestore, why: str) -> Outcome:
+        """Take the restored data back: exactly the trees from before are live again, and what ran on them runs.
+
+        Raises:
+            Failed: always; ``restore_reverted`` when all is as it was before, ``restore_reverted_unhealthy`` when the
+                old version isn't healthy any more, ``restore_undecided`` when the way back failed.
+        """
+        ctx = restore.ctx
+        ctx.on_cancel(None)
+        await ctx.log(f"going back to the data from before: {why}", level="warning")
+        try:
+            await self.stop_everything(restore)
+            await restore.reopen_journal(self._files)
+            if restore.journal.records[-1].type is not RecordType.BACKWARD:
+                await self._files.append(restore.journal, BackwardRecord(why=why))
+            await self._files.exchange_all(restore.volumes, TreeSide.OLD)
+            await self._files.append(restore.journal, RevertedRecord())
+        except Unavailable:
+            raise
+        except HoldfastError as error:
+            raise await self.leave_undecided(restore, f"going back failed: {error.message}") from error
+        return await self.settle_reverted(restore, why)
+
+    async def settle_reverted(self, restore: ActiveRestore, why: str) -> Outcome:
+        """REVERTED is durable: start what ran before on the data from before, and say how that went.
+
+        Raises:
+            Failed: always; see :meth:`backward`.
+        """
+        await self._remember(restore, TreeSide.OLD)
+        healthy = await self.resume_old(restore)
+        kept = [f"{v.live.root}/{v.live.parent_relative}/{v.wrapper}/staged" for v in restore.volumes]
+        result = RestoreResult.REVERTED if healthy else RestoreResult.REVERTED_UNHEALTHY
+        self._tell(restore, result)
+        restore.ctx.outcome["kept_trees"] = kept
+        raise Failed(
+            "restore_reverted" if healthy else "restore_reverted_unhealthy",
+            f"The restore was taken back ({why}). The data is what it was before"
+            + (", and the workload runs on it." if healthy else ", but the workload is not healthy on it either."),
+            next_step="Look at the failed instance's log in this operation. The tree that failed is kept until it is "
+            f"released: `holdfast restore-decision {restore.facts.workload_name} release`.",
+            details={"result": result, "kept_trees": kept},
+        )
+
+    async def settle_confirmed(self, restore: ActiveRestore) -> Outcome:
+        """CONFIRMED is durable: what is left is the telling, and the removal of what was displaced."""
+        confirmed = next(r for r in restore.journal.records if isinstance(r, ConfirmedRecord))
+        restore.ctx.outcome.setdefault("result", confirmed.result)
+        restore.ctx.outcome.setdefault("safety_snapshot_id", restore.safety_snapshot_id)
+        try:
+            await self._forget_old(restore, confirmed.result)
+        except HoldfastError as error:  # what is left over is reaped by the next deployment
+            await restore.ctx.log(f"not tidied up yet: {error.message}", level="warning")
+        self._reap_in_background(restore.journal)
+        return restore.ctx.outcome
+
+    async def _forget_old(self, restore: ActiveRestore, result: RestoreResult) -> None:
+        """Remove the containers that ran on the displaced data, and note what the volumes hold from now on."""
+        if result is RestoreResult.RESTORED:
+            redeployed = {redeploy.workload_id for redeploy in restore.facts.redeploys}
+            for facts in restore.containers:
+                if facts.workload_id in redeployed:
+                    await self._runtime.remove(facts.id)
+            for workload_id in sorted(redeployed):
+                await self._volumes.remember(restore.workloads[workload_id])
+
+    async def resume_old(self, restore: ActiveRestore) -> bool:
+        """Start what ran before on the data from before, and see whether it is healthy. Idempotent."""
+        for facts in await self._on_trial(restore):
+            await self._runtime.remove(facts.id, force=True)
+        gone = await self._quiescer.let_go(restore.containers)
+        for name in gone:
+            await restore.ctx.log(f"the container {name} is gone and was not started again", level="warning")
+        ran = {facts.workload_id for facts in restore.containers if facts.running}
+        healthy = not gone
+        for workload_id in sorted(ran):
+            healthy = await self._deployer.wait_healthy(restore.workloads[workload_id], restore.ctx) and healthy
+        return healthy
+
+    async def leave_undecided(self, restore: ActiveRestore, why: str) -> Failed:
+        """Stop where only a person can say how to go on: both trees kept, the workload stopped."""
+        restore.ctx.outcome["result"] = RestoreResult.NEEDS_DECISION
+        undecided = Undecided(
+            restore_id=restore.facts.restore_id, workload_ids=restore.facts.lock_ids, why=f"{why} Both trees are kept."
+        )
+        self._registry.set_undecided(undecided)
+        await restore.ctx.log(undecided.why, level="error")
+        return Failed(
+            "restore_undecided",
+            f"The restore could not be finished: {undecided.why}",
+            next_step=f"Decide with `holdfast restore-decision {restore.workload.name} keep|revert`.",
+            details={"restore_id": restore.facts.restore_id},
+        )
+
+    async def stop_everything(self, restore: ActiveRestore) -> None:
+        """Stop every container of the locked workloads, disarmed, so that nothing has the trees mounted."""
+        running = await self._quiescer.survey(restore.facts.lock_ids)
+        graces = {workload.id: workload.spec.stop_grace for workload in restore.workloads.values()}
+        await self._quiescer.stop(running, graces)
+
+    async def _remember(self, restore: ActiveRestore, side: TreeSide) -> None:
+        """What deploy and start expect to find at the live paths from now on."""
+        for volume in restore.volumes:
+            identity = volume.staged_identity if side is TreeSide.NEW else volume.live_identity
+            if identity is not None:
+                for workload_id in restore.facts.lock_ids:
+                    await self._volumes.remember_identity(workload_id, volume.live.path, identity)
+
+    def _tell(self, restore: ActiveRestore, result: RestoreResult) -> Outcome:
+        outcome = restore.ctx.outcome
+        outcome["result"] = result
+        outcome["safety_snapshot_id"] = restore.safety_snapshot_id
+        if restore.stopped_at is not None:
+            outcome["downtime_seconds"] = round(time.monotonic() - restore.stopped_at, 3)
+            outcome["seconds"] = {part: round(seconds, 3) for part, seconds in restore.seconds.items()}
+        return outcome

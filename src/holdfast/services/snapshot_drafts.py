@@ -1,0 +1,47 @@
+"""The part of a snapshot's manifest that is known before anything is captured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holdfast.domain import times
+from holdfast.domain.ids import new_id
+from holdfast.domain.snapshot import CapturedVolume, Consistency, SnapshotManifest, SnapshotReason
+from holdfast.domain.workload import Volume, Workload
+
+
+def draft_manifest(
+    *,
+    workload: Workload,
+    volumes: Iterable[tuple[int, Volume]],
+    reason: SnapshotReason,
+    consistency: Consistency,
+    actor: str,
+    image_id: str = "",
+    note: str = "",
+    stopped_cleanly: bool | None = None,
+) -> SnapshotManifest:
+    """A manifest to be completed by the snapshot store.
+
+    Args:
+        volumes: index in the snapshot and configuration of each volume.
+        image_id: what the workload ran, or would run again, on this data.
+    """
+    return SnapshotManifest(
+        id=new_id(),
+        workload_id=workload.id,
+        workload_name=workload.name,
+        created_at=times.now(),
+        reason=reason,
+        consistency=consistency,
+        volumes=tuple(
+            CapturedVolume(index=index, target=volume.target, scope=volume.scope, source=volume.source)
+            for index, volume in volumes
+        ),
+        image=workload.spec.image,
+        image_id=image_id,
+        config_hash=workload.spec.config_hash,
+        stopped_cleanly=stopped_cleanly,
+        note=note,
+        actor=actor,
+    )

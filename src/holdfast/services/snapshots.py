@@ -1,0 +1,304 @@
+"""Snapshots: take, list, verify, pin, delete, export, import.
+
+The store's manifest says what was captured; what was decided about it since (pinned, verified) is in the database. A
+row without a manifest is nothing, a manifest without a row is an unpinned, unverified snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import queue
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from holdfast.domain import times
+from holdfast.domain.errors import Conflict, Damaged, HoldfastError, NotFound, Problem, Refused
+from holdfast.domain.ids import new_id
+from holdfast.domain.operation import Operation, OperationKind
+from holdfast.domain.snapshot import Quiesce, Snapshot, SnapshotManifest, SnapshotReason
+from holdfast.domain.workload import Workload
+from holdfast.engine.job import QuietJob
+from holdfast.engine.jobs import ImportRequest, VerifyRequest
+from holdfast.engine.snapshot_store import SnapshotStore
+from holdfast.services.capture import Capture
+from holdfast.services.doctor import SnapshotFacts
+from holdfast.services.in_use import SnapshotsInUse
+from holdfast.services.operations import OperationContext, Operations
+from holdfast.services.paging import Page, check_page, make_page
+from holdfast.services.workers import Workers
+from holdfast.services.workloads import Workloads
+from holdfast.store.snapshots import SnapshotState, SnapshotStateStore
+
+_EXPORT_QUEUE = 8
+"""Chunks of an export that may wait for a slow reader."""
+
+
+class Snapshots:
+    """What people do with snapshots, apart from restoring one."""
+
+    def __init__(
+        self,
+        *,
+        workloads: Workloads,
+        store: SnapshotStore,
+        states: SnapshotStateStore,
+        operations: Operations,
+        workers: Workers,
+        capture: Capture,
+        in_use: SnapshotsInUse,
+    ) -> None:
+        self._workloads = workloads
+        self._store = store
+        self._states = states
+        self._operations = operations
+        self._workers = workers
+        self._capture = capture
+        self._in_use = in_use
+
+    async def create(
+        self, ref: str, *, quiesce: Quiesce, note: str, actor: str, idempotency_key: str | None = None
+    ) -> Operation:
+        """Take a snapshot of all captured volumes.
+
+        Raises:
+            NotFound: ``workload_unknown``.
+            Refused: ``nothing_to_capture``.
+        """
+        workload = await self._workloads.get(ref)
+        if not workload.spec.captured_volumes:
+            raise Refused(
+                [
+                    Problem(
+                        code="nothing_to_capture",
+                        message=f"The workload {workload.name} has no volume that snapshots hold.",
+                        next_step="Give it a volume of scope absolute, stage or project.",
+                    )
+                ]
+            )
+
+        async def run(ctx: OperationContext) -> dict[str, object]:
+            manifest = await self._capture.take(ctx, workload.id, quiesce, reason=SnapshotReason.MANUAL, note=note)
+            return _told(manifest)
+
+        return await self._operations.start(
+            OperationKind.SNAPSHOT, workload.id, actor, run, idempotency_key=idempotency_key
+        )
+
+    async def list(self, ref: str, *, limit: int, cursor: str | None) -> Page[Snapshot]:
+        """A workload's snapshots, newest first."""
+        check_page(limit, cursor)
+        workload = await self._workloads.get(ref)
+        states = {state.snapshot_id: state for state in await self._states.list(workload.id)}
+        manifests = await asyncio.to_thread(lambda: list(self._store.manifests()))
+        found = sorted(
+            (m for m in manifests if m.workload_id == workload.id and (cursor is None or m.id < cursor)),
+            key=lambda manifest: manifest.id,
+            reverse=True,
+        )
+        return make_page(
+            [_joined(m, states.get(m.id)) for m in found[: limit + 1]], limit, lambda snapshot: snapshot.id
+        )
+
+    async def get(self, ref: str, snapshot_id: str) -> Snapshot:
+        """One snapshot of a workload.
+
+        Raises:
+            NotFound: ``snapshot_unknown``, also for a snapshot of another workload.
+        """
+        workload = await self._workloads.get(ref)
+        manifest = await asyncio.to_thread(self._store.manifest, snapshot_id)
+        if manifest.workload_id != workload.id:
+            raise NotFound(
+                "snapshot_unknown",
+                f"The workload {workload.name} has no snapshot {snapshot_id}.",
+                next_step=f"List them with `holdfast snapshot list {workload.name}`.",
+            )
+        return _joined(manifest, await self._states.get(snapshot_id))
+
+    async def delete(self, ref: str, snapshot_id: str, *, actor: str) -> None:
+        """Delete a snapshot.
+
+        Raises:
+            Conflict: ``snapshot_pinned``, ``snapshot_in_use``.
+        """
+        del actor
+        snapshot = await self.get(ref, snapshot_id)
+        self._in_use.check_free(snapshot_id)
+        if snapshot.pinned:
+            raise Conflict(
+                "snapshot_pinned",
+                "The snapshot is pinned" + (": it is the way back from a restore." if snapshot.safety_for else "."),
+                next_step="Release it first with `holdfast snapshot unpin`, if nobody will want to go back.",
+                details={"safety_for": snapshot.safety_for},
+            )
+        with self._in_use.hold(snapshot_id, "its deletion"):
+            await asyncio.to_thread(self._store.delete, snapshot_id)
+        await self._states.delete(snapshot_id)
+
+    async def set_pinned(self, ref: str, snapshot_id: str, pinned: bool, *, actor: str) -> Snapshot:  # noqa: FBT001 - the value to set
+        """Pin a snapshot, or release it. The only thing that ever releases a safety snapshot (I5)."""
+        del actor
+        snapshot = await self.get(ref, snapshot_id)
+        await self._states.upsert(dataclasses.replace(_state_of(snapshot), pinned=pinned))
+        return dataclasses.replace(snapshot, pinned=pinned)
+
+    async def verify(self, ref: str, snapshot_id: str, *, actor: str) -> Operation:
+        """Read all of a snapshot back and compare it with what was captured."""
+        snapshot = await self.get(ref, snapshot_id)
+
+        async def run(ctx: OperationContext) -> dict[str, object]:
+            await ctx.step("verifying")
+            with self._in_use.hold(snapshot_id, f"verification {ctx.id}"):
+                async with self._workers.session(ctx) as worker:
+                    damage = await worker.run(VerifyRequest(snapshot_id=snapshot_id))
+            now = times.now()
+            await self._states.upsert(
+                dataclasses.replace(
+                    _state_of(await self.get(ref, snapshot_id)),
+                    verified_at=snapshot.verified_at if damage else now,
+                    damaged=damage,
+                )
+            )
+            if damage:
+                raise Damaged(
+                    "snapshot_damaged",
+                    f"The snapshot is damaged: {damage[0]}",
+                    next_step="Don't rely on it. Take a new one now, and look after the disk that holds it.",
+                    details={"damage": list(damage)},
+                )
+            return {"snapshot_id": snapshot_id, "verified_at": now}
+
+        return await self._operations.start(OperationKind.VERIFY, snapshot.manifest.workload_id, actor, run)
+
+    async def facts(self) -> SnapshotFacts:
+        """How the snapshots of all workloads are, for the doctor."""
+        manifests = await asyncio.to_thread(lambda: list(self._store.manifests()))
+        states = {s.snapshot_id: s for m in {m.workload_id for m in manifests} for s in await self._states.list(m)}
+        known = [states.get(manifest.id) for manifest in manifests]
+        return SnapshotFacts(
+            total=len(manifests),
+            never_verified=sum(1 for state in known if state is None or state.verified_at is None),
+            damaged=tuple(state.snapshot_id for state in known if state is not None and state.damaged),
+        )
+
+    async def export(self, ref: str, snapshot_id: str) -> tuple[str, AsyncIterator[bytes]]:
+        """A snapshot as a portable archive: a file name, and its content as a stream."""
+        snapshot = await self.get(ref, snapshot_id)
+        return f"{snapshot.manifest.workload_name}-{snapshot_id}.tar.zst", self._stream(snapshot_id)
+
+    async def _stream(self, snapshot_id: str) -> AsyncIterator[bytes]:
+        with self._in_use.hold(snapshot_id, "an export"):
+            async for chunk in _pumped(self._store, snapshot_id):
+                yield chunk
+
+    async def import_archive(self, ref: str, upload: Path, *, allow_links: bool, actor: str) -> Operation:
+        """Take an uploaded archive as a snapshot of this workload. The upload is taken over, or removed.
+
+        Args:
+            allow_links: take symlinks and hardlinks from an archive that Holdfast did not make itself.
+        """
+        try:
+            workload = await self._workloads.get(ref)
+        except HoldfastError:
+            await asyncio.to_thread(upload.unlink, missing_ok=True)
+            raise
+        return await self._operations.start(
+            OperationKind.IMPORT, workload.id, actor, lambda ctx: self._import(ctx, workload, upload, allow_links)
+        )
+
+    async def _import(
+        self,
+        ctx: OperationContext,
+        workload: Workload,
+        upload: Path,
+        allow_links: bool,  # noqa: FBT001 - passed on
+    ) -> dict[str, object]:
+        await ctx.step("importing")
+        try:
+            async with self._workers.session(ctx) as worker:
+                manifest: SnapshotManifest = await worker.run(
+                    ImportRequest(
+                        upload=str(upload),
+                        workload_id=workload.id,
+                        workload_name=workload.name,
+                        snapshot_id=new_id(),
+                        allow_links=allow_links,
+                        actor=ctx.actor,
+                    )
+                )
+        finally:
+            await asyncio.to_thread(upload.unlink, missing_ok=True)
+        for warning in manifest.warnings:
+            await ctx.log(warning, level="warning")
+        return _told(manifest)
+
+
+def _told(manifest: SnapshotManifest) -> dict[str, object]:
+    return {
+        "snapshot_id": manifest.id,
+        "consistency": manifest.consistency,
+        "files": manifest.files,
+        "bytes": manifest.bytes,
+        "stored_bytes": manifest.stored_bytes,
+        "duration_seconds": manifest.duration_seconds,
+        "warnings": len(manifest.warnings),
+    }
+
+
+def _joined(manifest: SnapshotManifest, state: SnapshotState | None) -> Snapshot:
+    if state is None:
+        return Snapshot(manifest=manifest)
+    return Snapshot(
+        manifest=manifest,
+        pinned=state.pinned,
+        safety_for=state.safety_for,
+        verified_at=state.verified_at,
+        damaged=state.damaged,
+    )
+
+
+def _state_of(snapshot: Snapshot) -> SnapshotState:
+    return SnapshotState(
+        snapshot_id=snapshot.id,
+        workload_id=snapshot.manifest.workload_id,
+        pinned=snapshot.pinned,
+        safety_for=snapshot.safety_for,
+        verified_at=snapshot.verified_at,
+        damaged=snapshot.damaged,
+    )
+
+
+async def _pumped(store: SnapshotStore, snapshot_id: str) -> AsyncIterator[bytes]:
+    """An export as an asynchronous stream: a thread reads, a bounded queue keeps it from running ahead."""
+    chunks: queue.Queue[bytes | BaseException | None] = queue.Queue(_EXPORT_QUEUE)
+    abandoned = threading.Event()
+
+    def put(item: bytes | BaseException | None) -> None:
+        while not abandoned.is_set():
+            try:
+                chunks.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+        raise BrokenPipeError("the reader of the export is gone")
+
+    def read() -> None:
+        try:
+            store.export(snapshot_id, put, QuietJob())
+            put(None)
+        except BrokenPipeError:
+            return
+        except Exception as error:  # noqa: BLE001 - handed to the reader, whole
+            put(error)
+
+    reading = asyncio.create_task(asyncio.to_thread(read))
+    try:
+        while (item := await asyncio.to_thread(chunks.get)) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        abandoned.set()
+        await reading
