@@ -1,0 +1,163 @@
+"""Whatever an archive holds: it is refused by its own code, nothing is written outside, and nothing is left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.contract.snapshot_store import WORKLOAD
+from tests.unit.engine.archive.conftest import KEY, MakePlace, Place
+
+from holdfast.domain.errors import HoldfastError
+from holdfast.domain.snapshot import Content, SnapshotManifest
+from holdfast.engine.archive import format as archive_format
+from holdfast.engine.archive.source import recognise
+from holdfast.testing.hostile_archives import SMALL_LIMITS, HostileArchive, hostile_archives
+from holdfast.testing.raw_tar import FILE, archive, directory, hardlink, member, symlink, volumes, zstandard_frame
+from holdfast.testing.trees import describe_tree
+
+KINDS = tuple(hostile_archives())
+each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """What an archive would like to write to."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_text("untouched")
+    return tmp_path / "outside"
+
+
+def test_there_are_many_kinds_with_names_of_their_own() -> None:
+    assert len(KINDS) >= 45
+    assert len({kind.name for kind in KINDS}) == len(KINDS)
+
+
+@each_kind
+def test_an_import_refuses_it_by_its_code_and_leaves_nothing(
+    kind: HostileArchive, make_place: MakePlace, outside: Path
+) -> None:
+    place = make_place(limits=SMALL_LIMITS)
+    before = describe_tree(outside)
+    for allow_links in (False, True):
+        with pytest.raises(HoldfastError) as caught:
+            place.import_bytes(kind.content, allow_links=allow_links)
+        assert caught.value.code == kind.code
+        assert caught.value.next_step
+        assert caught.value.message.isprintable()
+        assert len(caught.value.message) < 1000
+        assert place.leftovers() == []
+    assert describe_tree(outside) == before
+
+
+def put_into_store(place: Place, content: bytes, *, own: bool) -> SnapshotManifest:
+    """Store an archive as it is, past the import, with a manifest that says nothing bad of it."""
+    manifest = replace(
+        place.bench.draft("data0", "data1"),
+        content=Content(bytes=1, blake3=""),
+        stored_bytes=len(content),
+        own=own,
+        allow_links=True,
+    )
+    store = place.bench.store_root / WORKLOAD
+    store.mkdir(parents=True)
+    suffix = recognise(content)
+    (store / f"{manifest.id}{suffix}").write_bytes(content)
+    (store / f"{manifest.id}.json").write_bytes(archive_format.encode(manifest, KEY, archive_format.Use.STORE))
+    return manifest
+
+
+@pytest.mark.parametrize("own", [False, True])
+@each_kind
+def test_staging_it_past_the_import_writes_nothing_outside_and_never_succeeds(
+    kind: HostileArchive, own: bool, make_place: MakePlace, outside: Path
+) -> None:
+    if kind.code == "archive_not_recognised":
+        return
+    place = make_place(limits=SMALL_LIMITS)
+    manifest = put_into_store(place, kind.content, own=own)
+    everything = {path for path in outside.parent.rglob("*") if "staged" not in path.parts}
+    before = describe_tree(outside)
+    with pytest.raises(HoldfastError):
+        place.bench.stage(manifest.id, 0, 1)
+    assert {path for path in outside.parent.rglob("*") if "staged" not in path.parts} == everything
+    assert describe_tree(outside) == before
+
+
+def a_valid_archive(*, compress: bool) -> bytes:
+    members = (
+        FILE,
+        directory(b"0/directory/"),
+        member(b"0/directory/more", bytes(range(256)) * 20),
+        symlink(b"0/link", b"file"),
+        hardlink(b"0/name", b"0/file"),
+        directory(b"1/"),
+        member(b"1/file", b"x" * 3000),
+    )
+    if compress:
+        return archive(*members, listed=volumes(2), compress=zstandard_frame)
+    return archive(*members, listed=volumes(2))
+
+
+@pytest.fixture
+def unchanged(make_place: MakePlace) -> dict[int, object]:
+    """What the valid archive is when nothing was changed in it."""
+    place = make_place()
+    manifest = place.import_bytes(a_valid_archive(compress=False), allow_links=True)
+    paths, _ = place.bench.stage(manifest.id, 0, 1)
+    return {index: describe_tree(path) for index, path in paths.items()}
+
+
+def taken(place: Place, content: bytes) -> SnapshotManifest | None:
+    """What an import makes of it; ``None`` if it was refused, which must be in words of its own."""
+    code = "archive_"
+    manifest = None
+    try:
+        manifest = place.import_bytes(content, allow_links=True)
+    except HoldfastError as error:
+        code = error.code
+    assert code.startswith("archive_")
+    assert list(place.uploads.iterdir()) == []
+    return manifest
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    compress=st.booleans(),
+    flips=st.lists(st.tuples(st.integers(0, 2**20), st.integers(1, 255)), max_size=3),
+    cut=st.none() | st.integers(0, 2**20),
+)
+def test_a_changed_or_cut_archive_is_never_taken_for_something_else(
+    compress: bool, flips: list[tuple[int, int]], cut: int | None, place: Place, unchanged: dict[int, object]
+) -> None:
+    content = bytearray(a_valid_archive(compress=compress))
+    for offset, change in flips:
+        content[offset % len(content)] ^= change
+    if cut is not None:
+        del content[cut % len(content) :]
+    manifest = taken(place, bytes(content))
+    if manifest is None:
+        return
+    paths, _ = place.bench.stage(manifest.id, 0, 1)
+    assert {index: describe_tree(path) for index, path in paths.items()} == unchanged
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(flips=st.lists(st.tuples(st.integers(0, 2**20), st.integers(1, 255)), min_size=1, max_size=3))
+def test_a_changed_uncompressed_stream_never_breaks_the_reader(flips: list[tuple[int, int]], place: Place) -> None:
+    streams: list[bytes] = []
+
+    def keep(tar: bytes) -> bytes:
+        streams.append(tar)
+        return b""
+
+    archive(FILE, symlink(b"0/link", b"file"), hardlink(b"0/name", b"0/file"), compress=keep)
+    content = bytearray(streams[0])
+    for offset, change in flips:
+        content[offset % len(content)] ^= change
+    manifest = taken(place, zstandard_frame(bytes(content)))
+    if manifest is not None:
+        place.bench.stage(manifest.id, 0)
