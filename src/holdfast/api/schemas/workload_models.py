@@ -257,7 +257,13 @@ class WorkloadModel(_Model):
     ] = Strategy.AUTO
     max_instances: Annotated[
         int,
-        Field(ge=1, le=100, validate_default=True, description="How many instances there may be."),
+        Field(
+            ge=1,
+            le=100,
+            validate_default=True,
+            description="How many instances run side by side. Several only where they share neither a writable volume "
+            "nor a host port, or where `strategy: blue_green` says that the program is made for it.",
+        ),
     ] = 1
     resources: ResourcesModel = ResourcesModel()
 

@@ -114,7 +114,7 @@ class _Reader:
                 _malformed("Merge keys (<<) are not part of YAML 1.2.", key_node.start_mark)
             if not isinstance(key_node, ScalarNode) or _tag(key_node) not in _TEXT:
                 _malformed("Keys must be text; put this one in quotes.", key_node.start_mark)
-            key = str(key_node.value)
+            key = _joined(str(key_node.value))
             if key in values:
                 _malformed(f"The key {key!r} is there twice.", key_node.start_mark)
             self.positions[(*path, key)] = _position(key_node.start_mark)
@@ -124,7 +124,7 @@ class _Reader:
     def _scalar(self, node: ScalarNode) -> object:
         tag = _tag(node)
         if tag in _TEXT:
-            return str(node.value)
+            return _joined(str(node.value))
         if tag not in _VALUES:
             _malformed(f"The tag {node.tag} is not supported here.", node.start_mark)
         try:
@@ -158,6 +158,13 @@ def _check_events(events: Iterable[Event]) -> None:
             if event.anchor in anchors:
                 _malformed(f"The anchor {event.anchor!r} is there twice.", event.start_mark)
             anchors.add(event.anchor)
+
+
+def _joined(text: str) -> str:
+    """``text`` with escaped surrogate pairs (``"\\ud83d\\ude00"``) as the one character that JSON means by them."""
+    if text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _tag(node: Node) -> str:
