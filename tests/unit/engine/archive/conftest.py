@@ -31,6 +31,9 @@ class Place:
     def import_bytes(self, content: bytes, *, allow_links: bool = False, job: Any = None) -> SnapshotManifest:
         upload = self.uploads / new_id()
         upload.write_bytes(content)
+        return self.import_file(upload, allow_links=allow_links, job=job)
+
+    def import_file(self, upload: Path, *, allow_links: bool = False, job: Any = None) -> SnapshotManifest:
         return self.store.import_archive(
             upload,
             workload_id=WORKLOAD,
