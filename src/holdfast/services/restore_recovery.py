@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from holdfast.domain.errors import Failed, NotFound
+from holdfast.domain.errors import Failed, HoldfastError, NotFound
 from holdfast.domain.operation import OperationKind, OperationState
 from holdfast.domain.recovery import Direction
 from holdfast.engine.holds import Hold, HoldFiles
@@ -148,7 +148,7 @@ class RestoreRecovery:
         await locked.wait()
 
 
-def _failing(failure: Failed) -> Run:
+def _failing(failure: HoldfastError) -> Run:
     async def run(_ctx: OperationContext) -> Outcome:
         raise failure
 

@@ -45,7 +45,7 @@ class Decided:
     """What was found: what goes on by itself, and what waits for a person."""
 
     unfinished: list[Unfinished]
-    blocked: list[tuple[RestoreFacts, Failed]]
+    blocked: list[tuple[RestoreFacts, HoldfastError]]
     unreadable: list[str]
 
 
@@ -76,24 +76,24 @@ class SwapRecovery:
         if journal.facts is None or direction is Direction.DONE:
             await self._files.remove(journal)
             return
+        facts = journal.facts
         plan = decide_plan(direction, await self._files.observe(journal.volumes))
         self._log.warning("found an interrupted restore", journal=path, direction=direction, exchange=plan.exchange)
-        if plan.problem is not None:
+        unfinished = Unfinished(journal, facts, plan)
+        try:
+            if plan.problem is not None:
+                raise Failed(plan.problem.code, plan.problem.message, next_step=plan.problem.next_step)
+            if not (plan.exchange and await self._mounted(journal)):
+                await self.carry_out(unfinished)
+        except HoldfastError as error:
+            self._log.error("restore not recovered", journal=path, code=error.code, reason=error.message)
             self._registry.set_undecided(
-                Undecided(
-                    restore_id=journal.facts.restore_id,
-                    workload_ids=journal.facts.lock_ids,
-                    why=plan.problem.message,
-                )
+                Undecided(restore_id=facts.restore_id, workload_ids=facts.lock_ids, why=error.message)
             )
-            problem = plan.problem
-            decided.blocked.append((journal.facts, Failed(problem.code, problem.message, next_step=problem.next_step)))
+            decided.blocked.append((facts, error))
             journal.close()
-            return
-        unfinished = Unfinished(journal, journal.facts, plan)
-        if not (plan.exchange and await self._mounted(journal)):
-            await self.carry_out(unfinished)
-        decided.unfinished.append(unfinished)
+        else:
+            decided.unfinished.append(unfinished)
 
     async def _mounted(self, journal: Journal) -> bool:
         """Whether a process still has one of the directories mounted: then its container is stopped first (I4)."""

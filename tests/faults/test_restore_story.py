@@ -1,0 +1,36 @@
+"""A restore from end to end on real files, with an engine that behaves as told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.domain.operation import OperationState
+from holdfast.testing.installation import deployed, ended, installation, restore, snapshotted, succeeded
+from holdfast.testing.trees import build_sample_tree, describe_tree
+
+
+async def test_a_restore_brings_both_volumes_back_exactly_and_an_undo_takes_that_back(tmp_path: Path) -> None:
+    place = installation(tmp_path)
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast)
+        data, media = place.volumes / "notes/data", place.volumes / "@home/media"
+        build_sample_tree(data)
+        build_sample_tree(media)
+        before = describe_tree(data), describe_tree(media)
+        snapshot = await snapshotted(holdfast, workload)
+        (data / "new").write_text("written after the snapshot")
+        (media / "new").write_text("written after the snapshot")
+        damaged = describe_tree(data), describe_tree(media)
+
+        end = await succeeded(holdfast, await restore(holdfast, workload, snapshot))
+        assert end.outcome["result"] == "restored"
+        assert (describe_tree(data), describe_tree(media)) == before
+
+        target = await holdfast.api.restores.undo_target("notes")
+        assert target is not None
+        assert target.pinned
+        undo = await holdfast.api.restores.undo("notes", confirm=target.id, dry_run=False, actor="test")
+        await succeeded(holdfast, undo)
+        assert (describe_tree(data), describe_tree(media)) == damaged
+        await holdfast.reaper.idle()
+    assert place.leftovers() == []
