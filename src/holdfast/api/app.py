@@ -6,8 +6,6 @@ error has the one shape, and no body is read beyond its bound. Cross-origin requ
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.types import Scope
@@ -21,11 +19,16 @@ from holdfast.api.services import ApiServices
 
 def create_app(services: ApiServices) -> FastAPI:
     """The API in front of ``services``."""
+    app = bare_app()
+    app.state.services = services
+    app.add_middleware(Bounds, body_limit=_body_limit)
+    app.add_middleware(Shield)
+    errors.register(app)
+    return app
 
-    def body_limit(scope: Scope) -> int:
-        path: str = scope["path"]
-        return services.max_upload_bytes if path.endswith("/snapshots/import") else MAX_JSON_BYTES
 
+def bare_app() -> FastAPI:
+    """The routes alone: enough to describe the API, not to serve it."""
     app = FastAPI(
         title="Holdfast",
         version=__version__,
@@ -37,10 +40,6 @@ def create_app(services: ApiServices) -> FastAPI:
         generate_unique_id_function=_operation_id,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.state.services = services
-    app.add_middleware(Bounds, body_limit=body_limit)
-    app.add_middleware(Shield)
-    errors.register(app)
     for router in routers():
         app.include_router(router)
     return app
@@ -58,17 +57,12 @@ def routers() -> tuple[APIRouter, ...]:
     )
 
 
-def openapi_document() -> dict[str, Any]:
-    """The description of the API; needs no services. Kept in ``docs/reference/openapi.json``."""
-    app = FastAPI(
-        title="Holdfast",
-        version=__version__,
-        description="Deploys containers, and rolls back their data as safely as their code.",
-        generate_unique_id_function=_operation_id,
-    )
-    for router in routers():
-        app.include_router(router)
-    return app.openapi()
+def _body_limit(scope: Scope) -> int:
+    """Archives may be large; everything else is a small document."""
+    if not scope["path"].endswith("/snapshots/import"):
+        return MAX_JSON_BYTES
+    services: ApiServices = scope["app"].state.services
+    return services.max_upload_bytes
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -13,10 +13,9 @@ from fastapi import Depends, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from holdfast.api.services import ApiServices, services_of
+from holdfast.domain.accounts import Principal, Role
 from holdfast.domain.errors import Forbidden, Unauthorized
-from holdfast.services.tokens import Principal, Role
 
-_RANK: Final = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2}
 _MAX_TOKEN_LENGTH: Final = 512
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="token", description="A token, see `holdfast serve`.")
@@ -53,7 +52,7 @@ class Requires:
                 "The token is not one of this server's.",
                 next_step="Check HOLDFAST_TOKEN, or use the file admin-token in the server's data directory.",
             )
-        if _RANK[principal.role] < _RANK[self.role]:
+        if not principal.role.includes(self.role):
             raise Forbidden(
                 "role_insufficient",
                 f"This needs the role {self.role}; the token has {principal.role}.",

@@ -13,6 +13,7 @@ from typing import Annotated, Protocol
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from holdfast.domain.accounts import Principal
 from holdfast.domain.deployment import Deployment
 from holdfast.domain.operation import Operation
 from holdfast.domain.restore import OnUnhealthy
@@ -22,7 +23,7 @@ from holdfast.runtime.port import ContainerLog
 from holdfast.services.doctor import Finding
 from holdfast.services.paging import Page
 from holdfast.services.restore import Decision
-from holdfast.services.tokens import Principal
+from holdfast.services.restore_registry import Undecided
 from holdfast.services.workloads import ApplyResult, WorkloadStatus
 
 
@@ -96,6 +97,8 @@ class RestoresPort(Protocol):
     async def undo(self, ref: str, *, confirm: str | None, dry_run: bool, actor: str) -> Operation: ...
 
     async def undo_target(self, ref: str) -> Snapshot | None: ...
+
+    async def undecided(self, ref: str) -> Undecided | None: ...
 
     async def decide(self, ref: str, choice: Decision, *, confirm: str | None, actor: str) -> Operation: ...
 

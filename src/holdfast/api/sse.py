@@ -1,23 +1,32 @@
-"""Server-sent events, in the framework's own wire format, with a heartbeat while nothing happens."""
+"""Server-sent events, in the framework's own wire format, with a heartbeat while nothing happens.
+
+The framework streams generators itself, but then errors before the first event come too late to be answered as errors,
+and one address can't answer with a list or a stream as asked (``logs``).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Final
+from typing import Any, Final
 
-from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from starlette.responses import StreamingResponse
 
 from holdfast.api.errors import error_body
 from holdfast.domain.errors import HoldfastError
 
 HEARTBEAT_SECONDS: Final = 15.0
+MEDIA_TYPE: Final = "text/event-stream"
+
+STREAM: Final[dict[str, Any]] = {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
+"""What OpenAPI says about an answer that is a stream."""
 
 
 def event_stream(
     name: str, documents: AsyncIterator[str], *, heartbeat: float = HEARTBEAT_SECONDS
-) -> EventSourceResponse:
+) -> StreamingResponse:
     """An answer that sends each document as one event.
 
     An error in the source ends the stream with one ``event: error`` that carries the usual error body; a client that
@@ -28,7 +37,9 @@ def event_stream(
         documents: JSON documents; its ``aclose`` is called when the client goes away.
         heartbeat: seconds of silence after which a comment is sent, so that proxies keep the connection.
     """
-    return EventSourceResponse(_encode(name, documents, heartbeat), headers={"X-Accel-Buffering": "no"})
+    return StreamingResponse(
+        _encode(name, documents, heartbeat), media_type=MEDIA_TYPE, headers={"X-Accel-Buffering": "no"}
+    )
 
 
 async def _encode(name: str, documents: AsyncIterator[str], heartbeat: float) -> AsyncGenerator[bytes]:

@@ -13,13 +13,13 @@ from holdfast import __version__
 from holdfast.cli import exit_codes
 from holdfast.cli.commands import (
     apply,
-    decide,
     deploy,
     doctor,
     logs,
     operation,
     recover,
     restore,
+    restore_decision,
     serve,
     snapshot,
     status,
@@ -87,7 +87,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.command("logs")(logs.logs)
     app.command("restore")(restore.restore)
     app.command("undo")(undo.undo)
-    app.command("decide")(decide.decide)
+    app.command("restore-decision")(restore_decision.restore_decision)
     app.add_typer(workload.commands(), name="workload")
     app.add_typer(snapshot.commands(), name="snapshot")
     app.add_typer(operation.commands(), name="operation")

@@ -166,7 +166,7 @@ _RESULTS: Final = {
     "restored_deploy_failed": "The data is restored, but the workload did not start. Deploy again, or 'holdfast undo'.",
     "reverted": "The workload was unhealthy on the restored data; the data from before is back, and it runs on that.",
     "reverted_unhealthy": "The data from before is back, but the workload is not healthy on it either. See its logs.",
-    "needs_decision": "The workload is stopped and both states of the data are kept: decide with 'holdfast decide'.",
+    "needs_decision": "The workload is stopped and all data is kept: decide with 'holdfast restore-decision'.",
 }
 
 

@@ -16,7 +16,7 @@ from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.pages import PageView, page_view
 from holdfast.api.schemas.system import LogEntryView, LogsView
 from holdfast.api.services import Services
-from holdfast.api.sse import event_stream
+from holdfast.api.sse import STREAM, event_stream
 from holdfast.domain.times import rfc3339
 from holdfast.runtime.port import ContainerLog
 
@@ -59,7 +59,7 @@ async def list_deployments(
     summary="Read the logs of a workload's instances",
     description="With `follow` the answer is a stream of server-sent events, `event: log`, one for each line.",
     response_model=LogsView,
-    responses=problems(404) | {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses=problems(404) | {200: STREAM},
 )
 async def read_logs(
     services: Services,

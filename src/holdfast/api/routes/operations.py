@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from fastapi.sse import EventSourceResponse
+from starlette.responses import StreamingResponse
 
 from holdfast.api.answers import OPERATIONS_PATH, problems
 from holdfast.api.auth import Operator, Viewer
@@ -14,7 +14,7 @@ from holdfast.api.parameters import Cursor, Limit, OperationId
 from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.pages import PageView, page_view
 from holdfast.api.services import Services
-from holdfast.api.sse import event_stream
+from holdfast.api.sse import STREAM, event_stream
 from holdfast.domain.operation import Operation
 
 router = APIRouter(prefix=OPERATIONS_PATH, tags=["operations"])
@@ -54,12 +54,12 @@ async def _existing(services: Services, operation_id: OperationId) -> Operation:
     summary="Follow an operation as server-sent events",
     description="Begins with the operation as it stands, sends it again as `event: operation` with each change, and "
     "ends after its final state. A new connection begins with the present state again, so that nothing is missed.",
-    response_class=EventSourceResponse,
-    responses=problems(404),
+    response_class=StreamingResponse,
+    responses=problems(404) | {200: STREAM},
 )
 async def follow_operation(
     services: Services, _caller: Viewer, operation: Annotated[Operation, Depends(_existing)]
-) -> EventSourceResponse:
+) -> StreamingResponse:
     return event_stream("operation", _documents(services.operations.events(operation.id)))
 
 

@@ -11,10 +11,16 @@ from holdfast.api.answers import accepted, accepted_or, problems
 from holdfast.api.auth import Admin, Viewer
 from holdfast.api.parameters import ConfirmRestore, IdempotencyKey, SnapshotId, WorkloadRef
 from holdfast.api.schemas.operation import OperationView
-from holdfast.api.schemas.restore import DecisionRequest, RestoreRequest, UndoRequest, UndoTargetView
+from holdfast.api.schemas.restore import (
+    DecisionRequest,
+    PendingDecisionView,
+    PendingView,
+    RestoreRequest,
+    UndoRequest,
+    UndoTargetView,
+)
 from holdfast.api.schemas.snapshot import SnapshotView
 from holdfast.api.services import Services
-from holdfast.services.restore import Decision
 
 router = APIRouter(prefix="/api/workloads/{workload}", tags=["restores"])
 
@@ -77,10 +83,18 @@ async def undo_restore(
     return accepted(response, await services.restores.undo(ref, confirm=confirm, dry_run=dry_run, actor=caller.name))
 
 
+@router.get("/restore-decision", summary="Look at what waits for a decision", responses=problems(404))
+async def get_pending_decision(services: Services, _caller: Viewer, ref: WorkloadRef) -> PendingView:
+    pending = await services.restores.undecided(ref)
+    if pending is None:
+        return PendingView(pending=None)
+    return PendingView(pending=PendingDecisionView(restore_id=pending.restore_id, why=pending.why))
+
+
 @router.post(
     "/restore-decision",
     summary="Decide about a restore that ended as needs_decision",
-    description="Needs `X-Confirm-Restore: <id of the snapshot that was restored>`.",
+    description="Needs `X-Confirm-Restore: <id of the restore>` (`GET` tells it), but for `release`.",
     status_code=202,
     responses=accepted_or(404, 409, 422, 428),
 )
@@ -92,5 +106,5 @@ async def decide_restore(
     request: DecisionRequest,
     confirm: ConfirmRestore = None,
 ) -> OperationView:
-    operation = await services.restores.decide(ref, Decision(request.choice.value), confirm=confirm, actor=caller.name)
+    operation = await services.restores.decide(ref, request.choice, confirm=confirm, actor=caller.name)
     return accepted(response, operation)

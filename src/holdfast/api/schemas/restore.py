@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -10,6 +9,7 @@ from pydantic import BaseModel, Field
 from holdfast.api.parameters import PrintableText
 from holdfast.api.schemas.snapshot import SnapshotView
 from holdfast.domain.restore import OnUnhealthy
+from holdfast.services.restore import Decision
 
 
 class RestoreRequest(BaseModel, extra="forbid"):
@@ -39,12 +39,22 @@ class UndoTargetView(BaseModel):
     ]
 
 
-class RestoreChoice(StrEnum):
-    """What a person decides about a restore that ended as ``needs_decision``."""
+class PendingDecisionView(BaseModel):
+    """A restore that waits for a person."""
 
-    KEEP = "keep"
-    REVERT = "revert"
+    restore_id: Annotated[str | None, Field(description="What to confirm with; null if its journal can't be read.")]
+    why: Annotated[str, Field(description="What happened, and what is where.")]
+
+
+class PendingView(BaseModel):
+    pending: Annotated[PendingDecisionView | None, Field(description="Null if nothing waits for a decision.")]
 
 
 class DecisionRequest(BaseModel, extra="forbid"):
-    choice: Annotated[RestoreChoice, Field(description="Keep the restored data, or return to what was live before.")]
+    choice: Annotated[
+        Decision,
+        Field(
+            description="`keep` the restored data; `revert` to what was live before; `release` the tree of a reverted "
+            "restore that was kept for looking at."
+        ),
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +35,6 @@ def serve(
     if behind_proxy:
         given["HOLDFAST_TRUSTED_PROXY"] = "true"
     settings = settings_from(session, config, data_dir, given)
-    check_listen(settings)
 
     from holdfast import bootstrap  # the whole server: loaded only by the commands that are one
 
@@ -75,28 +73,3 @@ def split_address(listen: str) -> tuple[str, str]:
     raise InvalidInput(
         "listen_invalid", f"{listen!r} is not an address and a port.", next_step="Give it as 127.0.0.1:8484."
     )
-
-
-def check_listen(settings: Settings) -> None:
-    """Refuse to listen wider than this host without a proxy that ends TLS: tokens would travel in the clear.
-
-    Raises:
-        InvalidInput: ``listen_not_loopback``.
-    """
-    if settings.trusted_proxy or _is_loopback(settings.listen_host):
-        return
-    raise InvalidInput(
-        "listen_not_loopback",
-        f"{settings.listen_host} can be reached from elsewhere, and Holdfast speaks no TLS itself.",
-        next_step="Listen on 127.0.0.1, or put a proxy that ends TLS before it and start with --behind-proxy "
-        "(trusted_proxy = true in the settings).",
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -8,7 +8,7 @@ import typer
 
 from holdfast.cli import options
 from holdfast.cli.listing import every_page
-from holdfast.cli.output import Output, ago, both
+from holdfast.cli.output import Output, ago
 from holdfast.cli.session import session_of
 
 
@@ -29,8 +29,11 @@ def status(
     found = [client.get(f"/api/workloads/{w['id']}/status") for w in every_page(client, "/api/workloads")]
     output.document({"items": found})
     output.table(
-        ("name", "desired", "health", "instances", "image", "last deployment"),
-        [(s["name"], s["desired"], s["health"], len(s["instances"]), s["image"], _last(s)) for s in found],
+        ("name", "condition", "desired", "instances", "image", "last deployment", "busy with"),
+        [
+            (s["name"], s["condition"], s["desired"], len(s["instances"]), s["image"], _last(s), s["busy"] or "")
+            for s in found
+        ],
     )
 
 
@@ -39,18 +42,26 @@ def describe(output: Output, document: dict[str, Any]) -> None:
     output.facts(
         [
             ("workload", document["name"]),
+            ("condition", document["condition"]),
             ("desired", document["desired"]),
-            ("health", document["health"]),
             ("image", document["image"]),
-            ("busy with", document["busy_with"]),
-            ("needs a decision", document["undecided"]),
             ("last deployment", _last(document)),
+            ("busy with", document["busy"]),
+            ("engine", document["engine_problem"]),
         ]
     )
-    output.table(
-        ("instance", "state", "health", "started"),
-        [(i["name"], i["state"], i["health"], both(i["started_at"] or None)) for i in document["instances"]],
-    )
+    if document["undecided"]:
+        output.say(f"A restore waits for your decision: {document['undecided']}")
+        output.say(f"Decide with: holdfast restore-decision {document['name']} keep|revert")
+    for difference in document["differences"]:
+        output.say(f"not as deployed: {difference['message']}")
+    for change in document["pending"]:
+        output.say(f"not deployed yet: {change['path']}")
+    if document["instances"]:
+        output.table(
+            ("instance", "state", "health", "restarts", "started"),
+            [(i["name"], i["state"], i["health"], i["restart_count"], i["started_at"]) for i in document["instances"]],
+        )
 
 
 def _last(document: dict[str, Any]) -> str:

@@ -1,0 +1,139 @@
+"""Workloads: list, look, create, change, preview a change, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from holdfast.api.answers import accepted, accepted_or, problems
+from holdfast.api.auth import Admin, Operator, Viewer
+from holdfast.api.parameters import Cursor, Limit, WorkloadRef
+from holdfast.api.schemas.operation import OperationView
+from holdfast.api.schemas.pages import PageView, page_view
+from holdfast.api.schemas.status import StatusView
+from holdfast.api.schemas.workload import json_schema
+from holdfast.api.schemas.workload_view import ApplyView, WorkloadView
+from holdfast.api.services import Services
+from holdfast.api.workload_body import BODY, Declaration
+from holdfast.domain.accounts import Principal, Role
+from holdfast.domain.errors import Forbidden, NotFound
+from holdfast.domain.workload import Scope, WorkloadSpec
+from holdfast.services.workloads import ApplyResult
+
+router = APIRouter(prefix="/api", tags=["workloads"])
+
+_LOCATION = {"headers": {"Location": {"description": "Where the workload is.", "schema": {"type": "string"}}}}
+
+
+@router.get("/workloads", summary="List workloads, newest first", responses=problems())
+async def list_workloads(
+    services: Services, _caller: Viewer, limit: Limit = 50, cursor: Cursor = None
+) -> PageView[WorkloadView]:
+    return page_view(await services.workloads.list(limit, cursor), WorkloadView.of)
+
+
+@router.post(
+    "/workloads",
+    summary="Create a workload",
+    status_code=201,
+    responses=problems(409, 422) | {201: _LOCATION},
+    openapi_extra=BODY,
+)
+async def create_workload(response: Response, services: Services, caller: Operator, spec: Declaration) -> ApplyView:
+    _check_volumes_allowed(caller, spec)
+    result = await services.workloads.apply(spec, actor=caller.name, create=True)
+    response.headers["Location"] = _location(result)
+    return ApplyView.of(spec.name, result)
+
+
+@router.post(
+    "/workloads/preview",
+    summary="Show what applying a configuration would change",
+    responses=problems(409, 422),
+    openapi_extra=BODY,
+)
+async def preview_workload(services: Services, _caller: Operator, spec: Declaration) -> ApplyView:
+    return ApplyView.of(spec.name, await services.workloads.preview(spec))
+
+
+@router.get("/workloads/{workload}", summary="Look at a workload", responses=problems(404))
+async def get_workload(services: Services, _caller: Viewer, ref: WorkloadRef) -> WorkloadView:
+    return WorkloadView.of(await services.workloads.get(ref))
+
+
+@router.put(
+    "/workloads/{workload}",
+    summary="Create or change a workload",
+    description="By name it is created if there is none; by id it must exist. What runs changes with the next deploy.",
+    responses=problems(404, 409, 422) | {201: {"model": ApplyView, "description": "Created."} | _LOCATION},
+    openapi_extra=BODY,
+)
+async def put_workload(
+    response: Response, services: Services, caller: Operator, ref: WorkloadRef, spec: Declaration
+) -> ApplyView:
+    _check_volumes_allowed(caller, spec)
+    expect_id = await _existing_id(services, ref, spec.name)
+    result = await services.workloads.apply(spec, actor=caller.name, expect_id=expect_id)
+    response.status_code = 201 if result.created else 200
+    response.headers["Location"] = _location(result)
+    return ApplyView.of(spec.name, result)
+
+
+@router.delete(
+    "/workloads/{workload}",
+    summary="Delete a workload",
+    description="Its instances are removed. Its data and snapshots stay, unless `delete_data` says otherwise.",
+    status_code=202,
+    responses=accepted_or(404, 409),
+)
+async def delete_workload(
+    response: Response,
+    services: Services,
+    caller: Admin,
+    ref: WorkloadRef,
+    *,
+    delete_data: Annotated[bool, Query(description="Also remove the data of its volumes and its snapshots.")] = False,
+) -> OperationView:
+    return accepted(response, await services.workloads.delete(ref, delete_data=delete_data, actor=caller.name))
+
+
+@router.get("/workloads/{workload}/status", summary="Tell how a workload is doing", responses=problems(404))
+async def get_workload_status(services: Services, _caller: Viewer, ref: WorkloadRef) -> StatusView:
+    return StatusView.of(await services.workloads.status(ref))
+
+
+@router.get("/schemas/workload", summary="Get the JSON Schema of a workload's declaration", responses=problems())
+async def get_workload_schema(_caller: Viewer) -> dict[str, Any]:
+    return json_schema()
+
+
+def _check_volumes_allowed(caller: Principal, spec: WorkloadSpec) -> None:
+    """Directories of the host are given to containers by admins only.
+
+    Raises:
+        Forbidden: ``absolute_volume_forbidden``.
+    """
+    absolute = [volume.target for volume in spec.volumes if volume.scope is Scope.ABSOLUTE]
+    if absolute and caller.role is not Role.ADMIN:
+        raise Forbidden(
+            "absolute_volume_forbidden",
+            f"Volumes of scope absolute ({', '.join(absolute)}) are configured by admins only.",
+            next_step="Use the scope stage or project, or ask an admin.",
+            details={"targets": absolute},
+        )
+
+
+async def _existing_id(services: Services, ref: str, name: str) -> str | None:
+    """The id that the change must hit; ``None`` where a new workload is meant."""
+    try:
+        return (await services.workloads.get(ref)).id
+    except NotFound:
+        if ref != name:
+            raise
+        return None
+
+
+def _location(result: ApplyResult) -> str:
+    assert result.workload is not None  # an apply always has one; only the preview of a new workload has none
+    return f"/api/workloads/{result.workload.id}"

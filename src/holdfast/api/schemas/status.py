@@ -1,0 +1,88 @@
+"""How a workload is doing, on the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from holdfast.api.schemas.deployment import DeploymentView
+from holdfast.api.schemas.workload_view import ChangeView
+from holdfast.domain.workload import DesiredState
+from holdfast.runtime.port import ContainerState, ImageHealth
+from holdfast.services.workload_status import Condition, InstanceStatus, WorkloadStatus
+
+
+class PublishedPortView(BaseModel):
+    container_port: int
+    host_port: int
+    host_ip: str
+    protocol: str
+
+
+class InstanceView(BaseModel):
+    """One container of a workload."""
+
+    id: str
+    name: str
+    state: ContainerState
+    health: Annotated[ImageHealth, Field(description="What the image's own health check says.")]
+    image_id: str
+    deployment_id: str
+    current: Annotated[bool, Field(description="Whether it is of the last successful deployment.")]
+    started_at: str
+    finished_at: str
+    restart_count: int
+    exit_code: int | None
+    oom_killed: bool
+    ports: list[PublishedPortView]
+
+    @classmethod
+    def of(cls, instance: InstanceStatus) -> InstanceView:
+        """The view of ``instance``."""
+        return cls.model_validate(instance, from_attributes=True)
+
+
+class DifferenceView(BaseModel):
+    code: str
+    message: str
+    instance_id: Annotated[str, Field(description="The container concerned; empty if there is none.")]
+
+
+class StatusView(BaseModel):
+    """A workload as it stands."""
+
+    id: str
+    name: str
+    image: str
+    condition: Annotated[Condition, Field(description="Its state in one word.")]
+    desired: DesiredState
+    instances: Annotated[list[InstanceView], Field(description="Newest first.")]
+    last_deployment: Annotated[DeploymentView | None, Field(description="The newest attempt, successful or not.")]
+    deployed: Annotated[DeploymentView | None, Field(description="The last successful deployment.")]
+    differences: Annotated[list[DifferenceView], Field(description="Where what runs is not what was deployed.")]
+    pending: Annotated[list[ChangeView], Field(description="Configured, but not deployed yet.")]
+    busy: Annotated[str | None, Field(description="Who holds the workload right now, in words.")]
+    undecided: Annotated[str | None, Field(description="Why a restore waits for a decision.")]
+    engine_problem: Annotated[str | None, Field(description="Why nothing is known about the instances.")]
+
+    @classmethod
+    def of(cls, status: WorkloadStatus) -> StatusView:
+        """The view of ``status``."""
+        return cls(
+            id=status.workload.id,
+            name=status.workload.name,
+            image=status.workload.spec.image,
+            condition=status.condition,
+            desired=status.desired,
+            instances=[InstanceView.of(instance) for instance in status.instances],
+            last_deployment=DeploymentView.of(status.last_deployment) if status.last_deployment else None,
+            deployed=DeploymentView.of(status.deployed) if status.deployed else None,
+            differences=[
+                DifferenceView(code=d.code, message=d.message, instance_id=d.instance_id) for d in status.differences
+            ],
+            pending=[ChangeView.of(change) for change in status.pending],
+            busy=status.busy,
+            undecided=status.undecided,
+            engine_problem=status.engine_problem,
+        )

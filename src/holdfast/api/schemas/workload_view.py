@@ -1,0 +1,76 @@
+"""Workloads as they are shown: what is declared, what is running, what an apply changes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from holdfast.api.schemas.workload import to_document
+from holdfast.domain.changes import Change
+from holdfast.domain.workload import DesiredState, Strategy, Workload
+from holdfast.services.workloads import ApplyResult
+
+
+class WorkloadView(BaseModel):
+    """A workload: its id never changes, its configuration does."""
+
+    id: str
+    name: str
+    project: str
+    stage: str
+    image: str
+    desired: DesiredState
+    config_hash: Annotated[str, Field(description="Names the configuration; equal ones make the same containers.")]
+    strategy: Annotated[Strategy, Field(description="How it is deployed, `auto` resolved.")]
+    config: Annotated[dict[str, object], Field(description="The declaration; can be sent back as it is.")]
+    created_at: str
+    updated_at: str
+
+    @classmethod
+    def of(cls, workload: Workload) -> WorkloadView:
+        """The view of ``workload``."""
+        spec = workload.spec
+        return cls(
+            id=workload.id,
+            name=spec.name,
+            project=spec.project,
+            stage=spec.stage,
+            image=spec.image,
+            desired=workload.desired,
+            config_hash=spec.config_hash,
+            strategy=spec.effective_strategy,
+            config=to_document(spec),
+            created_at=workload.created_at,
+            updated_at=workload.updated_at,
+        )
+
+
+class ChangeView(BaseModel):
+    path: Annotated[str, Field(description="Dotted, e.g. `env.TZ`, `volumes./data.read_only`.")]
+    before: Annotated[object, Field(description="Null where there was none.")]
+    after: Annotated[object, Field(description="Null where there is none any more.")]
+
+    @classmethod
+    def of(cls, change: Change) -> ChangeView:
+        """The view of ``change``."""
+        return cls(path=change.path, before=change.before, after=change.after)
+
+
+class ApplyView(BaseModel):
+    """What an apply did, or what a preview would do."""
+
+    name: str
+    created: Annotated[bool, Field(description="Whether the workload is new.")]
+    changes: list[ChangeView]
+    workload: Annotated[WorkloadView | None, Field(description="As it is now; null for a preview of a new one.")]
+
+    @classmethod
+    def of(cls, name: str, result: ApplyResult) -> ApplyView:
+        """The view of ``result``."""
+        return cls(
+            name=name,
+            created=result.created,
+            changes=[ChangeView.of(change) for change in result.changes],
+            workload=WorkloadView.of(result.workload) if result.workload else None,
+        )

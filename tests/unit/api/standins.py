@@ -1,0 +1,375 @@
+"""Small in-memory services for the tests of the API, and a client in front of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from holdfast.api.services import ApiServices
+from holdfast.domain.accounts import Principal, Role
+from holdfast.domain.changes import changes
+from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+from holdfast.domain.errors import Conflict, HoldfastError, NotFound
+from holdfast.domain.operation import Operation, OperationKind, OperationState
+from holdfast.domain.restore import OnUnhealthy
+from holdfast.domain.snapshot import (
+    CapturedVolume,
+    Consistency,
+    Quiesce,
+    Snapshot,
+    SnapshotManifest,
+    SnapshotReason,
+)
+from holdfast.domain.workload import DesiredState, Scope, Volume, Workload, WorkloadSpec
+from holdfast.runtime.port import ContainerLog
+from holdfast.services.doctor import Finding, FindingLevel
+from holdfast.services.paging import Page
+from holdfast.services.restore import Decision
+from holdfast.services.restore_registry import Undecided
+from holdfast.services.workload_status import Condition, WorkloadStatus
+from holdfast.services.workloads import ApplyResult
+
+AT = "2026-11-23T09:00:00.000000Z"
+WORKLOAD_ID = "01jzzzzzzzzzzzzzzzzzzzzzz0"
+SNAPSHOT_ID = "01jzzzzzzzzzzzzzzzzzzzzzz1"
+OPERATION_ID = "01jzzzzzzzzzzzzzzzzzzzzzz2"
+TOKENS = {role: f"hf_{role}" for role in Role}
+
+SPEC = WorkloadSpec(
+    name="notes",
+    image="notes:1",
+    project="notes",
+    volumes=(Volume(target="/data", scope=Scope.STAGE, source="data"),),
+)
+WORKLOAD = Workload(id=WORKLOAD_ID, spec=SPEC, desired=DesiredState.RUNNING, created_at=AT, updated_at=AT)
+DEPLOYMENT = Deployment(
+    id=OPERATION_ID,
+    workload_id=WORKLOAD_ID,
+    state=DeploymentState.SUCCEEDED,
+    reason=DeployReason.DEPLOY,
+    spec=SPEC,
+    image_id="sha256:0",
+    digest=None,
+    operation_id=OPERATION_ID,
+    started_at=AT,
+)
+SNAPSHOT = Snapshot(
+    manifest=SnapshotManifest(
+        id=SNAPSHOT_ID,
+        workload_id=WORKLOAD_ID,
+        workload_name="notes",
+        created_at=AT,
+        reason=SnapshotReason.MANUAL,
+        consistency=Consistency.PAUSED,
+        volumes=(CapturedVolume(index=0, target="/data", scope=Scope.STAGE, source="data", files=3, bytes=10),),
+    )
+)
+
+
+def operation(kind: OperationKind = OperationKind.DEPLOY, **fields: Any) -> Operation:
+    given = {"id": OPERATION_ID, "state": OperationState.RUNNING, "workload_id": WORKLOAD_ID, "actor": "a"} | fields
+    return Operation(kind=kind, created_at=AT, **given)
+
+
+def left_in(directory: Path) -> list[str]:
+    """What lies in a directory."""
+    return [path.name for path in directory.iterdir()]
+
+
+class Recorder:
+    """Remembers calls, and fails the next one if told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.failure: Exception | None = None
+
+    def record(self, name: str, **arguments: Any) -> None:
+        self.calls.append((name, arguments))
+        if self.failure is not None:
+            raise self.failure
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return self.calls[-1][1]
+
+
+class StandInWorkloads(Recorder):
+    known = True
+
+    async def apply(
+        self, spec: WorkloadSpec, *, actor: str, create: bool | None = None, expect_id: str | None = None
+    ) -> ApplyResult:
+        self.record("apply", spec=spec, actor=actor, create=create, expect_id=expect_id)
+        created = create is True or expect_id is None
+        return ApplyResult(workload=WORKLOAD, created=created, changes=changes(None, spec))
+
+    async def preview(self, spec: WorkloadSpec) -> ApplyResult:
+        self.record("preview", spec=spec)
+        return ApplyResult(workload=None, created=True, changes=changes(None, spec))
+
+    async def get(self, ref: str) -> Workload:
+        self.record("get", ref=ref)
+        if not self.known or ref not in (WORKLOAD_ID, "notes"):
+            raise NotFound("workload_unknown", f"There is no workload {ref}.", next_step="Look.")
+        return WORKLOAD
+
+    async def list(self, limit: int, cursor: str | None) -> Page[Workload]:
+        self.record("list", limit=limit, cursor=cursor)
+        return Page((WORKLOAD,), WORKLOAD_ID)
+
+    async def status(self, ref: str) -> WorkloadStatus:
+        self.record("status", ref=ref)
+        return WorkloadStatus(
+            workload=WORKLOAD,
+            condition=Condition.DOWN,
+            desired=DesiredState.RUNNING,
+            instances=(),
+            last_deployment=DEPLOYMENT,
+            deployed=None,
+            differences=(),
+            pending=(),
+        )
+
+    async def delete(self, ref: str, *, delete_data: bool, actor: str) -> Operation:
+        self.record("delete", ref=ref, delete_data=delete_data, actor=actor)
+        return operation(OperationKind.DELETE)
+
+
+class StandInDeployer(Recorder):
+    lines = (ContainerLog(at=AT, stream="stdout", text="hello"), ContainerLog(at=AT, stream="stderr", text="a\nb"))
+    breaks: HoldfastError | None = None
+
+    async def deploy(
+        self, ref: str, *, image: str | None = None, actor: str, idempotency_key: str | None = None
+    ) -> Operation:
+        self.record("deploy", ref=ref, image=image, actor=actor, idempotency_key=idempotency_key)
+        return operation()
+
+    async def start(self, ref: str, *, actor: str) -> Operation:
+        self.record("start", ref=ref, actor=actor)
+        return operation(OperationKind.START)
+
+    async def stop(self, ref: str, *, actor: str) -> Operation:
+        self.record("stop", ref=ref, actor=actor)
+        return operation(OperationKind.STOP)
+
+    async def deployments(self, ref: str, limit: int, cursor: str | None) -> Page[Deployment]:
+        self.record("deployments", ref=ref, limit=limit, cursor=cursor)
+        return Page((DEPLOYMENT,))
+
+    async def logs(self, ref: str, *, follow: bool, tail: int | None, since: str | None) -> AsyncIterator[ContainerLog]:
+        self.record("logs", ref=ref, follow=follow, tail=tail, since=since)
+        return self._lines()
+
+    async def _lines(self) -> AsyncIterator[ContainerLog]:
+        for line in self.lines:
+            yield line
+        if self.breaks is not None:
+            raise self.breaks
+
+
+class StandInSnapshots(Recorder):
+    uploaded: tuple[bytes, int] | None = None
+
+    def _look(self, upload: Path) -> tuple[bytes, int]:
+        return upload.read_bytes(), upload.stat().st_mode & 0o777
+
+    async def create(
+        self, ref: str, *, quiesce: Quiesce, note: str, actor: str, idempotency_key: str | None = None
+    ) -> Operation:
+        self.record("create", ref=ref, quiesce=quiesce, note=note, actor=actor, idempotency_key=idempotency_key)
+        return operation(OperationKind.SNAPSHOT)
+
+    async def list(self, ref: str, *, limit: int, cursor: str | None) -> Page[Snapshot]:
+        self.record("list", ref=ref, limit=limit, cursor=cursor)
+        return Page((SNAPSHOT,))
+
+    async def get(self, ref: str, sid: str) -> Snapshot:
+        self.record("get", ref=ref, sid=sid)
+        return SNAPSHOT
+
+    async def delete(self, ref: str, sid: str, *, actor: str) -> None:
+        self.record("delete", ref=ref, sid=sid, actor=actor)
+
+    async def set_pinned(self, ref: str, sid: str, pinned: bool, *, actor: str) -> Snapshot:
+        self.record("set_pinned", ref=ref, sid=sid, pinned=pinned, actor=actor)
+        return SNAPSHOT
+
+    async def verify(self, ref: str, sid: str, *, actor: str) -> Operation:
+        self.record("verify", ref=ref, sid=sid, actor=actor)
+        return operation(OperationKind.VERIFY)
+
+    async def export(self, ref: str, sid: str) -> tuple[str, AsyncIterator[bytes]]:
+        self.record("export", ref=ref, sid=sid)
+        return 'no"tes\r\n.tar.zst', self._chunks()
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        yield b"tar"
+        yield b"ball"
+
+    async def import_archive(self, ref: str, upload: Path, *, allow_links: bool, actor: str) -> Operation:
+        self.uploaded = self._look(upload)
+        self.record("import_archive", ref=ref, upload=upload, allow_links=allow_links, actor=actor)
+        return operation(OperationKind.IMPORT)
+
+
+class StandInRestores(Recorder):
+    target: Snapshot | None = SNAPSHOT
+    waiting: Undecided | None = None
+
+    async def restore(
+        self,
+        ref: str,
+        sid: str,
+        *,
+        confirm: str | None,
+        volumes: tuple[str, ...] | None,
+        on_unhealthy: OnUnhealthy | None,
+        with_image: bool,
+        dry_run: bool,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Operation:
+        self.record(
+            "restore",
+            ref=ref,
+            sid=sid,
+            confirm=confirm,
+            volumes=volumes,
+            on_unhealthy=on_unhealthy,
+            with_image=with_image,
+            dry_run=dry_run,
+            actor=actor,
+            idempotency_key=idempotency_key,
+        )
+        return operation(OperationKind.RESTORE)
+
+    async def undo(self, ref: str, *, confirm: str | None, dry_run: bool, actor: str) -> Operation:
+        self.record("undo", ref=ref, confirm=confirm, dry_run=dry_run, actor=actor)
+        return operation(OperationKind.UNDO)
+
+    async def undo_target(self, ref: str) -> Snapshot | None:
+        self.record("undo_target", ref=ref)
+        return self.target
+
+    async def undecided(self, ref: str) -> Undecided | None:
+        self.record("undecided", ref=ref)
+        return self.waiting
+
+    async def decide(self, ref: str, choice: Decision, *, confirm: str | None, actor: str) -> Operation:
+        self.record("decide", ref=ref, choice=choice, confirm=confirm, actor=actor)
+        return operation(OperationKind.RESTORE)
+
+
+class StandInOperations(Recorder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.states = [operation(), operation(state=OperationState.SUCCEEDED, outcome={"result": "restored"})]
+
+    async def get(self, operation_id: str) -> Operation:
+        self.record("get", operation_id=operation_id)
+        if operation_id != OPERATION_ID:
+            raise NotFound("operation_unknown", f"There is no operation {operation_id}.")
+        return self.states[0]
+
+    async def list(self, limit: int, cursor: str | None, workload_id: str | None) -> Page[Operation]:
+        self.record("list", limit=limit, cursor=cursor, workload_id=workload_id)
+        return Page((self.states[0],))
+
+    async def cancel(self, operation_id: str) -> Operation:
+        self.record("cancel", operation_id=operation_id)
+        if self.states[0].state.ended:
+            raise Conflict("not_cancellable", "It has ended.")
+        return self.states[0]
+
+    async def events(self, operation_id: str) -> AsyncIterator[Operation]:
+        for state in self.states:
+            yield state
+
+
+class StandInTokens:
+    async def verify(self, token: str) -> Principal | None:
+        role = next((role for role, text in TOKENS.items() if text == token), None)
+        return Principal(name=f"the {role}", role=role) if role else None
+
+
+class StandInReadiness:
+    waiting: tuple[str, ...] = ()
+
+    def ready(self) -> tuple[bool, list[str]]:
+        return not self.waiting, list(self.waiting)
+
+
+class StandInDoctor:
+    async def findings(self) -> list[Finding]:
+        return [
+            Finding(check="engine", level=FindingLevel.OK, message="It answers."),
+            Finding(check="space", level=FindingLevel.ERROR, message="Full.", mend="Free space."),
+        ]
+
+
+def services_in(uploads: Path) -> ApiServices:
+    """Stand-ins for all services."""
+    return ApiServices(
+        workloads=StandInWorkloads(),
+        deployer=StandInDeployer(),
+        snapshots=StandInSnapshots(),
+        restores=StandInRestores(),
+        operations=StandInOperations(),
+        tokens=StandInTokens(),
+        readiness=StandInReadiness(),
+        doctor=StandInDoctor(),
+        uploads_dir=uploads,
+        max_upload_bytes=1 << 20,
+    )
+
+
+class Api:
+    """The application in front of stand-ins.
+
+    Args:
+        app: one for all tests: making one, and its first answer, take a good part of a second.
+    """
+
+    def __init__(self, app: FastAPI, uploads: Path, *, max_upload_bytes: int = 1 << 20) -> None:
+        self.uploads = uploads
+        self.workloads = StandInWorkloads()
+        self.deployer = StandInDeployer()
+        self.snapshots = StandInSnapshots()
+        self.restores = StandInRestores()
+        self.operations = StandInOperations()
+        self.readiness = StandInReadiness()
+        self.services = dataclasses.replace(
+            services_in(uploads),
+            workloads=self.workloads,
+            deployer=self.deployer,
+            snapshots=self.snapshots,
+            restores=self.restores,
+            operations=self.operations,
+            readiness=self.readiness,
+            max_upload_bytes=max_upload_bytes,
+        )
+        self.app = app
+        app.state.services = self.services
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        role: Role | None = Role.ADMIN,
+        headers: Mapping[str, str] | None = None,
+        **arguments: Any,
+    ) -> httpx.Response:
+        """Send one request."""
+        sent = dict(headers or {})
+        if role is not None:
+            sent["Authorization"] = f"Bearer {TOKENS[role]}"
+        transport = httpx.ASGITransport(self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.request(method, path, headers=sent, **arguments)

@@ -1,0 +1,82 @@
+"""What every request and every answer is held to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from holdfast.api.middleware import MAX_HEADER_BYTES, MAX_HEADERS, MAX_JSON_BYTES, MAX_TARGET_BYTES
+from tests.unit.api.standins import Api, left_in
+
+SNAPSHOTS = "/api/workloads/notes/snapshots"
+JSON = {"Content-Type": "application/json"}
+
+
+async def test_every_answer_carries_the_security_headers(api: Api) -> None:
+    for path in ("/healthz", "/api/version", "/api/nothing"):
+        headers = (await api.ask("GET", path)).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert headers["Cache-Control"] == "no-store"
+        assert "Access-Control-Allow-Origin" not in headers
+
+
+async def test_a_body_beyond_its_bound_is_refused_by_its_declared_length(api: Api) -> None:
+    answer = await api.ask("POST", SNAPSHOTS, content=b" " * (MAX_JSON_BYTES + 1), headers=JSON)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_body_without_a_length_is_counted(api: Api) -> None:
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1 << 16
+            yield b" " * (1 << 16)
+
+    answer = await api.ask("POST", SNAPSHOTS, content=endless(), headers=JSON)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+    assert read <= MAX_JSON_BYTES + (1 << 17)
+
+
+async def test_a_length_that_is_no_number_is_refused(api: Api) -> None:
+    answer = await api.ask("POST", SNAPSHOTS, content=b"{}", headers=JSON | {"Content-Length": "-1"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "request_malformed")
+
+
+async def test_too_many_or_too_large_headers_are_refused(api: Api) -> None:
+    many = {f"X-{n}": "v" for n in range(MAX_HEADERS)}
+    for headers in (many, {"X-Large": "v" * MAX_HEADER_BYTES}):
+        answer = await api.ask("GET", "/api/version", headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "head_too_large")
+
+
+async def test_a_long_address_is_refused(api: Api) -> None:
+    answer = await api.ask("GET", "/api/workloads?x=" + "y" * MAX_TARGET_BYTES)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "head_too_large")
+
+
+async def test_json_nested_beyond_reason_is_malformed_and_no_defect(api: Api) -> None:
+    for path in ("/api/workloads", SNAPSHOTS):
+        answer = await api.ask("POST", path, content=b"[" * 200_000, headers=JSON)
+        assert answer.status_code == 400, path
+
+
+async def test_an_upload_has_a_bound_of_its_own_and_leaves_nothing(app: FastAPI, tmp_path: Path) -> None:
+    api = Api(app, tmp_path, max_upload_bytes=10)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"12345"
+
+    for content in (b"12345678901", chunks()):
+        answer = await api.ask(
+            "POST", f"{SNAPSHOTS}/import", content=content, headers={"Content-Type": "application/x-tar"}
+        )
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+    assert left_in(tmp_path) == []
+    assert not api.snapshots.calls

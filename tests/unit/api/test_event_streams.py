@@ -1,0 +1,81 @@
+"""Server-sent events: the wire, the pauses, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+from holdfast.api.sse import event_stream
+from holdfast.domain.errors import Unavailable
+from tests.unit.api.standins import OPERATION_ID, Api
+
+
+def events(text: str) -> list[dict[str, str]]:
+    """The events of a stream, comments left out."""
+    blocks = [block for block in text.split("\n\n") if block and not block.startswith(":")]
+    return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
+
+
+async def test_an_operation_is_streamed_until_its_final_state(api: Api) -> None:
+    answer = await api.ask("GET", f"/api/operations/{OPERATION_ID}/events")
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
+    assert answer.headers["X-Accel-Buffering"] == "no"
+    assert answer.headers["Cache-Control"] == "no-store"
+    first, last = events(answer.text)
+    assert (first["event"], first["id"]) == ("operation", "1")
+    assert json.loads(first["data"])["state"] == "running"
+    assert json.loads(last["data"])["outcome"] == {"result": "restored"}
+
+
+async def test_an_unknown_operation_is_refused_before_the_stream(api: Api) -> None:
+    answer = await api.ask("GET", "/api/operations/01jzzzzzzzzzzzzzzzzzzzzzzz/events")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "operation_unknown")
+
+
+async def test_followed_logs_are_one_event_a_line(api: Api) -> None:
+    answer = await api.ask("GET", "/api/workloads/notes/logs?follow=true")
+    assert [json.loads(event["data"])["text"] for event in events(answer.text)] == ["hello", "a\nb"]
+    assert api.deployer.last["follow"] is True
+
+
+async def test_an_error_in_the_middle_is_the_last_event(api: Api) -> None:
+    api.deployer.breaks = Unavailable("engine_unavailable", "The engine is gone.", next_step="Start it.")
+    answer = await api.ask("GET", "/api/workloads/notes/logs?follow=true")
+    last = events(answer.text)[-1]
+    assert last["event"] == "error"
+    assert json.loads(last["data"])["error"]["code"] == "engine_unavailable"
+
+
+async def test_silence_is_filled_with_comments_and_loses_nothing() -> None:
+    go = asyncio.Event()
+
+    async def slow() -> AsyncIterator[str]:
+        await go.wait()
+        yield "{}"
+
+    body = event_stream("x", slow(), heartbeat=0.001).body_iterator
+    assert await anext(body) == b": ping\n\n"
+    assert await anext(body) == b": ping\n\n"
+    go.set()
+    rest = [chunk async for chunk in body]
+    assert rest[-1] == b"event: x\ndata: {}\nid: 1\n\n"
+
+
+async def test_a_client_that_goes_away_closes_the_source() -> None:
+    closed = asyncio.Event()
+
+    async def endless() -> AsyncIterator[str]:
+        try:
+            yield "{}"
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    body = event_stream("x", endless(), heartbeat=60).body_iterator
+    await anext(body)
+    waiting = asyncio.ensure_future(anext(body))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    await asyncio.wait_for(closed.wait(), 5)

@@ -1,0 +1,350 @@
+"""What each route takes, hands to its service, and answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast import __version__
+from holdfast.domain.errors import NotFound
+from holdfast.domain.restore import OnUnhealthy
+from holdfast.domain.snapshot import Quiesce
+from holdfast.services.restore import Decision
+from holdfast.services.restore_registry import Undecided
+from tests.unit.api.standins import OPERATION_ID, SNAPSHOT_ID, WORKLOAD_ID, Api, left_in
+
+DECLARATION: dict[str, Any] = {"name": "notes", "source": {"type": "image", "image": "notes:2"}}
+YAML = b"name: notes\nsource: {type: image, image: 'notes:2'}\n"
+SNAPSHOTS = "/api/workloads/notes/snapshots"
+ONE = f"{SNAPSHOTS}/{SNAPSHOT_ID}"
+LOCATION = f"/api/operations/{OPERATION_ID}"
+
+
+# --- workloads
+
+
+async def test_workloads_are_listed_in_pages(api: Api) -> None:
+    answer = await api.ask("GET", f"/api/workloads?limit=7&cursor={WORKLOAD_ID}")
+    assert answer.json()["next_cursor"] == WORKLOAD_ID
+    (item,) = answer.json()["items"]
+    assert (item["name"], item["desired"], item["strategy"]) == ("notes", "running", "recreate")
+    assert item["config"]["volumes"] == [{"target": "/data", "scope": "stage", "source": "data"}]
+    assert api.workloads.last == {"limit": 7, "cursor": WORKLOAD_ID}
+
+
+async def test_a_shown_configuration_can_be_sent_back(api: Api) -> None:
+    shown = (await api.ask("GET", "/api/workloads/notes")).json()["config"]
+    answer = await api.ask("PUT", "/api/workloads/notes", json=shown)
+    assert answer.status_code == 200
+    assert api.workloads.last["spec"].name == "notes"
+
+
+async def test_create_makes_a_new_one_and_says_where(api: Api) -> None:
+    answer = await api.ask("POST", "/api/workloads", json=DECLARATION)
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == f"/api/workloads/{WORKLOAD_ID}"
+    assert answer.json()["created"] is True
+    assert {"path": "image", "before": None, "after": "notes:2"} in answer.json()["changes"]
+    assert (api.workloads.last["create"], api.workloads.last["actor"]) == (True, "the admin")
+
+
+@pytest.mark.parametrize("kind", ["application/yaml", "text/yaml; charset=utf-8", "application/x-yaml"])
+async def test_a_declaration_may_be_yaml(api: Api, kind: str) -> None:
+    answer = await api.ask("POST", "/api/workloads/preview", content=YAML, headers={"Content-Type": kind})
+    assert answer.status_code == 200
+    assert answer.json()["workload"] is None
+    assert api.workloads.last["spec"].image == "notes:2"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "code"),
+    [
+        (YAML, "text/plain", "content_type_unsupported"),
+        (YAML, "", "content_type_unsupported"),
+        (b"\xff", "application/yaml", "text_not_utf8"),
+        (b"{", "application/json", "json_malformed"),
+        (b'{"name": 1, "name": 2}', "application/json", "json_malformed"),
+        (b'{"name": NaN}', "application/json", "json_malformed"),
+        (b"[]", "application/json", "workload_malformed"),
+        (b'{"nmae": "x"}', "application/json", "workload_malformed"),
+        (b"a: [", "application/yaml", "yaml_malformed"),
+    ],
+)
+async def test_a_declaration_that_is_none_is_malformed(api: Api, content: bytes, kind: str, code: str) -> None:
+    answer = await api.ask("POST", "/api/workloads", content=content, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+    assert not api.workloads.calls
+
+
+async def test_put_by_name_creates_what_is_not_there(api: Api) -> None:
+    api.workloads.known = False
+    answer = await api.ask("PUT", "/api/workloads/notes", json=DECLARATION)
+    assert answer.status_code == 201
+    assert api.workloads.last["expect_id"] is None
+
+
+async def test_put_changes_only_the_workload_that_is_addressed(api: Api) -> None:
+    for ref in ("notes", WORKLOAD_ID):
+        assert (await api.ask("PUT", f"/api/workloads/{ref}", json=DECLARATION)).status_code == 200
+        assert api.workloads.last["expect_id"] == WORKLOAD_ID
+
+
+async def test_put_to_another_name_or_an_unknown_id_creates_nothing(api: Api) -> None:
+    for ref in ("other", OPERATION_ID):
+        answer = await api.ask("PUT", f"/api/workloads/{ref}", json=DECLARATION)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "workload_unknown")
+    assert not [name for name, _ in api.workloads.calls if name == "apply"]
+
+
+async def test_delete_keeps_the_data_unless_told_otherwise(api: Api) -> None:
+    for query, delete_data in (("", False), ("?delete_data=true", True)):
+        answer = await api.ask("DELETE", f"/api/workloads/notes{query}")
+        assert (answer.status_code, answer.headers["Location"]) == (202, LOCATION)
+        assert api.workloads.last == {"ref": "notes", "delete_data": delete_data, "actor": "the admin"}
+
+
+async def test_a_status_tells_condition_and_last_deployment(api: Api) -> None:
+    status = (await api.ask("GET", "/api/workloads/notes/status")).json()
+    assert (status["name"], status["condition"]) == ("notes", "down")
+    assert status["last_deployment"]["image"] == "notes:1"
+    assert status["deployed"] is None
+
+
+async def test_the_schema_of_a_declaration_is_published(api: Api) -> None:
+    schema = (await api.ask("GET", "/api/schemas/workload")).json()
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert "volumes" in schema["properties"]
+
+
+# --- deployments
+
+
+async def test_a_deploy_is_accepted_with_its_operation(api: Api) -> None:
+    answer = await api.ask(
+        "POST", "/api/workloads/notes/deploy", json={"image": "notes:2"}, headers={"Idempotency-Key": "once"}
+    )
+    assert (answer.status_code, answer.headers["Location"]) == (202, LOCATION)
+    assert (answer.json()["id"], answer.json()["state"]) == (OPERATION_ID, "running")
+    assert api.deployer.last == {
+        "ref": "notes",
+        "image": "notes:2",
+        "actor": "the admin",
+        "idempotency_key": "once",
+    }
+
+
+async def test_a_deploy_needs_no_body(api: Api) -> None:
+    assert (await api.ask("POST", "/api/workloads/notes/deploy")).status_code == 202
+    assert api.deployer.last["image"] is None
+
+
+@pytest.mark.parametrize("verb", ["start", "stop"])
+async def test_start_and_stop_are_accepted(api: Api, verb: str) -> None:
+    answer = await api.ask("POST", f"/api/workloads/notes/{verb}")
+    assert (answer.status_code, answer.json()["kind"]) == (202, verb)
+
+
+async def test_deployments_are_listed(api: Api) -> None:
+    page = (await api.ask("GET", "/api/workloads/notes/deployments")).json()
+    assert [d["state"] for d in page["items"]] == ["succeeded"]
+    assert page["next_cursor"] is None
+
+
+async def test_logs_are_a_plain_list(api: Api) -> None:
+    answer = await api.ask("GET", "/api/workloads/notes/logs?tail=5&since=2026-11-23T10:00:00%2B01:00")
+    assert [line["text"] for line in answer.json()["items"]] == ["hello", "a\nb"]
+    assert api.deployer.last == {"ref": "notes", "follow": False, "tail": 5, "since": "2026-11-23T09:00:00.000000Z"}
+
+
+# --- snapshots
+
+
+async def test_a_snapshot_is_taken_as_asked(api: Api) -> None:
+    answer = await api.ask(
+        "POST", SNAPSHOTS, json={"quiesce": "stop", "note": "before ☃"}, headers={"Idempotency-Key": "k"}
+    )
+    assert (answer.status_code, answer.headers["Location"]) == (202, LOCATION)
+    assert api.snapshots.last["quiesce"] is Quiesce.STOP
+    assert api.snapshots.last["note"] == "before ☃"
+    assert api.snapshots.last["idempotency_key"] == "k"
+
+
+async def test_a_snapshot_without_a_body_pauses(api: Api) -> None:
+    assert (await api.ask("POST", SNAPSHOTS)).status_code == 202
+    assert api.snapshots.last["quiesce"] is Quiesce.PAUSE
+
+
+async def test_snapshots_are_shown_with_their_sums(api: Api) -> None:
+    for document in ((await api.ask("GET", SNAPSHOTS)).json()["items"][0], (await api.ask("GET", ONE)).json()):
+        assert (document["id"], document["files"], document["bytes"]) == (SNAPSHOT_ID, 3, 10)
+        assert document["volumes"][0]["target"] == "/data"
+
+
+async def test_a_snapshot_is_pinned_and_released(api: Api) -> None:
+    for pinned in (True, False):
+        assert (await api.ask("PATCH", ONE, json={"pinned": pinned})).status_code == 200
+        assert api.snapshots.last["pinned"] is pinned
+
+
+async def test_a_deleted_snapshot_is_answered_with_nothing(api: Api) -> None:
+    answer = await api.ask("DELETE", ONE)
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+async def test_a_verification_is_accepted(api: Api) -> None:
+    assert (await api.ask("POST", f"{ONE}/verify")).json()["kind"] == "verify"
+
+
+async def test_an_export_is_streamed_under_a_harmless_name(api: Api) -> None:
+    answer = await api.ask("GET", f"{ONE}/archive")
+    assert (answer.status_code, answer.content) == (200, b"tarball")
+    assert answer.headers["Content-Type"] == "application/zstd"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="no-tes--.tar.zst"'
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/x-tar", "application/octet-stream", "application/gzip", "application/zstd"]
+)
+async def test_an_upload_is_handed_over_as_a_file(api: Api, kind: str) -> None:
+    answer = await api.ask(
+        "POST", f"{SNAPSHOTS}/import?allow_links=true", content=b"archive", headers={"Content-Type": kind}
+    )
+    assert (answer.status_code, answer.headers["Location"]) == (202, LOCATION)
+    assert api.snapshots.uploaded == (b"archive", 0o600)
+    upload: Path = api.snapshots.last["upload"]
+    assert upload.parent == api.uploads
+    assert (api.snapshots.last["ref"], api.snapshots.last["allow_links"]) == (WORKLOAD_ID, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "code"),
+    [
+        (b"", "application/x-tar", "upload_empty"),
+        (b"a", "application/json", "content_type_unsupported"),
+        (b"a", "multipart/form-data; boundary=x", "content_type_unsupported"),
+    ],
+)
+async def test_an_upload_that_is_none_is_refused_and_leaves_nothing(
+    api: Api, content: bytes, kind: str, code: str
+) -> None:
+    answer = await api.ask("POST", f"{SNAPSHOTS}/import", content=content, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+    assert left_in(api.uploads) == []
+
+
+async def test_an_upload_that_its_service_refuses_leaves_nothing(api: Api) -> None:
+    api.snapshots.failure = NotFound("workload_unknown", "Gone meanwhile.")
+    answer = await api.ask("POST", f"{SNAPSHOTS}/import", content=b"a", headers={"Content-Type": "application/x-tar"})
+    assert answer.status_code == 404
+    assert left_in(api.uploads) == []
+
+
+async def test_an_upload_for_an_unknown_workload_is_refused_before_it_is_read(api: Api) -> None:
+    api.workloads.known = False
+    answer = await api.ask("POST", f"{SNAPSHOTS}/import", content=b"a", headers={"Content-Type": "application/x-tar"})
+    assert answer.status_code == 404
+    assert not api.snapshots.calls
+
+
+async def test_an_upload_that_has_no_room_says_so(api: Api) -> None:
+    api.uploads.rmdir()
+    answer = await api.ask("POST", f"{SNAPSHOTS}/import", content=b"a", headers={"Content-Type": "application/x-tar"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "file_system_error")
+
+
+# --- restores
+
+
+async def test_a_restore_hands_confirmation_and_wishes_on(api: Api) -> None:
+    answer = await api.ask(
+        "POST",
+        f"{ONE}/restore",
+        json={"volumes": ["/data"], "on_unhealthy": "keep", "with_image": True},
+        headers={"X-Confirm-Restore": SNAPSHOT_ID, "Idempotency-Key": "k"},
+    )
+    assert (answer.status_code, answer.headers["Location"]) == (202, LOCATION)
+    assert api.restores.last == {
+        "ref": "notes",
+        "sid": SNAPSHOT_ID,
+        "confirm": SNAPSHOT_ID,
+        "volumes": ("/data",),
+        "on_unhealthy": OnUnhealthy.KEEP,
+        "with_image": True,
+        "dry_run": False,
+        "actor": "the admin",
+        "idempotency_key": "k",
+    }
+
+
+async def test_a_restore_without_a_body_is_one_of_everything(api: Api) -> None:
+    assert (await api.ask("POST", f"{ONE}/restore")).status_code == 202
+    given = api.restores.last
+    assert (given["confirm"], given["volumes"], given["on_unhealthy"], given["dry_run"]) == (None, None, None, False)
+
+
+@pytest.mark.parametrize("body", [{"volumes": []}, {"dry_run": "perhaps"}, {"volumes": ["/a\n"]}, {"force": True}])
+async def test_a_restore_with_odd_wishes_is_refused(api: Api, body: dict[str, Any]) -> None:
+    answer = await api.ask("POST", f"{ONE}/restore", json=body)
+    assert answer.status_code == 400
+    assert not api.restores.calls
+
+
+async def test_undo_shows_its_target_and_is_confirmed_with_it(api: Api) -> None:
+    assert (await api.ask("GET", "/api/workloads/notes/undo")).json()["snapshot"]["id"] == SNAPSHOT_ID
+    await api.ask("POST", "/api/workloads/notes/undo", json={"dry_run": True}, headers={"X-Confirm-Restore": "x"})
+    assert api.restores.last == {"ref": "notes", "confirm": "x", "dry_run": True, "actor": "the admin"}
+
+
+async def test_undo_without_a_target_shows_none(api: Api) -> None:
+    api.restores.target = None
+    assert (await api.ask("GET", "/api/workloads/notes/undo")).json() == {"snapshot": None}
+
+
+async def test_a_decision_is_shown_and_taken(api: Api) -> None:
+    path = "/api/workloads/notes/restore-decision"
+    assert (await api.ask("GET", path)).json() == {"pending": None}
+    api.restores.waiting = Undecided(restore_id=OPERATION_ID, workload_ids=(WORKLOAD_ID,), why="It is unhealthy.")
+    assert (await api.ask("GET", path)).json() == {"pending": {"restore_id": OPERATION_ID, "why": "It is unhealthy."}}
+    answer = await api.ask("POST", path, json={"choice": "keep"}, headers={"X-Confirm-Restore": OPERATION_ID})
+    assert answer.status_code == 202
+    assert api.restores.last["choice"] is Decision.KEEP
+    assert api.restores.last["confirm"] == OPERATION_ID
+
+
+# --- operations and the server itself
+
+
+async def test_operations_are_listed_also_for_one_workload(api: Api) -> None:
+    answer = await api.ask("GET", "/api/operations?workload=notes")
+    assert answer.json()["items"][0]["progress"]["total_bytes"] is None
+    assert api.operations.last["workload_id"] == WORKLOAD_ID
+
+
+async def test_an_operation_is_shown_and_cancelled(api: Api) -> None:
+    assert (await api.ask("GET", LOCATION)).json()["cancellable"] is True
+    assert (await api.ask("POST", f"{LOCATION}/cancel")).status_code == 202
+    api.operations.states = api.operations.states[1:]
+    assert (await api.ask("POST", f"{LOCATION}/cancel")).status_code == 409
+
+
+async def test_readiness_says_what_it_waits_for(api: Api) -> None:
+    assert (await api.ask("GET", "/readyz", role=None)).json() == {"ready": True, "waiting_for": []}
+    api.readiness.waiting = ("the engine",)
+    answer = await api.ask("GET", "/readyz", role=None)
+    assert (answer.status_code, answer.json()) == (503, {"ready": False, "waiting_for": ["the engine"]})
+
+
+async def test_the_server_tells_health_version_and_findings(api: Api) -> None:
+    assert (await api.ask("GET", "/healthz", role=None)).json() == {"status": "ok"}
+    assert (await api.ask("GET", "/api/version")).json() == {"version": __version__}
+    report = (await api.ask("GET", "/api/doctor")).json()
+    assert report["level"] == "error"
+    assert report["findings"][1]["mend"] == "Free space."
+
+
+async def test_the_description_is_json_with_every_address(api: Api) -> None:
+    document = json.loads((await api.ask("GET", "/api/openapi.json")).content)
+    assert "/api/workloads/{workload}/snapshots/{snapshot}/restore" in document["paths"]

@@ -1,0 +1,193 @@
+"""A server made of prepared answers, behind the command line's transport."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+from typer.testing import CliRunner, Result
+
+from holdfast.cli.main import create_cli
+from holdfast.cli.session import Session
+
+Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
+
+OPERATION = "01jzzzzzzzzzzzzzzzzzzzzzz0"
+SNAPSHOT = "01jzzzzzzzzzzzzzzzzzzzzzz1"
+WORKLOAD = "01jzzzzzzzzzzzzzzzzzzzzzz2"
+AT = "2026-11-23T09:00:00.000000Z"
+
+
+class FakeServer:
+    """Answers by method and path; several answers for one are given in turn, the last one for ever."""
+
+    def __init__(self) -> None:
+        self.requests: list[httpx.Request] = []
+        self._answers: dict[tuple[str, str], list[Answer]] = {}
+
+    def on(self, method: str, path: str, *answers: Answer) -> None:
+        self._answers[method, path] = list(answers)
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answers = self._answers.get((request.method, request.url.path))
+        if answers is None:
+            raise AssertionError(f"nothing prepared for {request.method} {request.url.path}")
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(request) if callable(answer) else answer
+
+    def sent(self, method: str, path: str) -> list[httpx.Request]:
+        return [r for r in self.requests if r.method == method and r.url.path == path]
+
+    def bodies(self, method: str, path: str) -> list[Any]:
+        return [json.loads(request.content) for request in self.sent(method, path)]
+
+    def run(
+        self, *arguments: str, typed: str | None = None, interactive: bool = False, env: Mapping[str, str] | None = None
+    ) -> Result:
+        """Run the command line against this server."""
+
+        def new_session() -> Session:
+            variables = {"HOLDFAST_TOKEN": "hf_test", **(env or {})}
+            return Session(variables, transport=httpx.MockTransport(self.handle), interactive=interactive)
+
+        return CliRunner().invoke(create_cli(new_session), list(arguments), input=typed, catch_exceptions=False)
+
+
+def answer(document: Any, status: int = 200) -> httpx.Response:
+    return httpx.Response(status, json=document)
+
+
+def refusal(
+    status: int,
+    code: str,
+    *,
+    details: Mapping[str, Any] | None = None,
+    next_step: str = "Do this.",
+    headers: Mapping[str, str] | None = None,
+) -> httpx.Response:
+    error = {"code": code, "message": f"It is {code}.", "next_step": next_step, "details": dict(details or {})}
+    return httpx.Response(status, json={"error": error}, headers=dict(headers or {}))
+
+
+def operation(kind: str = "deploy", state: str = "running", **fields: Any) -> dict[str, Any]:
+    return {
+        "id": OPERATION,
+        "kind": kind,
+        "state": state,
+        "workload_id": WORKLOAD,
+        "actor": "admin",
+        "created_at": AT,
+        "started_at": AT,
+        "finished_at": None,
+        "steps": [],
+        "progress": {"done_bytes": 0, "total_bytes": None, "done_files": 0, "total_files": None, "note": ""},
+        "log": [],
+        "waiting_for": "",
+        "cancellable": True,
+        "outcome": {},
+        "error": None,
+    } | fields
+
+
+def step(name: str) -> dict[str, Any]:
+    return {"name": name, "started_at": AT, "finished_at": None}
+
+
+def stream(*operations: dict[str, Any]) -> httpx.Response:
+    return events("operation", *operations)
+
+
+def events(name: str, *documents: dict[str, Any]) -> httpx.Response:
+    sent = "".join(f"event: {name}\ndata: {json.dumps(d)}\nid: {n}\n\n: ping\n\n" for n, d in enumerate(documents))
+    return httpx.Response(200, content=sent.encode(), headers={"Content-Type": "text/event-stream"})
+
+
+def workload(name: str = "notes") -> dict[str, Any]:
+    return {
+        "id": WORKLOAD,
+        "name": name,
+        "project": name,
+        "stage": "production",
+        "image": "notes:1",
+        "desired": "running",
+        "config_hash": "0" * 16,
+        "strategy": "recreate",
+        "config": {"name": name, "volumes": [{"target": "/data", "scope": "stage", "source": "data"}]},
+        "created_at": AT,
+        "updated_at": AT,
+    }
+
+
+def snapshot(snapshot_id: str = SNAPSHOT, **fields: Any) -> dict[str, Any]:
+    return {
+        "id": snapshot_id,
+        "workload_id": WORKLOAD,
+        "workload_name": "notes",
+        "created_at": AT,
+        "reason": "manual",
+        "consistency": "paused",
+        "volumes": [
+            {
+                "index": 0,
+                "target": "/data",
+                "scope": "stage",
+                "source": "data",
+                "files": 3,
+                "directories": 1,
+                "links": 0,
+                "bytes": 2048,
+                "disk_bytes": 4096,
+            }
+        ],
+        "bytes": 2048,
+        "files": 3,
+        "stored_bytes": 900,
+        "image": "notes:1",
+        "image_id": "sha256:0",
+        "config_hash": "0" * 16,
+        "stopped_cleanly": None,
+        "duration_seconds": 0.5,
+        "own": True,
+        "note": "before the upgrade",
+        "actor": "admin",
+        "warnings": [],
+        "pinned": False,
+        "safety_for": None,
+        "verified_at": None,
+        "damaged": [],
+    } | fields
+
+
+def dry_run_plan() -> dict[str, Any]:
+    return {
+        "result": "dry_run",
+        "snapshot_id": SNAPSHOT,
+        "snapshot_taken_at": AT,
+        "volumes": [
+            {
+                "target": "/data",
+                "path": "/srv/notes/data",
+                "restored_bytes": 2048,
+                "restored_files": 3,
+                "added": 1,
+                "changed": 2,
+                "removed": 0,
+                "bytes_added": 10,
+                "bytes_changed": 20,
+                "bytes_removed": 0,
+                "samples": {"added": ["new.txt"], "changed": ["a.txt"], "removed": []},
+            }
+        ],
+        "live_bytes": 4096,
+        "also_stopped": [],
+        "runs_afterwards": "sha256:0",
+        "on_unhealthy": "revert",
+        "safety_snapshot": True,
+        "expected_safety_seconds": 0.2,
+        "warnings": ["the image carries no digest"],
+    }

@@ -1,0 +1,334 @@
+"""The commands that aren't about restores: what they send and what they show."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from holdfast import __version__
+from holdfast.cli.exit_codes import ExitCode
+from tests.unit.cli.fake_server import (
+    AT,
+    OPERATION,
+    SNAPSHOT,
+    FakeServer,
+    answer,
+    events,
+    operation,
+    refusal,
+    snapshot,
+    stream,
+    workload,
+)
+
+SNAPSHOTS = "/api/workloads/notes/snapshots"
+EVENTS = f"/api/operations/{OPERATION}/events"
+CHANGES = [
+    {"path": "env.TZ", "before": None, "after": "UTC"},
+    {"path": "image", "before": "notes:1", "after": "notes:2"},
+    {"path": "user", "before": "1000", "after": None},
+]
+
+
+def preview(*, created: bool = False) -> dict[str, object]:
+    return {"name": "notes", "created": created, "changes": CHANGES, "workload": workload()}
+
+
+def test_help_loads_neither_the_client_nor_the_server() -> None:
+    heavy = ("httpx", "fastapi", "sqlalchemy", "rich.progress", "pydantic", "msgspec")
+    program = f"import sys, holdfast.cli.main as m; m.create_cli(); print([n for n in {heavy!r} if n in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
+
+
+def test_the_version_is_shown(server: FakeServer) -> None:
+    assert server.run("--version").stdout == f"holdfast {__version__}\n"
+
+
+# --- apply
+
+
+def test_apply_shows_the_difference_and_applies_it(server: FakeServer, tmp_path: Path) -> None:
+    file = tmp_path / "notes.yaml"
+    file.write_text("name: notes\n")
+    server.on("POST", "/api/workloads/preview", answer(preview()))
+    server.on("PUT", "/api/workloads/notes", answer(preview()))
+    result = server.run("apply", "-f", str(file))
+    assert result.exit_code == ExitCode.OK
+    assert result.stdout.splitlines() == [
+        "+ env.TZ: UTC",
+        "~ image: notes:1 → notes:2",
+        "- user: 1000",
+        "Changed notes. Deploy the change with: holdfast deploy notes",
+    ]
+    (sent,) = server.sent("PUT", "/api/workloads/notes")
+    assert (sent.headers["Content-Type"], sent.content) == ("application/yaml", b"name: notes\n")
+
+
+def test_apply_dry_run_changes_nothing(server: FakeServer, tmp_path: Path) -> None:
+    file = tmp_path / "notes.json"
+    file.write_text("{}")
+    server.on("POST", "/api/workloads/preview", answer(preview()))
+    result = server.run("apply", "-f", str(file), "--dry-run", "--json")
+    assert json.loads(result.stdout)["changes"] == CHANGES
+    assert [request.method for request in server.requests] == ["POST"]
+    assert server.requests[0].headers["Content-Type"] == "application/json"
+
+
+def test_apply_reads_stdin_and_says_how_to_deploy_what_is_new(server: FakeServer) -> None:
+    server.on("POST", "/api/workloads/preview", answer(preview(created=True)))
+    server.on("PUT", "/api/workloads/notes", answer(preview(created=True), 201))
+    result = server.run("apply", "-f", "-", typed="name: notes")
+    assert result.stdout.endswith("Created notes. Deploy it with: holdfast deploy notes\n")
+
+
+def test_apply_of_a_file_that_is_not_there_is_a_usage_error(server: FakeServer) -> None:
+    assert server.run("apply", "-f", "/nonexistent/notes.yaml").exit_code == ExitCode.USAGE
+
+
+def test_apply_shows_where_a_declaration_is_wrong(server: FakeServer, tmp_path: Path) -> None:
+    file = tmp_path / "notes.yaml"
+    file.write_text("nmae: notes\n")
+    problems = [
+        {"path": "nmae", "code": "key_unknown", "message": "There is no key nmae.", "next_step": "Did you mean name?"},
+        {"path": "source", "code": "key_missing", "message": "source is missing.", "next_step": ""},
+    ]
+    server.on("POST", "/api/workloads/preview", refusal(400, "workload_malformed", details={"problems": problems}))
+    result = server.run("apply", "-f", str(file))
+    assert result.exit_code == ExitCode.USAGE
+    assert "  - There is no key nmae. (Did you mean name?)" in result.stderr
+
+
+# --- workloads
+
+
+def test_workloads_are_listed_over_all_pages(server: FakeServer) -> None:
+    server.on(
+        "GET",
+        "/api/workloads",
+        answer({"items": [workload("notes")], "next_cursor": "next"}),
+        answer({"items": [workload("wiki")], "next_cursor": None}),
+    )
+    result = server.run("workload", "list")
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["NAME", "notes", "wiki"]
+    assert server.requests[1].url.params["cursor"] == "next"
+
+
+def test_show_tells_times_relative_and_exact(server: FakeServer) -> None:
+    server.on("GET", "/api/workloads/notes", answer(workload()))
+    result = server.run("workload", "show", "notes")
+    assert "ago (2026-11-23 09:00:00 UTC)" in result.stdout
+    assert "/data" in result.stdout
+
+
+@pytest.mark.parametrize("verb", ["start", "stop"])
+def test_start_and_stop_are_watched(server: FakeServer, verb: str) -> None:
+    server.on("POST", f"/api/workloads/notes/{verb}", answer(operation(verb), 202))
+    server.on("GET", EVENTS, stream(operation(verb, "succeeded")))
+    assert server.run("workload", verb, "notes").exit_code == ExitCode.OK
+
+
+def test_delete_asks_for_the_name_and_says_what_becomes_of_the_data(server: FakeServer) -> None:
+    server.on("GET", "/api/workloads/notes", answer(workload()))
+    server.on("DELETE", "/api/workloads/notes", answer(operation("delete"), 202))
+    server.on("GET", EVENTS, stream(operation("delete", "succeeded")))
+    result = server.run("workload", "delete", "notes", "--delete-data", interactive=True, typed="notes\n")
+    assert result.exit_code == ExitCode.OK
+    assert "removed for good" in result.stderr
+    assert server.sent("DELETE", "/api/workloads/notes")[0].url.params["delete_data"] == "true"
+
+
+def test_delete_is_not_done_when_nobody_can_be_asked(server: FakeServer) -> None:
+    server.on("GET", "/api/workloads/notes", answer(workload()))
+    assert server.run("workload", "delete", "notes").exit_code == ExitCode.REFUSED
+
+
+# --- snapshots
+
+
+def test_a_snapshot_s_id_is_told_when_it_is_taken(server: FakeServer) -> None:
+    server.on("POST", SNAPSHOTS, answer(operation("snapshot"), 202))
+    server.on("GET", EVENTS, stream(operation("snapshot", "succeeded", outcome={"snapshot_id": SNAPSHOT})))
+    result = server.run("snapshot", "create", "notes", "--quiesce", "stop", "--note", "before")
+    assert result.stdout.splitlines()[-1] == SNAPSHOT
+    assert server.bodies("POST", SNAPSHOTS) == [{"quiesce": "stop", "note": "before"}]
+
+
+def test_snapshots_are_listed_with_what_matters(server: FakeServer) -> None:
+    page = {"items": [snapshot(pinned=True), snapshot(damaged=["0/a"])], "next_cursor": "more"}
+    server.on("GET", SNAPSHOTS, answer(page))
+    result = server.run("snapshot", "list", "notes")
+    assert "2 KiB" in result.stdout
+    assert "DAMAGED" in result.stdout
+    assert "--limit" in result.stderr
+
+
+def test_a_snapshot_is_shown_with_volumes_and_warnings(server: FakeServer) -> None:
+    server.on("GET", f"{SNAPSHOTS}/{SNAPSHOT}", answer(snapshot(warnings=["skipped: socket"])))
+    result = server.run("snapshot", "show", "notes", SNAPSHOT)
+    assert "warning: skipped: socket" in result.stdout
+    assert "/data" in result.stdout
+
+
+@pytest.mark.parametrize(("verb", "pinned"), [("pin", True), ("unpin", False)])
+def test_pin_and_unpin(server: FakeServer, verb: str, pinned: bool) -> None:
+    server.on("PATCH", f"{SNAPSHOTS}/{SNAPSHOT}", answer(snapshot(pinned=pinned)))
+    assert server.run("snapshot", verb, "notes", SNAPSHOT).exit_code == ExitCode.OK
+    assert server.bodies("PATCH", f"{SNAPSHOTS}/{SNAPSHOT}") == [{"pinned": pinned}]
+
+
+def test_verify_is_watched(server: FakeServer) -> None:
+    server.on("POST", f"{SNAPSHOTS}/{SNAPSHOT}/verify", answer(operation("verify"), 202))
+    server.on("GET", EVENTS, stream(operation("verify", "succeeded")))
+    assert server.run("snapshot", "verify", "notes", SNAPSHOT).stdout == "The snapshot is whole.\n"
+
+
+def test_a_snapshot_is_deleted_after_its_workload_s_name_was_typed(server: FakeServer) -> None:
+    server.on("GET", f"{SNAPSHOTS}/{SNAPSHOT}", answer(snapshot()))
+    server.on("DELETE", f"{SNAPSHOTS}/{SNAPSHOT}", httpx.Response(204))
+    result = server.run("snapshot", "delete", "notes", SNAPSHOT, interactive=True, typed="notes\n")
+    assert result.exit_code == ExitCode.OK
+
+
+# --- archives
+
+
+def archive(name: str = "notes.tar.zst") -> httpx.Response:
+    return httpx.Response(200, content=b"archive", headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+def test_export_writes_a_file_under_the_server_s_name(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    server.on("GET", f"{SNAPSHOTS}/{SNAPSHOT}/archive", archive())
+    result = server.run("snapshot", "export", "notes", SNAPSHOT)
+    assert result.exit_code == ExitCode.OK
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("notes.tar.zst", b"archive")]
+
+
+def test_export_does_not_write_where_the_server_says_but_here(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    server.on("GET", f"{SNAPSHOTS}/{SNAPSHOT}/archive", archive("../../evil"))
+    server.run("snapshot", "export", "notes", SNAPSHOT)
+    assert [p.name for p in tmp_path.iterdir()] == [f"{SNAPSHOT}.tar.zst"]
+
+
+def test_export_never_replaces_a_file(server: FakeServer, tmp_path: Path) -> None:
+    target = tmp_path / "mine.tar.zst"
+    target.write_bytes(b"precious")
+    server.on("GET", f"{SNAPSHOTS}/{SNAPSHOT}/archive", archive())
+    assert server.run("snapshot", "export", "notes", SNAPSHOT, "-o", str(target)).exit_code == ExitCode.REFUSED
+    assert target.read_bytes() == b"precious"
+
+
+def test_an_export_that_breaks_off_leaves_no_file(server: FakeServer, tmp_path: Path) -> None:
+    def broken() -> object:
+        yield b"half"
+        raise httpx.ReadError("reset")
+
+    server.on("GET", f"{SNAPSHOTS}/{SNAPSHOT}/archive", lambda _: httpx.Response(200, content=broken()))  # type: ignore[arg-type] # a generator is what a broken connection looks like
+    result = server.run("snapshot", "export", "notes", SNAPSHOT, "-o", str(tmp_path / "x.tar.zst"))
+    assert result.exit_code == ExitCode.UNREACHABLE
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_to_stdout_is_the_archive_alone(server: FakeServer) -> None:
+    server.on("GET", f"{SNAPSHOTS}/{SNAPSHOT}/archive", archive())
+    assert server.run("snapshot", "export", "notes", SNAPSHOT, "-o", "-").stdout_bytes == b"archive"
+
+
+def test_import_sends_the_file_as_it_is(server: FakeServer, tmp_path: Path) -> None:
+    file = tmp_path / "a.tar"
+    file.write_bytes(b"tar")
+    received: list[bytes] = []
+
+    def take(request: httpx.Request) -> httpx.Response:
+        received.append(request.read())
+        return answer(operation("import"), 202)
+
+    server.on("POST", f"{SNAPSHOTS}/import", take)
+    server.on("GET", EVENTS, stream(operation("import", "succeeded", outcome={"snapshot_id": SNAPSHOT})))
+    result = server.run("snapshot", "import", "notes", str(file), "--allow-links")
+    assert result.stdout.splitlines()[-1] == SNAPSHOT
+    assert received == [b"tar"]
+    assert server.requests[0].headers["Content-Length"] == "3"
+    assert server.requests[0].url.params["allow_links"] == "true"
+
+
+# --- operations, logs, doctor
+
+
+def test_operations_are_listed_with_their_step(server: FakeServer) -> None:
+    found = [operation(steps=[{"name": "pulling", "started_at": AT, "finished_at": None}]), operation(waiting_for="x")]
+    server.on("GET", "/api/operations", answer({"items": found, "next_cursor": None}))
+    result = server.run("operation", "list", "--workload", "notes")
+    assert "pulling" in result.stdout
+    assert "waiting for x" in result.stdout
+    assert server.requests[0].url.params["workload"] == "notes"
+
+
+def test_an_operation_is_shown_with_steps_log_and_error(server: FakeServer) -> None:
+    document = operation(
+        state="failed",
+        steps=[{"name": "pulling", "started_at": AT, "finished_at": AT}],
+        log=[{"at": AT, "message": "retrying", "level": "warning"}],
+        error={"code": "x", "message": "It broke.", "next_step": "Mend it.", "details": {}},
+    )
+    server.on("GET", f"/api/operations/{OPERATION}", answer(document))
+    shown = server.run("operation", "show", OPERATION).stdout
+    assert "step pulling" in shown
+    assert "warning: retrying" in shown
+    assert "error: It broke.\nnext: Mend it.\n" in shown
+
+
+def test_cancel_asks_the_server(server: FakeServer) -> None:
+    server.on("POST", f"/api/operations/{OPERATION}/cancel", answer(operation(), 202))
+    assert server.run("operation", "cancel", OPERATION).exit_code == ExitCode.OK
+
+
+LINES = [{"at": AT, "stream": "stdout", "text": "hello\n"}, {"at": AT, "stream": "stderr", "text": "bad \x1b[2J"}]
+
+
+def test_logs_go_where_the_container_wrote_them(server: FakeServer) -> None:
+    server.on("GET", "/api/workloads/notes/logs", answer({"items": LINES}))
+    result = server.run("logs", "notes", "--tail", "5")
+    assert (result.stdout, result.stderr) == ("hello\n", "bad \\x1b[2J\n")
+    assert server.requests[0].url.params["tail"] == "5"
+
+
+def test_logs_are_followed_line_by_line(server: FakeServer) -> None:
+    server.on("GET", "/api/workloads/notes/logs", events("log", *LINES))
+    result = server.run("logs", "notes", "-f", "--json", "--since", "10m")
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == [line["text"] for line in LINES]
+    assert server.requests[0].url.params["since"].endswith("Z")
+
+
+def test_an_error_in_the_stream_is_told(server: FakeServer) -> None:
+    error = {"error": {"code": "engine_unavailable", "message": "The engine is gone.", "next_step": "Start it."}}
+    server.on("GET", "/api/workloads/notes/logs", events("error", error))
+    result = server.run("logs", "notes", "-f")
+    assert result.exit_code == ExitCode.FAILED
+    assert "The engine is gone." in result.stderr
+
+
+def test_since_that_is_no_time_is_a_usage_error(server: FakeServer) -> None:
+    assert server.run("logs", "notes", "--since", "yesterday").exit_code == ExitCode.USAGE
+
+
+def test_doctor_shows_every_finding_with_its_mend_and_fails_on_an_error(server: FakeServer) -> None:
+    findings = [
+        {"check": "engine", "level": "ok", "message": "It answers.", "mend": ""},
+        {"check": "space /srv", "level": "error", "message": "1 GiB free.", "mend": "Free space."},
+    ]
+    server.on("GET", "/api/doctor", answer({"level": "error", "findings": findings}))
+    result = server.run("doctor")
+    assert result.exit_code == ExitCode.FAILED
+    assert "mend: Free space." in result.stdout

@@ -1,0 +1,160 @@
+"""restore, undo and decide: the dry run first, then the question, then the deed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from holdfast.cli.exit_codes import ExitCode
+from tests.unit.cli.fake_server import (
+    OPERATION,
+    SNAPSHOT,
+    FakeServer,
+    answer,
+    dry_run_plan,
+    operation,
+    refusal,
+    snapshot,
+    stream,
+    workload,
+)
+
+RESTORE = f"/api/workloads/notes/snapshots/{SNAPSHOT}/restore"
+UNDO = "/api/workloads/notes/undo"
+EVENTS = f"/api/operations/{OPERATION}/events"
+
+
+@pytest.fixture
+def ready(server: FakeServer) -> FakeServer:
+    """A server on which a restore works."""
+    server.on("GET", "/api/workloads/notes", answer(workload()))
+    server.on("POST", RESTORE, answer(operation("restore"), 202))
+    server.on("POST", UNDO, answer(operation("undo"), 202))
+    server.on(
+        "GET",
+        EVENTS,
+        stream(operation("restore", "succeeded", outcome=dry_run_plan())),
+        stream(operation("restore", "succeeded", outcome={"result": "restored"})),
+    )
+    return server
+
+
+def test_the_plan_comes_first_and_the_name_must_be_typed(ready: FakeServer) -> None:
+    result = ready.run("restore", "notes", SNAPSHOT, interactive=True, typed="notes\n")
+    assert result.exit_code == ExitCode.OK, result.output
+    assert "+ 1 added (10 B)" in result.stderr
+    assert "~ 2 changed (20 B)" in result.stderr
+    assert "safety snapshot" in result.stderr
+    assert "warning: the image carries no digest" in result.stderr
+    assert "Type notes to go on" in result.stderr
+    assert "holdfast undo" in result.stdout
+    rehearsal, deed = ready.sent("POST", RESTORE)
+    assert json.loads(rehearsal.content)["dry_run"] is True
+    assert "X-Confirm-Restore" not in rehearsal.headers
+    assert deed.headers["X-Confirm-Restore"] == SNAPSHOT
+    assert "dry_run" not in json.loads(deed.content)
+
+
+def test_a_wrong_name_changes_nothing(ready: FakeServer) -> None:
+    result = ready.run("restore", "notes", SNAPSHOT, interactive=True, typed="other\n")
+    assert result.exit_code == ExitCode.REFUSED
+    assert len(ready.sent("POST", RESTORE)) == 1
+
+
+def test_without_a_terminal_it_needs_yes(ready: FakeServer) -> None:
+    result = ready.run("restore", "notes", SNAPSHOT)
+    assert result.exit_code == ExitCode.REFUSED
+    assert "--yes" in result.stderr
+    assert len(ready.sent("POST", RESTORE)) == 1
+
+
+def test_yes_asks_nothing_and_passes_the_options_on(ready: FakeServer) -> None:
+    result = ready.run(
+        "restore", "notes", SNAPSHOT, "--yes", "--volume", "/data", "--on-unhealthy", "keep", "--with-image", "--json"
+    )
+    assert result.exit_code == ExitCode.OK, result.output
+    assert json.loads(result.stdout)["outcome"]["result"] == "restored"
+    assert ready.bodies("POST", RESTORE)[1] == {"volumes": ["/data"], "on_unhealthy": "keep", "with_image": True}
+
+
+def test_a_dry_run_shows_the_plan_and_ends(ready: FakeServer) -> None:
+    result = ready.run("restore", "notes", SNAPSHOT, "--dry-run")
+    assert result.exit_code == ExitCode.OK
+    assert result.stdout.endswith("Nothing was changed.\n")
+    assert "/data (/srv/notes/data):" in result.stdout
+    assert len(ready.sent("POST", RESTORE)) == 1
+
+
+def test_a_preflight_that_refuses_ends_it_before_any_question(ready: FakeServer) -> None:
+    problems = [{"code": "a", "message": "Missing.", "next_step": "", "details": {}}]
+    ready.on("POST", RESTORE, refusal(422, "volume_missing", details={"problems": problems}))
+    result = ready.run("restore", "notes", SNAPSHOT, interactive=True)
+    assert result.exit_code == ExitCode.REFUSED
+    assert "Type notes" not in result.stderr
+
+
+def test_a_dry_run_that_fails_ends_it_before_any_question(ready: FakeServer) -> None:
+    error = {"code": "no_space_bytes", "message": "Full.", "next_step": "Free space.", "details": {}}
+    ready.on("GET", EVENTS, stream(operation("restore", "failed", error=error)))
+    result = ready.run("restore", "notes", SNAPSHOT, interactive=True)
+    assert result.exit_code == ExitCode.FAILED
+    assert "error: Full." in result.stderr
+    assert len(ready.sent("POST", RESTORE)) == 1
+
+
+def test_another_restore_in_flight_is_busy(ready: FakeServer) -> None:
+    ready.on("POST", RESTORE, refusal(409, "restore_in_flight", headers={"Retry-After": "5"}))
+    assert ready.run("restore", "notes", SNAPSHOT, "--yes").exit_code == ExitCode.BUSY
+
+
+def test_without_a_snapshot_a_list_is_offered(ready: FakeServer) -> None:
+    ready.on("GET", "/api/workloads/notes/snapshots", answer({"items": [snapshot()], "next_cursor": None}))
+    result = ready.run("restore", "notes", interactive=True, typed="1\nnotes\n")
+    assert result.exit_code == ExitCode.OK, result.output
+    assert f" 1) {SNAPSHOT}" in result.stdout
+    assert len(ready.sent("POST", RESTORE)) == 2
+
+
+def test_without_a_snapshot_and_without_a_terminal_it_is_a_usage_error(ready: FakeServer) -> None:
+    result = ready.run("restore", "notes", "--yes")
+    assert result.exit_code == ExitCode.USAGE
+    assert "holdfast snapshot list notes" in result.stderr
+
+
+def test_a_number_that_is_not_offered_restores_nothing(ready: FakeServer) -> None:
+    ready.on("GET", "/api/workloads/notes/snapshots", answer({"items": [snapshot()], "next_cursor": None}))
+    assert ready.run("restore", "notes", interactive=True, typed="7\n").exit_code == ExitCode.USAGE
+    assert not ready.sent("POST", RESTORE)
+
+
+def test_a_workload_without_snapshots_says_how_to_take_one(ready: FakeServer) -> None:
+    ready.on("GET", "/api/workloads/notes/snapshots", answer({"items": [], "next_cursor": None}))
+    result = ready.run("restore", "notes", interactive=True)
+    assert result.exit_code == ExitCode.NOT_FOUND
+    assert "holdfast snapshot create notes" in result.stderr
+
+
+def test_a_reverted_restore_is_a_failure_that_says_so(ready: FakeServer) -> None:
+    ready.on(
+        "GET",
+        EVENTS,
+        stream(operation("restore", "succeeded", outcome=dry_run_plan())),
+        stream(operation("restore", "succeeded", outcome={"result": "reverted"})),
+    )
+    result = ready.run("restore", "notes", SNAPSHOT, "--yes")
+    assert result.exit_code == ExitCode.FAILED
+    assert "the data from before is back" in result.stdout
+
+
+def test_undo_names_its_target_and_confirms_it(ready: FakeServer) -> None:
+    ready.on("GET", UNDO, answer({"snapshot": snapshot(reason="safety")}))
+    result = ready.run("undo", "notes", "--yes")
+    assert result.exit_code == ExitCode.OK, result.output
+    assert SNAPSHOT in result.stderr
+    assert ready.sent("POST", UNDO)[1].headers["X-Confirm-Restore"] == SNAPSHOT
+
+
+def test_undo_without_a_restore_is_not_found(ready: FakeServer) -> None:
+    ready.on("GET", UNDO, answer({"snapshot": None}))
+    assert ready.run("undo", "notes").exit_code == ExitCode.NOT_FOUND
