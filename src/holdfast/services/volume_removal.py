@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from holdfast.domain.errors import Refused
 from holdfast.domain.restore import RootRef
 from holdfast.engine.jobs import RemoveTreeRequest
 from holdfast.services.operations import OperationContext
@@ -25,4 +26,9 @@ class WorkerDataRemover(DataRemover):
         """
         async with self._workers.session(ctx) as worker:
             for ref in volumes:
-                await worker.run(RemoveTreeRequest(live=ref))
+                try:
+                    await worker.run(RemoveTreeRequest(live=ref))
+                except Refused as refusal:
+                    # Not even the directory above it is there: the workload was never deployed.
+                    if refusal.code != "volume_missing":
+                        raise

@@ -141,6 +141,21 @@ class VolumeResolver:
         states = await self._states.get(workload.id)
         return await asyncio.to_thread(self._check, workload.spec, states)
 
+    async def check_before_removal(self, workload: Workload) -> list[Problem]:
+        """What forbids removing the workload's data: a directory that is not the one last seen.
+
+        Looks at the scopes ``stage`` and ``project``. A directory that was never seen may be missing.
+        """
+        states = await self._states.get(workload.id)
+        own = tuple(volume for volume in workload.spec.volumes if volume.scope in (Scope.STAGE, Scope.PROJECT))
+        found = await asyncio.to_thread(self._check, dataclasses.replace(workload.spec, volumes=own), states)
+        return [
+            dataclasses.replace(problem, next_step=f"{_USUAL_CAUSE} Or delete the workload without its data.")
+            for problem in found
+            if problem.code != "volume_emptied"
+            and not (problem.code == "volume_missing" and problem.details["target"] not in states)
+        ]
+
     async def remember(self, workload: Workload) -> None:
         """Note all captured volumes as they are now, after a successful deploy; forget those that are gone.
 

@@ -75,11 +75,11 @@ class WorkloadDeletion:
 
         Raises:
             Conflict: ``restore_undecided``.
-            Refused: ``volume_shared``, ``volume_in_use``.
+            Refused: ``volume_shared``, ``volume_in_use``, or a volume is not the directory last seen.
         """
         self.require_decided(workload)
         if delete_data:
-            await self._require_unshared(workload)
+            await self._require_removable(workload)
         return await self._operations.start(
             OperationKind.DELETE, workload.id, actor, lambda ctx: self._run(ctx, workload.id, delete_data=delete_data)
         )
@@ -163,11 +163,12 @@ class WorkloadDeletion:
         spec = workload.spec
         return [self._volumes.resolve(spec, v) for v in spec.captured_volumes if v.scope in _REMOVABLE]
 
-    async def _require_unshared(self, workload: Workload) -> None:
-        """Refuse to remove what somebody else uses, by configuration or by a container that has it mounted."""
+    async def _require_removable(self, workload: Workload) -> None:
+        """Refuse to remove what somebody else uses (configured, or mounted), and what is not what was last seen."""
         everyone = await self._store.list()
         sharers = self._volumes.sharers(workload, everyone) - {workload.id}
         problems = [_shared(workload, other) for other in everyone if other.id in sharers]
+        problems.extend(await self._volumes.check_before_removal(workload))
         own = {container.id for container in await self._instances.of(workload.id)}
         for container in await self._runtime.containers():
             for ref in self._removable(workload):
@@ -184,7 +185,7 @@ class WorkloadDeletion:
         paths = Counter(ref.path for ref in refs)
         async with self.configuring:
             if refs:
-                await self._require_unshared(workload)
+                await self._require_removable(workload)
             self._going += paths
         try:
             yield

@@ -64,6 +64,7 @@ class Bench:
     operations: Operations
     runtime: FakeRuntime
     instances: Instances
+    volumes: VolumeResolver
     remover: Remover
     pending: dict[str, str]
     base: Path
@@ -151,6 +152,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             operations=operations,
             runtime=runtime,
             instances=instances,
+            volumes=volumes,
             remover=remover,
             pending=pending,
             base=settings.volumes_base,
@@ -421,6 +423,20 @@ class TestDelete:
             await bench.workloads.delete("notes", delete_data=True, actor="ann")
         assert caught.value.code == "volume_in_use"
         assert "stranger" in caught.value.message
+
+    async def test_data_that_is_not_what_was_last_seen_is_refused(self, bench: Bench) -> None:
+        workload = await bench.create(DATA)
+        await bench.deploy(workload)
+        await bench.volumes.remember(workload)
+        (bench.base / "notes" / "data").rename(bench.base / "away")
+        with pytest.raises(Refused) as caught:
+            await bench.workloads.delete("notes", delete_data=True, actor="ann")
+        assert caught.value.code == "volume_missing"
+        assert "without its data" in caught.value.next_step
+
+    async def test_data_that_was_never_made_is_no_obstacle(self, bench: Bench) -> None:
+        ended = await bench.delete(await bench.create(DATA), delete_data=True)
+        assert ended.state is OperationState.SUCCEEDED
 
     async def test_a_workload_whose_restore_waits_for_a_decision_is_not_deleted(self, bench: Bench) -> None:
         workload = await bench.create()
