@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import secrets
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,7 +25,7 @@ from holdfast.runtime.port import (
     ContainerState,
 )
 from holdfast.testing.docker_engine import DockerEngine, private_engine
-from holdfast.testing.fake_records import Outage
+from holdfast.testing.fake_records import Behaviour, Outage
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.images import build_image
 from tests.contract.runtime import Images, Lab, RuntimeContract, eventually, read_log
@@ -44,14 +46,16 @@ SCRIPTS = {
 CHECKS = {"healthy": "true", "unhealthy": "false"}
 
 
-async def build(docker_host: str, name: str, prefix: str = "holdfast-test") -> str:
-    reference = f"{prefix}/{name}:latest"
+async def build(docker_host: str, name: str, session: str) -> str:
+    """An image of this session's own: with another's content it would be the same image, with two names."""
+    reference = f"holdfast-test/{name}-{session}:latest"
     await build_image(
         docker_host,
         reference,
         script=SCRIPTS[name],
         healthcheck=CHECKS.get(name),
         user="1000" if name == "writing" else None,
+        env={"SESSION": session},
     )
     return reference
 
@@ -62,8 +66,14 @@ def runtime(docker_runtime: DockerRuntime) -> ContainerRuntime:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def images(docker_host: str, worker_id: str) -> Images:
-    return Images(**{name: await build(docker_host, name, f"holdfast-test-{worker_id}") for name in SCRIPTS})
+async def images(docker_host: str) -> AsyncIterator[Images]:
+    session = secrets.token_hex(6)
+    images = Images(**{name: await build(docker_host, name, session) for name in SCRIPTS})
+    yield images
+    runtime = DockerRuntime(docker_host)
+    for reference in dataclasses.astuple(images):
+        await runtime.untag(reference)
+    await runtime.close()
 
 
 class TestDockerRuntime(RuntimeContract):
@@ -175,16 +185,24 @@ async def crashing_engine() -> AsyncIterator[DockerEngine]:
         yield engine
 
 
+@pytest.fixture
+async def crashing_runtime(crashing_engine: DockerEngine) -> AsyncIterator[DockerRuntime]:
+    runtime = DockerRuntime(crashing_engine.host)
+    yield runtime
+    await runtime.close()
+
+
 @pytest.mark.xdist_group("private_engine")
 @pytest.mark.parametrize("outage", Outage)
-async def test_after_an_outage_the_engine_has_what_the_fake_has(crashing_engine: DockerEngine, outage: Outage) -> None:
-    real = DockerRuntime(crashing_engine.host)
+async def test_after_an_outage_the_engine_has_what_the_fake_has(
+    crashing_engine: DockerEngine, crashing_runtime: DockerRuntime, outage: Outage
+) -> None:
     fake = FakeRuntime()
     image = await build_image(crashing_engine.host, "holdfast-test/steady", script=WAIT)
-    fake_image = fake.add_image("holdfast-test/steady").id
-    events = real.events()
+    fake_image = fake.add_image("holdfast-test/steady", Behaviour(logs=("ready",))).id
+    events = crashing_runtime.events()
     listening = asyncio.ensure_future(anext(events))
-    await asyncio.gather(*(arrange(real, image, policy, was) for policy, was in CASES))
+    await asyncio.gather(*(arrange(crashing_runtime, image, policy, was) for policy, was in CASES))
     for policy, was in CASES:
         await arrange(fake, fake_image, policy, was)
     assert (await listening).action == "create"
@@ -204,13 +222,12 @@ async def test_after_an_outage_the_engine_has_what_the_fake_has(crashing_engine:
     expected = await outcome(fake)
 
     async def same() -> bool:
-        return await outcome(real) == expected
+        return await outcome(crashing_runtime) == expected
 
     try:
         await eventually(same)
     except TimeoutError:
-        assert await outcome(real) == expected
-    await real.close()
+        assert await outcome(crashing_runtime) == expected
 
 
 CASES = [(policy, was) for policy in RestartPolicy for was in ("running", "paused", "stopped", "created")]
@@ -222,6 +239,11 @@ async def arrange(runtime: ContainerRuntime, image: str, policy: RestartPolicy, 
     )
     if was != "created":
         await runtime.start(container_id)
+
+        async def ready() -> bool:
+            return bool(await read_log(runtime.logs(container_id)))
+
+        await eventually(ready)
     if was == "paused":
         await runtime.pause(container_id)
     if was == "stopped":

@@ -38,7 +38,8 @@ class DockerEngine:
 
     Args:
         run_dir: short enough for sockets below it (``EngineTrouble`` otherwise); made if missing.
-        network: ``False`` for an engine without bridge and firewall rules, of which several can run side by side.
+        network: ``False`` for an engine without networks for its containers, of which several can run side by side:
+            it lives in a network namespace of its own, because an engine without a bridge removes everybody's.
         say: called with one line about each thing done.
     """
 
@@ -83,6 +84,7 @@ class DockerEngine:
         command += ["--exec-root", str(self._exec_root), "--pidfile", str(self._pid_file)]
         if not self._network:
             command += ["--bridge", "none", "--iptables=false", "--ip-forward=false"]
+            command = ["unshare", "--net", *command]
         with self._log.open("wb") as log:
             self._child = subprocess.Popen(  # noqa: S603 - the program was looked up in the system's own directories
                 command,
