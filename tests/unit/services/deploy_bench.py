@@ -1,0 +1,230 @@
+"""The deployer with everything around it but a container engine: real database, operations, locks and volumes."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from holdfast.config import Settings
+from holdfast.domain.deployment import Deployment, DeployReason
+from holdfast.domain.errors import Conflict, HoldfastError
+from holdfast.domain.ids import new_id
+from holdfast.domain.operation import Operation, OperationKind, OperationState
+from holdfast.domain.times import now
+from holdfast.domain.workload import DesiredState, Scope, Volume, Workload, WorkloadSpec
+from holdfast.engine.fs import Fs
+from holdfast.engine.live import LiveRoots
+from holdfast.runtime.port import LABEL_DEPLOYMENT, Container
+from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.deployer import Deployer
+from holdfast.services.health_gate import HealthGate
+from holdfast.services.image_source import ImageSource, PullPolicy
+from holdfast.services.instances import Instances
+from holdfast.services.locks import DrainBarrier, LifecycleLocks
+from holdfast.services.logs import Logs
+from holdfast.services.operations import OperationContext, Operations
+from holdfast.services.quiesce import Quiescer
+from holdfast.services.reconcile import Reconciler
+from holdfast.services.replacement import Replacement
+from holdfast.services.rollout import Rollout
+from holdfast.services.trials import Trials
+from holdfast.services.volumes import VolumeResolver
+from holdfast.store.database import Database
+from holdfast.store.deployments import DeploymentStore
+from holdfast.store.operations import OperationStore
+from holdfast.store.volume_states import VolumeStateStore
+from holdfast.store.workloads import WorkloadStore
+from holdfast.testing.fake_records import Behaviour
+from holdfast.testing.fake_runtime import Call, FakeRuntime
+
+T = TypeVar("T")
+
+STATEFUL = WorkloadSpec(
+    name="notes", image="notes:1", project="home", volumes=(Volume(target="/data", scope=Scope.STAGE, source="data"),)
+)
+STATELESS = dataclasses.replace(STATEFUL, volumes=())
+CRASHING = Behaviour(exit_code=3, logs=("no such table: notes",))
+
+
+class FakeClock:
+    """Time that passes only when somebody sleeps; then ``while_asleep`` happens."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+        self.while_asleep: Callable[[], Awaitable[None]] | None = None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0)
+        if self.while_asleep is not None:
+            await self.while_asleep()
+
+
+class Bench:
+    """One Holdfast without its API.
+
+    Attributes:
+        on_call: awaited at the beginning of every call to the engine.
+        undecided: ids of workloads whose restore waits for a person.
+        last: the operation of the last :meth:`within`, as it ended.
+    """
+
+    def __init__(self, path: Path, runtime: FakeRuntime | None = None) -> None:
+        settings = Settings(data_dir=path / "own", volumes_base=path / "volumes")
+        settings.volumes_base.mkdir(exist_ok=True)
+        self.base = settings.volumes_base
+        self.clock = FakeClock()
+        self.on_call: Callable[[Call], Awaitable[None]] | None = None
+        self.runtime = runtime or FakeRuntime(clock=self.clock.time, timeout=0.0, on_call=self._called)
+        self.undecided: set[str] = set()
+        self.last: Operation | None = None
+        self.database = Database.at(path / "state.db")
+        self.live = LiveRoots(Fs(), [str(settings.volumes_base)])
+        self.workloads = WorkloadStore(self.database)
+        self.deployments = DeploymentStore(self.database)
+        self.locks = LifecycleLocks()
+        self.barrier = DrainBarrier()
+        self.operations = Operations(OperationStore(self.database), self.barrier)
+        self.volumes = VolumeResolver(settings, self.live, VolumeStateStore(self.database))
+        installation = "01j00000000000000000000000"
+        self.instances = Instances(self.runtime, installation, self.volumes)
+        self.images = ImageSource(self.runtime, installation)
+        records = DeployRecords(self.deployments, self.workloads, self.images)
+        self.rollout = Rollout(
+            runtime=self.runtime,
+            instances=self.instances,
+            gate=HealthGate(self.runtime, settings, self.clock),
+            quiescer=Quiescer(self.runtime, installation),
+            volumes=self.volumes,
+            return_patience=0.5,
+        )
+        self.deployer = Deployer(
+            operations=self.operations,
+            barrier=self.barrier,
+            locks=self.locks,
+            require_decided=self._require_decided,
+            records=records,
+            images=self.images,
+            replacement=Replacement(
+                records=records, images=self.images, instances=self.instances, rollout=self.rollout
+            ),
+            trials=Trials(records=records, rollout=self.rollout, instances=self.instances),
+            logs=Logs(self.runtime, installation, self.instances),
+        )
+        self.reconciler = Reconciler(
+            records=records,
+            instances=self.instances,
+            rollout=self.rollout,
+            deployer=self.deployer,
+            operations=self.operations,
+            locks=self.locks,
+            restore_pending=lambda workload_id: workload_id in self.undecided,
+        )
+
+    async def add(self, spec: WorkloadSpec = STATEFUL) -> Workload:
+        """A workload that was never deployed."""
+        at = now()
+        workload = Workload(id=new_id(), spec=spec, desired=DesiredState.STOPPED, created_at=at, updated_at=at)
+        await self.workloads.insert(workload)
+        return workload
+
+    async def deployed(self, spec: WorkloadSpec = STATEFUL, behaviour: Behaviour | None = None) -> Workload:
+        """A workload whose configured image was deployed successfully."""
+        self.runtime.add_image(spec.image, behaviour)
+        workload = await self.add(spec)
+        operation = await self.deploy(workload)
+        assert operation.state is OperationState.SUCCEEDED, operation.error
+        return await self.reload(workload)
+
+    async def deploy(self, workload: Workload, image: str | None = None) -> Operation:
+        """Deploy, and wait for the end."""
+        return await self.ended(await self.deployer.deploy(workload.id, image=image, actor="ann"))
+
+    async def start(self, workload: Workload) -> Operation:
+        return await self.ended(await self.deployer.start(workload.id, actor="ann"))
+
+    async def stop(self, workload: Workload) -> Operation:
+        return await self.ended(await self.deployer.stop(workload.id, actor="ann"))
+
+    async def ended(self, operation: Operation) -> Operation:
+        async with asyncio.timeout(20):
+            return await self.operations.wait(operation.id)
+
+    async def reload(self, workload: Workload) -> Workload:
+        found = await self.workloads.get(workload.id)
+        assert found is not None
+        return found
+
+    async def newest(self, workload: Workload) -> Deployment:
+        return (await self.deployments.list(workload.id, limit=1))[0]
+
+    async def there(self, workload: Workload) -> tuple[Container, ...]:
+        """The workload's containers, oldest first."""
+        return tuple(reversed(await self.instances.of(workload.id)))
+
+    async def running(self, workload: Workload) -> tuple[Container, ...]:
+        return tuple(container for container in await self.there(workload) if container.running)
+
+    async def within(self, work: Callable[[OperationContext], Awaitable[T]]) -> T:
+        """The result of ``work``, or what it raised, carried out as an operation."""
+        results: list[T] = []
+        errors: list[HoldfastError] = []
+
+        async def run(ctx: OperationContext) -> None:
+            try:
+                results.append(await work(ctx))
+            except HoldfastError as error:
+                errors.append(error)
+                raise
+
+        self.last = await self.ended(await self.operations.start(OperationKind.DEPLOY, None, "ann", run))
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    async def trial(self, workload: Workload, image: str, ctx: OperationContext) -> Deployment:
+        """A restore's redeploy, under a lock of its own."""
+        version = await self.images.resolve(image, ctx, pull=PullPolicy.NEVER)
+        async with self.locks.hold([workload.id], "restore") as held:
+            return await self.deployer.redeploy_locked(
+                held, workload, version, ctx, trial=True, reason=DeployReason.RESTORE
+            )
+
+    def calls(self, *names: str) -> list[Call]:
+        return [call for call in self.runtime.calls if call.name in names]
+
+    async def _called(self, call: Call) -> None:
+        if self.on_call is not None:
+            await self.on_call(call)
+
+    def _require_decided(self, workload_id: str) -> None:
+        if workload_id in self.undecided:
+            raise Conflict("restore_undecided", "A restore waits for your decision.")
+
+
+@asynccontextmanager
+async def opened(path: Path, runtime: FakeRuntime | None = None) -> AsyncIterator[Bench]:
+    """A bench whose files are below ``path``, with an engine of its own or the one that another bench left."""
+    bench = Bench(path, runtime)
+    await bench.database.open()
+    try:
+        yield bench
+    finally:
+        await bench.operations.close(0)
+        await bench.database.close()
+        bench.live.close()
+
+
+def made_by(container: Container) -> str:
+    """The deployment that made a container."""
+    return container.labels[LABEL_DEPLOYMENT]
