@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 
 from holdfast.config import Settings
 from holdfast.domain.errors import HoldfastError, Problem, Refused
@@ -26,6 +28,10 @@ from holdfast.services.quiesce import facts_of
 from holdfast.services.restore_plan import PlannedVolume, RestorePlan, RestoreRequest
 from holdfast.services.volumes import VolumeResolver
 from holdfast.store.workloads import WorkloadStore
+
+
+LETTING_GO: Final = 2.0
+"""Seconds that processes get to let go of a path after their container has stopped."""
 
 
 class RestorePreflight:
@@ -145,9 +151,18 @@ class RestorePreflight:
         own = {c.id for c in everything if self._is_own(c) and c.labels.get(LABEL_WORKLOAD) in lock_ids}
         refusals, _ = await asyncio.to_thread(others_on_paths, everything, own, paths)
         problems += refusals
-        problems += await asyncio.to_thread(self._strangers, paths, [])
+        problems += await self._strangers_that_stay(paths)
         if problems:
             raise Refused(problems)
+
+    async def _strangers_that_stay(self, paths: Sequence[str]) -> list[Problem]:
+        """Who has a path mounted and does not let go of it: what was just stopped may take a moment to be gone."""
+        deadline = time.monotonic() + LETTING_GO
+        while found := await asyncio.to_thread(self._strangers, paths, []):
+            if time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(0.05)
+        return []
 
     async def _compare_with_last_seen(
         self, workload: Workload, planned: Iterable[PlannedVolume]
@@ -200,7 +215,7 @@ class RestorePreflight:
             problems.append(
                 Problem(
                     code="path_mounted_elsewhere",
-                    message=f"The process {holder.pid} has {holder.path} mounted at {holder.mount_point}.",
+                    message=f"The process {holder.pid} ({holder.command}) has {holder.path} mounted at {holder.mount_point}.",
                     next_step="Stop it; it would go on writing to the tree that the restore replaces.",
                     details={"pid": holder.pid, "path": holder.path},
                 )

@@ -46,7 +46,7 @@ from holdfast.services.restore_preflight import RestorePreflight
 from holdfast.services.retrying import until_engine_answers
 from holdfast.services.snapshot_drafts import draft_manifest
 from holdfast.services.workers import WorkerSession
-from holdfast.store.snapshots import SnapshotState, SnapshotStateStore
+from holdfast.store.snapshots import SnapshotStateStore
 
 _SETTLED: Final = frozenset({Direction.ABORTED, Direction.REVERTED, Direction.CONFIRMED, Direction.DONE})
 
@@ -192,14 +192,7 @@ class RestoreRun:
             note=f"before restoring {restore.facts.snapshot_id}",
         )
         with restore.timed("safety"):
-            await self._states.upsert(
-                SnapshotState(
-                    snapshot_id=draft.id,
-                    workload_id=restore.facts.workload_id,
-                    pinned=True,
-                    safety_for=restore.facts.operation_id,
-                )
-            )
+            await self._states.pin_safety(draft.id, restore.facts.workload_id, restore.facts.operation_id)
             manifest: SnapshotManifest = await worker.run(CaptureRequest(draft=draft, sources=_sources(restore.facts)))
             restore.safety_snapshot_id = manifest.id
             await self._files.append(restore.journal, SafeRecord(snapshot_id=manifest.id))
