@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from aiodocker import Docker
@@ -12,6 +13,7 @@ from aiodocker import Docker
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import LABEL_INSTALLATION
 from holdfast.testing.docker_engine import DEFAULT_HOST, answers
+from holdfast.testing.registry import registry
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +60,10 @@ async def remove_labelled(docker_host: str, installation: str) -> None:
             await container.delete(force=True, v=True)
         for network in await docker.networks.list(filters={"label": [f"{LABEL_INSTALLATION}={installation}"]}):
             await (await docker.networks.get(network["Id"])).delete()
+
+
+@pytest.fixture
+def registry_address(tmp_path: Path) -> Iterator[str]:
+    """The address of an empty registry on this host."""
+    with registry(tmp_path) as address:
+        yield address

@@ -231,7 +231,7 @@ async def _probe_http(ip: str, port: int, path: str) -> Probe:
     try:
         async with (
             httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=None) as client,  # noqa: S113 - the caller's limit covers all phases together
-            client.stream("GET", f"http://{_host(ip)}:{port}{path}") as response,
+            client.stream("GET", f"http://{_host(ip)}:{port}/{path.removeprefix('/')}") as response,
         ):
             passed = 200 <= response.status_code < 400
             return Probe(passed=passed, detail=f"answered {response.status_code} on port {port}")

@@ -19,18 +19,18 @@ from dataclasses import dataclass, replace
 import structlog
 
 from holdfast.domain.deploy_plan import Difference, Mend, differences
-from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
-from holdfast.domain.errors import Busy, Failed, HoldfastError
+from holdfast.domain.deployment import DeploymentState, DeployReason
+from holdfast.domain.errors import Busy, HoldfastError
 from holdfast.domain.operation import OperationKind
-from holdfast.domain.workload import DesiredState, Workload
-from holdfast.runtime.port import LABEL_DEPLOYMENT, LABEL_WORKLOAD, Container
+from holdfast.domain.workload import Workload
+from holdfast.runtime.port import LABEL_WORKLOAD, Container
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deployer import Deployer
 from holdfast.services.instances import Instances, instance_facts
 from holdfast.services.locks import Held, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
-from holdfast.services.quiesce import facts_of
-from holdfast.services.rollout import Previous, Rollout
+from holdfast.services.rollout import Rollout
+from holdfast.services.take_back import take_back_cut_off
 
 ACTOR = "reconciliation"
 """Who started the operations that mend."""
@@ -120,11 +120,9 @@ class Reconciler:
 
     async def _look(self, held: Held, workload_id: str) -> Reconciled:
         workload = await self._records.workload(workload_id)
-        taken_back = [
-            deployment.id
-            for deployment in await self._records.cut_off(workload_id)
-            if await self._take_back(held, workload, deployment)
-        ]
+        taken_back = await take_back_cut_off(
+            held, workload, records=self._records, instances=self._instances, rollout=self._rollout
+        )
         last = await self._records.last_successful(workload_id)
         there = await self._instances.of(workload_id)
         found = differences(workload.desired, last, [instance_facts(container) for container in there])
@@ -142,31 +140,9 @@ class Reconciler:
         return Reconciled(
             workload=workload.name,
             differences=tuple(found),
-            taken_back=tuple(taken_back),
+            taken_back=taken_back,
             operation_id=operation_id,
         )
-
-    async def _take_back(self, held: Held, workload: Workload, cut_off: Deployment) -> bool:
-        """Undo what an interrupted deployment did. Returns whether its record could be closed."""
-        held.require(workload.id)
-        last = await self._records.last_successful(workload.id)
-        there = await self._instances.of(workload.id)
-        previous = _before(workload, last, there)
-        outcome = "What ran before runs again." if previous.running else "Nothing of it is left."
-        try:
-            await self._rollout.bring_back(cut_off.id, previous, _Patient())
-        except HoldfastError as error:
-            if error.code == "engine_away_too_long":
-                return False
-            outcome = f"What ran before could not be brought back: {error.message}"
-        interrupted = Failed(
-            "deploy_interrupted",
-            f"Holdfast stopped while this deployment was running. {outcome}",
-            next_step="Deploy again.",
-        )
-        await self._records.end(cut_off, DeploymentState.INTERRUPTED, interrupted)
-        await self._records.let_image_go(cut_off)
-        return True
 
     async def _was_tried(self, workload_id: str) -> bool:
         """Whether deploying again by itself has failed since anything else was done: it is not tried for ever."""
@@ -200,31 +176,6 @@ class Reconciler:
             held, then, version, ctx, trial=False, reason=DeployReason.RECONCILE
         )
         return {"result": "deployed", "deployment_id": deployment.id}
-
-
-class _Patient:
-    """Waits for the engine without an operation to say so."""
-
-    def waiting(self, reason: str) -> None:
-        """The engine's absence is told by readiness."""
-
-
-def _before(workload: Workload, last: Deployment | None, there: Sequence[Container]) -> Previous:
-    """What an interrupted deployment found when it began, as far as it is to come back.
-
-    Those are the instances of the last successful deployment, with the policy that it configured, if the workload is
-    meant to run; else everything stays as it is.
-    """
-    if last is None or workload.desired is DesiredState.STOPPED:
-        return Previous(workload=workload, containers=())
-    return Previous(
-        workload=replace(workload, spec=last.spec),
-        containers=tuple(
-            replace(facts_of(container), running=True, restart_policy=last.spec.restart)
-            for container in there
-            if container.labels.get(LABEL_DEPLOYMENT) == last.id
-        ),
-    )
 
 
 def _orphaned(workload_id: str, everything: Sequence[Container]) -> Reconciled:

@@ -25,6 +25,7 @@ from holdfast.services.locks import Held
 from holdfast.services.operations import OperationContext
 from holdfast.services.quiesce import facts_of
 from holdfast.services.rollout import Previous, Rollout, log_lines
+from holdfast.services.take_back import take_back_cut_off
 
 
 class Replacement:
@@ -58,6 +59,13 @@ class Replacement:
         problems = check_spec(workload.spec, image_has_healthcheck=version.has_healthcheck)
         if problems:
             raise Refused(problems)
+        await take_back_cut_off(
+            held,
+            await self._records.workload(workload.id),
+            records=self._records,
+            instances=self._instances,
+            rollout=self._rollout,
+        )
         there = await self._instances.of(workload.id)
         running = await self._verified_running(workload, version, there, ctx)
         if running is not None:

@@ -29,7 +29,6 @@ from holdfast.services.restore_plan import PlannedVolume, RestorePlan, RestoreRe
 from holdfast.services.volumes import VolumeResolver
 from holdfast.store.workloads import WorkloadStore
 
-
 LETTING_GO: Final = 2.0
 """Seconds that processes get to let go of a path after their container has stopped."""
 
@@ -215,7 +214,8 @@ class RestorePreflight:
             problems.append(
                 Problem(
                     code="path_mounted_elsewhere",
-                    message=f"The process {holder.pid} ({holder.command}) has {holder.path} mounted at {holder.mount_point}.",
+                    message=f"The process {holder.pid} ({holder.command}) has {holder.path} mounted, "
+                    f"at {holder.mount_point}.",
                     next_step="Stop it; it would go on writing to the tree that the restore replaces.",
                     details={"pid": holder.pid, "path": holder.path},
                 )

@@ -30,6 +30,9 @@ from holdfast.services.volumes import VolumeResolver
 RETURN_PATIENCE: Final = 120.0
 """Seconds that the way back waits for an engine that does not answer."""
 
+ENGINE_AWAY: Final = "engine_away_too_long"
+"""The code of a way back that found no engine in all that time."""
+
 T = TypeVar("T")
 Announce = Callable[[DeployStep], Awaitable[None]]
 """Told which step begins."""
@@ -123,7 +126,6 @@ class Rollout:
         check: HealthCheck,
         ctx: Cancellable,
         *,
-        deadline: float | None = None,
         code: str = "deploy_unhealthy",
     ) -> None:
         """Wait until every instance is healthy.
@@ -134,7 +136,7 @@ class Rollout:
             Unavailable: the engine did not answer when the deadline came.
         """
         ids = tuple(container_ids)
-        results = await _all(self._gate.wait(container_id, check, ctx, deadline) for container_id in ids)
+        results = await _all(self._gate.wait(container_id, check, ctx) for container_id in ids)
         for container_id, result in zip(ids, results, strict=True):
             if not result.healthy:
                 raise _unhealthy(code, container_id, result)
@@ -177,7 +179,7 @@ class Rollout:
                 stopped = await until_engine_answers(ctx, lambda: self._exchange_back(deployment_id, previous))
         except TimeoutError as error:
             raise Failed(
-                "engine_away_too_long",
+                ENGINE_AWAY,
                 f"The container engine did not answer for {self._patience:g} seconds.",
                 next_step="Start the engine.",
             ) from error

@@ -54,7 +54,7 @@ async def test_silence_is_filled_with_comments_and_loses_nothing() -> None:
         await go.wait()
         yield "{}"
 
-    body = event_stream("x", slow(), heartbeat=0.001).body_iterator
+    body = aiter(event_stream("x", slow(), heartbeat=0.001).body_iterator)
     assert await anext(body) == b": ping\n\n"
     assert await anext(body) == b": ping\n\n"
     go.set()
@@ -72,7 +72,7 @@ async def test_a_client_that_goes_away_closes_the_source() -> None:
         finally:
             closed.set()
 
-    body = event_stream("x", endless(), heartbeat=60).body_iterator
+    body = aiter(event_stream("x", endless(), heartbeat=60).body_iterator)
     await anext(body)
     waiting = asyncio.ensure_future(anext(body))
     await asyncio.sleep(0)

@@ -265,3 +265,30 @@ async def test_what_ran_before_and_can_t_come_back_is_said(tmp_path: Path) -> No
             assert newest.error is not None
             assert "could not be brought back" in newest.error["message"]
             assert await after.running(workload) == ()
+
+
+async def test_a_deployment_that_comes_before_reconciliation_takes_the_cut_off_one_back_first(tmp_path: Path) -> None:
+    async with opened(tmp_path) as before:
+        workload = await before.deployed()
+        (instance,) = await before.running(workload)
+        await interrupted(before, workload, "start")
+        async with opened(tmp_path, before.runtime) as after:
+            after.runtime.add_image("notes:3", CRASHING)
+            await after.deploy(workload, "notes:3")
+            assert [container.id for container in await after.running(workload)] == [instance.id]
+            states = [deployment.state for deployment in await after.deployments.list(workload.id)]
+            assert states == [DeploymentState.RETURNED, DeploymentState.INTERRUPTED, DeploymentState.SUCCEEDED]
+
+
+async def test_without_an_engine_a_cut_off_deployment_waits_for_the_next_time(tmp_path: Path) -> None:
+    async with opened(tmp_path) as before:
+        workload = await before.deployed()
+        await interrupted(before, workload, "start")
+        async with opened(tmp_path, before.runtime) as after:
+            after.runtime.fail("start")
+            await after.reconciler.run()
+            assert (await after.newest(workload)).state is DeploymentState.RUNNING
+            after.runtime.heal()
+            await after.reconciler.run()
+            assert (await after.newest(workload)).state is DeploymentState.INTERRUPTED
+            assert len(await after.running(workload)) == 1
