@@ -59,7 +59,7 @@ from holdfast.services.restore_registry import RestoreRegistry
 from holdfast.services.restore_run import RestoreRun
 from holdfast.services.restore_trial import RestoreTrial
 from holdfast.services.rollout import Rollout
-from holdfast.services.snapshots import Snapshots
+from holdfast.services.snapshots import Snapshots, former_workload
 from holdfast.services.swap_recovery import SwapRecovery
 from holdfast.services.tokens import Tokens
 from holdfast.services.trials import Trials
@@ -202,6 +202,10 @@ async def _assembled(
         data=WorkerDataRemover(workers),
         restore_pending=registry.pending,
     )
+
+    async def former_id(name: str) -> str | None:
+        return await former_workload(archive, workload_store, name)
+
     workloads = Workloads(
         store=workload_store,
         deployments=deployment_store,
@@ -211,6 +215,7 @@ async def _assembled(
         instances=instances,
         deletion=deletion,
         restore_pending=registry.pending,
+        former_id=former_id,
     )
     capture = Capture(
         installation=installation,

@@ -18,7 +18,7 @@ def configure_logging(style: LogFormat) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if style is LogFormat.JSON
-        else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "logger_name", "event"])
+        else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
     )
     structlog.configure(
         processors=[

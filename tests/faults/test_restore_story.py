@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdfast.domain.operation import OperationState
-from holdfast.testing.installation import deployed, ended, installation, restore, snapshotted, succeeded
+from holdfast.testing.installation import deployed, installation, restore, snapshotted, succeeded
 from holdfast.testing.trees import build_sample_tree, describe_tree
+
+
+async def test_a_workload_that_is_made_again_under_its_old_name_finds_its_data_and_snapshots(tmp_path: Path) -> None:
+    place = installation(tmp_path)
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast)
+        (place.volumes / "notes/data/kept").write_text("kept")
+        snapshot = await snapshotted(holdfast, workload)
+        deletion = await holdfast.api.workloads.delete("notes", delete_data=False, actor="test")
+        await succeeded(holdfast, deletion)
+
+        again = await deployed(holdfast)
+        assert (place.volumes / "notes/data/kept").read_text() == "kept"
+        assert (await holdfast.api.snapshots.get("notes", snapshot)).id == snapshot
+        (place.volumes / "notes/data/kept").write_text("changed")
+        await succeeded(holdfast, await restore(holdfast, again, snapshot))
+        assert (place.volumes / "notes/data/kept").read_text() == "kept"
 
 
 async def test_a_restore_brings_both_volumes_back_exactly_and_an_undo_takes_that_back(tmp_path: Path) -> None:

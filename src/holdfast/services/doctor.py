@@ -295,7 +295,7 @@ async def check_restores(unfinished: Callable[[], Awaitable[Sequence[str]]]) -> 
         check="restores",
         level=FindingLevel.WARNING,
         message=f"{len(found)} unfinished: {_some(found)}.",
-        mend="Look at 'holdfast operation list'; one that needs a decision is settled with 'holdfast restore-decision'.",
+        mend="Look at 'holdfast operation list'; what needs a decision is settled by 'holdfast restore-decision'.",
     )
 
 

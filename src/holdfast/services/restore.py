@@ -489,6 +489,7 @@ def _told(plan: RestorePlan, diffs: Sequence[VolumeDiff], live_bytes: int) -> Ou
         "live_bytes": live_bytes,
         "also_stopped": [w for w in plan.lock_ids if w != plan.workload.id],
         "runs_afterwards": plan.image_id or None,
+        "image": plan.workload.spec.image,
         "on_unhealthy": plan.on_unhealthy,
         "safety_snapshot": True,
         "expected_safety_seconds": round(live_bytes / rate, 1) if rate else None,

@@ -30,6 +30,7 @@ from holdfast.services.paging import Page, check_page, make_page
 from holdfast.services.workers import Workers
 from holdfast.services.workloads import Workloads
 from holdfast.store.snapshots import SnapshotState, SnapshotStateStore
+from holdfast.store.workloads import WorkloadStore
 
 _EXPORT_QUEUE = 8
 """Chunks of an export that may wait for a slow reader."""
@@ -233,6 +234,14 @@ class Snapshots:
         for warning in manifest.warnings:
             await ctx.log(warning, level="warning")
         return _told(manifest)
+
+
+async def former_workload(store: SnapshotStore, workloads: WorkloadStore, name: str) -> str | None:
+    """The id of a deleted workload of this name that left snapshots, the newest one's; ``None`` if there is none."""
+    manifests = await asyncio.to_thread(lambda: [m for m in store.manifests() if m.workload_name == name])
+    taken = {workload.id for workload in await workloads.list()}
+    left = [manifest for manifest in manifests if manifest.workload_id not in taken]
+    return max(left, key=lambda manifest: manifest.id).workload_id if left else None
 
 
 def _told(manifest: SnapshotManifest) -> dict[str, object]:

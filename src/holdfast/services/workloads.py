@@ -14,7 +14,7 @@ Deleting is told in :mod:`holdfast.services.workload_deletion`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -59,6 +59,7 @@ class Workloads:
 
     Args:
         restore_pending: why a restore of a workload waits for a person's decision; ``None`` if none does.
+        former_id: the id that a deleted workload of this name left with its snapshots; ``None`` if none did.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Workloads:
         instances: Instances,
         deletion: WorkloadDeletion,
         restore_pending: Callable[[str], str | None],
+        former_id: Callable[[str], Awaitable[str | None]],
     ) -> None:
         self._store = store
         self._deployments = deployments
@@ -81,6 +83,7 @@ class Workloads:
         self._instances = instances
         self._deletion = deletion
         self._restore_pending = restore_pending
+        self._former_id = former_id
         self._log = structlog.get_logger("workloads")
 
     async def apply(
@@ -205,7 +208,14 @@ class Workloads:
     async def _insert(self, spec: WorkloadSpec, actor: str) -> ApplyResult:
         at = now()
         # Nothing runs until the first deploy, which is also what makes RUNNING the desired state.
-        workload = Workload(id=new_id(), spec=spec, desired=DesiredState.STOPPED, created_at=at, updated_at=at)
+        # One made again under its old name takes its old id, and with it the snapshots that it left.
+        workload = Workload(
+            id=await self._former_id(spec.name) or new_id(),
+            spec=spec,
+            desired=DesiredState.STOPPED,
+            created_at=at,
+            updated_at=at,
+        )
         await self._store.insert(workload)
         self._log.info("workload_created", workload=spec.name, actor=actor)
         return ApplyResult(workload=workload, created=True, changes=changes(None, spec))

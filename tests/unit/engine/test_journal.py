@@ -369,14 +369,9 @@ def test_a_full_disk_does_not_stop_any_record_from_the_commit_on(small_disk: Pat
     journal = create(small_disk, *TO_COMMIT[:3])
     with pytest.raises(OSError, match="No space left"):
         fill(small_disk / "filler")
-    for record in (
-        CommitRecord(),
-        SwappedRecord(),
-        *[TRIAL] * 30,
-        BackwardRecord(why="x" * 9999),
-        RevertedRecord(),
-        DoneRecord(),
-    ):
+    records: list[Record] = [CommitRecord(), SwappedRecord(), *[TRIAL] * 30]
+    records += [BackwardRecord(why="x" * 9999), RevertedRecord(), DoneRecord()]
+    for record in records:
         journal.append(record)
     assert read_journal(Fs(), journal.path).direction is Direction.DONE
     journal.remove()

@@ -111,6 +111,11 @@ class Bench:
         return await self.operations.wait(started.id)
 
 
+async def nobody(_name: str) -> str | None:
+    """No deleted workload left snapshots."""
+    return None
+
+
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     allowed = tmp_path / "srv"
@@ -145,6 +150,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
                 instances=instances,
                 deletion=deletion,
                 restore_pending=pending.get,
+                former_id=nobody,
             ),
             store=store,
             deployments=deployments,
