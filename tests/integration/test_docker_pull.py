@@ -1,0 +1,78 @@
+"""Pulling from a real registry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from holdfast.domain.errors import Failed
+from holdfast.runtime.docker import DockerRuntime
+from holdfast.testing.images import build_image
+from holdfast.testing.registry import push
+
+
+@dataclass(frozen=True)
+class Published:
+    reference: str
+    digest: str
+    image_id: str
+
+
+@pytest.fixture
+async def published(docker_host: str, docker_runtime: DockerRuntime, registry_address: str) -> AsyncIterator[Published]:
+    """An image that is in the registry, and not on this host."""
+    reference = f"{registry_address}/holdfast-test/app:1"
+    image_id = await publish(docker_host, docker_runtime, reference)
+    digest = await push(docker_host, image_id, reference)
+    await docker_runtime.untag("holdfast-test/pushed")
+    assert await docker_runtime.image(image_id) is None
+    yield Published(reference, digest, image_id)
+    for name in (reference, f"{registry_address}/holdfast-test/app"):
+        await docker_runtime.untag(name)
+
+
+async def publish(docker_host: str, runtime: DockerRuntime, reference: str) -> str:
+    noise = os.urandom(300_000).hex()
+    return await build_image(docker_host, "holdfast-test/pushed", script="exit 0", files={"/noise": noise})
+
+
+@pytest.mark.xdist_group("registry")
+async def test_a_pull_reports_its_progress_and_gives_the_image_with_its_digest(
+    docker_runtime: DockerRuntime, published: Published
+) -> None:
+    seen: list[tuple[str, int, int | None]] = []
+    image = await docker_runtime.pull(published.reference, lambda *progress: seen.append(progress))
+    assert image.id == published.image_id
+    assert published.digest in image.digests
+    assert published.reference in image.tags
+    what, done, total = seen[-1]
+    assert what == "unpacking"
+    assert done == total
+    assert total is not None
+    assert total > 300_000
+    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
+
+
+@pytest.mark.xdist_group("registry")
+async def test_an_image_is_pulled_by_its_digest(docker_runtime: DockerRuntime, published: Published) -> None:
+    image = await docker_runtime.pull(published.digest)
+    assert image.id == published.image_id
+    found = await docker_runtime.image(published.digest)
+    assert found is not None
+    assert found.id == published.image_id
+    assert image.tags == ()
+    await docker_runtime.tag(image.id, published.reference.removesuffix(":1"), "1")
+
+
+@pytest.mark.xdist_group("registry")
+async def test_a_tag_that_the_registry_does_not_have_is_a_failed_pull(
+    docker_runtime: DockerRuntime, registry_address: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Failed) as failure:
+        await docker_runtime.pull(f"{registry_address}/holdfast-test/none")
+    assert failure.value.code == "image_pull_failed"
+    assert "none" in failure.value.message
