@@ -88,7 +88,9 @@ def _own_engine(run_dir: Path, *, fresh: bool) -> Iterator[DockerEngine]:
             if fresh and alone:
                 say("emptying our engine")
                 engine.discard()
-            if not engine.answers():
+            if engine.answers():
+                say(f"using our engine below {engine.run_dir}, which runs already")
+            else:
                 say(f"no engine runs; starting one below {engine.run_dir}")
                 engine.start()
             _lock(users, fcntl.LOCK_SH)
