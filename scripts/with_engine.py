@@ -91,18 +91,16 @@ def _own_engine(run_dir: Path, *, fresh: bool) -> Iterator[DockerEngine]:
             if engine.answers():
                 say(f"using our engine below {engine.run_dir}, which runs already")
             else:
-                say(f"no engine runs; starting one below {engine.run_dir}")
+                say(f"no engine runs; starting one below {engine.run_dir}, to be stopped afterwards")
                 engine.start()
             _lock(users, fcntl.LOCK_SH)
         try:
             yield engine
         finally:
             with _turn(run_dir):
+                # Without a word: the last line on the terminal is the command's own.
                 if _lock(users, fcntl.LOCK_EX):
-                    say("stopping our engine")
                     engine.stop()
-                else:
-                    say("another run uses our engine; it is left running")
 
 
 def _clean(run_dir: Path) -> int:
