@@ -341,13 +341,9 @@ class Restores:
             actor=ctx.actor,
             redeploys=plan.redeploys,
         )
+        workloads = await self.workloads_of(plan.lock_ids)
         return ActiveRestore(
-            facts=facts,
-            journal=await self._files.begin(facts),
-            ctx=ctx,
-            held=held,
-            workloads=await self.workloads_of(plan.lock_ids),
-            containers=plan.containers,
+            facts=facts, journal=await self._files.begin(facts), ctx=ctx, held=held, workloads=workloads
         )
 
     async def workloads_of(self, ids: tuple[str, ...]) -> dict[str, Workload]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -91,6 +91,16 @@ class ActiveRestore:
         """Make sure of what is on disk, also after an append that failed."""
         self.journal = await files.reopen(self.journal.path, instead_of=self.journal)
 
+    async def enter(self, step: RestoreStep) -> None:
+        """Tell that a step begins. After COMMIT what can't be told (a full disk) must not decide anything."""
+        with suppress(HoldfastError):
+            await self.ctx.step(step)
+
+    async def tell(self, warning: str) -> None:
+        """Add a warning to the operation's log, if that can be written."""
+        with suppress(HoldfastError):
+            await self.ctx.log(warning, level="warning")
+
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
         """Count the time that the block takes to ``part`` of the downtime."""
@@ -140,7 +150,16 @@ class RestoreRun:
         except BaseException as error:
             # The first error is the one that is told; a shutdown's cancellation must not cut the way back off.
             why = error.message if isinstance(error, HoldfastError) else type(error).__name__
-            await asyncio.shield(self.abort(restore, why))
+            try:
+                await asyncio.shield(self.abort(restore, why))
+            except HoldfastError as second:
+                raise Failed(
+                    "restore_abort_incomplete",
+                    f"The restore was called off before anything was exchanged ({why}). The data is what it was, but "
+                    f"the containers are not all as they were: {second.message}",
+                    next_step=f"{second.next_step} Then `holdfast workload start {restore.facts.workload_name}`.",
+                    details={"cause": error.code if isinstance(error, HoldfastError) else "", "then": second.code},
+                ) from error
             raise
         await self._commit(restore)
         await self._swap(restore)
@@ -184,7 +203,7 @@ class RestoreRun:
         await ctx.step(RestoreStep.SAFEGUARDING)
         draft = draft_manifest(
             workload=restore.workload,
-            volumes=[(volume.index, volume.mapped.configured) for volume in plan.volumes],
+            volumes=enumerate(volume.mapped.configured for volume in plan.volumes),
             reason=SnapshotReason.SAFETY,
             consistency=Consistency.STOPPED,
             actor=restore.facts.actor,
@@ -241,24 +260,37 @@ class RestoreRun:
         restore.committed = True
 
     async def _swap(self, restore: ActiveRestore) -> None:
-        await restore.ctx.step(RestoreStep.SWAPPING)
+        await restore.enter(RestoreStep.SWAPPING)
         with restore.timed("swap"):
             await self._files.exchange_all(restore.volumes, TreeSide.NEW)
             await self._files.append(restore.journal, SwappedRecord())
 
     async def abort(self, restore: ActiveRestore, why: str) -> None:
-        """Leave live data as it is, containers as they were, and no trace beside them. Also what recovery does."""
-        if restore.journal.records[-1].type is not RecordType.ABORTED:
-            await restore.reopen_journal(self._files)
-            await self._files.append(restore.journal, AbortedRecord(why=why))
+        """Leave live data as it is, containers as they were, and no trace beside them. Also what recovery does.
+
+        Before COMMIT a journal that can't be written keeps nobody from starting again: whatever it says, recovery
+        aborts.
+        """
+        try:
+            if restore.journal.records[-1].type is not RecordType.ABORTED:
+                await restore.reopen_journal(self._files)
+                await self._files.append(restore.journal, AbortedRecord(why=why))
+        except HoldfastError as error:
+            await restore.tell(f"called off, though that could not be written down: {error.message}")
         await self._release(restore)
 
     async def _release(self, restore: ActiveRestore) -> None:
         """Containers first: the service is down. Waits for the engine, since half-released is what nobody expects."""
         gone = await until_engine_answers(restore.ctx, lambda: self._quiescer.let_go(restore.containers))
         for name in gone:
-            await restore.ctx.log(f"the container {name} is gone and was not started again", level="warning")
-        await self._reaper.reap(restore.journal)
+            await restore.tell(f"the container {name} is gone and was not started again")
+        if restore.settled:
+            try:
+                await self._reaper.reap(restore.journal)
+            except HoldfastError as error:
+                await restore.tell(
+                    f"what was staged is not removed yet, and will be at the next start: {error.message}"
+                )
 
 
 def _moved(volume: VolumeFacts, seen: Observation) -> Problem:
@@ -272,4 +304,8 @@ def _moved(volume: VolumeFacts, seen: Observation) -> Problem:
 
 
 def _sources(facts: RestoreFacts) -> tuple[CaptureSource, ...]:
-    return tuple(CaptureSource(index=v.index, live=v.live, expected=v.live_identity) for v in facts.volumes)
+    """The live directories, numbered anew: what is restored may be a part of a snapshot, what is captured is whole."""
+    return tuple(
+        CaptureSource(index=index, live=volume.live, expected=volume.live_identity)
+        for index, volume in enumerate(facts.volumes)
+    )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import structlog
 
@@ -39,6 +40,9 @@ TRIAL_MARGIN = 60.0
 """Seconds that a trial may take beyond its health gate's own deadline: pulling nothing, creating and starting."""
 
 Outcome = dict[str, object]
+
+_RUNS: Final = frozenset({RestoreResult.RESTORED, RestoreResult.RESTORED_UNHEALTHY})
+"""Results after which new instances run in place of the old ones."""
 
 
 class RestoreTrial:
@@ -107,7 +111,7 @@ class RestoreTrial:
     async def _redeploy(self, restore: ActiveRestore) -> None:
         """Bring up what ran before, on trial. After a crash, what is on trial already is judged, not made again."""
         ctx = restore.ctx
-        await ctx.step(RestoreStep.REDEPLOYING)
+        await restore.enter(RestoreStep.REDEPLOYING)
         before = time.monotonic()
         on_trial = await self._on_trial(restore)
         if isinstance(last := restore.journal.records[-1], TrialRecord):
@@ -139,10 +143,12 @@ class RestoreTrial:
     async def _confirm(self, restore: ActiveRestore, result: RestoreResult) -> Outcome:
         """Policies as configured, CONFIRMED durable, and from then on the displaced trees are only to be removed."""
         restore.ctx.on_cancel(None)
-        await restore.ctx.step(RestoreStep.CONFIRMING)
-        if result in (RestoreResult.RESTORED, RestoreResult.RESTORED_UNHEALTHY):
+        await restore.enter(RestoreStep.CONFIRMING)
+        if result in _RUNS:
             for redeploy in restore.facts.redeploys:
                 await self._deployer.confirm_trial(restore.held, restore.workloads[redeploy.workload_id])
+        redeployed = {redeploy.workload_id for redeploy in restore.facts.redeploys}
+        await self._quiescer.let_go(f for f in restore.containers if f.workload_id not in redeployed)
         await self._files.append(restore.journal, ConfirmedRecord(result=result))
         self._registry.decided(restore.facts.lock_ids)
         self._tell(restore, result)
@@ -161,7 +167,7 @@ class RestoreTrial:
         """
         ctx = restore.ctx
         ctx.on_cancel(None)
-        await ctx.log(f"going back to the data from before: {why}", level="warning")
+        await restore.tell(f"going back to the data from before: {why}")
         try:
             await self.stop_everything(restore)
             await restore.reopen_journal(self._files)
@@ -204,13 +210,13 @@ class RestoreTrial:
         try:
             await self._forget_old(restore, confirmed.result)
         except HoldfastError as error:  # what is left over is reaped by the next deployment
-            await restore.ctx.log(f"not tidied up yet: {error.message}", level="warning")
+            await restore.tell(f"not tidied up yet: {error.message}")
         self._reap_in_background(restore.journal)
         return restore.ctx.outcome
 
     async def _forget_old(self, restore: ActiveRestore, result: RestoreResult) -> None:
         """Remove the containers that ran on the displaced data, and note what the volumes hold from now on."""
-        if result is RestoreResult.RESTORED:
+        if result in _RUNS:
             redeployed = {redeploy.workload_id for redeploy in restore.facts.redeploys}
             for facts in restore.containers:
                 if facts.workload_id in redeployed:
@@ -224,7 +230,7 @@ class RestoreTrial:
             await self._runtime.remove(facts.id, force=True)
         gone = await self._quiescer.let_go(restore.containers)
         for name in gone:
-            await restore.ctx.log(f"the container {name} is gone and was not started again", level="warning")
+            await restore.tell(f"the container {name} is gone and was not started again")
         ran = {facts.workload_id for facts in restore.containers if facts.running}
         healthy = not gone
         for workload_id in sorted(ran):
@@ -238,7 +244,7 @@ class RestoreTrial:
             restore_id=restore.facts.restore_id, workload_ids=restore.facts.lock_ids, why=f"{why} Both trees are kept."
         )
         self._registry.set_undecided(undecided)
-        await restore.ctx.log(undecided.why, level="error")
+        await restore.tell(undecided.why)
         return Failed(
             "restore_undecided",
             f"The restore could not be finished: {undecided.why}",
