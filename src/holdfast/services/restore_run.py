@@ -288,9 +288,7 @@ class RestoreRun:
             try:
                 await self._reaper.reap(restore.journal)
             except HoldfastError as error:
-                await restore.tell(
-                    f"what was staged is not removed yet, and will be at the next start: {error.message}"
-                )
+                await restore.tell(f"what was staged is removed at the next start: {error.message}")
 
 
 def _moved(volume: VolumeFacts, seen: Observation) -> Problem:
