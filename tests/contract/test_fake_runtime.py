@@ -13,7 +13,8 @@ from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import Bind, Container, ContainerSpec, ContainerState, ExecResult, ImageHealth
 from holdfast.testing.fake_records import Behaviour, Outage
 from holdfast.testing.fake_runtime import Call, FakeRuntime
-from tests.contract.runtime import FAILING, HANGING, HELLO, Images, RuntimeContract
+from tests.contract.runtime import RuntimeContract
+from tests.contract.runtime_lab import FAILING, HANGING, HELLO, Images
 
 
 def hang(_container: Container, _command: Sequence[str]) -> ExecResult:

@@ -28,7 +28,8 @@ from holdfast.testing.docker_engine import DockerEngine, private_engine
 from holdfast.testing.fake_records import Behaviour, Outage
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.images import build_image
-from tests.contract.runtime import Images, Lab, RuntimeContract, eventually, read_log
+from tests.contract.runtime import RuntimeContract
+from tests.contract.runtime_lab import Images, Lab, eventually, read_log
 
 READY = "trap 'exit 0' TERM; echo ready\n"
 """A process 1 hears TERM only from its trap on."""

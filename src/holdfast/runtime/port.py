@@ -199,16 +199,28 @@ class ContainerRuntime(Protocol):
         """Give an image a name. Idempotent."""
 
     async def untag(self, reference: str) -> None:
-        """Take a name away; the engine drops the image with its last name. Unknown names are fine."""
+        """Take a name away; the engine drops the image with its last name. Unknown names are fine.
+
+        Raises:
+            Conflict: ``image_in_use`` for the last name of an image that a container was made of; the name stays.
+        """
 
     async def create(self, spec: ContainerSpec) -> str:
-        """Create a container, not started. Returns its id. A missing bind source is an error, never a new directory."""
+        """Create a container, not started. Returns its id.
+
+        Raises:
+            Failed: ``bind_source_missing``: it is an error, never a new directory.
+        """
 
     async def start(self, container_id: str) -> None:
         """Start it; fine if it runs already."""
 
     async def stop(self, container_id: str, grace: float) -> Exit:
-        """Stop it, kill it after ``grace`` seconds, and confirm that it is not running. Fine if it is stopped."""
+        """Stop it, kill it after ``grace`` seconds, and confirm that it is not running. Fine if it is stopped.
+
+        Raises:
+            Failed: ``container_not_stopped`` when it runs all the same.
+        """
 
     async def pause(self, container_id: str) -> None:
         """Freeze all processes. Fine if it is paused."""
