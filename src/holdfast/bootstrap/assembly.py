@@ -1,37 +1,31 @@
-"""The composition root: builds every object once, in the order in which they are needed.
+"""Every object, built once, in the order in which they are needed.
 
-The only module that may import everything.
-
-Start: settings → data directory and its lock → migrate → connect → decide and finish interrupted swaps → clean
-orphans → take up interrupted operations, each with its locks → serve. Stop: the same backwards.
+Start: data directory and its lock → migrate → connect → decide and finish interrupted swaps → clean orphans → take up
+interrupted operations, each with its locks → serve. Stop: the same backwards.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
 
-import structlog
-import uvicorn
-
-from holdfast.api.app import create_app
 from holdfast.api.services import ApiServices
+from holdfast.bootstrap.data_directory import (
+    LOCK_WAIT,
+    archive_of,
+    clean_uploads,
+    installation_of,
+    make_directories,
+    worker_settings_of,
+)
 from holdfast.config import Settings
-from holdfast.domain.errors import NotFound
-from holdfast.domain.ids import is_id, new_id
 from holdfast.engine.archive.store import ArchiveStore
 from holdfast.engine.data_lock import DataLock
 from holdfast.engine.fs import Fs
 from holdfast.engine.holds import HoldFiles
-from holdfast.engine.job import QuietJob
-from holdfast.engine.jobs import WorkerSettings
-from holdfast.engine.keys import load_or_create_key
 from holdfast.engine.live import LiveRoots
-from holdfast.log_setup import configure_logging
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import ContainerRuntime, EngineInfo
 from holdfast.services.capture import Capture
@@ -76,11 +70,6 @@ from holdfast.store.tokens import TokenStore
 from holdfast.store.volume_states import VolumeStateStore
 from holdfast.store.workloads import WorkloadStore
 
-LOCK_WAIT: Final = 5.0
-"""Seconds that a start waits for the workers of a server that was killed to notice and end."""
-CLOSE_WAIT: Final = 3
-"""Seconds that open connections get at shutdown, event streams among them."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seams:
@@ -124,14 +113,14 @@ async def running(settings: Settings, seams: Seams | None = None) -> AsyncIterat
     """
     seams = seams or Seams()
     fs = seams.fs
-    _make_directories(settings)
+    make_directories(settings)
     with DataLock.acquire(settings.data_dir, LOCK_WAIT) as lock:
-        installation = _installation(settings, fs)
+        installation = installation_of(settings, fs)
         database = Database.at(settings.database_file)
         await database.open()
         runtime = seams.runtime(settings)
         roots = LiveRoots(fs, [str(settings.volumes_base), *map(str, settings.allowed_roots)])
-        archive = _archive(settings, fs, roots)
+        archive = archive_of(settings, fs, roots)
         try:
             async with _assembled(settings, seams, lock, installation, database, runtime, roots, archive) as holdfast:
                 yield holdfast
@@ -165,7 +154,7 @@ async def _assembled(
     barrier = DrainBarrier()
     in_use = SnapshotsInUse()
     operations = Operations(operation_store, barrier)
-    workers = Workers(_worker_settings(settings), count=settings.workers, keep=[lock.fileno()])
+    workers = Workers(worker_settings_of(settings), count=settings.workers, keep=[lock.fileno()])
     files = seams.files(fs=fs, roots=roots, journal_dir=settings.journal_dir, workers=workers)
     holds = HoldFiles(fs, settings.holds_dir)
 
@@ -321,7 +310,7 @@ async def _assembled(
     await operations.recover_unfinished()
     decided = await swaps.decide()
     await asyncio.to_thread(archive.clean_orphans)
-    _clean_uploads(settings)
+    clean_uploads(settings)
     await recovery.resume(decided)
     watch = EngineWatch(runtime, readiness, engine_arrived)
     watch.start()
@@ -351,152 +340,3 @@ async def _assembled(
         await watch.close()
         await operations.close(settings.drain_deadline)
         await reaper.close()
-
-
-def serve(settings: Settings) -> None:
-    """Run the server until it is told to stop."""
-    configure_logging(settings.log_format)
-    asyncio.run(_serve(settings))
-
-
-async def _serve(settings: Settings) -> None:
-    async with running(settings) as holdfast:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(holdfast.api),
-                host=settings.listen_host,
-                port=settings.listen_port,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=CLOSE_WAIT,
-                h11_max_incomplete_event_size=64 * 1024,
-            )
-        )
-        _greet(settings, holdfast.first_token)
-        await server.serve()
-
-
-def recover_offline(settings: Settings) -> list[str]:
-    """Decide interrupted restores and finish their exchanges, without a server and without an engine.
-
-    Returns:
-        A line for each restore that is not over. What is left to do with containers is done by the next server.
-
-    Raises:
-        Busy: ``data_dir_in_use``; a server runs, and does this itself.
-    """
-    return asyncio.run(_recover_offline(settings))
-
-
-async def _recover_offline(settings: Settings) -> list[str]:
-    fs = Fs()
-    _make_directories(settings)
-    with (
-        DataLock.acquire(settings.data_dir, LOCK_WAIT) as lock,
-        LiveRoots(fs, [str(settings.volumes_base), *map(str, settings.allowed_roots)]) as roots,
-    ):
-        database = Database.at(settings.database_file)
-        await database.open()
-        try:
-            workers = Workers(_worker_settings(settings), count=1, keep=[lock.fileno()])
-            files = RestoreFiles(fs=fs, roots=roots, journal_dir=settings.journal_dir, workers=workers)
-            swaps = SwapRecovery(files=files, registry=RestoreRegistry(), workloads=WorkloadStore(database))
-            decided = await swaps.decide()
-        finally:
-            await database.close()
-    told = [
-        f"{each.facts.workload_name}: restore {each.facts.restore_id} is {each.journal.direction}"
-        + ("; its containers hold the data, so the server finishes it" if each.plan.record else "")
-        for each in decided.unfinished
-    ]
-    told += [f"{facts.workload_name}: {failure.message}" for facts, failure in decided.blocked]
-    return told + decided.unreadable
-
-
-def export_offline(settings: Settings, workload: str, snapshot_id: str, write: Callable[[bytes], object]) -> None:
-    """Export a snapshot from the data directory, under its lock, while no server runs.
-
-    Args:
-        workload: the workload's id or name, as the snapshot recorded it.
-
-    Raises:
-        Busy: ``data_dir_in_use``; ask the server instead.
-        NotFound: ``snapshot_unknown``.
-    """
-    fs = Fs()
-    with (
-        DataLock.acquire(settings.data_dir, LOCK_WAIT),
-        LiveRoots(fs, [str(settings.volumes_base)]) as roots,
-    ):
-        archive = _archive(settings, fs, roots)
-        manifest = archive.manifest(snapshot_id)
-        if workload not in (manifest.workload_id, manifest.workload_name):
-            raise NotFound(
-                "snapshot_unknown",
-                f"The workload {workload} has no snapshot {snapshot_id}.",
-                next_step=f"It is a snapshot of {manifest.workload_name}.",
-            )
-        archive.export(snapshot_id, write, QuietJob())
-
-
-def _archive(settings: Settings, fs: Fs, roots: LiveRoots) -> ArchiveStore:
-    key = load_or_create_key(fs, settings.archive_key_file)
-    return ArchiveStore(fs, settings.snapshots_dir, key, roots, settings.limits)
-
-
-def _worker_settings(settings: Settings) -> WorkerSettings:
-    return WorkerSettings(
-        roots=(str(settings.volumes_base), *map(str, settings.allowed_roots)),
-        snapshots_dir=str(settings.snapshots_dir),
-        key_file=str(settings.archive_key_file),
-        limits=settings.limits,
-    )
-
-
-def _make_directories(settings: Settings) -> None:
-    """Holdfast's own directories, for nobody else; the volumes base for the containers' users to pass through."""
-    for directory in (
-        settings.data_dir,
-        settings.journal_dir,
-        settings.holds_dir,
-        settings.snapshots_dir,
-        settings.uploads_dir,
-        settings.keys_dir,
-    ):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    settings.volumes_base.mkdir(mode=0o755, parents=True, exist_ok=True)
-
-
-def _installation(settings: Settings, fs: Fs) -> str:
-    """The id by which this Holdfast knows its own containers; made once."""
-    try:
-        kept = settings.installation_file.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        kept = ""
-    if is_id(kept):
-        return kept
-    made = new_id()
-    directory = fs.open_root(str(settings.data_dir))
-    try:
-        fs.write_file_durable(directory, settings.installation_file.name.encode(), f"{made}\n".encode())
-    finally:
-        fs.close(directory)
-    return made
-
-
-def _clean_uploads(settings: Settings) -> None:
-    """What was being uploaded when the last server ended can't be continued."""
-    for left in settings.uploads_dir.iterdir():
-        structlog.get_logger("bootstrap").warning("removing an upload that was cut off", name=left.name)
-        left.unlink()
-
-
-def _greet(settings: Settings, first_token: str | None) -> None:
-    """The few lines that a person sees on the console; the token this once."""
-    host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
-    lines = [f"Holdfast listens on http://{host}:{settings.listen_port}, data in {settings.data_dir}"]
-    if first_token is not None:
-        lines.append(f"Admin token (shown once, kept in {settings.admin_token_file}): {first_token}")
-    print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201 - for the person at the console

@@ -1,0 +1,72 @@
+"""The data directory: what is in it, and what is read from it before anything else can be built."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from holdfast.config import Settings
+from holdfast.domain.ids import is_id, new_id
+from holdfast.engine.archive.store import ArchiveStore
+from holdfast.engine.fs import Fs
+from holdfast.engine.jobs import WorkerSettings
+from holdfast.engine.keys import load_or_create_key
+from holdfast.engine.live import LiveRoots
+
+LOCK_WAIT: Final = 5.0
+"""Seconds that a start waits for the workers of a server that was killed to notice and end."""
+
+
+def archive_of(settings: Settings, fs: Fs, roots: LiveRoots) -> ArchiveStore:
+    """The snapshot store, with this installation's key, which is made the first time."""
+    key = load_or_create_key(fs, settings.archive_key_file)
+    return ArchiveStore(fs, settings.snapshots_dir, key, roots, settings.limits)
+
+
+def worker_settings_of(settings: Settings) -> WorkerSettings:
+    """What worker processes need to know."""
+    return WorkerSettings(
+        roots=(str(settings.volumes_base), *map(str, settings.allowed_roots)),
+        snapshots_dir=str(settings.snapshots_dir),
+        key_file=str(settings.archive_key_file),
+        limits=settings.limits,
+    )
+
+
+def make_directories(settings: Settings) -> None:
+    """Holdfast's own directories, for nobody else; the volumes base for the containers' users to pass through."""
+    for directory in (
+        settings.data_dir,
+        settings.journal_dir,
+        settings.holds_dir,
+        settings.snapshots_dir,
+        settings.uploads_dir,
+        settings.keys_dir,
+    ):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.volumes_base.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
+def installation_of(settings: Settings, fs: Fs) -> str:
+    """The id by which this Holdfast knows its own containers; made once."""
+    try:
+        kept = settings.installation_file.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        kept = ""
+    if is_id(kept):
+        return kept
+    made = new_id()
+    directory = fs.open_root(str(settings.data_dir))
+    try:
+        fs.write_file_durable(directory, settings.installation_file.name.encode(), f"{made}\n".encode())
+    finally:
+        fs.close(directory)
+    return made
+
+
+def clean_uploads(settings: Settings) -> None:
+    """What was being uploaded when the last server ended can't be continued."""
+    for left in settings.uploads_dir.iterdir():
+        structlog.get_logger("bootstrap").warning("removing an upload that was cut off", name=left.name)
+        left.unlink()

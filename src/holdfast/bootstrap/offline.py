@@ -1,0 +1,83 @@
+"""Without a server: recovery and export on the data directory itself, under its lock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from holdfast.bootstrap.data_directory import LOCK_WAIT, archive_of, make_directories, worker_settings_of
+from holdfast.config import Settings
+from holdfast.domain.errors import NotFound
+from holdfast.engine.data_lock import DataLock
+from holdfast.engine.fs import Fs
+from holdfast.engine.job import QuietJob
+from holdfast.engine.live import LiveRoots
+from holdfast.services.restore_files import RestoreFiles
+from holdfast.services.restore_registry import RestoreRegistry
+from holdfast.services.swap_recovery import SwapRecovery
+from holdfast.services.workers import Workers
+from holdfast.store.database import Database
+from holdfast.store.workloads import WorkloadStore
+
+
+def recover_offline(settings: Settings) -> list[str]:
+    """Decide interrupted restores and finish their exchanges, without a server and without an engine.
+
+    Returns:
+        A line for each restore that is not over. What is left to do with containers is done by the next server.
+
+    Raises:
+        Busy: ``data_dir_in_use``; a server runs, and does this itself.
+    """
+    return asyncio.run(_recover_offline(settings))
+
+
+async def _recover_offline(settings: Settings) -> list[str]:
+    fs = Fs()
+    make_directories(settings)
+    with (
+        DataLock.acquire(settings.data_dir, LOCK_WAIT) as lock,
+        LiveRoots(fs, [str(settings.volumes_base), *map(str, settings.allowed_roots)]) as roots,
+    ):
+        database = Database.at(settings.database_file)
+        await database.open()
+        try:
+            workers = Workers(worker_settings_of(settings), count=1, keep=[lock.fileno()])
+            files = RestoreFiles(fs=fs, roots=roots, journal_dir=settings.journal_dir, workers=workers)
+            swaps = SwapRecovery(files=files, registry=RestoreRegistry(), workloads=WorkloadStore(database))
+            decided = await swaps.decide()
+        finally:
+            await database.close()
+    told = [
+        f"{each.facts.workload_name}: restore {each.facts.restore_id} is {each.journal.direction}"
+        + ("; its containers hold the data, so the server finishes it" if each.plan.record else "")
+        for each in decided.unfinished
+    ]
+    told += [f"{facts.workload_name}: {failure.message}" for facts, failure in decided.blocked]
+    return told + decided.unreadable
+
+
+def export_offline(settings: Settings, workload: str, snapshot_id: str, write: Callable[[bytes], object]) -> None:
+    """Export a snapshot from the data directory, under its lock, while no server runs.
+
+    Args:
+        workload: the workload's id or name, as the snapshot recorded it.
+
+    Raises:
+        Busy: ``data_dir_in_use``; ask the server instead.
+        NotFound: ``snapshot_unknown``.
+    """
+    fs = Fs()
+    with (
+        DataLock.acquire(settings.data_dir, LOCK_WAIT),
+        LiveRoots(fs, [str(settings.volumes_base)]) as roots,
+    ):
+        archive = archive_of(settings, fs, roots)
+        manifest = archive.manifest(snapshot_id)
+        if workload not in (manifest.workload_id, manifest.workload_name):
+            raise NotFound(
+                "snapshot_unknown",
+                f"The workload {workload} has no snapshot {snapshot_id}.",
+                next_step=f"It is a snapshot of {manifest.workload_name}.",
+            )
+        archive.export(snapshot_id, write, QuietJob())
