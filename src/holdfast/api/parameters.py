@@ -7,6 +7,8 @@ from typing import Annotated, Final
 from fastapi import Header, Path, Query
 from pydantic import AfterValidator
 
+from holdfast.domain.errors import NotFound
+from holdfast.domain.ids import is_id
 from holdfast.services.paging import MAX_LIMIT
 
 _ID: Final = "^[0-7][0-9a-hjkmnp-tv-z]{25}$"
@@ -31,8 +33,40 @@ WorkloadRef = Annotated[
         pattern="^[a-z0-9][a-z0-9-]*$",
     ),
 ]
-SnapshotId = Annotated[str, Path(alias="snapshot", description="A snapshot's id.", pattern=_ID)]
-OperationId = Annotated[str, Path(alias="operation", description="An operation's id.", pattern=_ID)]
+
+
+def _snapshot_id(text: str) -> str:
+    if not is_id(text):
+        raise NotFound(
+            "snapshot_unknown",
+            f"There is no snapshot {text}.",
+            next_step="List a workload's snapshots to see which there are.",
+        )
+    return text
+
+
+def _operation_id(text: str) -> str:
+    if not is_id(text):
+        raise NotFound(
+            "operation_unknown",
+            f"There is no operation {text}.",
+            next_step="List the operations to see which there are.",
+        )
+    return text
+
+
+SnapshotId = Annotated[
+    str,
+    Path(alias="snapshot", description="A snapshot's id.", max_length=64),
+    AfterValidator(_printable),
+    AfterValidator(_snapshot_id),
+]
+OperationId = Annotated[
+    str,
+    Path(alias="operation", description="An operation's id.", max_length=64),
+    AfterValidator(_printable),
+    AfterValidator(_operation_id),
+]
 
 Limit = Annotated[int, Query(description="How many items at most.", ge=1, le=MAX_LIMIT)]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before this one.", pattern=_ID)]

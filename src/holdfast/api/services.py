@@ -45,7 +45,13 @@ class WorkloadsPort(Protocol):
 
 class DeployerPort(Protocol):
     async def deploy(
-        self, ref: str, *, image: str | None = None, actor: str, idempotency_key: str | None = None
+        self,
+        ref: str,
+        *,
+        image: str | None = None,
+        accept_volumes: bool = False,
+        actor: str,
+        idempotency_key: str | None = None,
     ) -> Operation: ...
 
     async def start(self, ref: str, *, actor: str) -> Operation: ...

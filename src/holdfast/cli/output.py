@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import typer
 
@@ -93,12 +93,20 @@ def _problem_line(problem: dict[str, Any]) -> str:
     return f"{where}{problem.get('message', '')}{mend}"
 
 
+_SILENT: Final = (None, False, "", [])
+"""What a mapping is shown without: it says nothing."""
+
+
 def shown(value: object) -> str:
     """``value`` as text that is safe on a terminal: control characters are written out."""
     if value is None:
         return "-"
     if value is True or value is False:
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        value = "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items() if item not in _SILENT) + "}"
+    elif isinstance(value, list):
+        value = "[" + ", ".join(shown(item) for item in value) + "]"
     text = str(value)
     if text.isprintable():
         return text

@@ -35,7 +35,9 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
     if plan["also_stopped"]:
         say(f"Stopped meanwhile, since they share a volume: {', '.join(plan['also_stopped'])}.")
     if plan["runs_afterwards"]:
-        say(f"Started afterwards: {plan['runs_afterwards']}; if it is unhealthy: {plan['on_unhealthy']}.")
+        short = str(plan["runs_afterwards"]).removeprefix("sha256:")[:12]
+        then = "the data from before comes back" if plan["on_unhealthy"] == "revert" else "the restored data stays"
+        say(f"Started afterwards: {plan['image']} ({short}); if it is unhealthy on that data, {then}.")
     else:
         say("The workload stays stopped afterwards.")
     for warning in plan["warnings"]:

@@ -19,6 +19,7 @@ from holdfast.cli.progress import ProgressDisplay, display_for
 from holdfast.cli.session import Session
 from holdfast.domain.errors import Conflict, Failed, Unavailable
 from holdfast.domain.operation import OperationState
+from holdfast.domain.units import format_duration
 
 if TYPE_CHECKING:
     from holdfast.cli.client import Client
@@ -172,5 +173,11 @@ _RESULTS: Final = {
 
 def outcome_in_words(operation: dict[str, Any]) -> str:
     """What an operation's result means; empty for operations without one."""
-    result = operation["outcome"].get("result")
-    return _RESULTS.get(result, "") if isinstance(result, str) else ""
+    outcome = operation["outcome"]
+    result = outcome.get("result")
+    told = _RESULTS.get(result, "") if isinstance(result, str) else ""
+    if told and "downtime_seconds" in outcome:
+        told += f"\nDowntime: {format_duration(outcome['downtime_seconds'])}."
+    if told and outcome.get("safety_snapshot_id"):
+        told += f" The data from before is in the safety snapshot {outcome['safety_snapshot_id']}, pinned."
+    return told

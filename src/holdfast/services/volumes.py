@@ -32,7 +32,7 @@ from holdfast.store.volume_states import VolumeState, VolumeStateStore
 DIRECTORY_MODE: Final = 0o755
 
 _USUAL_CAUSE: Final = "The usual cause is a disk that is not mounted: check that first (findmnt, lsblk)."
-_ACCEPT: Final = "If the change is meant, deploy again and accept the volumes as they are."
+_ACCEPT: Final = "If the change is meant, accept it: holdfast deploy --accept-volumes."
 
 
 class VolumeResolver:

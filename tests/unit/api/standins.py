@@ -145,9 +145,22 @@ class StandInDeployer(Recorder):
     breaks: HoldfastError | None = None
 
     async def deploy(
-        self, ref: str, *, image: str | None = None, actor: str, idempotency_key: str | None = None
+        self,
+        ref: str,
+        *,
+        image: str | None = None,
+        accept_volumes: bool = False,
+        actor: str,
+        idempotency_key: str | None = None,
     ) -> Operation:
-        self.record("deploy", ref=ref, image=image, actor=actor, idempotency_key=idempotency_key)
+        self.record(
+            "deploy",
+            ref=ref,
+            image=image,
+            accept_volumes=accept_volumes,
+            actor=actor,
+            idempotency_key=idempotency_key,
+        )
         return operation()
 
     async def start(self, ref: str, *, actor: str) -> Operation:

@@ -104,7 +104,6 @@ async def test_a_wrong_method_is_told_with_the_right_ones(api: Api) -> None:
         ("GET", "/api/workloads?cursor=..", {}),
         ("GET", "/api/workloads/UPPER", {}),
         ("GET", "/api/workloads/" + "a" * 65, {}),
-        ("GET", "/api/operations/not-an-id", {}),
         ("GET", "/api/workloads/notes/logs?since=yesterday", {}),
         ("GET", "/api/workloads/notes/logs?tail=10001", {}),
         ("POST", "/api/workloads/notes/snapshots", {"json": {"quiesce": "sometimes"}}),
@@ -130,3 +129,13 @@ async def test_what_is_malformed_is_refused_with_where_and_why(
 async def test_what_was_sent_is_not_repeated(api: Api) -> None:
     answer = await api.ask("POST", "/api/workloads/notes/snapshots", json={"quiesce": "hunter2"})
     assert "hunter2" not in answer.text
+
+
+async def test_an_id_that_cannot_exist_is_unknown_rather_than_malformed(api: Api) -> None:
+    for path, code in (
+        ("/api/operations/not-an-id", "operation_unknown"),
+        ("/api/workloads/notes/snapshots/nope", "snapshot_unknown"),
+    ):
+        answer = await api.ask("GET", path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, code)
+        assert answer.json()["error"]["next_step"]

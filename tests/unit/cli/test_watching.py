@@ -40,7 +40,7 @@ def test_a_deploy_is_watched_to_its_end_in_plain_lines(server: FakeServer) -> No
     assert result.exit_code == ExitCode.OK
     assert result.stdout == "notes is deployed.\n"
     assert result.stderr == "step: pulling\nstep: starting\n  up\n"
-    assert server.bodies("POST", DEPLOY) == [{"image": "notes:2"}]
+    assert server.bodies("POST", DEPLOY) == [{"image": "notes:2", "accept_volumes": False}]
 
 
 def test_for_programs_the_operation_is_the_one_document(server: FakeServer) -> None:

@@ -32,8 +32,14 @@ async def deploy_workload(
     request: DeployRequest | None = None,
     idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
-    image = request.image if request else None
-    operation = await services.deployer.deploy(ref, image=image, actor=caller.name, idempotency_key=idempotency_key)
+    wanted = request or DeployRequest()
+    operation = await services.deployer.deploy(
+        ref,
+        image=wanted.image,
+        accept_volumes=wanted.accept_volumes,
+        actor=caller.name,
+        idempotency_key=idempotency_key,
+    )
     return accepted(response, operation)
 
 

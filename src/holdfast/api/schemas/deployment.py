@@ -15,6 +15,10 @@ class DeployRequest(BaseModel, extra="forbid"):
         str | None,
         Field(description="An image reference for this deployment and from now on.", min_length=1, max_length=512),
     ] = None
+    accept_volumes: Annotated[
+        bool,
+        Field(description="Take the volumes' directories as they are now, although they are not the ones last seen."),
+    ] = False
 
 
 class DeploymentView(BaseModel):

@@ -36,8 +36,11 @@ def list_operations(
     page = session.client.get("/api/operations", limit=limit, workload=workload)
     session.output.document(page)
     session.output.table(
-        ("id", "kind", "state", "step", "by", "created"),
-        [(o["id"], o["kind"], o["state"], _step(o), o["actor"], ago(o["created_at"])) for o in page["items"]],
+        ("id", "kind", "state", "step", "result", "by", "created"),
+        [
+            (o["id"], o["kind"], o["state"], _step(o), _result(o), o["actor"], ago(o["created_at"]))
+            for o in page["items"]
+        ],
     )
 
 
@@ -68,6 +71,11 @@ def _step(operation: dict[str, Any]) -> str:
     if operation["waiting_for"]:
         return f"waiting for {operation['waiting_for']}"
     return str(operation["steps"][-1]["name"]) if operation["steps"] else ""
+
+
+def _result(operation: dict[str, Any]) -> str:
+    """The outcome in a word: what came of it, or why it failed."""
+    return str(operation["outcome"].get("result") or (operation["error"] or {}).get("code") or "")
 
 
 def _describe(output: Output, operation: dict[str, Any]) -> None:
