@@ -93,7 +93,7 @@ def _problem_line(problem: dict[str, Any]) -> str:
     return f"{where}{problem.get('message', '')}{mend}"
 
 
-_SILENT: Final = (None, False, "", [])
+_SILENT: Final[tuple[object, ...]] = (None, False, "", [])
 """What a mapping is shown without: it says nothing."""
 
 

@@ -130,6 +130,7 @@ async def test_a_deploy_is_accepted_with_its_operation(api: Api) -> None:
     assert (answer.json()["id"], answer.json()["state"]) == (OPERATION_ID, "running")
     assert api.deployer.last == {
         "ref": "notes",
+        "accept_volumes": False,
         "image": "notes:2",
         "actor": "the admin",
         "idempotency_key": "once",
