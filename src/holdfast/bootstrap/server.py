@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from typing import Final
 
@@ -11,6 +12,7 @@ import uvicorn
 from holdfast.api.app import create_app
 from holdfast.bootstrap.assembly import running
 from holdfast.config import Settings
+from holdfast.domain.errors import Conflict
 from holdfast.log_setup import configure_logging
 
 CLOSE_WAIT: Final = 3
@@ -18,18 +20,39 @@ CLOSE_WAIT: Final = 3
 
 
 def serve(settings: Settings) -> None:
-    """Run the server until it is told to stop."""
+    """Run the server until it is told to stop.
+
+    Raises:
+        Conflict: ``address_unavailable``; nothing was begun.
+        Busy: ``data_dir_in_use``.
+    """
     configure_logging(settings.log_format)
-    asyncio.run(_serve(settings))
+    with _bound(settings) as address:
+        asyncio.run(_serve(settings, address))
 
 
-async def _serve(settings: Settings) -> None:
+def _bound(settings: Settings) -> socket.socket:
+    """The address, taken but not listened on yet: who connects before recovery is through is refused."""
+    family = socket.AF_INET6 if ":" in settings.listen_host else socket.AF_INET
+    address = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        address.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        address.bind((settings.listen_host, settings.listen_port))
+    except OSError as error:
+        address.close()
+        raise Conflict(
+            "address_unavailable",
+            f"{settings.listen_host} port {settings.listen_port} can't be listened on: {error.strerror}.",
+            next_step="See whether another server runs there, or choose another address with --listen.",
+        ) from error
+    return address
+
+
+async def _serve(settings: Settings, address: socket.socket) -> None:
     async with running(settings) as holdfast:
         server = uvicorn.Server(
             uvicorn.Config(
                 create_app(holdfast.api),
-                host=settings.listen_host,
-                port=settings.listen_port,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -38,14 +61,14 @@ async def _serve(settings: Settings) -> None:
                 h11_max_incomplete_event_size=64 * 1024,
             )
         )
-        _greet(settings, holdfast.first_token)
-        await server.serve()
+        _greet(settings, address.getsockname()[1], holdfast.first_token)
+        await server.serve(sockets=[address])
 
 
-def _greet(settings: Settings, first_token: str | None) -> None:
+def _greet(settings: Settings, port: int, first_token: str | None) -> None:
     """The few lines that a person sees on the console; the token this once."""
     host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
-    lines = [f"Holdfast listens on http://{host}:{settings.listen_port}, data in {settings.data_dir}"]
+    lines = [f"Holdfast listens on http://{host}:{port}, data in {settings.data_dir}"]
     if first_token is not None:
         lines.append(f"Admin token (shown once, kept in {settings.admin_token_file}): {first_token}")
     print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201 - for the person at the console
