@@ -26,8 +26,8 @@ def serve(settings: Settings) -> None:
         Conflict: ``address_unavailable``; nothing was begun.
         Busy: ``data_dir_in_use``.
     """
-    configure_logging(settings.log_format)
     with _bound(settings) as address:
+        configure_logging(settings.log_format)
         asyncio.run(_serve(settings, address))
 
 
