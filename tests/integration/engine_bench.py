@@ -1,0 +1,115 @@
+"""A whole Holdfast on a real Docker Engine, in a temporary directory, and small images for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.bootstrap import Holdfast, Seams, running
+from holdfast.config import Settings
+from holdfast.domain.workload import HealthCheck, HealthType, RestartPolicy, Scope, Volume, WorkloadSpec
+from holdfast.runtime.port import LABEL_WORKLOAD, Container
+from holdfast.testing.images import build_image
+from tests.integration.conftest import remove_labelled
+
+IMAGE = "holdfast-test/keeper:1"
+KEEPER = """
+trap 'exit 0' TERM
+if [ -e /data/poison ]; then echo 'this data poisons me'; exit 3; fi
+touch /scratch/alive
+while :; do date >> /scratch/writing; sleep 0.1 & wait $!; done
+"""
+"""Works on any data but poisoned one, and keeps writing beside its volumes, so that trees stay comparable."""
+
+TWO_VOLUMES = (
+    Volume(target="/data", scope=Scope.STAGE, source="data"),
+    Volume(target="/media", scope=Scope.PROJECT, source="media"),
+)
+SCRATCH = Volume(target="/scratch", scope=Scope.EPHEMERAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerPlace:
+    """A data directory on which servers run one after the other, with a real engine."""
+
+    directory: Path
+    docker_host: str
+    roots: tuple[Path, ...] = ()
+    seams: Seams = field(default_factory=Seams)
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            data_dir=self.directory / "data",
+            docker_host=self.docker_host,
+            allowed_roots=self.roots,
+            steady_seconds=0.3,
+            disk_reserve_bytes=0,
+            disk_reserve_inodes=0,
+            drain_deadline=20.0,
+        )
+
+    @property
+    def volumes(self) -> Path:
+        return self.settings.volumes_base
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Holdfast]:
+        """A server, from start to an orderly end."""
+        async with running(self.settings, self.seams) as holdfast:
+            yield holdfast
+
+    async def clean(self) -> None:
+        """Remove the containers and networks that it made."""
+        installation = self.settings.installation_file
+        if installation.exists():
+            await remove_labelled(self.docker_host, installation.read_text().strip())
+
+    def leftovers(self) -> list[Path]:
+        """What restores left beside volumes, and journals."""
+        found = [path for root in (self.directory, *self.roots) for path in root.rglob(".holdfast-*")]
+        return found + list(self.settings.journal_dir.iterdir())
+
+
+def keeper(name: str = "keeper", *, volumes: tuple[Volume, ...] = TWO_VOLUMES, image: str = IMAGE) -> WorkloadSpec:
+    """A workload of the image above, with restart policy ``always``."""
+    return WorkloadSpec(
+        name=name,
+        image=image,
+        project="house",
+        volumes=(*volumes, SCRATCH),
+        health=HealthCheck(
+            type=HealthType.COMMAND, command=("test", "-e", "/scratch/alive"), interval=0.05, deadline=10.0
+        ),
+        restart=RestartPolicy.ALWAYS,
+        stop_grace=3.0,
+    )
+
+
+async def build_keeper(docker_host: str) -> None:
+    """Have the image on the engine."""
+    await build_image(docker_host, IMAGE, script=KEEPER)
+
+
+async def containers(holdfast: Holdfast, workload_id: str) -> list[Container]:
+    """The workload's containers, newest first."""
+    return list(await holdfast.runtime.containers({LABEL_WORKLOAD: workload_id}))
+
+
+async def the_one_running(holdfast: Holdfast, workload_id: str) -> Container:
+    """The workload's only container, which must run."""
+    found = await containers(holdfast, workload_id)
+    assert [container.running for container in found] == [True], found
+    return found[0]
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+    """Wait for a condition; never coming true is the test's failure."""
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < deadline, "it never came true"
+        await asyncio.sleep(0.05)
