@@ -40,6 +40,7 @@ from holdfast.services.instances import Instances
 from holdfast.services.locks import DrainBarrier, LifecycleLocks
 from holdfast.services.logs import Logs
 from holdfast.services.operations import Operations
+from holdfast.services.probe_removal import remove_left_probes
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.readiness import Readiness
 from holdfast.services.reaper import Reaper
@@ -309,6 +310,8 @@ async def _assembled(
 
     await operations.recover_unfinished()
     decided = await swaps.decide()
+    trusted = (str(settings.volumes_base), *map(str, settings.allowed_roots))
+    await remove_left_probes(fs, roots, trusted, volumes, await workload_store.list())
     await asyncio.to_thread(archive.clean_orphans)
     clean_uploads(settings)
     await recovery.resume(decided)

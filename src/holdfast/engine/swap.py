@@ -30,6 +30,7 @@ from holdfast.engine.live import LiveRoots
 from holdfast.engine.metadata import ACL_ATTRIBUTES
 from holdfast.engine.mounts import filesystem_of
 from holdfast.engine.os_errors import translate
+from holdfast.engine.probes import PROBE_PREFIX
 from holdfast.engine.remove_tree import remove_tree
 from holdfast.engine.wrapper_place import (
     STAGED,
@@ -194,9 +195,10 @@ def _exchange_failed(facts: VolumeFacts, reason: str, done: Sequence[int]) -> Fa
 def exchange_supported(fs: Fs, roots: LiveRoots, ref: RootRef) -> Problem | None:
     """Try an exchange on a throwaway pair beside ``ref``, and leave nothing. ``None`` if it works.
 
-    Necessary, not sufficient: the live directory's own flags, mounts and the space left are not tried.
+    Necessary, not sufficient: the live directory's own flags, mounts and the space left are not tried. What a crash
+    leaves of the pair is for :mod:`holdfast.engine.probes`.
     """
-    probe = f".holdfast-probe-{secrets.token_hex(8)}".encode()
+    probe = PROBE_PREFIX + secrets.token_hex(8).encode()
     parent, _ = roots.open_parent(ref)
     try:
         with ExitStack() as undo:

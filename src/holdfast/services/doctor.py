@@ -21,6 +21,7 @@ from holdfast.domain.errors import HoldfastError
 from holdfast.domain.ids import new_id
 from holdfast.domain.units import format_size
 from holdfast.engine.fs import Fs
+from holdfast.engine.probes import PROBE_PREFIX
 from holdfast.runtime.port import ContainerRuntime
 
 _CLOCK_SLACK: Final = timedelta(minutes=1)
@@ -232,7 +233,7 @@ def check_volume_root(fs: Fs, root: Path) -> Finding:
     """
     name = f"volumes {root}"
     fd = fs.open_root(str(root))
-    probe = f".holdfast-probe-{new_id()}".encode()
+    probe = PROBE_PREFIX + new_id().encode()
     try:
         fs.identity(fd)
         fs.mkdirat(fd, probe, 0o700)

@@ -1,0 +1,67 @@
+"""What trying an exchange leaves beside volumes if the server dies in the middle of it: a few empty directories.
+
+Invariants:
+
+- A probe is known by its name and its owner, and only the directories that a probe consists of are removed.
+- They are removed by ``rmdir`` alone, each through its parent's descriptor, through no symlink and across no mount (I7):
+  what has anything in it stays, whatever it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from typing import Final
+
+from holdfast.engine.fs import Fs
+
+PROBE_PREFIX: Final = b".holdfast-probe-"
+
+_NAME: Final = re.compile(re.escape(PROBE_PREFIX) + rb"[0-9a-z]{16,32}")
+_INSIDE: Final = (b"wrapper/staged", b"wrapper", b"live", b"a", b"b")
+"""All that probes consist of, what is below before what it is in."""
+
+
+def remove_probes(fs: Fs, dirfd: int) -> list[str]:
+    """Remove the probes in a directory, and nothing else.
+
+    Only for a time at which nobody tries an exchange.
+
+    Returns:
+        The names of those that could not be removed, for somebody to look at.
+
+    Raises:
+        OSError: the directory can't be listed.
+    """
+    return [
+        os.fsdecode(name)
+        for name in sorted(fs.listdir(dirfd))
+        if _NAME.fullmatch(name) and not _removed(fs, dirfd, name)
+    ]
+
+
+def _removed(fs: Fs, dirfd: int, name: bytes) -> bool:
+    try:
+        probe = fs.open_beneath(dirfd, name, os.O_RDONLY | os.O_DIRECTORY, no_xdev=True)
+        try:
+            if fs.fstat(probe).st_uid != os.geteuid():
+                return False
+            for path in _INSIDE:
+                _remove_empty(fs, probe, path)
+        finally:
+            fs.close(probe)
+        fs.rmdirat(dirfd, name)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_empty(fs: Fs, probe: int, path: bytes) -> None:
+    outer, _, name = path.rpartition(b"/")
+    with suppress(FileNotFoundError):
+        holder = fs.open_beneath(probe, outer or b".", os.O_RDONLY | os.O_DIRECTORY, no_xdev=True)
+        try:
+            fs.rmdirat(holder, name)
+        finally:
+            fs.close(holder)
