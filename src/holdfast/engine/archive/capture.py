@@ -31,7 +31,8 @@ from holdfast.engine.live import LiveRoots
 from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.engine.walk import WalkReport, walk
 
-_MAX_THREADS: Final = 4
+_MAX_THREADS: Final = 2
+"""Each takes about 70 MiB of buffers; a capture is to stay below 256 MiB."""
 
 
 class Capture:
@@ -132,7 +133,8 @@ class _Meter:
 
 
 def _threads() -> int:
-    return min(_MAX_THREADS, os.cpu_count() or 1)
+    """One core is for reading and hashing; compression always gets a thread beside it."""
+    return max(1, min(_MAX_THREADS, (os.cpu_count() or 1) - 1))
 
 
 def _replaced(path: str, expected: Identity) -> Problem:
