@@ -150,8 +150,13 @@ def exchange(fs: Fs, roots: LiveRoots, facts: VolumeFacts, expect: TreeSide, *, 
             if mounted is not None:
                 raise _exchange_failed(facts, f"something is mounted at {mounted}", done)
             _require(fs, place, wrapper, facts, expect, done)
+            was_live = fs.statat(place.fd, place.name).st_mtime_ns
+            was_staged = fs.statat(wrapper, STAGED).st_mtime_ns
             fs.exchange(place.fd, place.name, wrapper, STAGED)
             _require(fs, place, wrapper, facts, other, done)
+            # XFS stamps a directory that moves to another parent, for the sake of backup programs.
+            fs.utimeat_nofollow(place.fd, place.name, was_staged)
+            fs.utimeat_nofollow(wrapper, STAGED, was_live)
             fs.fsync(place.fd)
             fs.fsync(wrapper)
     except OSError as error:
