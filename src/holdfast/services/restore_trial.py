@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, cast
 
 import structlog
 
@@ -112,7 +112,6 @@ class RestoreTrial:
         """Bring up what ran before, on trial. After a crash, what is on trial already is judged, not made again."""
         ctx = restore.ctx
         await restore.enter(RestoreStep.REDEPLOYING)
-        before = time.monotonic()
         on_trial = await self._on_trial(restore)
         if isinstance(last := restore.journal.records[-1], TrialRecord):
             if datetime.now(UTC) > times.parse(last.deadline):
@@ -133,7 +132,6 @@ class RestoreTrial:
             await self._deployer.redeploy_locked(
                 restore.held, workload, version, ctx, trial=True, reason=DeployReason.RESTORE
             )
-        restore.seconds["start_and_gate"] = time.monotonic() - before
 
     async def _on_trial(self, restore: ActiveRestore) -> list[ContainerFacts]:
         """The containers that this restore made: those that were not there when it began."""
@@ -272,5 +270,6 @@ class RestoreTrial:
         outcome["safety_snapshot_id"] = restore.safety_snapshot_id
         if restore.stopped_at is not None:
             outcome["downtime_seconds"] = round(time.monotonic() - restore.stopped_at, 3)
-            outcome["seconds"] = {part: round(seconds, 3) for part, seconds in restore.seconds.items()}
+            trial = cast("dict[str, float]", outcome.get("seconds", {}))
+            outcome["seconds"] = {part: round(seconds, 3) for part, seconds in restore.seconds.items()} | trial
         return outcome

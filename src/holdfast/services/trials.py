@@ -7,7 +7,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import cast
 
 from holdfast.domain.deploy_plan import DeployStep, check_spec, instance_count
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
@@ -56,8 +59,10 @@ class Trials:
         try:
             await self._records.keep_image(deployment)
             count = instance_count(workload.spec)
-            made = await self._rollout.make(workload, version, deployment.id, count, _in_silence)
-            await self._rollout.judge(made, workload.spec.health, ctx)
+            with _timed(ctx, "start"):
+                made = await self._rollout.make(workload, version, deployment.id, count, _in_silence)
+            with _timed(ctx, "gate"):
+                await self._rollout.judge(made, workload.spec.health, ctx)
         except Unavailable:
             raise
         except HoldfastError as error:
@@ -108,6 +113,17 @@ class Trials:
         """Whether all running instances are healthy right now; ``False`` if none runs."""
         running = [container for container in await self._instances.of(workload.id) if container.running]
         return bool(running) and await self._rollout.verify(running, workload.spec.health, Uncancellable())
+
+
+@contextmanager
+def _timed(ctx: OperationContext, part: str) -> Iterator[None]:
+    """Count the block's time to a part of the downtime, as the outcome tells it."""
+    before = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds = cast("dict[str, float]", ctx.outcome.setdefault("seconds", {}))
+        seconds[part] = round(seconds.get(part, 0.0) + time.monotonic() - before, 3)
 
 
 async def _in_silence(_step: DeployStep) -> None:

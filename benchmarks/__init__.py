@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench`. Figures come from here and from nowhere else."""

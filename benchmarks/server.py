@@ -1,0 +1,77 @@
+"""A real server for measuring: `holdfast serve` as a process, driven over HTTP."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+
+@dataclass(slots=True)
+class Server:
+    """A running server, its process and a client with the admin token."""
+
+    process: subprocess.Popen[bytes]
+    http: httpx.Client
+    seconds_to_ready: float
+
+    def run(self, path: str, *, document: object = None, confirm: str | None = None) -> dict[str, Any]:
+        """Start an operation and wait for its end. Gives it as it ended."""
+        headers = {"X-Confirm-Restore": confirm} if confirm else {}
+        answer = self.http.post(path, json=document or {}, headers=headers)
+        answer.raise_for_status()
+        operation: dict[str, Any] = answer.json()
+        while operation["state"] in ("queued", "running"):
+            time.sleep(0.02)
+            operation = self.http.get(f"/api/operations/{operation['id']}").json()
+        if operation["state"] != "succeeded":
+            raise RuntimeError(f"{operation['kind']} {operation['state']}: {operation['error']}")
+        return operation
+
+    def resident_mib(self) -> float:
+        """What the server process alone holds in memory now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+@contextmanager
+def serving(data_dir: Path, docker_host: str, port: int) -> Iterator[Server]:
+    """Start a server, wait until it is ready, and stop it in the end."""
+    url = f"http://127.0.0.1:{port}"
+    env = {**os.environ, "HOLDFAST_DATA_DIR": str(data_dir), "HOLDFAST_DOCKER_HOST": docker_host}
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    with (data_dir.parent / "server.log").open("ab") as log:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("holdfast")), "serve", "--listen", f"127.0.0.1:{port}"],
+            env=env,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        with httpx.Client(base_url=url, timeout=120.0, trust_env=False) as http:
+            while not _ready(http):
+                if process.poll() is not None or time.monotonic() - began > 60:
+                    raise RuntimeError(f"the server did not start; see {data_dir.parent / 'server.log'}")
+                time.sleep(0.01)
+            seconds = time.monotonic() - began
+            http.headers["Authorization"] = f"Bearer {(data_dir / 'admin-token').read_text().strip()}"
+            yield Server(process, http, seconds)
+    finally:
+        process.terminate()
+        process.wait(90)
+
+
+def _ready(http: httpx.Client) -> bool:
+    try:
+        return http.get("/readyz").is_success
+    except httpx.HTTPError:
+        return False
