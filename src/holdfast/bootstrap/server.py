@@ -34,7 +34,8 @@ def serve(settings: Settings) -> None:
 def _bound(settings: Settings) -> socket.socket:
     """The address, taken but not listened on yet: who connects before recovery is through is refused."""
     family = socket.AF_INET6 if ":" in settings.listen_host else socket.AF_INET
-    address = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol by its name: by it asyncio knows whose packets must not be held back (TCP_NODELAY).
+    address = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         address.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         address.bind((settings.listen_host, settings.listen_port))
