@@ -163,7 +163,9 @@ class ArchiveStore:
     def _is_whole(self, manifest: SnapshotManifest, job: Job) -> bool:
         """Whether the content is what was stored, so that what was wrong with it can't be damage."""
         try:
-            with open_stored(self._fs, self._layout, manifest, self._limits, job) as archive:
+            # Without limits: it reads no further than what was stored, and understands none of it.
+            unlimited = Limits.for_own_snapshots()
+            with open_stored(self._fs, self._layout, manifest, unlimited, job) as archive:
                 return archive.is_whole()
         except HoldfastError as error:
             if is_archive_problem(error):
