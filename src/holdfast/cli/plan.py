@@ -27,7 +27,7 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
             count, size = volume.get(kind, 0), volume.get(f"bytes_{kind}", 0)
             if count:
                 say(f"  {sign} {count} {kind} ({format_size(size)})")
-            for path in _samples(volume, kind)[:_SAMPLES]:
+            for path in volume.get(f"{kind}_paths", [])[:_SAMPLES]:
                 say(f"      {sign} {path}")
     say(f"A safety snapshot of the live data ({format_size(plan['live_bytes'])}) is taken first and kept.")
     if plan["expected_safety_seconds"] is not None:
@@ -42,8 +42,3 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
         say("The workload stays stopped afterwards.")
     for warning in plan["warnings"]:
         say(f"warning: {warning}")
-
-
-def _samples(volume: Mapping[str, Any], kind: str) -> list[str]:
-    samples = volume.get("samples") or {}
-    return list(samples.get(kind, [])) if isinstance(samples, Mapping) else []

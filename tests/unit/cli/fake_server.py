@@ -180,7 +180,9 @@ def dry_run_plan() -> dict[str, Any]:
                 "bytes_added": 10,
                 "bytes_changed": 20,
                 "bytes_removed": 0,
-                "samples": {"added": ["new.txt"], "changed": ["a.txt"], "removed": []},
+                "added_paths": ["new.txt"],
+                "changed_paths": ["a.txt", "b.txt"],
+                "removed_paths": [],
             }
         ],
         "live_bytes": 4096,

@@ -332,3 +332,38 @@ def test_doctor_shows_every_finding_with_its_mend_and_fails_on_an_error(server: 
     result = server.run("doctor")
     assert result.exit_code == ExitCode.FAILED
     assert "mend: Free space." in result.stdout
+
+
+# --- status
+
+DEPLOYMENT = {"state": "succeeded", "started_at": AT, "finished_at": AT}
+STATUS = {
+    "id": "x",
+    "name": "notes",
+    "image": "notes:1",
+    "condition": "undecided",
+    "desired": "running",
+    "instances": [{"name": "notes-1", "state": "running", "health": "none", "restart_count": 2, "started_at": AT}],
+    "last_deployment": DEPLOYMENT,
+    "deployed": None,
+    "differences": [{"code": "x", "message": "One is gone.", "instance_id": ""}],
+    "pending": [{"path": "env.TZ", "before": None, "after": "UTC"}],
+    "busy": "restore 01j",
+    "undecided": "Both are unhealthy.",
+    "engine_problem": None,
+}
+
+
+def test_the_status_of_one_workload_tells_all_that_needs_somebody(server: FakeServer) -> None:
+    server.on("GET", "/api/workloads/notes/status", answer(STATUS))
+    shown = server.run("status", "notes").stdout
+    for words in ("Both are unhealthy.", "restore-decision notes", "One is gone.", "env.TZ", "restore 01j", "notes-1"):
+        assert words in shown
+
+
+def test_the_status_of_all_is_one_line_each(server: FakeServer) -> None:
+    server.on("GET", "/api/workloads", answer({"items": [workload()], "next_cursor": None}))
+    server.on("GET", f"/api/workloads/{workload()['id']}/status", answer(STATUS | {"last_deployment": None}))
+    result = server.run("status")
+    assert [line.split()[:2] for line in result.stdout.splitlines()] == [["NAME", "CONDITION"], ["notes", "undecided"]]
+    assert "never" in result.stdout

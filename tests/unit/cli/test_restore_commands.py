@@ -44,7 +44,7 @@ def test_the_plan_comes_first_and_the_name_must_be_typed(ready: FakeServer) -> N
     result = ready.run("restore", "notes", SNAPSHOT, interactive=True, typed="notes\n")
     assert result.exit_code == ExitCode.OK, result.output
     assert "+ 1 added (10 B)" in result.stderr
-    assert "~ 2 changed (20 B)" in result.stderr
+    assert "~ 2 changed (20 B)\n      ~ a.txt\n      ~ b.txt\n" in result.stderr
     assert "safety snapshot" in result.stderr
     assert "warning: the image carries no digest" in result.stderr
     assert "Type notes to go on" in result.stderr
@@ -158,3 +158,30 @@ def test_undo_names_its_target_and_confirms_it(ready: FakeServer) -> None:
 def test_undo_without_a_restore_is_not_found(ready: FakeServer) -> None:
     ready.on("GET", UNDO, answer({"snapshot": None}))
     assert ready.run("undo", "notes").exit_code == ExitCode.NOT_FOUND
+
+
+DECISION = "/api/workloads/notes/restore-decision"
+
+
+def test_a_decision_tells_what_waits_and_confirms_the_restore_that_it_is_about(ready: FakeServer) -> None:
+    ready.on("GET", DECISION, answer({"pending": {"restore_id": OPERATION, "why": "It is unhealthy."}}))
+    ready.on("POST", DECISION, answer(operation("restore"), 202))
+    ready.on("GET", EVENTS, stream(operation("restore", "succeeded", outcome={"result": "restored"})))
+    result = ready.run("restore-decision", "notes", "keep", interactive=True, typed="notes\n")
+    assert result.exit_code == ExitCode.OK, result.output
+    assert "It is unhealthy." in result.stderr
+    (sent,) = ready.sent("POST", DECISION)
+    assert (sent.headers["X-Confirm-Restore"], json.loads(sent.content)) == (OPERATION, {"choice": "keep"})
+
+
+def test_a_release_needs_no_restore_that_waits(ready: FakeServer) -> None:
+    ready.on("POST", DECISION, answer(operation("restore"), 202))
+    ready.on("GET", EVENTS, stream(operation("restore", "succeeded", outcome={"released": []})))
+    assert ready.run("restore-decision", "notes", "release", "--yes").exit_code == ExitCode.OK
+    assert "X-Confirm-Restore" not in ready.sent("POST", DECISION)[0].headers
+
+
+def test_a_decision_about_nothing_is_not_found(ready: FakeServer) -> None:
+    ready.on("GET", DECISION, answer({"pending": None}))
+    ready.on("POST", DECISION, refusal(404, "nothing_to_decide"))
+    assert ready.run("restore-decision", "notes", "revert", "--yes").exit_code == ExitCode.NOT_FOUND

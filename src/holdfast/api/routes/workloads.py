@@ -83,7 +83,8 @@ async def put_workload(
 @router.delete(
     "/workloads/{workload}",
     summary="Delete a workload",
-    description="Its instances are removed. Its data and snapshots stay, unless `delete_data` says otherwise.",
+    description="Its instances are removed. Its data stays unless `delete_data` says otherwise (and that of absolute "
+    "volumes even then); its snapshots stay, and a workload made again under its name takes them up.",
     status_code=202,
     responses=accepted_or(404, 409),
 )
@@ -93,7 +94,7 @@ async def delete_workload(
     caller: Admin,
     ref: WorkloadRef,
     *,
-    delete_data: Annotated[bool, Query(description="Also remove the data of its volumes and its snapshots.")] = False,
+    delete_data: Annotated[bool, Query(description="Also remove the data of its volumes.")] = False,
 ) -> OperationView:
     return accepted(response, await services.workloads.delete(ref, delete_data=delete_data, actor=caller.name))
 

@@ -75,16 +75,16 @@ def delete(
     workload: options.WorkloadName,
     *,
     delete_data: Annotated[
-        bool, typer.Option("--delete-data", help="Also remove the data of its volumes and its snapshots.")
+        bool, typer.Option("--delete-data", help="Also remove the data of its volumes, absolute ones excepted.")
     ] = False,
     yes: options.Yes = False,
     detach: options.Detach = False,
     as_json: options.Json = False,
 ) -> None:
-    """Delete a workload. Its data and snapshots stay unless --delete-data is given."""
+    """Delete a workload. Its data stays unless --delete-data is given; its snapshots stay in any case."""
     session = session_of(context, as_json=as_json)
     name = session.client.get(f"/api/workloads/{workload}")["name"]
-    fate = "its data and all its snapshots are removed for good" if delete_data else "its data and snapshots stay"
+    fate = "the data of its volumes is removed for good, its snapshots stay" if delete_data else "its data stays"
     confirm_by_name(session, name, f"The workload {name} and its instances are removed; {fate}.", yes=yes)
     operation = session.client.send("DELETE", f"/api/workloads/{workload}", params={"delete_data": delete_data})
     follow(session, operation, detach=detach, done=f"{name} is deleted; {fate}.")
