@@ -46,3 +46,13 @@ def test_what_takes_long_is_accepted_and_says_where_to_follow_it() -> None:
     accepted = [d for _, _, d in operations() if "202" in d["responses"] and d["operationId"] != "cancel_operation"]
     assert len(accepted) == 10
     assert all("Location" in described["responses"]["202"]["headers"] for described in accepted)
+
+
+def test_the_reference_for_people_names_every_address() -> None:
+    page = (
+        (PUBLISHED.parent / "api.md").read_text(encoding="utf-8").replace("/operations/{id}", "/operations/{operation}")
+    )
+    missing = [
+        f"{method.upper()} {path}" for path, method, _ in operations() if f"`{method.upper()} {path}`" not in page
+    ]
+    assert missing == []
