@@ -38,9 +38,9 @@ def refused(code: str, message: str, *, next_step: str = MAKE_ANOTHER, **details
     return Refused([Problem(code=code, message=message, next_step=next_step, details=details)])
 
 
-def too_large(code: str, message: str, *, limit: int) -> TooLarge:
+def too_large(code: str, message: str, *, limit: int, next_step: str = RAISE_LIMIT) -> TooLarge:
     """A bound of an archive was exceeded; ``limit`` is that bound."""
-    return TooLarge(code, message, next_step=RAISE_LIMIT, details={"limit": limit})
+    return TooLarge(code, message, next_step=next_step, details={"limit": limit})
 
 
 def truncated(message: str) -> Damaged:

@@ -285,6 +285,7 @@ class ArchiveReader:
                 "archive_manifest_too_large",
                 f"The archive's manifest.json is larger than {MAX_MANIFEST_BYTES} bytes.",
                 limit=MAX_MANIFEST_BYTES,
+                next_step="Nothing was changed. It needs to list no more than the volumes; see the reference.",
             )
         # The mark stands before this entry's first header.
         self.manifest_at = self._stream.content_at_mark()

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from tests.contract.snapshot_store import WORKLOAD, run_tar
 from tests.unit.engine.archive.conftest import KEY, MakePlace, Place
 
@@ -65,6 +66,32 @@ def test_an_archive_is_whole_for_zstd_and_tar_also_with_its_privileged_parts(pla
     assert [(v["index"], v["target"], v["scope"], v["source"]) for v in listed["volumes"]] == [
         (0, "/data", "stage", "data")
     ]
+
+
+@pytest.mark.parametrize(
+    ("where", "context"),
+    [
+        ("beside", "holdfast 2026-11 manifest beside an archive"),
+        ("inside", "holdfast 2026-11 manifest inside of an archive"),
+    ],
+)
+def test_the_mac_is_what_the_reference_says(place: Place, captured: str, where: str, context: str) -> None:
+    text = beside(place, captured).read_text()
+    if where == "inside":
+        command = ["tar", "--zstd", "-xOf", archive_of(place, captured), "manifest.json"]
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    document = json.loads(text)
+    mac = document.pop("mac")
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    assert mac == blake3(canonical.encode(), key=blake3(KEY, derive_key_context=context).digest()).hexdigest()
+
+
+def test_the_content_is_what_the_reference_says(place: Place, captured: str) -> None:
+    content = place.store.manifest(captured).content
+    assert content is not None
+    stream = subprocess.run(["zstd", "-dc", archive_of(place, captured)], check=True, capture_output=True).stdout
+    assert blake3(stream[: content.bytes]).hexdigest() == content.blake3
+    assert stream[content.bytes :].startswith(b"manifest.json")
 
 
 # --- orphans ---------------------------------------------------------------------------------------------------------
