@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ _DURATIONS: Final = frozenset({"engine_timeout", "drain_deadline", "steady_secon
 _NEVER_ROOTS: Final = ("/etc", "/proc", "/sys", "/var/lib/docker", "/var/lib/containerd")
 """Not a volume's place, nor is anything below or above them (``/`` is above)."""
 
+_ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\[\]:]+):[0-9]{1,5}")
+
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -50,6 +53,7 @@ class Settings:
 
     Attributes:
         data_dir: everything that Holdfast itself keeps; one server at a time.
+        listen: address and port of the API; port 0 lets the system choose.
         trusted_proxy: whether a proxy that ends TLS stands before the server; without it only loopback is listened on.
         volumes_base: where the volumes of scope ``stage`` and ``project`` live; ``data_dir/volumes`` unless given.
         allowed_roots: volumes of scope ``absolute`` may only be below these.
@@ -65,8 +69,7 @@ class Settings:
     """
 
     data_dir: Path = Path("/var/lib/holdfast")
-    listen_host: str = "127.0.0.1"
-    listen_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8484
+    listen: str = "127.0.0.1:8484"
     trusted_proxy: bool = False
     volumes_base: Path = Path()
     allowed_roots: tuple[Path, ...] = ()
@@ -85,6 +88,16 @@ class Settings:
     def __post_init__(self) -> None:
         if self.volumes_base == Path():
             object.__setattr__(self, "volumes_base", self.data_dir / "volumes")
+
+    @property
+    def listen_host(self) -> str:
+        """The address to listen on, without the brackets that one of IPv6 is written in."""
+        return self.listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
+
+    @property
+    def listen_port(self) -> int:
+        """The port to listen on; 0 lets the system choose."""
+        return int(self.listen.rpartition(":")[2])
 
     @property
     def database_file(self) -> Path:
@@ -132,7 +145,7 @@ def load_settings(config_file: Path | None, env: Mapping[str, str]) -> Settings:
 
     Args:
         config_file: a TOML file, or ``None`` for none.
-        env: the environment. ``HOLDFAST_LISTEN_PORT`` sets ``listen_port``, ``HOLDFAST_LIMITS_ENTRIES`` sets
+        env: the environment. ``HOLDFAST_LISTEN`` sets ``listen``, ``HOLDFAST_LIMITS_ENTRIES`` sets
             ``limits.entries``; with ``_FILE`` appended the value is read from the named file. ``DOCKER_HOST`` is heeded
             where nothing else names the engine.
 
@@ -254,9 +267,11 @@ def _checked(settings: Settings) -> Settings:
     for limit in dataclasses.fields(Limits):
         if getattr(settings.limits, limit.name) < 1:
             raise _invalid(f"limits.{limit.name}", "a limit is at least 1")
+    if _ADDRESS.fullmatch(settings.listen) is None or settings.listen_port > 65535:
+        raise _invalid("listen", f"{settings.listen!r} is not an address and a port, such as 127.0.0.1:8484")
     if not settings.trusted_proxy and not _loopback(settings.listen_host):
         raise _invalid(
-            "listen_host",
+            "listen",
             f"{settings.listen_host} is not this machine only, and tokens would travel in the open; put a proxy that "
             "ends TLS before Holdfast and set trusted_proxy",
         )

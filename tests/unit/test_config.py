@@ -64,11 +64,11 @@ def test_the_file_sets_and_the_environment_wins(tmp_path: Path) -> None:
 
 
 def test_a_value_can_stand_in_a_file_that_the_environment_names(tmp_path: Path) -> None:
-    (tmp_path / "port").write_text("9000\n", encoding="utf-8")
-    assert load_settings(None, {"HOLDFAST_LISTEN_PORT_FILE": f"{tmp_path}/port"}).listen_port == 9000
-    missing = refusal(None, {"HOLDFAST_LISTEN_PORT_FILE": f"{tmp_path}/none"})
+    (tmp_path / "listen").write_text("127.0.0.1:9000\n", encoding="utf-8")
+    assert load_settings(None, {"HOLDFAST_LISTEN_FILE": f"{tmp_path}/listen"}).listen_port == 9000
+    missing = refusal(None, {"HOLDFAST_LISTEN_FILE": f"{tmp_path}/none"})
     assert missing.code == "settings_unreadable"
-    both = refusal(None, {"HOLDFAST_LISTEN_PORT_FILE": f"{tmp_path}/port", "HOLDFAST_LISTEN_PORT": "1"})
+    both = refusal(None, {"HOLDFAST_LISTEN_FILE": f"{tmp_path}/listen", "HOLDFAST_LISTEN": "127.0.0.1:1"})
     assert both.code == "setting_invalid"
 
 
@@ -92,7 +92,7 @@ def test_the_engine_is_named_by_the_setting_then_by_its_own_variable() -> None:
 
 @pytest.mark.parametrize(
     ("text", "nearest"),
-    [("listen_prot = 1", "listen_port"), ("[limits]\nentris = 1", "limits.entries"), ("[lmits]\ndepth = 1", "depth")],
+    [("lisen = 1", "listen"), ("[limits]\nentris = 1", "limits.entries"), ("[lmits]\ndepth = 1", "depth")],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path: Path, text: str, nearest: str) -> None:
     error = refusal(settings_file(tmp_path, text), {})
@@ -101,16 +101,16 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path: Path, te
 
 
 def test_an_unknown_variable_is_refused_with_the_nearest_known_one() -> None:
-    error = refusal(None, {"HOLDFAST_LISTEN_PROT": "1"})
+    error = refusal(None, {"HOLDFAST_LISTNE": "1"})
     assert error.code == "setting_unknown"
-    assert "HOLDFAST_LISTEN_PORT" in error.next_step
+    assert "HOLDFAST_LISTEN" in error.next_step
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("LISTEN_PORT", "65536"),
-        ("LISTEN_PORT", "http"),
+        ("LISTEN", "127.0.0.1:65536"),
+        ("LISTEN", "127.0.0.1:http"),
         ("WORKERS", "0"),
         ("DATA_DIR", "relative/path"),
         ("ALLOWED_ROOTS", "srv"),
@@ -128,7 +128,7 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(name: str, value: str) -
     assert str(error.details["setting"]).replace(".", "_").upper().startswith(name)
 
 
-@pytest.mark.parametrize("text", ["listen_port =", 'allowed_roots = "/srv"', "limits = 3"])
+@pytest.mark.parametrize("text", ["listen =", 'allowed_roots = "/srv"', "limits = 3"])
 def test_a_file_that_does_not_parse_is_refused(tmp_path: Path, text: str) -> None:
     assert refusal(settings_file(tmp_path, text), {}).code in {
         "settings_unreadable",
@@ -159,10 +159,10 @@ def test_volumes_never_lie_among_holdfasts_own_files(tmp_path: Path, base: str) 
 
 
 def test_listening_beyond_this_machine_needs_a_proxy_that_ends_tls() -> None:
-    error = refusal(None, {"HOLDFAST_LISTEN_HOST": "0.0.0.0"})
-    assert error.details["setting"] == "listen_host"
-    assert load_settings(None, {"HOLDFAST_LISTEN_HOST": "::1"}).listen_host == "::1"
-    wide = load_settings(None, {"HOLDFAST_LISTEN_HOST": "0.0.0.0", "HOLDFAST_TRUSTED_PROXY": "true"})
+    error = refusal(None, {"HOLDFAST_LISTEN": "0.0.0.0:80"})
+    assert error.details["setting"] == "listen"
+    assert load_settings(None, {"HOLDFAST_LISTEN": "[::1]:80"}).listen_host == "::1"
+    wide = load_settings(None, {"HOLDFAST_LISTEN": "0.0.0.0:80", "HOLDFAST_TRUSTED_PROXY": "true"})
     assert wide.listen_host == "0.0.0.0"
 
 

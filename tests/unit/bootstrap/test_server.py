@@ -16,7 +16,7 @@ def test_an_address_that_is_taken_is_refused_before_anything_is_made(tmp_path: P
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        settings = Settings(data_dir=tmp_path / "data", listen_port=taken.getsockname()[1])
+        settings = Settings(data_dir=tmp_path / "data", listen=f"127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(Conflict) as refusal:
             serve(settings)
     assert refusal.value.code == "address_unavailable"

@@ -6,24 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.cli.commands.serve import settings_from, split_address
+from holdfast.cli.commands.serve import settings_from
 from holdfast.cli.exit_codes import ExitCode
 from holdfast.cli.session import Session
-from holdfast.domain.errors import InvalidInput
 from tests.unit.cli.fake_server import FakeServer
 
 
-@pytest.mark.parametrize(
-    ("listen", "parts"), [("127.0.0.1:8484", ("127.0.0.1", "8484")), ("[::1]:1", ("::1", "1")), ("h:0", ("h", "0"))]
-)
-def test_an_address_is_split_into_host_and_port(listen: str, parts: tuple[str, str]) -> None:
-    assert split_address(listen) == parts
-
-
-@pytest.mark.parametrize("listen", ["8484", ":8484", "host:", "host:http", ""])
-def test_an_address_without_host_or_port_is_refused(listen: str) -> None:
-    with pytest.raises(InvalidInput):
-        split_address(listen)
+@pytest.mark.parametrize("listen", ["8484", ":8484", "127.0.0.1:", "127.0.0.1:http", "::1:80", "127.0.0.1:99999", ""])
+def test_an_address_without_host_or_port_is_refused(server: FakeServer, tmp_path: Path, listen: str) -> None:
+    result = server.run("serve", "--data-dir", str(tmp_path / "data"), "--listen", listen)
+    assert result.exit_code == ExitCode.USAGE
+    assert "127.0.0.1:8484" in result.stderr
 
 
 def test_listening_wider_needs_a_trusted_proxy(server: FakeServer, tmp_path: Path) -> None:
@@ -34,13 +27,13 @@ def test_listening_wider_needs_a_trusted_proxy(server: FakeServer, tmp_path: Pat
 
 def test_the_command_line_wins_over_the_environment_and_the_file(tmp_path: Path) -> None:
     config = tmp_path / "holdfast.toml"
-    config.write_text(f'data_dir = "{tmp_path}/from-file"\nlisten_port = 1\n')
+    config.write_text(f'data_dir = "{tmp_path}/from-file"\nlisten = "127.0.0.1:1"\n')
     env = {"HOLDFAST_DATA_DIR": str(tmp_path / "from-env"), "HOLDFAST_CONFIG": str(config), "HOLDFAST_TOKEN": "x"}
-    settings = settings_from(Session(env), None, str(tmp_path / "given"), {"HOLDFAST_LISTEN_PORT": "2"})
+    settings = settings_from(Session(env), None, str(tmp_path / "given"), {"HOLDFAST_LISTEN": "127.0.0.1:2"})
     assert (settings.data_dir, settings.listen_port) == (tmp_path / "given", 2)
     assert settings_from(Session(env), None, None).data_dir == tmp_path / "from-env"
 
 
 def test_behind_a_proxy_it_may_listen_wider(tmp_path: Path) -> None:
-    given = {"HOLDFAST_LISTEN_HOST": "0.0.0.0", "HOLDFAST_TRUSTED_PROXY": "true"}
+    given = {"HOLDFAST_LISTEN": "0.0.0.0:80", "HOLDFAST_TRUSTED_PROXY": "true"}
     assert settings_from(Session({}), None, str(tmp_path / "data"), given).trusted_proxy

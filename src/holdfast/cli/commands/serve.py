@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli.session import Session, session_of
-from holdfast.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from holdfast.config import Settings
@@ -31,7 +30,7 @@ def serve(
     session = session_of(context)
     given: dict[str, str] = {}
     if listen is not None:
-        given["HOLDFAST_LISTEN_HOST"], given["HOLDFAST_LISTEN_PORT"] = split_address(listen)
+        given["HOLDFAST_LISTEN"] = listen
     if behind_proxy:
         given["HOLDFAST_TRUSTED_PROXY"] = "true"
     settings = settings_from(session, config, data_dir, given)
@@ -58,18 +57,3 @@ def settings_from(
 def _replaced(overrides: dict[str, str]) -> set[str]:
     """The variables that the command line overrules: both ways of giving a setting."""
     return {*overrides, *(f"{name}_FILE" for name in overrides)}
-
-
-def split_address(listen: str) -> tuple[str, str]:
-    """Host and port of ``127.0.0.1:8484`` or ``[::1]:8484``.
-
-    Raises:
-        InvalidInput: ``listen_invalid``.
-    """
-    host, separator, port = listen.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if separator and host and port.isascii() and port.isdigit():
-        return host, port
-    raise InvalidInput(
-        "listen_invalid", f"{listen!r} is not an address and a port.", next_step="Give it as 127.0.0.1:8484."
-    )

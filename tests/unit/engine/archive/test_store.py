@@ -78,7 +78,7 @@ def test_an_archive_is_whole_for_zstd_and_tar_also_with_its_privileged_parts(pla
 def test_the_mac_is_what_the_reference_says(place: Place, captured: str, where: str, context: str) -> None:
     text = beside(place, captured).read_text()
     if where == "inside":
-        command = ["tar", "--zstd", "-xOf", archive_of(place, captured), "manifest.json"]
+        command = ["tar", "--zstd", "-xOf", str(archive_of(place, captured)), "manifest.json"]
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     document = json.loads(text)
     mac = document.pop("mac")
