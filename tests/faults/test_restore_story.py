@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import deployed, installation, restore, snapshotted, succeeded
 from holdfast.testing.trees import build_sample_tree, describe_tree
 
@@ -50,3 +51,18 @@ async def test_a_restore_brings_both_volumes_back_exactly_and_an_undo_takes_that
         assert (describe_tree(data), describe_tree(media)) == damaged
         await holdfast.reaper.idle()
     assert place.leftovers() == []
+
+
+async def test_the_images_that_a_restore_will_run_are_kept_by_name_until_it_is_over(tmp_path: Path) -> None:
+    place = installation(tmp_path)
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast)
+        snapshot = await snapshotted(holdfast, workload)
+        end = await succeeded(holdfast, await restore(holdfast, workload, snapshot))
+        restore_id = str(end.outcome["restore_id"])
+        runtime = holdfast.runtime
+        assert isinstance(runtime, FakeRuntime)
+        given = [call.subject for call in runtime.calls if call.name == "tag"]
+        taken = [call.subject for call in runtime.calls if call.name == "untag"]
+        assert any(restore_id in subject for subject in taken)
+        assert len(given) >= 3, "of the deployment, of the restore, and of its redeploy"

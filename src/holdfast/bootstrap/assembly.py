@@ -7,7 +7,7 @@ interrupted operations, each with its locks → serve. Stop: the same backwards.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -60,7 +60,7 @@ from holdfast.services.tokens import Tokens
 from holdfast.services.trials import Trials
 from holdfast.services.volume_removal import WorkerDataRemover
 from holdfast.services.volumes import VolumeResolver
-from holdfast.services.workers import Workers
+from holdfast.services.workers import COMMAND, Workers
 from holdfast.services.workload_deletion import WorkloadDeletion
 from holdfast.services.workloads import Workloads
 from holdfast.store.database import Database
@@ -79,6 +79,7 @@ class Seams:
     Attributes:
         runtime: makes the container runtime from the settings.
         files: makes the restore's file operations, the seam at which crashes are placed.
+        worker_command: how a worker process is started.
     """
 
     fs: Fs = field(default_factory=Fs)
@@ -87,6 +88,7 @@ class Seams:
         settings.docker_host, settings.engine_timeout
     )
     files: Callable[..., RestoreFiles] = RestoreFiles
+    worker_command: Sequence[str] = COMMAND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +157,9 @@ async def _assembled(
     barrier = DrainBarrier()
     in_use = SnapshotsInUse()
     operations = Operations(operation_store, barrier)
-    workers = Workers(worker_settings_of(settings), count=settings.workers, keep=[lock.fileno()])
+    workers = Workers(
+        worker_settings_of(settings), count=settings.workers, keep=[lock.fileno()], command=seams.worker_command
+    )
     files = seams.files(fs=fs, roots=roots, journal_dir=settings.journal_dir, workers=workers)
     holds = HoldFiles(fs, settings.holds_dir)
 
@@ -272,6 +276,7 @@ async def _assembled(
         run=restore_run,
         trial=trial,
         reaper=reaper,
+        images=images,
     )
     swaps = SwapRecovery(files=files, registry=registry, workloads=workload_store)
     recovery = RestoreRecovery(

@@ -8,7 +8,7 @@ undo, and a person's decisions.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from enum import StrEnum
 
 import msgspec
@@ -30,6 +30,7 @@ from holdfast.domain.workload import Workload
 from holdfast.engine.diff import VolumeDiff
 from holdfast.engine.jobs import DiffRequest, MeasureRequest
 from holdfast.engine.journal import Journal
+from holdfast.services.image_source import ImageSource
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.locks import Held, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
@@ -82,6 +83,7 @@ class Restores:
         run: RestoreRun,
         trial: RestoreTrial,
         reaper: Reaper,
+        images: ImageSource,
     ) -> None:
         self._workloads = workloads
         self._workload_store = workload_store
@@ -97,6 +99,7 @@ class Restores:
         self._run = run
         self._trial = trial
         self._reaper = reaper
+        self._images = images
 
     async def restore(
         self,
@@ -274,6 +277,8 @@ class Restores:
                 async with self._workers.session(ctx) as worker:
                     await self._preflight.check_space(plan, await self._measure(worker, plan))
                     ctx.check()
+                    for redeploy in plan.redeploys:  # named, so that nothing cleans it away meanwhile
+                        await self._images.keep(redeploy.image_id, redeploy.workload_id, restore_id)
                     restore = await self._begin(ctx, held, plan, restore_id)
                     ctx.outcome.update(
                         restore_id=restore_id,
@@ -304,7 +309,9 @@ class Restores:
         try:
             yield
         finally:
-            if not restore.settled and self._registry.undecided(restore.facts.workload_id) is None:
+            if restore.settled:
+                await self._release_images(restore.facts)
+            elif self._registry.undecided(restore.facts.workload_id) is None:
                 self._registry.set_undecided(
                     Undecided(
                         restore_id=restore.facts.restore_id,
@@ -312,6 +319,12 @@ class Restores:
                         why="it was cut off. Restart Holdfast: recovery finishes it by its journal.",
                     )
                 )
+
+    async def _release_images(self, facts: RestoreFacts) -> None:
+        """Take the restore's own names off the images; what runs has those of its deployment."""
+        with suppress(HoldfastError):
+            for redeploy in facts.redeploys:
+                await self._images.release(redeploy.workload_id, facts.restore_id)
 
     async def _begin(self, ctx: OperationContext, held: Held, plan: RestorePlan, restore_id: str) -> ActiveRestore:
         volumes = []
