@@ -1,0 +1,236 @@
+"""What the API refuses: with a stable code and a next step, and with nothing whatever changed by it.
+
+Each refusal is followed by an ordinary restore, which must work: nothing stays claimed, locked or lying about.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.faults.refusal_bench import Bench, bench_on, tmpfs, wear
+
+from holdfast.domain.workload import RestartPolicy, Scope, Volume
+from holdfast.runtime.port import Bind, ContainerSpec
+from holdfast.testing.fake_runtime import FakeRuntime
+from holdfast.testing.installation import TWO_VOLUMES, installation, spec_of
+
+UNKNOWN = "01k0000000000000000000000"
+Fault = Callable[[Bench], AbstractContextManager[None]]
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def standing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    async with bench_on(installation(tmp_path_factory.mktemp("refusing"))) as bench:
+        yield bench
+
+
+@pytest.fixture
+def bench(standing: Bench) -> Bench:
+    """One installation for all: each test also shows that the refusals before it left nothing behind."""
+    wear(standing)
+    return standing
+
+
+async def test_what_is_not_there_is_unknown_and_what_is_not_confirmed_is_not_done(bench: Bench) -> None:
+    before = bench.facts()
+    unknown = bench.snapshot_id[:-1] + ("0" if bench.snapshot_id[-1] != "0" else "1")
+    other = bench.restore_path.replace("/notes/", "/nobody/")
+    absent = bench.restore_path.replace(bench.snapshot_id, unknown)
+    await bench.refuses(404, "workload_unknown", await bench.post(other, confirm=bench.snapshot_id), before)
+    await bench.refuses(404, "snapshot_unknown", await bench.post(absent, confirm=unknown), before)
+    await bench.refuses(428, "confirmation_missing", await bench.post(bench.restore_path), before)
+    await bench.refuses(422, "confirmation_mismatch", await bench.post(bench.restore_path, confirm=unknown), before)
+    await bench.refuses(422, "volume_unknown", await bench.ask({"volumes": ["/nowhere"]}), before)
+    await bench.refuses(400, "request_malformed", await bench.ask({"volumes": []}), before)
+    nothing = await bench.post("/api/workloads/notes/restore-decision", {"choice": "keep"})
+    await bench.refuses(404, "nothing_to_decide", nothing, before)
+    await bench.still_works()
+
+
+@contextmanager
+def volume_gone(bench: Bench) -> Iterator[None]:
+    away = bench.volumes[0].with_name("away")
+    bench.volumes[0].rename(away)
+    yield
+    away.rename(bench.volumes[0])
+
+
+@contextmanager
+def another_directory(bench: Bench) -> Iterator[None]:
+    with volume_gone(bench):
+        bench.volumes[0].mkdir()
+        (bench.volumes[0] / "stranger").write_text("not ours")
+        yield
+        (bench.volumes[0] / "stranger").unlink()
+        bench.volumes[0].rmdir()
+
+
+@contextmanager
+def a_symlink(bench: Bench) -> Iterator[None]:
+    with volume_gone(bench):
+        bench.volumes[0].symlink_to("away")
+        yield
+        bench.volumes[0].unlink()
+
+
+@contextmanager
+def a_symlink_above(bench: Bench) -> Iterator[None]:
+    parent = bench.volumes[0].parent
+    away = parent.with_name("away")
+    parent.rename(away)
+    parent.symlink_to("away")
+    yield
+    parent.unlink()
+    away.rename(parent)
+
+
+@contextmanager
+def a_file(bench: Bench) -> Iterator[None]:
+    with volume_gone(bench):
+        bench.volumes[0].write_text("not a directory")
+        yield
+        bench.volumes[0].unlink()
+
+
+@contextmanager
+def a_mount_at(bench: Bench) -> Iterator[None]:
+    with tmpfs(bench.volumes[0]):
+        yield
+
+
+@contextmanager
+def a_mount_below(bench: Bench) -> Iterator[None]:
+    with tmpfs(bench.volumes[1] / "below"):
+        yield
+
+
+@contextmanager
+def image_gone(bench: Bench) -> Iterator[None]:
+    images = bench.runtime.engine.state.images
+    kept = dict(images)
+    find = bench.runtime.engine.find_image
+    bench.runtime.engine.find_image = lambda _reference: None  # type: ignore[method-assign]
+    behaviour = next(iter(kept.values()))
+    bench.runtime.engine._image = lambda _container: behaviour  # type: ignore[method-assign]
+    yield
+    bench.runtime.engine.find_image = find  # type: ignore[method-assign]
+    del bench.runtime.engine._image
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (volume_gone, "volume_missing"),
+        (another_directory, "volume_replaced"),
+        (a_symlink, "volume_is_symlink"),
+        (a_symlink_above, "volume_is_symlink"),
+        (a_file, "volume_not_directory"),
+        (a_mount_at, "volume_is_mount_point"),
+        (a_mount_below, "volume_is_mount_point"),
+        (image_gone, "image_missing"),
+    ],
+)
+async def test_a_volume_or_image_that_is_not_as_it_must_be_refuses_the_restore(
+    bench: Bench, fault: Fault, code: str
+) -> None:
+    with fault(bench):
+        before = bench.facts()
+        await bench.refuses(422, code, await bench.ask(), before)
+        await bench.refuses(422, code, await bench.ask({"dry_run": True}), before)
+    assert bench.trees() == bench.worn
+    await bench.still_works()
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        (Volume(target="/media", scope=Scope.STAGE, source="media"), "volume_rescoped"),
+        (None, "volume_not_configured"),
+        (Volume(target="/elsewhere", scope=Scope.PROJECT, source="media"), "volume_not_configured"),
+    ],
+    ids=["rescoped", "no longer configured", "at another target"],
+)
+async def test_a_volume_that_is_configured_otherwise_than_captured_refuses_the_restore(
+    bench: Bench, changed: Volume | None, code: str
+) -> None:
+    volumes = (TWO_VOLUMES[0], *([changed] if changed else []))
+    before = bench.facts()
+    await bench.holdfast.api.workloads.apply(spec_of(volumes=volumes), actor="test")
+    await bench.refuses(422, code, await bench.ask(), before)
+    await bench.holdfast.api.workloads.apply(spec_of(), actor="test")
+    await bench.still_works()
+
+
+@pytest.mark.parametrize("at", ["the path", "an ancestor", "a descendant", "a link to it"])
+@pytest.mark.parametrize(
+    ("runs", "policy"), [(True, RestartPolicy.NO), (False, RestartPolicy.ALWAYS), (False, RestartPolicy.NO)]
+)
+async def test_another_container_on_the_path_refuses_if_it_runs_or_would_be_started(
+    bench: Bench, tmp_path: Path, at: str, *, runs: bool, policy: RestartPolicy
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(bench.volumes[0])
+    source = {"the path": bench.volumes[0], "an ancestor": bench.volumes[0].parent, "a link to it": link}.get(
+        at, bench.volumes[0] / "below"
+    )
+    other = await bench.runtime.create(
+        ContainerSpec(
+            name="stranger",
+            image="notes:1",
+            binds=(Bind(source=str(source), target="/theirs", read_only=False),),
+            restart=policy,
+            labels={},
+        )
+    )
+    if runs:
+        await bench.runtime.start(other)
+    if runs or policy is RestartPolicy.ALWAYS:
+        error = await bench.refuses(422, "path_in_use", await bench.ask(), bench.facts())
+        assert "stranger" in error["message"]
+        await bench.runtime.remove(other, force=True)
+    else:
+        plan = await bench.ended(await bench.ask({"dry_run": True}))
+        assert any("stranger" in warning for warning in plan["outcome"]["warnings"]), plan
+    await bench.still_works()
+
+
+@pytest.mark.parametrize(("options", "code"), [("size=1m", "no_space_bytes"), ("nr_inodes=24", "no_space_inodes")])
+async def test_too_little_space_on_one_of_two_filesystems_refuses_and_names_it(
+    tmp_path: Path, options: str, code: str
+) -> None:
+    elsewhere = tmp_path / "engine"  # an engine's own directory is no place for volumes
+    elsewhere.mkdir()
+    place = replace(
+        installation(tmp_path),
+        runtime=lambda _: FakeRuntime(state_file=tmp_path / "engine.json", root_dir=str(elsewhere)),
+    )
+    small = tmp_path / "srv"
+    absolute = Volume(target="/media", scope=Scope.ABSOLUTE, source=str(small / "media"))
+    spec = replace(spec_of(), volumes=(TWO_VOLUMES[0], absolute))
+    with tmpfs(small, options):
+        (small / "media").mkdir()
+        (small / "media/bulk").write_bytes(os.urandom(300_000))
+        for number in range(8):
+            (small / f"media/{number}").touch()
+        async with bench_on(place, spec, (place.volumes / "notes/data", small / "media")) as bench:
+            filler = small / "filler"
+            filler.mkdir()
+            if code == "no_space_bytes":
+                (filler / "bulk").write_bytes(os.urandom(500_000))
+            before = bench.facts()
+            error = await bench.refuses(202, code, await bench.ask(), before)
+            assert str(small) in error["message"]
+            await bench.refuses(202, code, await bench.ask({"dry_run": True}), before)
+            for path in filler.iterdir():
+                path.unlink()
+            filler.rmdir()
+            if code == "no_space_bytes":
+                await bench.still_works()
