@@ -28,6 +28,7 @@ from holdfast.engine.holds import HoldFiles
 from holdfast.engine.live import LiveRoots
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import ContainerRuntime, EngineInfo
+from holdfast.services.active_restores import ActiveRestores
 from holdfast.services.capture import Capture
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deployer import Deployer
@@ -261,9 +262,9 @@ async def _assembled(
         registry=registry,
         reap_in_background=reaper.reap_in_background,
     )
+    active = ActiveRestores(files=files, registry=registry, workloads=workload_store, images=images)
     restores = Restores(
         workloads=workloads,
-        workload_store=workload_store,
         snapshots=snapshots,
         operations=operations,
         operation_store=operation_store,
@@ -276,7 +277,7 @@ async def _assembled(
         run=restore_run,
         trial=trial,
         reaper=reaper,
-        images=images,
+        active=active,
     )
     swaps = SwapRecovery(files=files, registry=registry, workloads=workload_store)
     recovery = RestoreRecovery(
@@ -285,6 +286,7 @@ async def _assembled(
         operations=operations,
         locks=locks,
         restores=restores,
+        active=active,
         run=restore_run,
         trial=trial,
         holds=holds,

@@ -3,8 +3,8 @@
 Invariants:
 
 - A probe is known by its name and its owner, and only the directories that a probe consists of are removed.
-- They are removed by ``rmdir`` alone, each through its parent's descriptor, through no symlink and across no mount (I7):
-  what has anything in it stays, whatever it is called.
+- They are removed by ``rmdir`` alone, each through its parent's descriptor, through no symlink and across no mount
+  (I7): what has anything in it stays, whatever it is called.
 """
 
 from __future__ import annotations

@@ -93,5 +93,8 @@ class SnapshotStore(Protocol):
     def export(self, snapshot_id: str, write: Callable[[bytes], object], job: Job) -> None:
         """Stream the snapshot as a portable archive (``repository.md``, "Archive")."""
 
+    def archive_suffix(self, snapshot_id: str) -> str:
+        """What the name of an export ends in: ``.tar.zst`` or ``.tar.gz``."""
+
     def clean_orphans(self) -> Sequence[str]:
         """Remove what interrupted captures left; returns the names. Touches nothing that it did not make itself."""

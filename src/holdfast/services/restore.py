@@ -7,15 +7,12 @@ undo, and a person's decisions.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import StrEnum
-
-import msgspec
 
 from holdfast.domain.errors import (
     ConfirmationMissing,
-    Failed,
     HoldfastError,
     NotFound,
     Problem,
@@ -23,20 +20,18 @@ from holdfast.domain.errors import (
 )
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind
-from holdfast.domain.recovery import CommitRecord, Direction, PreparedRecord, SafeRecord
-from holdfast.domain.restore import OnUnhealthy, RestoreFacts, RestoreStep, VolumeFacts
+from holdfast.domain.recovery import Direction
+from holdfast.domain.restore import OnUnhealthy, RestoreStep
 from holdfast.domain.snapshot import Snapshot
 from holdfast.domain.workload import Workload
-from holdfast.engine.diff import VolumeDiff
 from holdfast.engine.jobs import DiffRequest, MeasureRequest
-from holdfast.engine.journal import Journal
-from holdfast.services.image_source import ImageSource
+from holdfast.services.active_restores import ActiveRestores
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.locks import Held, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.reaper import Reaper
 from holdfast.services.restore_files import RestoreFiles
-from holdfast.services.restore_plan import RestorePlan, RestoreRequest
+from holdfast.services.restore_plan import RestorePlan, RestoreRequest, describe_plan
 from holdfast.services.restore_preflight import RestorePreflight
 from holdfast.services.restore_registry import RestoreRegistry, Undecided
 from holdfast.services.restore_run import ActiveRestore, RestoreRun
@@ -46,7 +41,6 @@ from holdfast.services.snapshots import Snapshots
 from holdfast.services.workers import Workers, WorkerSession
 from holdfast.services.workloads import Workloads
 from holdfast.store.operations import OperationStore
-from holdfast.store.workloads import WorkloadStore
 
 UNDOABLE = frozenset({"restored", "restored_stopped", "restored_unhealthy", "restored_deploy_failed"})
 """Results of a restore after which the workload stands on restored data, so that there is something to undo."""
@@ -70,7 +64,6 @@ class Restores:
         self,
         *,
         workloads: Workloads,
-        workload_store: WorkloadStore,
         snapshots: Snapshots,
         operations: Operations,
         operation_store: OperationStore,
@@ -83,10 +76,9 @@ class Restores:
         run: RestoreRun,
         trial: RestoreTrial,
         reaper: Reaper,
-        images: ImageSource,
+        active: ActiveRestores,
     ) -> None:
         self._workloads = workloads
-        self._workload_store = workload_store
         self._snapshots = snapshots
         self._operations = operations
         self._operation_store = operation_store
@@ -99,7 +91,7 @@ class Restores:
         self._run = run
         self._trial = trial
         self._reaper = reaper
-        self._images = images
+        self._active = active
 
     async def restore(
         self,
@@ -260,7 +252,7 @@ class Restores:
                     await worker.run(DiffRequest(snapshot_id=request.snapshot_id, index=volume.index, live=volume.live))
                     for volume in plan.volumes
                 ]
-        return _told(plan, diffs, live_bytes)
+        return describe_plan(plan, diffs, live_bytes)
 
     async def _restore(self, ctx: OperationContext, request: RestoreRequest, restore_id: str) -> Outcome:
         try:
@@ -277,17 +269,15 @@ class Restores:
                 async with self._workers.session(ctx) as worker:
                     await self._preflight.check_space(plan, await self._measure(worker, plan))
                     ctx.check()
-                    for redeploy in plan.redeploys:  # named, so that nothing cleans it away meanwhile
-                        await self._images.keep(redeploy.image_id, redeploy.workload_id, restore_id)
-                    restore = await self._begin(ctx, held, plan, restore_id)
+                    restore = await self._active.begin(ctx, held, plan, restore_id)
                     ctx.outcome.update(
                         restore_id=restore_id,
                         snapshot_id=request.snapshot_id,
                         volumes=[volume.target for volume in plan.volumes],
                     )
-                    async with self.guarded(restore):
+                    async with self._active.guarded(restore):
                         await self._to_swapped(restore, plan, worker)
-                async with self.guarded(restore):
+                async with self._active.guarded(restore):
                     return await self.finish(restore)
 
     async def _to_swapped(self, restore: ActiveRestore, plan: RestorePlan, worker: WorkerSession) -> None:
@@ -302,66 +292,6 @@ class Restores:
     async def finish(self, restore: ActiveRestore) -> Outcome:
         """From exchanged trees to the end, waiting for the engine wherever it is needed."""
         return await until_engine_answers(restore.ctx, lambda: self._trial.run(restore))
-
-    @asynccontextmanager
-    async def guarded(self, restore: ActiveRestore) -> AsyncIterator[None]:
-        """Whatever ends the block: a restore that is not settled keeps everybody else off the workload (I8)."""
-        try:
-            yield
-        finally:
-            if restore.settled:
-                await self._release_images(restore.facts)
-            elif self._registry.undecided(restore.facts.workload_id) is None:
-                self._registry.set_undecided(
-                    Undecided(
-                        restore_id=restore.facts.restore_id,
-                        workload_ids=restore.facts.lock_ids,
-                        why="it was cut off. Restart Holdfast: recovery finishes it by its journal.",
-                    )
-                )
-
-    async def _release_images(self, facts: RestoreFacts) -> None:
-        """Take the restore's own names off the images; what runs has those of its deployment."""
-        with suppress(HoldfastError):
-            for redeploy in facts.redeploys:
-                await self._images.release(redeploy.workload_id, facts.restore_id)
-
-    async def _begin(self, ctx: OperationContext, held: Held, plan: RestorePlan, restore_id: str) -> ActiveRestore:
-        volumes = []
-        for volume in plan.volumes:
-            live, parent = await self._files.identities(volume.live)
-            volumes.append(
-                VolumeFacts(
-                    index=volume.index,
-                    target=volume.target,
-                    live=volume.live,
-                    wrapper=f".holdfast-{restore_id}-{volume.index}",
-                    live_identity=live,
-                    parent_identity=parent,
-                )
-            )
-        facts = RestoreFacts(
-            restore_id=restore_id,
-            operation_id=ctx.id,
-            workload_id=plan.workload.id,
-            workload_name=plan.workload.name,
-            lock_ids=plan.lock_ids,
-            snapshot_id=plan.manifest.id,
-            volumes=tuple(volumes),
-            image_id=plan.image_id,
-            desired=plan.desired,
-            on_unhealthy=plan.on_unhealthy,
-            actor=ctx.actor,
-            redeploys=plan.redeploys,
-        )
-        workloads = await self.workloads_of(plan.lock_ids)
-        return ActiveRestore(
-            facts=facts, journal=await self._files.begin(facts), ctx=ctx, held=held, workloads=workloads
-        )
-
-    async def workloads_of(self, ids: tuple[str, ...]) -> dict[str, Workload]:
-        """The workloads with these ids, as they are configured now."""
-        return {w.id: w for w in await self._workload_store.list() if w.id in ids}
 
     @asynccontextmanager
     async def _locked(
@@ -395,8 +325,8 @@ class Restores:
         if facts is None or (journal.direction, choice) not in _DECIDABLE:
             raise Refused([_not_decidable(f"its journal says {journal.direction}.")])
         async with self._hold(ctx, facts.lock_ids) as held:
-            restore = await self.revived(ctx, held, journal)
-            async with self.guarded(restore):
+            restore = await self._active.revived(ctx, held, journal)
+            async with self._active.guarded(restore):
                 if choice is Decision.REVERT:
                     return await until_engine_answers(ctx, lambda: self._trial.backward(restore, "a person decided so"))
                 return await until_engine_answers(ctx, lambda: self._trial.keep(restore))
@@ -414,30 +344,6 @@ class Restores:
             else:
                 journal.close()
         return {"released": released}
-
-    async def revived(self, ctx: OperationContext, held: Held, journal: Journal) -> ActiveRestore:
-        """A restore as its journal tells it, to go on with.
-
-        Raises:
-            Failed: ``journal_empty``; there is nothing to go on with.
-        """
-        facts = journal.facts
-        if facts is None:
-            raise Failed(
-                "journal_empty",
-                f"The restore journal {journal.path} holds nothing.",
-                next_step="Restart Holdfast: it tidies such a journal up.",
-            )
-        return ActiveRestore(
-            facts=facts,
-            journal=journal,
-            ctx=ctx,
-            held=held,
-            workloads=await self.workloads_of(facts.lock_ids),
-            containers=next((r.containers for r in journal.records if isinstance(r, PreparedRecord)), ()),
-            safety_snapshot_id=next((r.snapshot_id for r in journal.records if isinstance(r, SafeRecord)), None),
-            committed=any(isinstance(r, CommitRecord) for r in journal.records),
-        )
 
 
 _DECIDABLE = frozenset(
@@ -475,32 +381,3 @@ def _not_decidable(why: str) -> Problem:
         message=f"This can't be decided as things are: {why}",
         next_step="Mend what is named, then restart Holdfast: recovery looks again.",
     )
-
-
-def _told(plan: RestorePlan, diffs: Sequence[VolumeDiff], live_bytes: int) -> Outcome:
-    """A dry run's outcome."""
-    taken = plan.manifest
-    rate = taken.bytes / taken.duration_seconds if taken.duration_seconds else 0.0
-    return {
-        "result": "dry_run",
-        "snapshot_id": taken.id,
-        "snapshot_taken_at": taken.created_at,
-        "volumes": [
-            {
-                "target": volume.target,
-                "path": volume.live.path,
-                "restored_bytes": volume.mapped.captured.bytes,
-                "restored_files": volume.mapped.captured.files,
-                **msgspec.to_builtins(diff),
-            }
-            for volume, diff in zip(plan.volumes, diffs, strict=True)
-        ],
-        "live_bytes": live_bytes,
-        "also_stopped": [w for w in plan.lock_ids if w != plan.workload.id],
-        "runs_afterwards": plan.image_id or None,
-        "image": plan.workload.spec.image,
-        "on_unhealthy": plan.on_unhealthy,
-        "safety_snapshot": True,
-        "expected_safety_seconds": round(live_bytes / rate, 1) if rate else None,
-        "warnings": list(plan.warnings),
-    }

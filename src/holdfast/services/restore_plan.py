@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from holdfast.domain.restore import ContainerFacts, OnUnhealthy, Redeploy, RootRef
 from holdfast.domain.restore_mapping import MappedVolume
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.domain.workload import DesiredState, Workload
+from holdfast.engine.diff import VolumeDiff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,3 +73,32 @@ class RestorePlan:
     def image_id(self) -> str:
         """What the restored workload runs afterwards; empty if it stays stopped."""
         return next((r.image_id for r in self.redeploys if r.workload_id == self.workload.id), "")
+
+
+def describe_plan(plan: RestorePlan, diffs: Sequence[VolumeDiff], live_bytes: int) -> dict[str, object]:
+    """A dry run's outcome."""
+    taken = plan.manifest
+    rate = taken.bytes / taken.duration_seconds if taken.duration_seconds else 0.0
+    return {
+        "result": "dry_run",
+        "snapshot_id": taken.id,
+        "snapshot_taken_at": taken.created_at,
+        "volumes": [
+            {
+                "target": volume.target,
+                "path": volume.live.path,
+                "restored_bytes": volume.mapped.captured.bytes,
+                "restored_files": volume.mapped.captured.files,
+                **msgspec.to_builtins(diff),
+            }
+            for volume, diff in zip(plan.volumes, diffs, strict=True)
+        ],
+        "live_bytes": live_bytes,
+        "also_stopped": [w for w in plan.lock_ids if w != plan.workload.id],
+        "runs_afterwards": plan.image_id or None,
+        "image": plan.workload.spec.image,
+        "on_unhealthy": plan.on_unhealthy,
+        "safety_snapshot": True,
+        "expected_safety_seconds": round(live_bytes / rate, 1) if rate else None,
+        "warnings": list(plan.warnings),
+    }

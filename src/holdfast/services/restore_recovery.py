@@ -15,6 +15,7 @@ from holdfast.domain.operation import OperationKind, OperationState
 from holdfast.domain.recovery import Direction
 from holdfast.engine.holds import Hold, HoldFiles
 from holdfast.engine.journal import Journal
+from holdfast.services.active_restores import ActiveRestores
 from holdfast.services.capture import Capture
 from holdfast.services.locks import Held, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations, Run
@@ -37,6 +38,7 @@ class RestoreRecovery:
         operations: Operations,
         locks: LifecycleLocks,
         restores: Restores,
+        active: ActiveRestores,
         run: RestoreRun,
         trial: RestoreTrial,
         holds: HoldFiles,
@@ -48,6 +50,7 @@ class RestoreRecovery:
         self._operations = operations
         self._locks = locks
         self._restores = restores
+        self._active = active
         self._run = run
         self._trial = trial
         self._holds = holds
@@ -103,13 +106,13 @@ class RestoreRecovery:
             await self._operations.start(kind, workload_id, "recovery", run)
 
     async def _finish(self, ctx: OperationContext, held: Held, unfinished: Unfinished) -> Outcome:
-        restore = await self._restores.revived(ctx, held, unfinished.journal)
+        restore = await self._active.revived(ctx, held, unfinished.journal)
         ctx.outcome.update(
             restore_id=restore.facts.restore_id,
             snapshot_id=restore.facts.snapshot_id,
             volumes=[volume.target for volume in restore.volumes],
         )
-        async with self._restores.guarded(restore):
+        async with self._active.guarded(restore):
             if unfinished.plan.record is not None:
                 await until_engine_answers(ctx, lambda: self._trial.stop_everything(restore))
                 await self._swaps.carry_out(unfinished)

@@ -187,7 +187,8 @@ class Snapshots:
     async def export(self, ref: str, snapshot_id: str) -> tuple[str, AsyncIterator[bytes]]:
         """A snapshot as a portable archive: a file name, and its content as a stream."""
         snapshot = await self.get(ref, snapshot_id)
-        return f"{snapshot.manifest.workload_name}-{snapshot_id}.tar.zst", self._stream(snapshot_id)
+        suffix = await asyncio.to_thread(self._store.archive_suffix, snapshot_id)
+        return f"{snapshot.manifest.workload_name}-{snapshot_id}{suffix}", self._stream(snapshot_id)
 
     async def _stream(self, snapshot_id: str) -> AsyncIterator[bytes]:
         with self._in_use.hold(snapshot_id, "an export"):

@@ -1,0 +1,119 @@
+"""Restores under way: begun from a plan, or revived from a journal, and never left half done unnoticed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from holdfast.domain.errors import Failed, HoldfastError
+from holdfast.domain.recovery import CommitRecord, PreparedRecord, SafeRecord
+from holdfast.domain.restore import RestoreFacts, VolumeFacts
+from holdfast.domain.workload import Workload
+from holdfast.engine.journal import Journal
+from holdfast.services.image_source import ImageSource
+from holdfast.services.locks import Held
+from holdfast.services.operations import OperationContext
+from holdfast.services.restore_files import RestoreFiles
+from holdfast.services.restore_plan import RestorePlan
+from holdfast.services.restore_registry import RestoreRegistry, Undecided
+from holdfast.services.restore_run import ActiveRestore
+from holdfast.store.workloads import WorkloadStore
+
+
+class ActiveRestores:
+    """Makes :class:`ActiveRestore` objects and watches how they end."""
+
+    def __init__(
+        self, *, files: RestoreFiles, registry: RestoreRegistry, workloads: WorkloadStore, images: ImageSource
+    ) -> None:
+        self._files = files
+        self._registry = registry
+        self._workloads = workloads
+        self._images = images
+
+    async def begin(self, ctx: OperationContext, held: Held, plan: RestorePlan, restore_id: str) -> ActiveRestore:
+        """Give the images a name that keeps them, and begin the journal. Nothing else is touched yet."""
+        for redeploy in plan.redeploys:
+            await self._images.keep(redeploy.image_id, redeploy.workload_id, restore_id)
+        volumes = []
+        for volume in plan.volumes:
+            live, parent = await self._files.identities(volume.live)
+            volumes.append(
+                VolumeFacts(
+                    index=volume.index,
+                    target=volume.target,
+                    live=volume.live,
+                    wrapper=f".holdfast-{restore_id}-{volume.index}",
+                    live_identity=live,
+                    parent_identity=parent,
+                )
+            )
+        facts = RestoreFacts(
+            restore_id=restore_id,
+            operation_id=ctx.id,
+            workload_id=plan.workload.id,
+            workload_name=plan.workload.name,
+            lock_ids=plan.lock_ids,
+            snapshot_id=plan.manifest.id,
+            volumes=tuple(volumes),
+            image_id=plan.image_id,
+            desired=plan.desired,
+            on_unhealthy=plan.on_unhealthy,
+            actor=ctx.actor,
+            redeploys=plan.redeploys,
+        )
+        workloads = await self._workloads_of(plan.lock_ids)
+        return ActiveRestore(
+            facts=facts, journal=await self._files.begin(facts), ctx=ctx, held=held, workloads=workloads
+        )
+
+    async def revived(self, ctx: OperationContext, held: Held, journal: Journal) -> ActiveRestore:
+        """A restore as its journal tells it, to go on with.
+
+        Raises:
+            Failed: ``journal_empty``; there is nothing to go on with.
+        """
+        facts = journal.facts
+        if facts is None:
+            raise Failed(
+                "journal_empty",
+                f"The restore journal {journal.path} holds nothing.",
+                next_step="Restart Holdfast: it tidies such a journal up.",
+            )
+        return ActiveRestore(
+            facts=facts,
+            journal=journal,
+            ctx=ctx,
+            held=held,
+            workloads=await self._workloads_of(facts.lock_ids),
+            containers=next((r.containers for r in journal.records if isinstance(r, PreparedRecord)), ()),
+            safety_snapshot_id=next((r.snapshot_id for r in journal.records if isinstance(r, SafeRecord)), None),
+            committed=any(isinstance(r, CommitRecord) for r in journal.records),
+        )
+
+    @asynccontextmanager
+    async def guarded(self, restore: ActiveRestore) -> AsyncIterator[None]:
+        """Whatever ends the block: a restore that is not settled keeps everybody else off the workload (I8)."""
+        try:
+            yield
+        finally:
+            if restore.settled:
+                await self._release_images(restore.facts)
+            elif self._registry.undecided(restore.facts.workload_id) is None:
+                self._registry.set_undecided(
+                    Undecided(
+                        restore_id=restore.facts.restore_id,
+                        workload_ids=restore.facts.lock_ids,
+                        why="it was cut off. Restart Holdfast: recovery finishes it by its journal.",
+                    )
+                )
+
+    async def _release_images(self, facts: RestoreFacts) -> None:
+        """Take the restore's own names off the images; what runs has those of its deployment."""
+        with suppress(HoldfastError):
+            for redeploy in facts.redeploys:
+                await self._images.release(redeploy.workload_id, facts.restore_id)
+
+    async def _workloads_of(self, ids: tuple[str, ...]) -> dict[str, Workload]:
+        """The workloads with these ids, as they are configured now."""
+        return {w.id: w for w in await self._workloads.list() if w.id in ids}
