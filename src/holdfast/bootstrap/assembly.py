@@ -15,6 +15,7 @@ from holdfast.api.services import ApiServices
 from holdfast.bootstrap.data_directory import (
     LOCK_WAIT,
     archive_of,
+    clean_temporaries,
     clean_uploads,
     installation_of,
     make_directories,
@@ -119,6 +120,7 @@ async def running(settings: Settings, seams: Seams | None = None) -> AsyncIterat
     fs = seams.fs
     make_directories(settings)
     with DataLock.acquire(settings.data_dir, LOCK_WAIT) as lock:
+        clean_temporaries(settings, fs)
         installation = installation_of(settings, fs)
         database = Database.at(settings.database_file)
         await database.open()

@@ -9,7 +9,7 @@ import structlog
 from holdfast.config import Settings
 from holdfast.domain.ids import is_id, new_id
 from holdfast.engine.archive.store import ArchiveStore
-from holdfast.engine.fs import Fs
+from holdfast.engine.fs import TEMPORARY_PREFIX, Fs
 from holdfast.engine.jobs import WorkerSettings
 from holdfast.engine.keys import load_or_create_key
 from holdfast.engine.live import LiveRoots
@@ -63,6 +63,22 @@ def installation_of(settings: Settings, fs: Fs) -> str:
     finally:
         fs.close(directory)
     return made
+
+
+def clean_temporaries(settings: Settings, fs: Fs) -> None:
+    """Remove the files of our own that a killed server had not put in their place yet. Needs the lock.
+
+    Raises:
+        OSError: one of our own directories can't be written to.
+    """
+    for path in (settings.data_dir, settings.holds_dir, settings.keys_dir):
+        directory = fs.open_root(str(path))
+        try:
+            for name in fs.listdir(directory):
+                if name.startswith(TEMPORARY_PREFIX):
+                    fs.unlinkat(directory, name)
+        finally:
+            fs.close(directory)
 
 
 def clean_uploads(settings: Settings) -> None:

@@ -1,8 +1,8 @@
-"""What trying an exchange leaves beside volumes if the server dies in the middle of it: a few empty directories.
+"""What is left beside volumes if the server dies while it tries an exchange or makes a volume: empty directories.
 
 Invariants:
 
-- A probe is known by its name and its owner, and only the directories that a probe consists of are removed.
+- They are known by their names, probes by their owner as well, and only what they consist of is removed.
 - They are removed by ``rmdir`` alone, each through its parent's descriptor, through no symlink and across no mount
   (I7): what has anything in it stays, whatever it is called.
 """
@@ -14,19 +14,20 @@ import re
 from contextlib import suppress
 from typing import Final
 
-from holdfast.engine.fs import Fs
+from holdfast.engine.fs import TEMPORARY_PREFIX, Fs
 
 PROBE_PREFIX: Final = b".holdfast-probe-"
 
-_NAME: Final = re.compile(re.escape(PROBE_PREFIX) + rb"[0-9a-z]{16,32}")
+_PROBE: Final = re.compile(re.escape(PROBE_PREFIX) + rb"[0-9a-z]{16,32}")
+_UNFINISHED: Final = re.compile(re.escape(TEMPORARY_PREFIX) + rb"[0-9a-f]{16}")
 _INSIDE: Final = (b"wrapper/staged", b"wrapper", b"live", b"a", b"b")
 """All that probes consist of, what is below before what it is in."""
 
 
-def remove_probes(fs: Fs, dirfd: int) -> list[str]:
-    """Remove the probes in a directory, and nothing else.
+def remove_left_directories(fs: Fs, dirfd: int) -> list[str]:
+    """Remove the probes and the unfinished volumes in a directory, and nothing else.
 
-    Only for a time at which nobody tries an exchange.
+    Only for a time at which nobody tries an exchange or makes a volume.
 
     Returns:
         The names of those that could not be removed, for somebody to look at.
@@ -34,14 +35,28 @@ def remove_probes(fs: Fs, dirfd: int) -> list[str]:
     Raises:
         OSError: the directory can't be listed.
     """
-    return [
-        os.fsdecode(name)
-        for name in sorted(fs.listdir(dirfd))
-        if _NAME.fullmatch(name) and not _removed(fs, dirfd, name)
-    ]
+    kept: list[str] = []
+    for name in sorted(fs.listdir(dirfd)):
+        if _PROBE.fullmatch(name):
+            removed = _probe_removed(fs, dirfd, name)
+        elif _UNFINISHED.fullmatch(name):
+            removed = _removed(fs, dirfd, name)
+        else:
+            continue
+        if not removed:
+            kept.append(os.fsdecode(name))
+    return kept
 
 
 def _removed(fs: Fs, dirfd: int, name: bytes) -> bool:
+    try:
+        fs.rmdirat(dirfd, name)
+    except OSError:
+        return False
+    return True
+
+
+def _probe_removed(fs: Fs, dirfd: int, name: bytes) -> bool:
     try:
         probe = fs.open_beneath(dirfd, name, os.O_RDONLY | os.O_DIRECTORY, no_xdev=True)
         try:
@@ -51,10 +66,9 @@ def _removed(fs: Fs, dirfd: int, name: bytes) -> bool:
                 _remove_empty(fs, probe, path)
         finally:
             fs.close(probe)
-        fs.rmdirat(dirfd, name)
     except OSError:
         return False
-    return True
+    return _removed(fs, dirfd, name)
 
 
 def _remove_empty(fs: Fs, probe: int, path: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Removing what a server that was killed while it tried an exchange left beside volumes, at the next start."""
+"""Removing the empty directories that a killed server left beside volumes, at the next start."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from holdfast.domain.restore import RootRef
 from holdfast.domain.workload import Workload
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
-from holdfast.engine.probes import remove_probes
+from holdfast.engine.probes import remove_left_directories
 from holdfast.services.volumes import VolumeResolver
 
 
 async def remove_left_probes(
     fs: Fs, roots: LiveRoots, root_paths: Collection[str], volumes: VolumeResolver, workloads: Iterable[Workload]
 ) -> None:
-    """Remove probes beside the volumes of all workloads and in the roots. What can't be removed is only told.
+    """Remove what trying an exchange left, beside all workloads' volumes and in the roots. Failures are only told.
 
     Args:
         root_paths: the volumes base and the allowed roots.
@@ -42,7 +42,7 @@ def _remove(fs: Fs, roots: LiveRoots, beside: Iterable[RootRef]) -> None:
         except HoldfastError:
             continue  # nothing is there; what is missing is told where it is needed
         try:
-            for name in remove_probes(fs, dirfd):
+            for name in remove_left_directories(fs, dirfd):
                 log.warning("an empty directory of ours could not be removed", path=f"{where}/{name}")
         except OSError as error:
             log.warning("could not look for what a killed server left", path=where, reason=error.strerror)

@@ -1,0 +1,187 @@
+"""What is going on when the server is killed: one bench for each story."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from tests.faults.crash_bench import Bench, watched
+from tests.faults.crash_checks import Crash
+
+from holdfast.bootstrap import Holdfast, Seams
+from holdfast.domain.errors import Failed
+from holdfast.domain.operation import Operation, OperationKind, OperationState
+from holdfast.domain.snapshot import Quiesce
+from holdfast.domain.workload import DesiredState, RestartPolicy, Scope, Volume
+from holdfast.runtime.port import ContainerState
+from holdfast.testing.crash import QuickClock
+from holdfast.testing.fake_records import Behaviour
+from holdfast.testing.fake_runtime import FakeRuntime
+from holdfast.testing.installation import (
+    deployed,
+    ended,
+    installation,
+    restore,
+    spec_of,
+    succeeded,
+)
+
+
+@dataclass(kw_only=True)
+class RunningWorkload(Bench):
+    """Two volumes of a running workload that is healthy on the restored data."""
+
+    @classmethod
+    def at(cls, directory: Path, *, power_cut: bool = False) -> Self:
+        place = replace(installation(directory), seams=Seams(clock=QuickClock()))
+        volumes = (place.volumes / "notes/data", place.volumes / "@home/media")
+        return cls(place=place, volumes=volumes, power_cut=power_cut)
+
+
+@dataclass(kw_only=True)
+class StoppedWorkload(RunningWorkload):
+    """A workload that a person stopped stays stopped."""
+
+    async def begin(self, holdfast: Holdfast) -> None:
+        await super().begin(holdfast)
+        await succeeded(holdfast, await holdfast.api.deployer.stop(self.workload.id, actor="test"))
+        self.desired = DesiredState.STOPPED
+
+
+@dataclass(kw_only=True)
+class UnhealthyOnRestoredData(RunningWorkload):
+    """The version that runs needs a schema which only the data from before the restore has."""
+
+    survives: bool = False
+
+    async def begin(self, holdfast: Holdfast) -> None:
+        assert isinstance(holdfast.runtime, FakeRuntime)
+        holdfast.runtime.add_image("notes:2", Behaviour(requires={"/data/schema": "2"}))
+        await super().begin(holdfast)
+        (self.volumes[0] / "schema").write_text("2")
+        await succeeded(holdfast, await holdfast.api.deployer.deploy(self.workload.id, image="notes:2", actor="test"))
+
+
+@dataclass(kw_only=True)
+class SharedVolume(RunningWorkload):
+    """Another workload of the project shares one of the volumes."""
+
+    async def begin(self, holdfast: Holdfast) -> None:
+        await super().begin(holdfast)
+        shared = Volume(target="/shelf", scope=Scope.PROJECT, source="media")
+        self.workloads = (*self.workloads, await deployed(holdfast, spec_of("shelf", volumes=(shared,))))
+
+
+@dataclass(kw_only=True)
+class Undone(RunningWorkload):
+    """A restore is undone, and what was undone is done again."""
+
+    kind: OperationKind = OperationKind.UNDO
+
+    async def begin(self, holdfast: Holdfast) -> None:
+        await super().begin(holdfast)
+        restored = self.new
+        await super().wear(holdfast, "old")
+        self.new, self.old = self.old, restored
+        await succeeded(holdfast, await restore(holdfast, self.workload, self.snapshot_id))
+        await holdfast.reaper.idle()
+
+    async def wear(self, holdfast: Holdfast, side: str) -> None:
+        if side == "new":
+            self.old, self.new = self.new, self.old
+
+    async def act(self, holdfast: Holdfast) -> None:
+        target = await holdfast.api.restores.undo_target(self.workload.id)
+        assert target is not None
+        undo = await holdfast.api.restores.undo(self.workload.id, confirm=target.id, dry_run=False, actor="test")
+        await ended(holdfast, undo)
+        await holdfast.reaper.idle()
+
+
+@dataclass(kw_only=True)
+class DamagedSnapshot(RunningWorkload):
+    """Staging finds that the snapshot is damaged, so that the restore is aborted before anything is stopped."""
+
+    own_failure: tuple[str, ...] = ("snapshot_damaged",)
+
+    async def fill(self, holdfast: Holdfast) -> None:
+        await super().fill(holdfast)
+        (archive,) = self.place.settings.snapshots_dir.rglob("*.tar.zst")
+        content = archive.read_bytes()
+        start = len(content) // 3
+        archive.write_bytes(content[:start] + bytes(64) + content[start + 64 :])
+
+
+@dataclass(kw_only=True)
+class AbortedLate(RunningWorkload):
+    """The last look before COMMIT fails: the restore is aborted with everything stopped."""
+
+    own_failure: tuple[str, ...] = ("engine_error",)
+
+    async def act(self, holdfast: Holdfast) -> None:
+        await watched(holdfast)
+        assert isinstance(holdfast.runtime, FakeRuntime)
+        holdfast.runtime.fail("info", error=Failed("engine_error", "It will not say who it is.", next_step="Ask."))
+        await super().act(holdfast)
+
+
+@dataclass(kw_only=True)
+class Captured(RunningWorkload):
+    """A snapshot is taken, with the workload paused; its containers end as they were, and its data is not touched."""
+
+    kind: OperationKind = OperationKind.SNAPSHOT
+    quiesce: Quiesce = Quiesce.PAUSE
+    own_failure: tuple[str, ...] = ("snapshot_interrupted",)
+    before: frozenset[tuple[str, ContainerState, RestartPolicy]] = frozenset()
+
+    async def wear(self, holdfast: Holdfast, side: str) -> None:
+        await super().wear(holdfast, side)
+        self.new = self.old
+        assert isinstance(holdfast.runtime, FakeRuntime)
+        self.before = self._held(holdfast.runtime)
+
+    async def act(self, holdfast: Holdfast) -> None:
+        operation = await holdfast.api.snapshots.create(self.workload.id, quiesce=self.quiesce, note="", actor="test")
+        await ended(holdfast, operation)
+
+    async def recovered(self, holdfast: Holdfast, crash: Crash) -> str:
+        operation = await self.settle(holdfast)
+        assert set(self.sides()) == {"old"}
+        assert isinstance(holdfast.runtime, FakeRuntime)
+        assert self._held(holdfast.runtime) == self.before
+        assert self.place.leftovers() == []
+        if operation is not None:
+            assert operation.kind is self.kind
+            await self._listed_if_taken(holdfast, operation)
+        return "old"
+
+    async def _listed_if_taken(self, holdfast: Holdfast, operation: Operation) -> None:
+        listed = await holdfast.api.snapshots.list(self.workload.id, limit=1, cursor=None)
+        if operation.state is OperationState.SUCCEEDED:
+            assert operation.outcome["snapshot_id"] == listed.items[0].id
+        else:
+            assert (operation.error or {})["code"] in ("interrupted", *self.own_failure)
+        verified = await holdfast.api.snapshots.verify(self.workload.id, listed.items[0].id, actor="test")
+        self.operations.add((await succeeded(holdfast, verified)).id)
+
+    def _held(self, engine: FakeRuntime) -> frozenset[tuple[str, ContainerState, RestartPolicy]]:
+        return frozenset((c.id, c.state, c.restart) for c in self.containers(engine))
+
+
+@dataclass(kw_only=True)
+class CapturedStopped(Captured):
+    """The same, with the workload stopped."""
+
+    quiesce: Quiesce = Quiesce.STOP
+
+
+@dataclass(kw_only=True)
+class CapturedWhilePausedByHand(Captured):
+    """What a person had paused stays paused."""
+
+    async def wear(self, holdfast: Holdfast, side: str) -> None:
+        assert isinstance(holdfast.runtime, FakeRuntime)
+        for container in self.containers(holdfast.runtime):
+            await holdfast.runtime.pause(container.id)
+        await super().wear(holdfast, side)

@@ -1,0 +1,155 @@
+"""The proof by real kills: a server killed with SIGKILL at every point, started again, and everything as it must be.
+
+Points lie before and after each journal record, each exchange, each call to the engine and each small file that
+recovery goes by; they are placed by a seam (:mod:`holdfast.testing.crash`), never by timing. Each test first finds out
+by a run that nobody kills which points there are, then kills one server at each of them, and asserts that it did.
+What must hold then is in ``crash_checks.py``; what goes on meanwhile, in ``crash_scenarios.py``.
+
+With ``make test``: every point of a restore (running, stopped, aborted early and late), of a revert and of a capture;
+and every point of the recovery from the states that decide: SAFE, COMMIT, CONFIRMED, BACKWARD, ABORTED.
+
+Only with ``make torture`` (``HOLDFAST_TORTURE=1``): every point of an undo and of a restore of a shared volume; every
+point of the recovery from all other states; and all of it once more with the host going down along with the server, so
+that the engine comes back first.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.faults.crash_scenarios import (
+    AbortedLate,
+    Captured,
+    CapturedStopped,
+    CapturedWhilePausedByHand,
+    DamagedSnapshot,
+    RunningWorkload,
+    SharedVolume,
+    StoppedWorkload,
+    Undone,
+    UnhealthyOnRestoredData,
+)
+
+PARTS = 2
+"""Tests into which a long scenario is cut, so that they run side by side."""
+TORTURE = os.environ.get("HOLDFAST_TORTURE") == "1"
+HOSTS = [pytest.param(False, id="host-stays"), *([pytest.param(True, id="host-goes-down")] if TORTURE else [])]
+
+every_part = pytest.mark.parametrize("part", range(PARTS))
+every_host = pytest.mark.parametrize("power_cut", HOSTS)
+patiently = pytest.mark.timeout(600)
+
+
+@patiently
+@every_host
+@every_part
+def test_a_restore_killed_at_any_point_ends_with_all_volumes_old_or_all_new(
+    tmp_path: Path, part: int, power_cut: bool
+) -> None:
+    assert RunningWorkload.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS) >= 90
+
+
+@patiently
+@every_host
+def test_a_restore_of_a_stopped_workload_killed_at_any_point_leaves_it_stopped(tmp_path: Path, power_cut: bool) -> None:
+    assert StoppedWorkload.at(tmp_path, power_cut=power_cut).crash_everywhere() >= 45
+
+
+@patiently
+@every_host
+@every_part
+def test_a_restore_on_which_the_workload_is_unhealthy_is_taken_back_wherever_it_is_killed(
+    tmp_path: Path, part: int, power_cut: bool
+) -> None:
+    assert UnhealthyOnRestoredData.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS) >= 105
+
+
+@patiently
+@every_host
+def test_a_restore_of_a_damaged_snapshot_killed_at_any_point_leaves_all_as_it_was(
+    tmp_path: Path, power_cut: bool
+) -> None:
+    assert DamagedSnapshot.at(tmp_path, power_cut=power_cut).crash_everywhere() >= 30
+
+
+@patiently
+@every_host
+def test_a_restore_called_off_with_everything_stopped_killed_at_any_point_leaves_all_as_it_was(
+    tmp_path: Path, power_cut: bool
+) -> None:
+    assert AbortedLate.at(tmp_path, power_cut=power_cut).crash_everywhere() >= 60
+
+
+@patiently
+@pytest.mark.parametrize("scenario", [Captured, CapturedStopped, CapturedWhilePausedByHand])
+def test_a_capture_killed_at_any_point_leaves_the_containers_as_they_were(
+    tmp_path: Path, scenario: type[Captured]
+) -> None:
+    assert scenario.at(tmp_path).crash_everywhere() >= 10
+
+
+@patiently
+@every_host
+@pytest.mark.parametrize(
+    ("scenario", "state"),
+    [
+        (RunningWorkload, "after journal SAFE #1"),
+        (RunningWorkload, "after journal COMMIT #1"),
+        (RunningWorkload, "after journal CONFIRMED #1"),
+        (UnhealthyOnRestoredData, "after journal BACKWARD #1"),
+        (AbortedLate, "after journal ABORTED #1"),
+    ],
+)
+def test_a_recovery_killed_at_any_point_is_recovered_from(
+    tmp_path: Path, scenario: type[RunningWorkload], state: str, power_cut: bool
+) -> None:
+    assert scenario.at(tmp_path, power_cut=power_cut).crash_recovery_everywhere(state) > 0
+
+
+if TORTURE:
+
+    @patiently
+    @every_host
+    @pytest.mark.parametrize(
+        ("scenario", "state"),
+        [
+            (RunningWorkload, "after journal STAGING #1"),
+            (RunningWorkload, "after journal STAGED #1"),
+            (RunningWorkload, "after journal PREPARED #1"),
+            (RunningWorkload, "after engine stop notes #1"),
+            (RunningWorkload, "after exchange data #1"),
+            (RunningWorkload, "after journal SWAPPED #1"),
+            (RunningWorkload, "after journal TRIAL #1"),
+            (RunningWorkload, "after engine start notes #1"),
+            (RunningWorkload, "after journal DONE #1"),
+            (StoppedWorkload, "after journal COMMIT #1"),
+            (UnhealthyOnRestoredData, "after journal COMMIT #1"),
+            (UnhealthyOnRestoredData, "after journal TRIAL #1"),
+            (UnhealthyOnRestoredData, "after exchange data #2"),
+            (UnhealthyOnRestoredData, "after journal REVERTED #1"),
+            (SharedVolume, "after journal COMMIT #1"),
+            (Undone, "after journal COMMIT #1"),
+        ],
+    )
+    def test_a_recovery_from_any_other_state_killed_at_any_point_is_recovered_from(
+        tmp_path: Path, scenario: type[RunningWorkload], state: str, power_cut: bool
+    ) -> None:
+        assert scenario.at(tmp_path, power_cut=power_cut).crash_recovery_everywhere(state) > 0
+
+    @patiently
+    @every_host
+    @every_part
+    def test_a_restore_of_a_shared_volume_killed_at_any_point_brings_both_workloads_back(
+        tmp_path: Path, part: int, power_cut: bool
+    ) -> None:
+        assert SharedVolume.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS) >= 120
+
+    @patiently
+    @every_host
+    @every_part
+    def test_an_undo_killed_at_any_point_ends_with_all_volumes_old_or_all_new(
+        tmp_path: Path, part: int, power_cut: bool
+    ) -> None:
+        assert Undone.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS) >= 90
