@@ -1,4 +1,4 @@
-"""An installation behind its API, on which requests are to be refused or to fail, and everything that must hold then."""
+"""An installation behind its API, on which requests are refused or fail, and everything that must hold then."""
 
 from __future__ import annotations
 

@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import AsyncMock, patch
 
 import pytest
+import pytest_asyncio
 from tests.faults.refusal_bench import Bench, bench_on, tmpfs, wear
 
 from holdfast.domain.workload import RestartPolicy, Scope, Volume
@@ -114,15 +116,8 @@ def a_mount_below(bench: Bench) -> Iterator[None]:
 
 @contextmanager
 def image_gone(bench: Bench) -> Iterator[None]:
-    images = bench.runtime.engine.state.images
-    kept = dict(images)
-    find = bench.runtime.engine.find_image
-    bench.runtime.engine.find_image = lambda _reference: None  # type: ignore[method-assign]
-    behaviour = next(iter(kept.values()))
-    bench.runtime.engine._image = lambda _container: behaviour  # type: ignore[method-assign]
-    yield
-    bench.runtime.engine.find_image = find  # type: ignore[method-assign]
-    del bench.runtime.engine._image
+    with patch.object(bench.runtime, "image", AsyncMock(return_value=None)):
+        yield
 
 
 @pytest.mark.parametrize(
