@@ -6,6 +6,9 @@ error has the one shape, and no body is read beyond its bound. Cross-origin requ
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.types import Scope
@@ -15,6 +18,9 @@ from holdfast.api import errors
 from holdfast.api.middleware import MAX_JSON_BYTES, Bounds, Shield
 from holdfast.api.routes import deployments, operations, restores, snapshots, system, workloads
 from holdfast.api.services import ApiServices
+
+_IMPORT: Final = re.compile(r"/api/workloads/[^/]+/snapshots/import")
+"""Where archives are received."""
 
 
 def create_app(services: ApiServices) -> FastAPI:
@@ -58,8 +64,11 @@ def routers() -> tuple[APIRouter, ...]:
 
 
 def _body_limit(scope: Scope) -> int:
-    """Archives may be large; everything else is a small document."""
-    if not scope["path"].endswith("/snapshots/import"):
+    """Archives may be large; everything else is a small document, which is read before its caller is known.
+
+    The one route that streams its body to the disk, and only that: any other route at the same path reads into memory.
+    """
+    if scope["method"] != "POST" or not _IMPORT.fullmatch(scope["path"]):
         return MAX_JSON_BYTES
     services: ApiServices = scope["app"].state.services
     return services.max_upload_bytes

@@ -80,3 +80,13 @@ async def test_an_upload_has_a_bound_of_its_own_and_leaves_nothing(app: FastAPI,
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
     assert left_in(tmp_path) == []
     assert not api.snapshots.calls
+
+
+async def test_only_the_upload_itself_may_be_large_not_what_else_answers_at_its_address(api: Api) -> None:
+    for method, path in (
+        ("PATCH", f"{SNAPSHOTS}/import"),  # a snapshot called "import": its document would be read into memory
+        ("DELETE", f"{SNAPSHOTS}/import"),
+        ("POST", f"/api/x{SNAPSHOTS}/import"),
+    ):
+        answer = await api.ask(method, path, content=b" " * (MAX_JSON_BYTES + 1), headers=JSON)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large"), (method, path)
