@@ -82,7 +82,10 @@ async def test_an_upload_has_a_bound_of_its_own_and_leaves_nothing(app: FastAPI,
     assert not api.snapshots.calls
 
 
-async def test_only_the_upload_itself_may_be_large_not_what_else_answers_at_its_address(api: Api) -> None:
+async def test_only_the_upload_itself_may_be_large_not_what_else_answers_at_its_address(
+    app: FastAPI, tmp_path: Path
+) -> None:
+    api = Api(app, tmp_path, max_upload_bytes=1 << 40)
     for method, path in (
         ("PATCH", f"{SNAPSHOTS}/import"),  # a snapshot called "import": its document would be read into memory
         ("DELETE", f"{SNAPSHOTS}/import"),
