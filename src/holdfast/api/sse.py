@@ -20,8 +20,22 @@ from holdfast.domain.errors import HoldfastError
 HEARTBEAT_SECONDS: Final = 15.0
 MEDIA_TYPE: Final = "text/event-stream"
 
-STREAM: Final[dict[str, Any]] = {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
-"""What OpenAPI says about an answer that is a stream."""
+STREAM: Final[dict[str, Any]] = {
+    "content": {
+        MEDIA_TYPE: {
+            "itemSchema": {
+                "type": "object",
+                "required": ["event", "data"],
+                "properties": {
+                    "event": {"type": "string"},
+                    "id": {"type": "string"},
+                    "data": {"type": "string", "contentMediaType": "application/json"},
+                },
+            },
+        }
+    }
+}
+"""What OpenAPI says about an answer that is a stream, in the way of the framework itself: each event is an item."""
 
 
 def event_stream(
