@@ -47,12 +47,14 @@ class Holder:
     """A process in a mount namespace of its own that has ``path``, or what is above or below it, mounted.
 
     Attributes:
+        namespace: its mount namespace, read along with its mounts: the process may be gone by now, and be nobody's.
         command: the process's short name.
         path: the host path that was asked about.
         mount_point: where the process sees it.
     """
 
     pid: int
+    namespace: str
     command: str
     path: str
     mount_point: str
@@ -147,7 +149,7 @@ def holders(fs: Fs, paths: Sequence[str]) -> list[Holder]:
     common = {(mount.device, mount.root) for mount in own}
     wanted = [(path, *inside_filesystem(path, own)) for path in paths]
     found = []
-    for pid, command, mounts in _foreign_namespaces(fs):
+    for pid, namespace, command, mounts in _foreign_namespaces(fs):
         for path, device, inside in wanted:
             for mount in mounts:
                 if mount.device != device:
@@ -155,13 +157,23 @@ def holders(fs: Fs, paths: Sequence[str]) -> list[Holder]:
                 below = is_at_or_below(mount.root, inside)
                 above = is_at_or_below(inside, mount.root) and (mount.device, mount.root) not in common
                 if below or above:
-                    found.append(Holder(pid=pid, command=command, path=path, mount_point=mount.mount_point))
+                    found.append(
+                        Holder(pid=pid, namespace=namespace, command=command, path=path, mount_point=mount.mount_point)
+                    )
                     break
     return found
 
 
-def _foreign_namespaces(fs: Fs) -> Iterator[tuple[int, str, list[Mount]]]:
-    """The lowest process id, its name and the mounts of every mount namespace but our own."""
+def namespace_of(pid: int) -> str | None:
+    """A process's mount namespace, as ``Holder.namespace`` names it; ``None`` if there is no such process."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:
+        return None
+
+
+def _foreign_namespaces(fs: Fs) -> Iterator[tuple[int, str, str, list[Mount]]]:
+    """The lowest process id, the name, that process's name and the mounts of every mount namespace but our own."""
     try:
         proc = fs.open_root("/proc")
     except OSError as error:
@@ -182,7 +194,7 @@ def _foreign_namespaces(fs: Fs) -> Iterator[tuple[int, str, list[Mount]]]:
                     continue
                 raise
             seen.add(namespace)
-            yield pid, command, mounts
+            yield pid, os.fsdecode(namespace), command, mounts
     except OSError as error:
         raise translate(error, "reading the mounts of processes in /proc") from error
     finally:

@@ -30,7 +30,7 @@ from holdfast.services.volumes import VolumeResolver
 from holdfast.store.workloads import WorkloadStore
 
 LETTING_GO: Final = 2.0
-"""Seconds that processes get to let go of a path after their container has stopped."""
+"""Seconds that processes get to let go of a path, or to turn out to be the workload's own."""
 
 
 class RestorePreflight:
@@ -88,7 +88,7 @@ class RestorePreflight:
         refusals, noticed = await asyncio.to_thread(others_on_paths, everything, {c.id for c in own}, paths)
         problems += refusals
         warnings += noticed
-        problems += await asyncio.to_thread(self._strangers, paths, [c.pid for c in own if c.running])
+        problems += await self._strangers_that_stay(paths, lock_ids)
         redeploys, missing = await self._images(request, workload, manifest, own, lock_ids)
         problems += missing
         if problems:
@@ -150,18 +150,29 @@ class RestorePreflight:
         own = {c.id for c in everything if self._is_own(c) and c.labels.get(LABEL_WORKLOAD) in lock_ids}
         refusals, _ = await asyncio.to_thread(others_on_paths, everything, own, paths)
         problems += refusals
-        problems += await self._strangers_that_stay(paths)
+        problems += await self._strangers_that_stay(paths, ())
         if problems:
             raise Refused(problems)
 
-    async def _strangers_that_stay(self, paths: Sequence[str]) -> list[Problem]:
-        """Who has a path mounted and does not let go of it: what was just stopped may take a moment to be gone."""
+    async def _strangers_that_stay(self, paths: Sequence[str], own_of: Collection[str]) -> list[Problem]:
+        """Who has a path mounted, is no container of the workloads ``own_of``, and does not let go of it.
+
+        What was just stopped may take a moment to be gone, and a container that crashes again and again is another
+        process each time: who is found is looked for again, beside the containers as they are then.
+        """
         deadline = time.monotonic() + LETTING_GO
-        while found := await asyncio.to_thread(self._strangers, paths, []):
-            if time.monotonic() > deadline:
+        while True:
+            own = [c.pid for c in await self._containers_of(own_of) if c.running]
+            found = await asyncio.to_thread(self._strangers, paths, own)
+            if not found or time.monotonic() > deadline:
                 return found
             await asyncio.sleep(0.05)
-        return []
+
+    async def _containers_of(self, workload_ids: Collection[str]) -> list[Container]:
+        if not workload_ids:
+            return []
+        found = await self._runtime.containers({LABEL_INSTALLATION: self._installation})
+        return [container for container in found if container.labels.get(LABEL_WORKLOAD) in workload_ids]
 
     async def _compare_with_last_seen(
         self, workload: Workload, planned: Iterable[PlannedVolume]
@@ -206,10 +217,10 @@ class RestorePreflight:
 
     def _strangers(self, paths: Sequence[str], own_pids: Collection[int]) -> list[Problem]:
         """Processes in other mount namespaces than ours and our own containers' that have a path mounted."""
-        own_namespaces = {_mount_namespace(pid) for pid in own_pids} - {None}
+        own_namespaces = {mounts.namespace_of(pid) for pid in own_pids}
         problems = []
         for holder in mounts.holders(self._fs, paths):
-            if _mount_namespace(holder.pid) in own_namespaces:
+            if holder.namespace in own_namespaces:
                 continue
             problems.append(
                 Problem(
@@ -305,13 +316,6 @@ def overlap(path: str, source: str) -> bool:
         a == b or a.startswith(b.rstrip("/") + "/") or b.startswith(a.rstrip("/") + "/")
         for a, b in ((path, source), (path, real))
     )
-
-
-def _mount_namespace(pid: int) -> str | None:
-    try:
-        return os.readlink(f"/proc/{pid}/ns/mnt")
-    except OSError:
-        return None
 
 
 def _belongs(manifest: SnapshotManifest, workload: Workload) -> Iterable[Problem]:

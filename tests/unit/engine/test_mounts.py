@@ -17,6 +17,7 @@ from holdfast.engine.mounts import (
     mount_by_id,
     mount_of,
     mounts_at_or_below,
+    namespace_of,
     parse,
     read_own,
 )
@@ -91,6 +92,16 @@ def test_a_process_elsewhere_that_has_the_path_or_its_surroundings_mounted_is_fo
     assert found.path == str(tmp_path / "volume")
     assert found.mount_point == str(tmp_path / "point")
     assert not holders(fs, [str(tmp_path / "volume")])
+
+
+def test_whose_namespace_it_was_is_told_also_when_the_process_is_gone(fs: Fs, tmp_path: Path) -> None:
+    """A command that ran in a container, with a lower process id than the container's own, must not be a stranger."""
+    (tmp_path / "volume").mkdir()
+    with other_namespace(f"mount --bind '{tmp_path}/volume' /mnt") as pid:
+        namespace = namespace_of(pid)
+        (found,) = holders(fs, [str(tmp_path / "volume")])
+    assert namespace_of(pid) is None
+    assert found.namespace == namespace
 
 
 def test_a_namespace_that_only_sees_the_same_disks_holds_nothing(fs: Fs, tmp_path: Path) -> None:
