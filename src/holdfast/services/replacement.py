@@ -113,7 +113,7 @@ class Replacement:
         if len(mine) != instance_count(last.spec) or any(c.running for c in there if c not in mine):
             version = await self._images.pinned(last.image_id, reference=last.spec.image)
             return await self.deploy(held, then, version, ctx, DeployReason.START)
-        await self._rollout.require_volumes(then)
+        await self._rollout.require_out_of_reach(then)
         ctx.point_of_no_return()
         await self._records.want(workload, DesiredState.RUNNING)
         await ctx.step(DeployStep.STARTING)

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from holdfast.domain.deploy_plan import DeployStep
 from holdfast.domain.errors import Failed, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.restore import ContainerFacts
-from holdfast.domain.volumes import owner
+from holdfast.domain.volumes import is_below, owner
 from holdfast.domain.workload import HealthCheck, RestartPolicy, Workload
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container, ContainerRuntime
 from holdfast.services.health_gate import Cancellable, GateResult, HealthGate, Uncancellable
@@ -103,6 +103,34 @@ class Rollout:
         if problems:
             raise Refused(problems)
 
+    async def require_out_of_reach(self, workload: Workload) -> None:
+        """Right before instances start: nothing that runs can exchange a volume under the engine's eyes.
+
+        The engine follows a symlink that stands where a volume is. What was checked may be one a moment later if a
+        container writes to a directory above it: one whose configuration has changed since it was started, or this
+        workload's own earlier instance until its last breath. So all is looked at again, with nobody left to change it.
+
+        Raises:
+            Refused: as :meth:`require_volumes`, and ``volume_in_reach``.
+        """
+        paths = [place.path for place in self._volumes.placed(workload.spec)]
+        for container in await self._instances.all():
+            sources = [mount.source for mount in container.mounts if mount.source]
+            reached = [path for path in paths for source in sources if is_below(path, source) or is_below(source, path)]
+            if container.running and reached:
+                raise Refused(
+                    [
+                        Problem(
+                            code="volume_in_reach",
+                            message=f"The container {container.name} runs with another volume that holds "
+                            f"{reached[0]} or lies in it, and could replace one while the other is mounted.",
+                            next_step=f"Deploy the workload of {container.name} as it is configured now, or stop it.",
+                            details={"container": container.name, "path": reached[0]},
+                        )
+                    ]
+                )
+        await self.require_volumes(workload)
+
     async def remember_volumes(self, workload: Workload) -> None:
         """Note the volumes as they are: a version was healthy on them."""
         await self._volumes.remember(workload)
@@ -110,7 +138,12 @@ class Rollout:
     async def make(
         self, workload: Workload, version: Version, deployment_id: str, count: int, announce: Announce
     ) -> tuple[str, ...]:
-        """Create and start ``count`` instances, with the restart policy ``no``. Returns the containers' ids."""
+        """Create and start ``count`` instances, with the restart policy ``no``. Returns the containers' ids.
+
+        Raises:
+            Refused: as :meth:`require_out_of_reach`.
+        """
+        await self.require_out_of_reach(workload)
         await announce(DeployStep.CREATING)
         made = [
             await self._instances.create(workload, version, deployment_id, number) for number in range(1, count + 1)

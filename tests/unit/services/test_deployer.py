@@ -414,6 +414,45 @@ async def test_an_emptied_volume_is_refused_before_the_old_version_is_stopped(be
     await untouched(bench, workload, "volume_emptied")
 
 
+async def narrow(bench: Bench, workload: Workload, strategy: Strategy = Strategy.AUTO) -> Path:
+    """Configure a volume inside of the one that the workload runs with. Returns its directory, which is there."""
+    volume = dataclasses.replace(workload.spec.volumes[0], source="data/inner")
+    spec = dataclasses.replace(workload.spec, volumes=(volume,), strategy=strategy)
+    await bench.workloads.update_spec(workload.id, spec)
+    inner = bench.base / "notes" / "data" / "inner"
+    inner.mkdir()
+    return inner
+
+
+async def test_a_link_that_the_old_version_plants_as_it_ends_is_never_mounted(bench: Bench) -> None:
+    workload = await bench.deployed()
+    (before,) = await bench.there(workload)
+    inner = await narrow(bench, workload)
+
+    async def plant(call: Call) -> None:
+        if call.name == "stop" and not inner.is_symlink():
+            inner.rmdir()
+            inner.symlink_to("/")
+
+    bench.on_call = plant
+    bench.runtime.calls.clear()
+    operation = await bench.deploy(workload)
+    assert code(operation) == "volume_is_symlink"
+    assert not bench.calls("create")
+    assert [c.id for c in await bench.running(workload)] == [before.id]
+
+
+async def test_a_volume_inside_of_one_that_a_running_container_writes_to_is_refused(bench: Bench) -> None:
+    workload = await bench.deployed()
+    (before,) = await bench.there(workload)
+    await narrow(bench, workload, Strategy.BLUE_GREEN)
+    bench.runtime.calls.clear()
+    operation = await bench.deploy(workload)
+    assert code(operation) == "volume_in_reach"
+    assert not bench.calls("create")
+    assert [c.id for c in await bench.running(workload)] == [before.id]
+
+
 async def test_an_engine_that_hangs_fails_the_deployment_with_its_code_and_touches_nothing(bench: Bench) -> None:
     workload = await bench.deployed()
     bench.runtime.add_image("notes:2")
