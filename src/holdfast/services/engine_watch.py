@@ -12,22 +12,28 @@ from holdfast.runtime.port import ContainerRuntime, EngineInfo
 from holdfast.services.readiness import Readiness
 
 PAUSE = 2.0
-"""Seconds between two looks at an engine that does not answer."""
 _PART = "engine"
 
 
 class EngineWatch:
-    """Follows the engine's events; each time it comes (back), calls ``on_arrival``."""
+    """Follows the engine's events; each time it comes (back), calls ``on_arrival``.
+
+    Args:
+        pause: seconds between two looks at an engine that does not answer.
+    """
 
     def __init__(
         self,
         runtime: ContainerRuntime,
         readiness: Readiness,
         on_arrival: Callable[[EngineInfo], Awaitable[object]],
+        *,
+        pause: float = PAUSE,
     ) -> None:
         self._runtime = runtime
         self._readiness = readiness
         self._on_arrival = on_arrival
+        self._pause = pause
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("engine_watch")
 
@@ -54,4 +60,7 @@ class EngineWatch:
             except HoldfastError as error:
                 self._readiness.wait_for(_PART, error.message)
                 self._log.warning("engine does not answer", code=error.code, reason=error.message)
-            await asyncio.sleep(PAUSE)
+            except Exception:  # noqa: BLE001 - a defect met once must not end the watching for good, and unseen
+                self._readiness.wait_for(_PART, "what was found at the engine could not be looked at; see the log")
+                self._log.exception("engine_watch_failed_unforeseen")
+            await asyncio.sleep(self._pause)
