@@ -9,8 +9,9 @@ import asyncio
 
 import structlog
 
-from holdfast.domain.errors import HoldfastError
-from holdfast.domain.recovery import DoneRecord
+from holdfast.domain.errors import Conflict, HoldfastError
+from holdfast.domain.recovery import DoneRecord, allowed_next
+from holdfast.domain.restore import RecordType
 from holdfast.engine.journal import Journal
 from holdfast.services.restore_files import RestoreFiles
 
@@ -24,9 +25,19 @@ class Reaper:
         self._log = structlog.get_logger("reaper")
 
     async def reap(self, journal: Journal) -> None:
-        """Remove what the restore left beside its volumes, then its journal. Only of a settled restore."""
-        await self._files.reap(journal.volumes)
-        await self._files.append(journal, DoneRecord())
+        """Remove what the restore left beside its volumes, then its journal, which is closed whatever happens.
+
+        Raises:
+            Conflict: ``journal_needed``; the restore is not settled, and what it left may be the way back.
+            HoldfastError: something could not be removed; doing it again goes on.
+        """
+        try:
+            _require_settled(journal)
+            await self._files.reap(journal.volumes)
+            await self._files.append(journal, DoneRecord())
+        except BaseException:
+            journal.close()
+            raise
         await self._files.remove(journal)
 
     def reap_in_background(self, journal: Journal) -> None:
@@ -51,3 +62,13 @@ class Reaper:
             await self.reap(journal)
         except HoldfastError as error:
             self._log.warning("not reaped yet", journal=journal.path, code=error.code, reason=error.message)
+
+
+def _require_settled(journal: Journal) -> None:
+    if RecordType.DONE not in allowed_next(journal.records):
+        raise Conflict(
+            "journal_needed",
+            f"The restore of {journal.path} is not settled: what it left beside the volumes is still needed.",
+            next_step="Let recovery finish the restore.",
+            details={"journal": journal.path},
+        )

@@ -1,0 +1,110 @@
+"""What settled restores displaced is removed, and what can't be removed now is tried again later."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from tests.unit.services.journal_bench import TO_ABORTED, TO_CONFIRMED, TO_REVERTED, JournalBench, journal_bench
+
+from holdfast.domain.errors import HoldfastError
+from holdfast.domain.recovery import Record
+from holdfast.domain.restore import RestoreFacts
+from holdfast.engine.fs import Fs
+from holdfast.engine.journal import Journal, read_journal
+from holdfast.services.reaper import Reaper
+
+
+class Stuck(Fs):
+    """A disk on which no directory can be removed while ``stuck``."""
+
+    stuck = False
+
+    def rmdirat(self, dirfd: int, name: bytes) -> None:
+        if self.stuck:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().rmdirat(dirfd, name)
+
+
+@pytest.fixture
+def disk() -> Stuck:
+    return Stuck()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, disk: Stuck) -> Iterator[JournalBench]:
+    with journal_bench(tmp_path, disk) as bench:
+        yield bench
+
+
+async def reopened(bench: JournalBench, facts: RestoreFacts) -> Journal:
+    return await bench.files.reopen(str(bench.path_of(facts)))
+
+
+@pytest.mark.parametrize(
+    ("records", "exchanged", "side"),
+    [(TO_CONFIRMED, (0, 1), "new"), (TO_ABORTED, (), "old"), (TO_REVERTED, (), "old")],
+    ids=["confirmed", "aborted", "reverted"],
+)
+async def test_the_tree_that_is_not_live_goes_and_the_journal_with_it(
+    bench: JournalBench, records: tuple[Record, ...], exchanged: tuple[int, ...], side: str
+) -> None:
+    facts = bench.left("r1", *records, exchanged=exchanged)
+    await Reaper(bench.files).reap(await reopened(bench, facts))
+    assert bench.sides(facts) == [side, side]
+    assert bench.wrappers(facts) == [False, False]
+    assert not bench.path_of(facts).exists()
+
+
+async def test_in_the_background_it_can_be_waited_for(bench: JournalBench) -> None:
+    all_facts = [bench.left(f"r{number}", *TO_CONFIRMED, exchanged=(0, 1)) for number in range(3)]
+    reaper = Reaper(bench.files)
+    for facts in all_facts:
+        reaper.reap_in_background(await reopened(bench, facts))
+    await reaper.idle()
+    assert [bench.path_of(facts).exists() for facts in all_facts] == [False] * 3
+
+
+async def test_what_cannot_be_removed_keeps_its_journal_and_goes_the_next_time(
+    bench: JournalBench, disk: Stuck
+) -> None:
+    facts = bench.left("r1", *TO_CONFIRMED, exchanged=(0, 1))
+    reaper = Reaper(bench.files)
+    disk.stuck = True
+    with structlog.testing.capture_logs() as logs:
+        reaper.reap_in_background(await reopened(bench, facts))
+        await reaper.idle()
+    assert [entry["event"] for entry in logs] == ["not reaped yet"]
+    assert bench.sides(facts) == ["new", "new"]
+    assert read_journal(disk, str(bench.path_of(facts))).records[-1] == TO_CONFIRMED[-1]
+    disk.stuck = False
+    await reaper.reap(await reopened(bench, facts))
+    assert bench.wrappers(facts) == [False, False]
+    assert not bench.path_of(facts).exists()
+
+
+async def test_a_reaping_that_fails_lets_go_of_the_journal_file(bench: JournalBench, disk: Stuck) -> None:
+    facts = bench.left("r1", *TO_CONFIRMED, exchanged=(0, 1))
+    disk.stuck = True
+    journal = await reopened(bench, facts)
+    with pytest.raises(HoldfastError):
+        await Reaper(bench.files).reap(journal)
+    held = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)]
+    assert str(bench.path_of(facts)) not in held
+
+
+async def test_only_a_settled_restore_is_reaped(bench: JournalBench) -> None:
+    facts = bench.left("r1", *TO_CONFIRMED[:-1], exchanged=(0, 1))
+    with pytest.raises(HoldfastError) as caught:
+        await Reaper(bench.files).reap(await reopened(bench, facts))
+    assert caught.value.code == "journal_needed"
+    assert bench.wrappers(facts) == [True, True], "it may still have to go back"
+    assert bench.path_of(facts).exists()
+
+
+def _is_open(fd: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{fd}")
