@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.recovery import CommitRecord, PreparedRecord, SafeRecord
-from holdfast.domain.restore import RestoreFacts, VolumeFacts
+from holdfast.domain.restore import Redeploy, RestoreFacts, VolumeFacts
 from holdfast.domain.workload import Workload
 from holdfast.engine.journal import Journal
 from holdfast.services.image_source import ImageSource
@@ -33,8 +34,15 @@ class ActiveRestores:
 
     async def begin(self, ctx: OperationContext, held: Held, plan: RestorePlan, restore_id: str) -> ActiveRestore:
         """Give the images a name that keeps them, and begin the journal. Nothing else is touched yet."""
-        for redeploy in plan.redeploys:
-            await self._images.keep(redeploy.image_id, redeploy.workload_id, restore_id)
+        try:
+            for redeploy in plan.redeploys:
+                await self._images.keep(redeploy.image_id, redeploy.workload_id, restore_id)
+            return await self._begun(ctx, held, plan, restore_id)
+        except BaseException:
+            await asyncio.shield(self._release_images(plan.redeploys, restore_id))
+            raise
+
+    async def _begun(self, ctx: OperationContext, held: Held, plan: RestorePlan, restore_id: str) -> ActiveRestore:
         volumes = []
         for volume in plan.volumes:
             live, parent = await self._files.identities(volume.live)
@@ -98,7 +106,7 @@ class ActiveRestores:
             yield
         finally:
             if restore.settled:
-                await self._release_images(restore.facts)
+                await self._release_images(restore.facts.redeploys, restore.facts.restore_id)
             elif self._registry.undecided(restore.facts.workload_id) is None:
                 self._registry.set_undecided(
                     Undecided(
@@ -108,11 +116,11 @@ class ActiveRestores:
                     )
                 )
 
-    async def _release_images(self, facts: RestoreFacts) -> None:
+    async def _release_images(self, redeploys: Sequence[Redeploy], restore_id: str) -> None:
         """Take the restore's own names off the images; what runs has those of its deployment."""
         with suppress(HoldfastError):
-            for redeploy in facts.redeploys:
-                await self._images.release(redeploy.workload_id, facts.restore_id)
+            for redeploy in redeploys:
+                await self._images.release(redeploy.workload_id, restore_id)
 
     async def _workloads_of(self, ids: tuple[str, ...]) -> dict[str, Workload]:
         """The workloads with these ids, as they are configured now."""

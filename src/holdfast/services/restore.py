@@ -135,7 +135,7 @@ class Restores:
         _confirmed(confirm, snapshot_id)
         if idempotency_key is not None:
             known = await self._operation_store.find_by_key(actor, idempotency_key)
-            if known is not None:
+            if known is not None and (known.kind, known.workload_id) == (kind, workload.id):
                 return known
         restore_id = new_id()
         self._registry.begin(workload.id, restore_id)
@@ -229,7 +229,7 @@ class Restores:
         _confirmed(confirm, pending.restore_id)
         restore_id = pending.restore_id
         return await self._operations.start(
-            OperationKind.RESTORE, workload.id, actor, lambda ctx: self._decide(ctx, restore_id, choice)
+            OperationKind.RESTORE, workload.id, actor, lambda ctx: self._decide(ctx, workload.id, restore_id, choice)
         )
 
     async def unfinished(self) -> list[str]:
@@ -319,12 +319,16 @@ class Restores:
         size: int = await worker.run(MeasureRequest(live=tuple(volume.live for volume in plan.volumes)))
         return size
 
-    async def _decide(self, ctx: OperationContext, restore_id: str, choice: Decision) -> Outcome:
-        journal = await self._files.reopen(f"{self._files.journal_dir}/{restore_id}.journal")
-        facts = journal.facts
-        if facts is None or (journal.direction, choice) not in _DECIDABLE:
-            raise Refused([_not_decidable(f"its journal says {journal.direction}.")])
-        async with self._hold(ctx, facts.lock_ids) as held:
+    async def _decide(self, ctx: OperationContext, workload_id: str, restore_id: str, choice: Decision) -> Outcome:
+        pending = self._registry.undecided(workload_id)
+        async with self._hold(ctx, (workload_id,) if pending is None else pending.workload_ids) as held:
+            pending = self._registry.undecided(workload_id)
+            if pending is None or pending.restore_id != restore_id:
+                raise Refused([_not_decidable("it was decided in the meantime.")])
+            journal = await self._files.reopen(f"{self._files.journal_dir}/{restore_id}.journal")
+            if (journal.direction, choice) not in _DECIDABLE:
+                journal.close()
+                raise Refused([_not_decidable(f"its journal says {journal.direction}.")])
             restore = await self._active.revived(ctx, held, journal)
             async with self._active.guarded(restore):
                 if choice is Decision.REVERT:
@@ -335,14 +339,13 @@ class Restores:
         """Remove the trees that reverted restores of this workload left for looking at."""
         await ctx.step(RestoreStep.REAPING)
         released = []
-        for path in self._files.journals():
-            journal = await self._files.reopen(path)
-            if journal.direction is Direction.REVERTED and journal.facts and journal.facts.workload_id == workload.id:
-                async with self._hold(ctx, journal.facts.lock_ids):
-                    await self._reaper.reap(journal)
-                released.append(journal.facts.restore_id)
-            else:
-                journal.close()
+        async with self._hold(ctx, (workload.id,)):
+            # Only looked at until it is sure whose it is: the journals of others are being written to.
+            for facts in await self._files.kept(workload.id):
+                await self._reaper.reap(
+                    await self._files.reopen(f"{self._files.journal_dir}/{facts.restore_id}.journal")
+                )
+                released.append(facts.restore_id)
         return {"released": released}
 
 

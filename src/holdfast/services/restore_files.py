@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.domain.recovery import Observation, Record
+from holdfast.domain.errors import HoldfastError
+from holdfast.domain.recovery import Direction, Observation, Record
 from holdfast.domain.restore import Identity, RestoreFacts, RootRef, TreeSide, VolumeFacts
 from holdfast.engine import journal, swap
 from holdfast.engine.fs import Fs
@@ -51,6 +53,21 @@ class RestoreFiles:
     def journals(self) -> list[str]:
         """The paths of all journals, oldest first."""
         return journal.journals(self.fs, str(self.journal_dir))
+
+    async def kept(self, workload_id: str) -> list[RestoreFacts]:
+        """The reverted restores of a workload whose trees are still kept. No journal is touched."""
+
+        def look() -> list[RestoreFacts]:
+            found = []
+            for path in self.journals():
+                # Of somebody else and damaged, or removed since it was listed.
+                with suppress(HoldfastError):
+                    parsed = journal.read_journal(self.fs, path)
+                    if parsed.direction is Direction.REVERTED and parsed.facts is not None:
+                        found.append(parsed.facts)
+            return [facts for facts in found if facts.workload_id == workload_id]
+
+        return await asyncio.to_thread(look)
 
     async def identities(self, ref: RootRef) -> tuple[Identity, Identity]:
         """The identities of a live directory and of its parent."""

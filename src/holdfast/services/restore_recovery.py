@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from holdfast.domain.errors import Failed, HoldfastError, NotFound
 from holdfast.domain.operation import OperationKind, OperationState
@@ -25,6 +26,9 @@ from holdfast.services.restore_run import RestoreRun
 from holdfast.services.restore_trial import Outcome, RestoreTrial
 from holdfast.services.retrying import until_engine_answers
 from holdfast.services.swap_recovery import Decided, SwapRecovery, Unfinished
+
+_BLOCKED: Final = "blocked"
+"""In an operation's outcome: recovery was kept from going on, so that the operation's end is not the restore's."""
 
 
 class RestoreRecovery:
@@ -80,13 +84,19 @@ class RestoreRecovery:
 
         direction = unfinished.journal.direction
         if await self._ended(facts.operation_id):
-            if direction is Direction.CONFIRMED:
+            if direction is Direction.CONFIRMED or unfinished.found is Direction.ABORTED:
+                # The containers were let go back then; what a person did with them since counts.
                 self._reap_in_background(unfinished.journal)
                 return
             if direction is Direction.REVERTED:
                 unfinished.journal.close()  # Its tree is kept until somebody releases it.
                 return
-        self._registry.begin(facts.workload_id, facts.restore_id)
+        try:
+            self._registry.begin(facts.workload_id, facts.restore_id)
+        except HoldfastError as error:  # another journal keeps everybody off the workload, this restore included
+            unfinished.journal.close()
+            await self._take_up(facts.operation_id, OperationKind.RESTORE, facts.workload_id, _failing(error))
+            return
         await self._take_up(facts.operation_id, OperationKind.RESTORE, facts.workload_id, run)
         await locked.wait()
 
@@ -96,7 +106,8 @@ class RestoreRecovery:
             operation = await self._operations.get(operation_id)
         except NotFound:
             return False
-        return operation.state.ended and operation.state is not OperationState.INTERRUPTED
+        blocked = operation.outcome.get("recovery") == _BLOCKED
+        return operation.state.ended and operation.state is not OperationState.INTERRUPTED and not blocked
 
     async def _take_up(self, operation_id: str, kind: OperationKind, workload_id: str | None, run: Run) -> None:
         """Go on under the interrupted operation's own id, or under a new one if its record is gone."""
@@ -152,7 +163,8 @@ class RestoreRecovery:
 
 
 def _failing(failure: HoldfastError) -> Run:
-    async def run(_ctx: OperationContext) -> Outcome:
+    async def run(ctx: OperationContext) -> Outcome:
+        ctx.outcome["recovery"] = _BLOCKED
         raise failure
 
     return run

@@ -11,7 +11,7 @@ Enters with every volume exchanged and SWAPPED durable, freshly or after a crash
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 
@@ -23,10 +23,19 @@ from holdfast.domain.errors import Cancelled, Failed, HoldfastError, Unavailable
 from holdfast.domain.recovery import (
     BackwardRecord,
     ConfirmedRecord,
+    Direction,
     RevertedRecord,
     TrialRecord,
 )
-from holdfast.domain.restore import ContainerFacts, OnUnhealthy, RecordType, RestoreResult, RestoreStep, TreeSide
+from holdfast.domain.restore import (
+    ContainerFacts,
+    OnUnhealthy,
+    RecordType,
+    Redeploy,
+    RestoreResult,
+    RestoreStep,
+    TreeSide,
+)
 from holdfast.engine.journal import Journal
 from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.deployer import Deployer
@@ -75,6 +84,8 @@ class RestoreTrial:
             Failed: ``restore_reverted``, ``restore_unhealthy``, ``restore_deploy_failed`` or ``restore_undecided``: the
                 message says what state things were left in.
         """
+        if restore.journal.direction in (Direction.BACKWARD, Direction.REVERTED):
+            return await self.backward(restore, "the way back goes on")  # the engine went away in the middle of it
         restore.ctx.on_cancel(restore.ctx.cancelled.set)  # until CONFIRMED, a cancel means backward
         await self._remember(restore, TreeSide.NEW)
         if not restore.facts.redeploys:
@@ -110,7 +121,6 @@ class RestoreTrial:
 
     async def _redeploy(self, restore: ActiveRestore) -> None:
         """Bring up what ran before, on trial. After a crash, what is on trial already is judged, not made again."""
-        ctx = restore.ctx
         await restore.enter(RestoreStep.REDEPLOYING)
         on_trial = await self._on_trial(restore)
         if isinstance(last := restore.journal.records[-1], TrialRecord):
@@ -120,31 +130,54 @@ class RestoreTrial:
             longest = max(restore.workloads[r.workload_id].spec.health.deadline for r in restore.facts.redeploys)
             deadline = times.rfc3339(datetime.now(UTC) + timedelta(seconds=longest + TRIAL_MARGIN))
             await self._files.append(restore.journal, TrialRecord(deadline=deadline, deployment_id=""))
+        failures: list[HoldfastError] = []
         for redeploy in restore.facts.redeploys:
-            workload = restore.workloads[redeploy.workload_id]
-            mine = [facts for facts in on_trial if facts.workload_id == workload.id]
-            if mine and all(facts.running for facts in mine):
-                await self._deployer.gate_instances(workload, [facts.id for facts in mine], ctx)
-                continue
-            for facts in mine:
-                await self._runtime.remove(facts.id, force=True)
-            version = await self._deployer.version_of(redeploy.image_id, workload)
-            await self._deployer.redeploy_locked(
-                restore.held, workload, version, ctx, trial=True, reason=DeployReason.RESTORE
-            )
+            try:
+                await self._bring_up(restore, redeploy, on_trial)
+            except (Cancelled, Unavailable):
+                raise
+            except HoldfastError as error:
+                if error.code == "deploy_unhealthy" and restore.facts.on_unhealthy is OnUnhealthy.REVERT:
+                    raise
+                failures.append(error)  # those that share a volume were stopped too, and come up all the same
+        for also in failures[1:]:
+            await restore.tell(also.message)
+        if failures:
+            raise failures[0]
+
+    async def _bring_up(self, restore: ActiveRestore, redeploy: Redeploy, on_trial: Sequence[ContainerFacts]) -> None:
+        """Have one of the locked workloads run on the restored data, and judge it."""
+        ctx = restore.ctx
+        workload = restore.workloads[redeploy.workload_id]
+        mine = [facts for facts in on_trial if facts.workload_id == workload.id]
+        if mine and all(facts.running for facts in mine):
+            await self._deployer.gate_instances(workload, [facts.id for facts in mine], ctx)
+            return
+        for facts in mine:
+            await self._runtime.remove(facts.id, force=True)
+        version = await self._deployer.version_of(redeploy.image_id, workload)
+        await self._deployer.redeploy_locked(
+            restore.held, workload, version, ctx, trial=True, reason=DeployReason.RESTORE
+        )
 
     async def _on_trial(self, restore: ActiveRestore) -> list[ContainerFacts]:
         """The containers that this restore made: those that were not there when it began."""
         before = {facts.id for facts in restore.containers}
         return [f for f in await self._quiescer.survey(restore.facts.lock_ids) if f.id not in before]
 
+    async def _replaced(self, restore: ActiveRestore, result: RestoreResult) -> list[str]:
+        """The workloads that have new instances in place of the old ones; the others keep those that they had."""
+        made = await self._on_trial(restore)
+        there = {facts.workload_id for facts in made if facts.running or result in _RUNS}
+        return sorted(there & {redeploy.workload_id for redeploy in restore.facts.redeploys})
+
     async def _confirm(self, restore: ActiveRestore, result: RestoreResult) -> Outcome:
         """Policies as configured, CONFIRMED durable, and from then on the displaced trees are only to be removed."""
         restore.ctx.on_cancel(None)
         await restore.enter(RestoreStep.CONFIRMING)
-        if result in _RUNS:
-            for redeploy in restore.facts.redeploys:
-                await self._deployer.confirm_trial(restore.held, restore.workloads[redeploy.workload_id])
+        if restore.facts.redeploys:
+            for workload_id in await self._replaced(restore, result):
+                await self._deployer.confirm_trial(restore.held, restore.workloads[workload_id])
         redeployed = {redeploy.workload_id for redeploy in restore.facts.redeploys}
         await self._quiescer.let_go(f for f in restore.containers if f.workload_id not in redeployed)
         await self._files.append(restore.journal, ConfirmedRecord(result=result))
@@ -165,6 +198,8 @@ class RestoreTrial:
         """
         ctx = restore.ctx
         ctx.on_cancel(None)
+        if restore.journal.direction is Direction.REVERTED:
+            return await self.settle_reverted(restore, _why_back(restore, why))
         await restore.tell(f"going back to the data from before: {why}")
         try:
             await self.stop_everything(restore)
@@ -177,7 +212,7 @@ class RestoreTrial:
             raise
         except HoldfastError as error:
             raise await self.leave_undecided(restore, f"going back failed: {error.message}") from error
-        return await self.settle_reverted(restore, why)
+        return await self.settle_reverted(restore, _why_back(restore, why))
 
     async def settle_reverted(self, restore: ActiveRestore, why: str) -> Outcome:
         """REVERTED is durable: start what ran before on the data from before, and say how that went.
@@ -185,7 +220,11 @@ class RestoreTrial:
         Raises:
             Failed: always; see :meth:`backward`.
         """
-        await self._remember(restore, TreeSide.OLD)
+        self._registry.decided(restore.facts.lock_ids)
+        try:
+            await self._remember(restore, TreeSide.OLD)
+        except HoldfastError as error:  # what ran before comes back all the same
+            await restore.tell(f"what the volumes hold now could not be noted: {error.message}")
         healthy = await self.resume_old(restore)
         kept = [f"{v.live.root}/{v.live.parent_relative}/{v.wrapper}/staged" for v in restore.volumes]
         result = RestoreResult.REVERTED if healthy else RestoreResult.REVERTED_UNHEALTHY
@@ -214,12 +253,12 @@ class RestoreTrial:
 
     async def _forget_old(self, restore: ActiveRestore, result: RestoreResult) -> None:
         """Remove the containers that ran on the displaced data, and note what the volumes hold from now on."""
-        if result in _RUNS:
-            redeployed = {redeploy.workload_id for redeploy in restore.facts.redeploys}
+        if restore.facts.redeploys:
+            replaced = await self._replaced(restore, result)
             for facts in restore.containers:
-                if facts.workload_id in redeployed:
+                if facts.workload_id in replaced:
                     await self._runtime.remove(facts.id)
-            for workload_id in sorted(redeployed):
+            for workload_id in replaced:
                 await self._volumes.remember(restore.workloads[workload_id])
 
     async def resume_old(self, restore: ActiveRestore) -> bool:
@@ -273,3 +312,8 @@ class RestoreTrial:
             trial = cast("dict[str, float]", outcome.get("seconds", {}))
             outcome["seconds"] = {part: round(seconds, 3) for part, seconds in restore.seconds.items()} | trial
         return outcome
+
+
+def _why_back(restore: ActiveRestore, why: str) -> str:
+    """Why the restore goes back: as its journal says, so that it is told the same however often it had to go on."""
+    return next((record.why for record in restore.journal.records if isinstance(record, BackwardRecord)), why)

@@ -33,10 +33,16 @@ _RECORDS: dict[RecordType, Callable[[], Record]] = {
 
 @dataclass(slots=True)
 class Unfinished:
-    """A restore whose direction is decided. ``plan.record`` is set while its exchanges are still to be carried out."""
+    """A restore whose direction is decided.
+
+    Attributes:
+        found: the direction before recovery wrote anything.
+        plan: its ``record`` is set while the exchanges are still to be carried out.
+    """
 
     journal: Journal
     facts: RestoreFacts
+    found: Direction
     plan: RecoveryPlan
 
 
@@ -79,7 +85,7 @@ class SwapRecovery:
         facts = journal.facts
         plan = decide_plan(direction, await self._files.observe(journal.volumes))
         self._log.warning("found an interrupted restore", journal=path, direction=direction, exchange=plan.exchange)
-        unfinished = Unfinished(journal, facts, plan)
+        unfinished = Unfinished(journal, facts, direction, plan)
         try:
             if plan.problem is not None:
                 raise Failed(plan.problem.code, plan.problem.message, next_step=plan.problem.next_step)

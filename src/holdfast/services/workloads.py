@@ -104,12 +104,17 @@ class Workloads:
         """
         async with self._deletion.configuring:
             existing = await self._existing(spec, create=create, expect_id=expect_id)
+            joined = await self._joined(spec, existing)
             if existing is None:
-                await self._check(spec)
-                return await self._insert(spec, actor)
-            with self._locks.try_hold([existing.id], f"apply by {actor}"):
+                with self._locks.try_hold([other.id for other in joined], f"apply by {actor}"):
+                    for other in joined:
+                        self._deletion.require_decided(other)
+                    await self._check(spec)
+                    return await self._insert(spec, actor)
+            with self._locks.try_hold([existing.id, *(other.id for other in joined)], f"apply by {actor}"):
                 existing = await self.get(existing.id)
-                self._deletion.require_decided(existing)
+                for each in (existing, *joined):
+                    self._deletion.require_decided(each)
                 await self._check(spec)
                 found = changes(existing.spec, spec)
                 # Also where nothing is shown to differ: what is stored is what was sent last.
@@ -204,6 +209,15 @@ class Workloads:
         if found is None and create is False:
             raise _unknown(spec.name)
         return found
+
+    async def _joined(self, spec: WorkloadSpec, existing: Workload | None) -> tuple[Workload, ...]:
+        """The workloads that ``spec`` comes to share a volume with: a restore of theirs does not hold this one yet."""
+        everyone = await self._store.list()
+        at = now()
+        new = Workload(id="", spec=spec, desired=DesiredState.STOPPED, created_at=at, updated_at=at)
+        before = frozenset({""}) if existing is None else self._volumes.sharers(existing, everyone)
+        sharing = self._volumes.sharers(new, everyone) - before
+        return tuple(other for other in everyone if other.id in sharing and other.name != spec.name)
 
     async def _insert(self, spec: WorkloadSpec, actor: str) -> ApplyResult:
         at = now()
