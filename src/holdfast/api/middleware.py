@@ -6,6 +6,7 @@ and the last resort for what nobody foresaw too.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -21,6 +22,7 @@ MAX_HEADERS: Final = 64
 MAX_HEADER_BYTES: Final = 16 << 10
 MAX_TARGET_BYTES: Final = 4 << 10
 """Path and query together."""
+BODY_PAUSE_SECONDS: Final = 30.0
 
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -65,11 +67,13 @@ class Bounds:
 
     Args:
         body_limit: bytes that the body of this request may have.
+        pause: seconds that may pass without another piece of a body.
     """
 
-    def __init__(self, app: ASGIApp, *, body_limit: Callable[[Scope], int]) -> None:
+    def __init__(self, app: ASGIApp, *, body_limit: Callable[[Scope], int], pause: float = BODY_PAUSE_SECONDS) -> None:
         self._app = app
         self._body_limit = body_limit
+        self._pause = pause
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,12 +84,18 @@ class Bounds:
         if problem is not None:
             await error_response(problem)(scope, receive, send)
             return
-        received = 0
+        received, whole = 0, False
 
         async def receive_bounded() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, whole
+            try:
+                # once the body is there, only the end of the connection is waited for, as long as the answer takes
+                async with asyncio.timeout(None if whole else self._pause):
+                    message = await receive()
+            except TimeoutError as error:
+                raise HTTPException(408, headers={"Connection": "close"}) from error
             received += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if received > limit:
                 # the framework's own exception, since its body reader turns every other one into "can't be read"
                 raise HTTPException(413)

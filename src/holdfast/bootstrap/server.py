@@ -11,6 +11,7 @@ import uvicorn
 
 from holdfast.api.app import create_app
 from holdfast.bootstrap.assembly import running
+from holdfast.bootstrap.connections import BoundedConnection
 from holdfast.config import Settings
 from holdfast.domain.errors import Conflict
 from holdfast.log_setup import configure_logging
@@ -54,6 +55,7 @@ async def _serve(settings: Settings, address: socket.socket) -> None:
         server = uvicorn.Server(
             uvicorn.Config(
                 create_app(holdfast.api),
+                http=BoundedConnection,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
 
-from holdfast.api.middleware import MAX_HEADER_BYTES, MAX_HEADERS, MAX_JSON_BYTES, MAX_TARGET_BYTES
+from holdfast.api.middleware import MAX_HEADER_BYTES, MAX_HEADERS, MAX_JSON_BYTES, MAX_TARGET_BYTES, Bounds
 from tests.unit.api.standins import Api, left_in
 
 SNAPSHOTS = "/api/workloads/notes/snapshots"
@@ -93,3 +97,19 @@ async def test_only_the_upload_itself_may_be_large_not_what_else_answers_at_its_
     ):
         answer = await api.ask(method, path, content=b" " * (MAX_JSON_BYTES + 1), headers=JSON)
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large"), (method, path)
+
+
+async def test_a_body_that_stops_arriving_is_not_waited_for() -> None:
+    async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await receive()
+
+    async def nothing_more() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def answer(_message: Message) -> None: ...
+
+    bounds = Bounds(app, body_limit=lambda _scope: 100, pause=0.01)
+    with pytest.raises(HTTPException) as refusal:
+        await bounds({"type": "http", "headers": []}, nothing_more, answer)
+    assert refusal.value.status_code == 408
