@@ -40,7 +40,7 @@ class Output:
     def document(self, document: Any) -> None:
         """The one JSON document; nothing in the form for people."""
         if self.as_json:
-            typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            typer.echo(json_text(document, indent=2))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """An aligned table for people."""
@@ -111,6 +111,12 @@ def shown(value: object) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\t\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def json_text(document: Any, *, indent: int | None = None) -> str:
+    """``document`` as JSON that is safe on a terminal too: JSON itself leaves some control characters as they are."""
+    text = json.dumps(document, indent=indent, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def ago(moment: str | None, now: datetime | None = None) -> str:

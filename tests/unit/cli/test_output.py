@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from holdfast.cli.output import Output, ago, exact, shown
+from holdfast.cli.output import Output, ago, exact, json_text, shown
 from holdfast.domain.times import rfc3339
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -58,3 +59,11 @@ def test_for_programs_nothing_but_the_document_is_on_stdout(capsys: pytest.Captu
 )
 def test_control_characters_are_written_out(text: str, safe: str) -> None:
     assert shown(text) == safe
+
+
+def test_json_is_safe_on_a_terminal_too_and_says_the_same() -> None:
+    document = {"text": "naïve \x1b[31m \x9b31m \x7f \u202e \U000e0001 ☃"}
+    text = json_text(document, indent=2)
+    assert text.replace("\n", "").isprintable()
+    assert "naïve" in text
+    assert json.loads(text) == document

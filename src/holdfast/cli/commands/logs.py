@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.output import shown
+from holdfast.cli.output import json_text, shown
 from holdfast.cli.session import Session, session_of
 from holdfast.domain.errors import InvalidInput
 from holdfast.domain.times import parse, rfc3339
@@ -41,7 +40,7 @@ def logs(
     with session.client.events(path, follow=True, tail=tail, since=start) as events:
         for _, line in events:
             if as_json:
-                typer.echo(json.dumps(line, ensure_ascii=False))
+                typer.echo(json_text(line))
             _show(session, line, timestamps=timestamps)
 
 
