@@ -12,6 +12,7 @@ from aiodocker import Docker
 
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import LABEL_INSTALLATION
+from holdfast.services.image_source import KEPT_REPOSITORY
 from holdfast.testing.docker_engine import DEFAULT_HOST, answers
 from holdfast.testing.registry import registry
 
@@ -53,13 +54,17 @@ def new_reference() -> Callable[[str], str]:
 
 
 async def remove_labelled(docker_host: str, installation: str) -> None:
-    """Remove the containers and networks of an installation."""
+    """Remove the containers and networks of an installation, and the names by which it keeps images."""
     filters = f'{{"label": ["{LABEL_INSTALLATION}={installation}"]}}'
     async with Docker(docker_host) as docker:
         for container in await docker.containers.list(all=True, filters=filters):
             await container.delete(force=True, v=True)
         for network in await docker.networks.list(filters={"label": [f"{LABEL_INSTALLATION}={installation}"]}):
             await (await docker.networks.get(network["Id"])).delete()
+        for image in await docker.images.list():
+            for tag in image["RepoTags"] or ():
+                if tag.startswith(f"{KEPT_REPOSITORY}/{installation}/"):
+                    await docker.images.delete(tag)
 
 
 @pytest.fixture

@@ -115,6 +115,19 @@ class TestDockerRuntime(RuntimeContract):
         await lab.runtime.remove(container_id, force=True)
         await lab.runtime.untag(reference)
 
+    async def test_a_container_that_crashes_is_disarmed_at_whatever_moment(self, lab: Lab) -> None:
+        """Just after a crash the engine refuses for want of a process, and forgets the new policy."""
+
+        async def disarm(number: int) -> None:
+            container_id = await lab.create(lab.images.failing, f"crashing-{number}", restart=RestartPolicy.ALWAYS)
+            await lab.runtime.start(container_id)
+            await lab.until(container_id, lambda container: container.restart_count >= number % 3)
+            await lab.runtime.set_restart_policy(container_id, RestartPolicy.NO)
+            await lab.runtime.stop(container_id, 1)
+            assert (await lab.runtime.inspect(container_id)).restart is RestartPolicy.NO
+
+        await asyncio.gather(*(disarm(number) for number in range(12)))
+
     async def test_containers_reach_each_other_by_their_aliases(self, lab: Lab) -> None:
         await lab.runtime.ensure_network(lab.installation, {LABEL_INSTALLATION: lab.installation})
         await lab.run(lab.images.steady, "one", network=lab.installation, aliases=["notes"])

@@ -12,6 +12,7 @@ import pytest
 from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.snapshot import Quiesce
 from holdfast.domain.workload import HealthCheck, HealthType, RestartPolicy, Workload, WorkloadSpec
+from holdfast.runtime.port import ImageHealth
 from holdfast.services.restore import Decision
 from holdfast.testing.images import build_image
 from holdfast.testing.installation import deployed, ended, restore, snapshotted, succeeded
@@ -192,7 +193,7 @@ async def test_data_on_which_the_health_check_fails_is_taken_back_and_the_old_co
         (media / "newer").write_text("written since")
 
         async def healthy() -> bool:
-            return await holdfast.api.deployer.healthy_now(workload)
+            return (await the_one_running(holdfast, workload.id)).health is ImageHealth.HEALTHY
 
         await until(healthy)
         before = at_rest(data), describe_tree(media)

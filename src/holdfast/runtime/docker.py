@@ -41,6 +41,9 @@ _AT_ONCE: Final = 8
 _PULL_SILENCE: Final = 300.0
 """Seconds without a word after which a pull counts as hanging; checking a large layer is silent for long."""
 _POLL: Final = 0.05
+_CANNOT_UPDATE: Final = "cannot update container"
+_UPDATE_PATIENCE: Final = 5.0
+"""Seconds until an engine has to know that a container's process is gone."""
 _FORBIDDEN, _NOT_FOUND, _CONFLICT = 403, 404, 409
 
 
@@ -184,7 +187,18 @@ class DockerRuntime(ContainerRuntime):
 
     async def set_restart_policy(self, container_id: str, policy: RestartPolicy, max_retries: int = 0) -> None:
         body = {"RestartPolicy": docker_spec.restart_policy(policy, max_retries)}
-        await self._container("POST", container_id, "update", body=body)
+        deadline = time.monotonic() + _UPDATE_PATIENCE
+        while True:
+            try:
+                await self._container("POST", container_id, "update", body=body)
+            except Failed as error:
+                # Just after a crash the engine takes the container for running, fails to tell the process that is
+                # gone, in one of several wordings, and keeps the old policy.
+                if _CANNOT_UPDATE not in error.message.lower() or time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(_POLL)
+            else:
+                return
 
     # Looking
 
