@@ -45,8 +45,9 @@ async def create_snapshot(
 @router.post(
     "/import",
     summary="Import an archive as a snapshot",
-    description="The body is the archive itself, as `snapshot export` or `tar` made it: plain, gzip or zstd. It is "
-    "treated as hostile: what it holds beside files and directories is left out and listed, unless links are allowed.",
+    description="The body is the archive itself, as `snapshot export` or `tar` made it, compressed with zstd or gzip. "
+    "It is treated as hostile: what it holds beside files and directories is left out and listed, unless links are "
+    "allowed.",
     status_code=202,
     responses=accepted_or(404, 409, 422, 507),
     openapi_extra={
