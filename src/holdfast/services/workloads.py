@@ -105,6 +105,8 @@ class Workloads:
         async with self._deletion.configuring:
             existing = await self._existing(spec, create=create, expect_id=expect_id)
             joined = await self._joined(spec, existing)
+            if joined:
+                await self._check(spec)  # what is wrong for good is told before who is at work
             if existing is None:
                 with self._locks.try_hold([other.id for other in joined], f"apply by {actor}"):
                     for other in joined:
