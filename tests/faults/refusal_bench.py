@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 import httpx
 
@@ -183,6 +185,23 @@ def wear(bench: Bench) -> None:
         (volume / "kept").write_text("worn")
         (volume / "newer").write_text("made after the snapshot")
     bench.worn = bench.trees()
+
+
+@asynccontextmanager
+async def held_up(bench: Bench, call: str) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+    """The engine's next such call waits until the block ends. Yields what waits until there is one."""
+    reached, free, real = asyncio.Event(), asyncio.Event(), getattr(bench.runtime, call)
+
+    async def slow(*args: object, **options: object) -> object:
+        reached.set()
+        await free.wait()
+        return await real(*args, **options)
+
+    with patch.object(bench.runtime, call, slow):
+        try:
+            yield lambda: asyncio.wait_for(reached.wait(), 20)
+        finally:
+            free.set()
 
 
 @contextmanager

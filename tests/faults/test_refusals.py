@@ -14,12 +14,14 @@ from unittest.mock import AsyncMock, patch
 
 import pytest
 import pytest_asyncio
-from tests.faults.refusal_bench import Bench, bench_on, tmpfs, wear
+from tests.faults.refusal_bench import Bench, assert_told, bench_on, held_up, tmpfs, wear
 
 from holdfast.domain.workload import RestartPolicy, Scope, Volume
 from holdfast.runtime.port import Bind, ContainerSpec
 from holdfast.testing.fake_runtime import FakeRuntime
+from holdfast.testing.hostile_archives import hostile_archives
 from holdfast.testing.installation import TWO_VOLUMES, installation, spec_of
+from holdfast.testing.raw_tar import FILE, archive, volumes
 
 UNKNOWN = "01k0000000000000000000000"
 Fault = Callable[[Bench], AbstractContextManager[None]]
@@ -156,9 +158,9 @@ async def test_a_volume_or_image_that_is_not_as_it_must_be_refuses_the_restore(
 async def test_a_volume_that_is_configured_otherwise_than_captured_refuses_the_restore(
     bench: Bench, changed: Volume | None, code: str
 ) -> None:
-    volumes = (TWO_VOLUMES[0], *([changed] if changed else []))
+    configured = (TWO_VOLUMES[0], *([changed] if changed else []))
     before = bench.facts()
-    await bench.holdfast.api.workloads.apply(spec_of(volumes=volumes), actor="test")
+    await bench.holdfast.api.workloads.apply(spec_of(volumes=configured), actor="test")
     await bench.refuses(422, code, await bench.ask(), before)
     await bench.holdfast.api.workloads.apply(spec_of(), actor="test")
     await bench.still_works()
@@ -194,6 +196,7 @@ async def test_another_container_on_the_path_refuses_if_it_runs_or_would_be_star
     else:
         plan = await bench.ended(await bench.ask({"dry_run": True}))
         assert any("stranger" in warning for warning in plan["outcome"]["warnings"]), plan
+        await bench.runtime.remove(other)
     await bench.still_works()
 
 
@@ -229,3 +232,52 @@ async def test_too_little_space_on_one_of_two_filesystems_refuses_and_names_it(
             filler.rmdir()
             if code == "no_space_bytes":
                 await bench.still_works()
+
+
+async def test_a_second_restore_in_flight_is_refused_and_the_first_one_ends_well(bench: Bench) -> None:
+    async with held_up(bench, "stop") as reached:
+        first = await bench.ask()
+        await reached()
+        second = await bench.ask()
+        assert second.status_code == 409
+        assert second.headers["Retry-After"]
+        assert_told(second.json()["error"], "restore_in_flight")
+        deletion = await bench.client.delete(bench.restore_path.removesuffix("/restore"))
+        assert deletion.status_code == 409
+        assert_told(deletion.json()["error"], "snapshot_in_use")
+        assert bench.trees() == bench.worn
+    assert (await bench.ended(first))["state"] == "succeeded"
+    assert bench.trees() == bench.taken
+    await bench.settled()
+    await bench.still_works()
+
+
+@pytest.mark.parametrize("fault", ["truncated", "corrupt", "hostile", "newer"])
+async def test_an_archive_that_is_not_whole_well_meant_and_known_is_not_imported(bench: Bench, fault: str) -> None:
+    exported = (await bench.client.get(bench.restore_path.replace("/restore", "/archive"))).content
+    middle = len(exported) // 2
+    hostile = next(one for one in hostile_archives() if one.code == "archive_path_escapes")
+    content, code = {
+        "truncated": (exported[:middle], "archive_truncated"),
+        "corrupt": (exported[:middle] + bytes([exported[middle] ^ 0x55]) + exported[middle + 1 :], "archive_corrupt"),
+        "hostile": (hostile.content, hostile.code),
+        "newer": (archive(FILE, listed={"format": 99, "volumes": volumes(1)}), "archive_format_newer"),
+    }[fault]
+    snapshots = (await bench.client.get("/api/workloads/notes/snapshots")).json()
+    before = bench.facts()
+    imported = await bench.client.post(
+        "/api/workloads/notes/snapshots/import", content=content, headers={"Content-Type": "application/zstd"}
+    )
+    await bench.refuses(202, code, imported, before)
+    assert (await bench.client.get("/api/workloads/notes/snapshots")).json() == snapshots
+    await bench.still_works()
+
+
+async def test_a_safety_snapshot_is_pinned_until_a_person_releases_it(bench: Bench) -> None:
+    safety = (await bench.restored())["outcome"]["safety_snapshot_id"]
+    path = f"/api/workloads/notes/snapshots/{safety}"
+    await bench.refuses(409, "snapshot_pinned", await bench.client.delete(path), bench.facts())
+    assert (await bench.client.patch(path, json={"pinned": False})).status_code == 200
+    assert (await bench.client.delete(path)).status_code == 204
+    assert (await bench.client.get(path)).status_code == 404
+    await bench.still_works()
