@@ -1,23 +1,29 @@
 """Two hundred things at once on three workloads, two of which share a volume.
 
 An observer at the engine sees every call that changes a container, and from whose operation it came: between the first
-and the last such call of one operation on a workload nobody else may have made one.
+and the last such call of one operation on a workload nobody else may have made one. What the operations themselves
+recorded must agree: those whose data or workload is the same were never at work at the same time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
+import itertools
 import random
+import tarfile
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 
+import zstandard
+
 from holdfast.bootstrap import Holdfast
 from holdfast.config import Settings
 from holdfast.domain.errors import Conflict
-from holdfast.domain.operation import Operation, OperationState
+from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.snapshot import Quiesce
 from holdfast.domain.workload import DesiredState, RestartPolicy, Scope, Volume, Workload, WorkloadSpec
 from holdfast.runtime.port import LABEL_WORKLOAD
@@ -33,6 +39,8 @@ LEGITIMATE = frozenset(
         "workload_busy",
     }
 )
+BEFORE_THE_LOCK = frozenset({"waiting", "requested"})
+"""Steps that an operation may be in while another one has what it wants."""
 SHARED = Volume(target="/media", scope=Scope.PROJECT, source="media")
 FILES = 6
 
@@ -126,6 +134,7 @@ async def test_two_hundred_things_at_once_never_meet_on_one_workload(tmp_path: P
             await holdfast.reaper.idle()
 
         assert observer.overlaps() == []
+        assert met(ends, {workload.id: sharers_of(workload, workloads) for workload in workloads}) == []
         assert len(observer.changes) == len(workloads)
         unexpected = [
             end
@@ -136,6 +145,7 @@ async def test_two_hundred_things_at_once_never_meet_on_one_workload(tmp_path: P
         assert sum(end.state is OperationState.SUCCEEDED for end in ends) >= 100
         for workload in workloads:
             await check_consistent(holdfast, place, workload)
+            await check_snapshots_whole(holdfast, workload)
     assert place.leftovers() == []
 
 
@@ -158,10 +168,59 @@ def some_request(
 async def check_consistent(holdfast: Holdfast, place: Installation, workload: Workload) -> None:
     """Containers are as wished, and every volume is one known version, whole."""
     now = await holdfast.api.workloads.get(workload.id)
-    running = [c for c in await holdfast.runtime.containers({LABEL_WORKLOAD: workload.id}) if c.running]
+    there = await holdfast.runtime.containers({LABEL_WORKLOAD: workload.id})
+    running = [container for container in there if container.running]
+    assert len(there) <= 1
+    assert all(container.restart is RestartPolicy.NO for container in there if not container.running)
     assert len(running) == (1 if now.desired is DesiredState.RUNNING else 0)
     assert all(container.restart is RestartPolicy.ALWAYS for container in running)
     for path in volume_paths(place, workload.spec):
         versions = {(path / f"part-{number}").read_text() for number in range(FILES)}
         assert len(versions) == 1, f"{path} is a mixture: {versions}"
         assert versions <= {"first", "second"}
+
+
+async def check_snapshots_whole(holdfast: Holdfast, workload: Workload) -> None:
+    """Every snapshot, safety snapshots too, holds one version of each volume, whole: no capture met an exchange."""
+    page = await holdfast.api.snapshots.list(workload.id, limit=100, cursor=None)
+    assert page.next_cursor is None
+    for snapshot in page.items:
+        _name, chunks = await holdfast.api.snapshots.export(workload.id, snapshot.id)
+        archive = b"".join([chunk async for chunk in chunks])
+        plain = zstandard.ZstdDecompressor().stream_reader(archive).read()
+        parts: dict[str, list[bytes]] = defaultdict(list)
+        with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+            for member in tar:
+                content = tar.extractfile(member) if "/part-" in member.name else None
+                if content is not None:
+                    parts[member.name.partition("/")[0]].append(content.read())
+        assert len(parts) == len(workload.spec.volumes)
+        for volume, contents in parts.items():
+            assert len(contents) == FILES
+            assert set(contents) in ({b"first"}, {b"second"}), f"{snapshot.id} mixes versions in volume {volume}"
+
+
+def sharers_of(workload: Workload, workloads: Sequence[Workload]) -> frozenset[str]:
+    """The workload and those that share its project volume."""
+    shares = SHARED in workload.spec.volumes
+    return frozenset(w.id for w in workloads if w.id == workload.id or (shares and SHARED in w.spec.volumes))
+
+
+def met(operations: Sequence[Operation], sharers: Mapping[str, frozenset[str]]) -> list[str]:
+    """Pairs of operations that were at work on the same thing at the same time, by their own steps.
+
+    A deploy, start or stop is on its workload; a snapshot or restore on all that share its volumes.
+    """
+    whole = (OperationKind.SNAPSHOT, OperationKind.RESTORE)
+    spans = []
+    for operation in operations:
+        steps = [step for step in operation.steps if step.name not in BEFORE_THE_LOCK]
+        if steps:
+            workload_id = str(operation.workload_id)
+            on = sharers[workload_id] if operation.kind in whole else frozenset({workload_id})
+            spans.append((steps[0].started_at, steps[-1].started_at, on, f"{operation.kind} {operation.id}"))
+    return [
+        f"{name} and {other}"
+        for (begin, end, on, name), (other_begin, other_end, other_on, other) in itertools.combinations(spans, 2)
+        if on & other_on and begin <= other_end and other_begin <= end
+    ]
