@@ -70,13 +70,14 @@ async def test_too_little_room_on_one_of_them_is_found_before_anything_is_touche
         snapshot = await snapshotted(holdfast, workload)
         filler = place.roots[1] / "filler"
         fill(filler, leave=4 << 20)
-        before = describe_tree(first), describe_tree(second), await the_one_running(holdfast, workload.id)
+        before = describe_tree(first), describe_tree(second), (await the_one_running(holdfast, workload.id)).id
 
         end = await ended(holdfast, await restore(holdfast, workload, snapshot))
         assert end.error is not None
         assert end.error["code"] == "no_space_bytes"
         assert str(place.roots[1]) in str(end.error["message"])
-        assert (describe_tree(first), describe_tree(second), await the_one_running(holdfast, workload.id)) == before
+        running = (await the_one_running(holdfast, workload.id)).id
+        assert (describe_tree(first), describe_tree(second), running) == before
         assert place.leftovers() == []
 
         filler.unlink()

@@ -114,6 +114,9 @@ async def test_data_on_which_the_workload_does_not_live_is_taken_back(place: Doc
         assert describe_tree(data) == before
         assert (await the_one_running(holdfast, workload.id)).restart is RestartPolicy.ALWAYS
 
+        assert await holdfast.api.restores.undecided("keeper") is None
+        await snapshotted(holdfast, workload)
+
         kept = [Path(str(tree)) for tree in json.loads(json.dumps(end.outcome["kept_trees"]))]
         assert any((tree / "poison").exists() for tree in kept)
         released = await holdfast.api.restores.decide("keeper", Decision.RELEASE, confirm=None, actor="test")

@@ -277,8 +277,7 @@ class Restores:
                     )
                     async with self._active.guarded(restore):
                         await self._to_swapped(restore, plan, worker)
-                async with self._active.guarded(restore):
-                    return await self.finish(restore)
+                        return await self.finish(restore)
 
     async def _to_swapped(self, restore: ActiveRestore, plan: RestorePlan, worker: WorkerSession) -> None:
         try:
