@@ -5,7 +5,7 @@ Only what is needed is read, and with a default: later engines add fields and le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -43,7 +43,7 @@ def container(answer: Mapping[str, Any]) -> Container:
         state=status,
         image_id=answer["Image"],
         labels=dict((answer.get("Config") or {}).get("Labels") or {}),
-        mounts=tuple(_mount(mount) for mount in answer.get("Mounts") or ()),
+        mounts=_mounts(answer.get("Mounts") or ()),
         restart=RestartPolicy(policy.get("Name") or "no"),
         max_retries=int(policy.get("MaximumRetryCount") or 0),
         created_at=answer.get("Created") or "",
@@ -57,6 +57,11 @@ def container(answer: Mapping[str, Any]) -> Container:
         ip=_address(network) if status is ContainerState.RUNNING else "",
         ports=_ports(network),
     )
+
+
+def _mounts(answer: Iterable[Mapping[str, Any]]) -> tuple[Mount, ...]:
+    """By target: the engine keeps them in a map, and lists the same ones in another order each time."""
+    return tuple(sorted((_mount(mount) for mount in answer), key=lambda mount: mount.target))
 
 
 def _mount(mount: Mapping[str, Any]) -> Mount:

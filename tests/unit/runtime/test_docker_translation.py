@@ -64,6 +64,13 @@ def test_a_container_of_an_engine_that_says_little_is_understood() -> None:
     assert (found.mounts, found.ports, found.ip, found.health) == ((), (), "", ImageHealth.NONE)
 
 
+def test_mounts_are_told_in_one_order_however_the_engine_lists_them() -> None:
+    listed = [{"Type": "tmpfs", "Destination": "/b"}, {"Type": "bind", "Source": "/srv/a", "Destination": "/a"}]
+    there, back = (docker_view.container({**container(), "Mounts": mounts}) for mounts in (listed, listed[::-1]))
+    assert there == back
+    assert [mount.target for mount in there.mounts] == ["/a", "/b"]
+
+
 def test_fields_that_a_later_engine_adds_are_passed_over() -> None:
     answer = {**container(Health={"Status": "healthy", "New": 1}, Novel=True), "Fresh": {}, "HostConfig": {"Novel": 1}}
     assert docker_view.container(answer).health is ImageHealth.HEALTHY
