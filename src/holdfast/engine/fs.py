@@ -309,21 +309,34 @@ class Fs:
         self.write_all(fd, data)
         self.fsync(fd)
 
-    def write_file_durable(self, dirfd: int, name: bytes, data: bytes, mode: int = 0o600) -> None:
+    def write_file_durable(
+        self,
+        dirfd: int,
+        name: bytes,
+        *pieces: bytes | memoryview,
+        mode: int = 0o600,
+        replace: bool = True,
+    ) -> None:
         """Put a whole file in place: temporary file beside it, flush, rename, flush the directory.
 
         A reader sees the old file or the new one, also after a crash. After an error the old one is still there (if it
         came from the directory's flush, either may be).
+
+        Args:
+            pieces: the content, in parts.
+            replace: whether a file of that name gives way; ``EEXIST`` if it may not.
         """
         temporary = TEMPORARY_PREFIX + secrets.token_hex(8).encode()
         fd = self.openat(dirfd, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             try:
                 self.fchmod(fd, mode)
-                self.append_durable(fd, data)
+                for piece in pieces:
+                    self.write_all(fd, piece)
+                self.fsync(fd)
             finally:
                 self.close(fd)
-            self.rename(dirfd, temporary, dirfd, name)
+            (self.rename if replace else self.rename_noreplace)(dirfd, temporary, dirfd, name)
         except BaseException:
             self.unlinkat(dirfd, temporary)
             raise

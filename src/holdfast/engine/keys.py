@@ -35,7 +35,7 @@ def load_or_create_key(fs: Fs, path: Path) -> bytes:
                 return _load(fs, dirfd, path)
             except FileNotFoundError:
                 key = secrets.token_bytes(KEY_BYTES)
-                fs.write_file_durable(dirfd, os.fsencode(path.name), key, 0o600)
+                fs.write_file_durable(dirfd, os.fsencode(path.name), key)
                 return key
         finally:
             fs.close(dirfd)

@@ -103,7 +103,7 @@ def fill(path: Path, content: bytes) -> None:
 
 async def test_a_token_that_can_not_be_written_down_is_not_made_valid(store: TokenStore, tmp_path: Path) -> None:
     class FullFs(Fs):
-        def append_durable(self, fd: int, data: bytes) -> None:
+        def write_all(self, fd: int, data: bytes | memoryview) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(Failed) as caught:

@@ -1,0 +1,1 @@
+"""The snapshot repository: deduplicated, verified, on a directory or on object storage."""
