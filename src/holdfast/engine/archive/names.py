@@ -15,9 +15,9 @@ from typing import Final
 from holdfast.domain.errors import Refused
 from holdfast.engine.archive.problems import UNTRUSTED, printable, refused
 from holdfast.engine.entries import EntryKind
+from holdfast.engine.manifest_codec import MAX_VOLUMES
 
 MANIFEST_NAME: Final = b"manifest.json"
-MAX_VOLUMES: Final = 256
 
 _INDEX: Final = re.compile(rb"0|[1-9][0-9]{0,2}")
 _DIGEST_BYTES: Final = 16
