@@ -96,6 +96,17 @@ class Fs:
         """Close a descriptor."""
         os.close(fd)
 
+    def try_lock(self, fd: int, *, exclusive: bool) -> bool:
+        """Lock the open file against others who do so, without waiting; whether that succeeded.
+
+        The lock belongs to the open file: it ends when the last descriptor of it is closed.
+        """
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
     # --- names ---------------------------------------------------------------------------------------------------
 
     def mkdirat(self, dirfd: int, name: bytes, mode: int = 0o700) -> None:

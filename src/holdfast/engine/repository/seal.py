@@ -43,6 +43,7 @@ class RepositoryKeys:
         chunk_id: keys the hash that is a chunk's id.
         pack_name: keys the hash that is a pack's name.
         manifest: keys the MAC of a manifest.
+        description: keys the MAC of ``repository.json``.
         seal: from which sealed objects have their keys.
         check: by which a repository recognises its key; public.
     """
@@ -50,6 +51,7 @@ class RepositoryKeys:
     chunk_id: bytes
     pack_name: bytes
     manifest: bytes
+    description: bytes
     seal: bytes
     check: str
 
@@ -62,6 +64,7 @@ class RepositoryKeys:
             chunk_id=_derived(key, "chunk id"),
             pack_name=_derived(key, "pack name"),
             manifest=_derived(key, "manifest"),
+            description=_derived(key, "description"),
             seal=_derived(key, "seal"),
             check=_derived(key, "check")[:_CHECK_BYTES].hex(),
         )

@@ -37,17 +37,17 @@ def code_of_opening(sealer: AesSealer, salt: bytes, number: int, what: bytes, da
 def test_every_purpose_has_a_key_of_its_own_and_the_same_one_each_time() -> None:
     keys = RepositoryKeys.derive(KEY)
     assert keys == RepositoryKeys.derive(bytes(KEY))
-    derived = {keys.chunk_id, keys.pack_name, keys.manifest, keys.seal, KEY}
-    assert len(derived) == 5
+    derived = {keys.chunk_id, keys.pack_name, keys.manifest, keys.description, keys.seal, KEY}
+    assert len(derived) == 6
     assert not any(key.hex().startswith(keys.check) for key in derived)
     assert len(bytes.fromhex(keys.check)) == 16
     other = RepositoryKeys.derive(bytes(32))
-    assert not {other.chunk_id, other.pack_name, other.manifest, other.seal} & derived
+    assert not {other.chunk_id, other.pack_name, other.manifest, other.description, other.seal} & derived
 
 
 def test_no_key_is_shown() -> None:
     keys = RepositoryKeys.derive(KEY)
-    for secret in (keys.chunk_id, keys.pack_name, keys.manifest, keys.seal):
+    for secret in (keys.chunk_id, keys.pack_name, keys.manifest, keys.description, keys.seal):
         assert repr(secret)[2:20] not in repr(keys)
         assert secret.hex() not in repr(keys)
 
