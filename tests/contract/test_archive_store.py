@@ -19,6 +19,6 @@ class TestArchiveStore(SnapshotStoreContract):
     @pytest.fixture
     def open_store(self) -> OpenStore:
         def open_store(fs: Fs, root: Path, roots: LiveRoots) -> ArchiveStore:
-            return ArchiveStore(fs, root, KEY, roots, Limits())
+            return ArchiveStore(fs, root, KEY, roots, Limits(), reserve_bytes=0)
 
         return open_store

@@ -138,6 +138,7 @@ class ApiServices:
     Attributes:
         uploads_dir: where archives are received; a directory of the server's own.
         max_upload_bytes: largest archive that is received.
+        disk_reserve_bytes: what an upload leaves free on the filesystem of ``uploads_dir``.
     """
 
     workloads: WorkloadsPort
@@ -150,6 +151,7 @@ class ApiServices:
     doctor: DoctorPort
     uploads_dir: Path
     max_upload_bytes: int
+    disk_reserve_bytes: int
 
 
 def services_of(connection: HTTPConnection) -> ApiServices:

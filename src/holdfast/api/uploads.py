@@ -14,7 +14,9 @@ from starlette.requests import ClientDisconnect
 
 from holdfast.domain.errors import InvalidInput
 from holdfast.domain.ids import new_id
+from holdfast.engine.fs import Fs
 from holdfast.engine.os_errors import translate
+from holdfast.engine.space import keep_reserve
 
 ARCHIVE_TYPES: Final = ("application/x-tar", "application/zstd", "application/gzip", "application/octet-stream")
 _BUFFER_BYTES: Final = 1 << 20
@@ -34,17 +36,20 @@ class Upload:
 
 
 @asynccontextmanager
-async def receive_upload(request: Request, directory: Path) -> AsyncIterator[Upload]:
+async def receive_upload(request: Request, directory: Path, *, reserve_bytes: int) -> AsyncIterator[Upload]:
     """Write the request's body to a new file in ``directory``. Its size is bounded by the middleware.
+
+    Args:
+        reserve_bytes: what must stay free on the filesystem of ``directory``.
 
     Raises:
         InvalidInput: ``content_type_unsupported``, ``upload_empty`` or ``upload_incomplete``.
-        NoSpace: the filesystem of ``directory`` is full.
+        NoSpace: ``disk_reserve_reached``, before anything is read where the length is declared; ``no_space``.
     """
     _check_type(request)
     upload = Upload(directory / f"{new_id()}.upload")
     try:
-        await _receive(request, upload.path)
+        await _receive(request, upload.path, reserve_bytes)
         yield upload
     finally:
         if not upload.handed_over:
@@ -61,19 +66,22 @@ def _check_type(request: Request) -> None:
         )
 
 
-async def _receive(request: Request, path: Path) -> None:
+async def _receive(request: Request, path: Path, reserve_bytes: int) -> None:
     total = 0
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
+            file = _File(descriptor, reserve_bytes)
+            # the middleware has made sure that it is a number where it is given
+            await to_thread.run_sync(file.require, int(request.headers.get("content-length", 0)))
             gathered = bytearray()
             async for chunk in request.stream():
                 total += len(chunk)
                 gathered += chunk
                 if len(gathered) >= _BUFFER_BYTES:
-                    await to_thread.run_sync(_write_all, descriptor, bytes(gathered))
+                    await to_thread.run_sync(file.write, bytes(gathered))
                     gathered.clear()
-            await to_thread.run_sync(_write_all, descriptor, bytes(gathered))
+            await to_thread.run_sync(file.write, bytes(gathered))
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -88,7 +96,19 @@ async def _receive(request: Request, path: Path) -> None:
         raise InvalidInput("upload_empty", "The body is empty.", next_step="Send the archive itself as the body.")
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+class _File:
+    """The file that is being written."""
+
+    def __init__(self, descriptor: int, reserve_bytes: int) -> None:
+        self._fs = Fs()
+        self._descriptor = descriptor
+        self._reserve_bytes = reserve_bytes
+
+    def require(self, count: int) -> None:
+        """Refuse unless ``count`` bytes leave the reserve untouched."""
+        keep_reserve(self._fs, self._descriptor, count, self._reserve_bytes, "the upload")
+
+    def write(self, data: bytes) -> None:
+        """Append ``data``."""
+        self.require(len(data))
+        self._fs.write_all(self._descriptor, data)

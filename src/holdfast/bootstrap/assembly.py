@@ -339,6 +339,7 @@ async def _assembled(
                 doctor=doctor,
                 uploads_dir=settings.uploads_dir,
                 max_upload_bytes=settings.max_upload_bytes,
+                disk_reserve_bytes=settings.disk_reserve_bytes,
             ),
             settings=settings,
             operations=operations,

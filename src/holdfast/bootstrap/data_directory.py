@@ -21,7 +21,9 @@ LOCK_WAIT: Final = 5.0
 def archive_of(settings: Settings, fs: Fs, roots: LiveRoots) -> ArchiveStore:
     """The snapshot store, with this installation's key, which is made the first time."""
     key = load_or_create_key(fs, settings.archive_key_file)
-    return ArchiveStore(fs, settings.snapshots_dir, key, roots, settings.limits)
+    return ArchiveStore(
+        fs, settings.snapshots_dir, key, roots, settings.limits, reserve_bytes=settings.disk_reserve_bytes
+    )
 
 
 def worker_settings_of(settings: Settings) -> WorkerSettings:
@@ -31,6 +33,7 @@ def worker_settings_of(settings: Settings) -> WorkerSettings:
         snapshots_dir=str(settings.snapshots_dir),
         key_file=str(settings.archive_key_file),
         limits=settings.limits,
+        reserve_bytes=settings.disk_reserve_bytes,
     )
 
 

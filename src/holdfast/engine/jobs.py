@@ -37,12 +37,14 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         roots: the volumes base and the allowed roots.
         limits: for archives that are not Holdfast's own.
+        reserve_bytes: what a new snapshot leaves free on its filesystem.
     """
 
     roots: tuple[str, ...]
     snapshots_dir: str
     key_file: str
     limits: Limits
+    reserve_bytes: int
 
 
 class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
@@ -145,7 +147,14 @@ class Engine:
         self._fs = Fs()
         self._roots = LiveRoots(self._fs, settings.roots)
         key = load_or_create_key(self._fs, Path(settings.key_file))
-        self._store = ArchiveStore(self._fs, Path(settings.snapshots_dir), key, self._roots, settings.limits)
+        self._store = ArchiveStore(
+            self._fs,
+            Path(settings.snapshots_dir),
+            key,
+            self._roots,
+            settings.limits,
+            reserve_bytes=settings.reserve_bytes,
+        )
 
     def handle(self, request: AnyRequest, job: Job) -> object:
         """Carry a request out. Raises ``HoldfastError`` subclasses."""

@@ -1,6 +1,7 @@
 """Whether there is room, in bytes and in inodes, before anything is written.
 
-Needs are added up for each filesystem, since two paths may share one; what a swap will free later is not counted.
+Needs are added up for each filesystem, since two paths may share one; what a swap will free later is not counted. What
+has no known length is looked at again before each piece.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from holdfast.domain.errors import Problem
+from holdfast.domain.errors import NoSpace, Problem
+from holdfast.domain.units import format_size
 from holdfast.engine.fs import Fs
 from holdfast.engine.mounts import Mount, mount_by_id, read_own
 from holdfast.engine.os_errors import translate
@@ -105,6 +107,32 @@ def check(fs: Fs, needs: Sequence[Need], reserve_bytes: int, reserve_inodes: int
         if inodes_needed > space.free_inodes:
             problems.append(_problem("no_space_inodes", space, "inodes", inodes_needed, space.free_inodes, why))
     return problems
+
+
+def keep_reserve(fs: Fs, fd: int, count: int, reserve_bytes: int, doing: str) -> None:
+    """Look at the space before ``count`` more bytes are written to ``fd``, whose whole length nobody knows yet.
+
+    Snapshots and uploads usually share their filesystem with the journals and the database, which need what is left.
+
+    Args:
+        doing: what is being written, for the middle of a sentence.
+
+    Raises:
+        NoSpace: ``disk_reserve_reached``; less than ``reserve_bytes`` would stay free.
+        OSError: the filesystem can't be asked.
+    """
+    facts = fs.statvfs(fd)
+    free = facts.f_bavail * facts.f_frsize
+    if free - count >= reserve_bytes:
+        return
+    raise NoSpace(
+        "disk_reserve_reached",
+        f"There is not enough room for {doing}: {format_size(free)} are free on its filesystem, of which "
+        f"{format_size(reserve_bytes)} stay reserved for journals and database.",
+        next_step="Free space there (snapshots that are no longer needed, for example), then try again. "
+        "disk_reserve_bytes in the settings is the reserve.",
+        details={"free": free, "reserve": reserve_bytes, "needed": count},
+    )
 
 
 def _problem(code: str, space: FilesystemSpace, what: str, needed: int, free: int, why: str) -> Problem:

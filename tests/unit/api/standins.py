@@ -339,6 +339,7 @@ def services_in(uploads: Path) -> ApiServices:
         doctor=StandInDoctor(),
         uploads_dir=uploads,
         max_upload_bytes=1 << 20,
+        disk_reserve_bytes=0,
     )
 
 
@@ -347,9 +348,10 @@ class Api:
 
     Args:
         app: one for all tests: making one, and its first answer, take a good part of a second.
+        settings: ``max_upload_bytes`` and ``disk_reserve_bytes``, where they matter.
     """
 
-    def __init__(self, app: FastAPI, uploads: Path, *, max_upload_bytes: int = 1 << 20) -> None:
+    def __init__(self, app: FastAPI, uploads: Path, **settings: Any) -> None:
         self.uploads = uploads
         self.workloads = StandInWorkloads()
         self.deployer = StandInDeployer()
@@ -365,7 +367,7 @@ class Api:
             restores=self.restores,
             operations=self.operations,
             readiness=self.readiness,
-            max_upload_bytes=max_upload_bytes,
+            **settings,
         )
         self.app = app
         app.state.services = self.services

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -84,6 +86,50 @@ async def test_an_upload_has_a_bound_of_its_own_and_leaves_nothing(app: FastAPI,
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
     assert left_in(tmp_path) == []
     assert not api.snapshots.calls
+
+
+async def test_an_upload_leaves_the_reserve_of_its_disk_alone_and_nothing_behind(
+    app: FastAPI, tmp_path: Path, tmpfs: Callable[..., Path]
+) -> None:
+    place = tmpfs("size=8m", at=tmp_path / "uploads")
+    api = Api(app, place, max_upload_bytes=1 << 30, disk_reserve_bytes=4 << 20)
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1 << 18
+            assert os.statvfs(place).f_bavail * os.statvfs(place).f_frsize >= 4 << 20
+            yield bytes(1 << 18)
+
+    async def upload(content: bytes | AsyncIterator[bytes]) -> httpx.Response:
+        tar = {"Content-Type": "application/x-tar"}
+        return await api.ask("POST", f"{SNAPSHOTS}/import", content=content, headers=tar)
+
+    for content in (bytes(5 << 20), endless()):
+        answer = await upload(content)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (507, "disk_reserve_reached")
+        assert answer.json()["error"]["details"]["reserve"] == 4 << 20
+        assert left_in(place) == []
+    assert sent <= 6 << 20, "it is refused while it arrives, not at its end"
+    assert (await upload(bytes(1 << 20))).status_code == 202
+
+
+async def test_an_upload_that_says_how_large_it_is_is_refused_before_it_is_read(app: FastAPI, tmp_path: Path) -> None:
+    api = Api(app, tmp_path, max_upload_bytes=1 << 62, disk_reserve_bytes=0)
+    headers = {"Content-Type": "application/x-tar", "Content-Length": str(1 << 61)}
+
+    asked = False
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal asked
+        asked = True
+        yield b"not all of it"
+
+    answer = await api.ask("POST", f"{SNAPSHOTS}/import", content=body(), headers=headers)
+    assert not asked
+    assert (answer.status_code, answer.json()["error"]["code"]) == (507, "disk_reserve_reached")
+    assert left_in(tmp_path) == []
 
 
 async def test_only_the_upload_itself_may_be_large_not_what_else_answers_at_its_address(

@@ -101,6 +101,7 @@ def settings_for(tmp_path: Path) -> WorkerSettings:
         snapshots_dir=str(tmp_path / "data" / "snapshots"),
         key_file=str(tmp_path / "data" / "keys" / "archive.key"),
         limits=Limits(),
+        reserve_bytes=0,
     )
 
 
@@ -113,7 +114,7 @@ def worker(tmp_path: Path) -> Iterator[Client]:
 
 @pytest.fixture
 def puppet() -> Iterator[Client]:
-    settings = WorkerSettings(roots=(), snapshots_dir="", key_file="", limits=Limits())
+    settings = WorkerSettings(roots=(), snapshots_dir="", key_file="", limits=Limits(), reserve_bytes=0)
     client = Client("holdfast.testing.worker_program", settings)
     yield client
     client.end()

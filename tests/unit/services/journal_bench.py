@@ -125,7 +125,7 @@ def journal_bench(directory: Path, fs: Fs | None = None) -> Iterator[JournalBenc
     for each in (base, journals):
         each.mkdir()
     fs = fs or Fs()
-    settings = WorkerSettings(roots=(str(base),), snapshots_dir="", key_file="", limits=Limits())
+    settings = WorkerSettings(roots=(str(base),), snapshots_dir="", key_file="", limits=Limits(), reserve_bytes=0)
     with LiveRoots(fs, [str(base)]) as roots:
         files = InThread(fs=fs, roots=roots, journal_dir=journals, workers=Workers(settings, count=1))
         yield JournalBench(base=base, files=files)

@@ -35,6 +35,7 @@ async def remove(operations: Operations, base: Path, *relative: str) -> Operatio
         snapshots_dir=str(base.parent / "snapshots"),
         key_file=str(base.parent / "keys" / "archive.key"),
         limits=Limits(),
+        reserve_bytes=0,
     )
     remover = WorkerDataRemover(Workers(settings, count=1))
     refs = [RootRef(root=str(base), relative=each) for each in relative]

@@ -59,7 +59,7 @@ def workers(
     stop_seconds: float = 30.0,
 ) -> Workers:
     return Workers(
-        WorkerSettings(roots=(), snapshots_dir=snapshots_dir, key_file="", limits=Limits()),
+        WorkerSettings(roots=(), snapshots_dir=snapshots_dir, key_file="", limits=Limits(), reserve_bytes=0),
         count=count,
         keep=keep,
         command=PROGRAM,
@@ -167,7 +167,7 @@ class TestDeath:
         assert caught.value.code == code
 
     async def test_a_program_that_is_not_there_is_an_error(self) -> None:
-        settings = WorkerSettings(roots=(), snapshots_dir="", key_file="", limits=Limits())
+        settings = WorkerSettings(roots=(), snapshots_dir="", key_file="", limits=Limits(), reserve_bytes=0)
         async with Workers(settings, count=1, command=["/nonexistent"]).session(None) as session:
             with pytest.raises(Failed) as caught:
                 await say(session, "pid")

@@ -67,7 +67,7 @@ async def import_snapshot(
     allow_links: Annotated[bool, Query(description="Also take symbolic and hard links.")] = False,
 ) -> OperationView:
     workload = await services.workloads.get(ref)  # before an upload of many gigabytes, not after it
-    async with receive_upload(request, services.uploads_dir) as upload:
+    async with receive_upload(request, services.uploads_dir, reserve_bytes=services.disk_reserve_bytes) as upload:
         operation = await services.snapshots.import_archive(
             workload.id, upload.path, allow_links=allow_links, actor=caller.name
         )

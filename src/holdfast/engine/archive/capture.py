@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
@@ -54,8 +54,8 @@ class Capture:
         with ExitStack() as stack:
             opened = self._open(sources, stack)
             pending = stack.enter_context(self._layout.new(draft.workload_id, draft.id))
-            with pending.create() as fd:
-                written, stored = self._write(draft, opened, fd, job)
+            with pending.create() as write:
+                written, stored = self._write(draft, opened, write, job)
             pending.place(Compression.ZSTD)
             manifest = replace(
                 written, stored_bytes=stored, duration_seconds=round(time.monotonic() - started, 3), own=True
@@ -81,8 +81,10 @@ class Capture:
             raise Refused(problems)
         return opened
 
-    def _write(self, draft: SnapshotManifest, opened: Sequence[int], fd: int, job: Job) -> tuple[SnapshotManifest, int]:
-        writer = ArchiveWriter(lambda data: self._fs.write_all(fd, data), threads=_threads())
+    def _write(
+        self, draft: SnapshotManifest, opened: Sequence[int], write: Callable[[bytes], None], job: Job
+    ) -> tuple[SnapshotManifest, int]:
+        writer = ArchiveWriter(write, threads=_threads())
         meter = _Meter(job)
         warnings: list[str] = []
         volumes = []

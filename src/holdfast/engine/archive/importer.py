@@ -179,10 +179,10 @@ class Importer:
         else:
             self._fs.fsync(dirfd)
             return
-        with pending.create() as copy:
+        with pending.create() as write:
             offset = 0
             while piece := self._fs.pread(fd, PIECE_BYTES, offset):
-                self._fs.write_all(copy, piece)
+                write(piece)
                 offset += len(piece)
         pending.place(compression)
 

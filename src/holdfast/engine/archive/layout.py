@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ from holdfast.engine.archive.problems import refused
 from holdfast.engine.archive.source import PIECE_BYTES, Compression
 from holdfast.engine.fs import TEMPORARY_PREFIX, Fs
 from holdfast.engine.os_errors import translate
+from holdfast.engine.space import keep_reserve
 
 _MANIFEST: Final = ".json"
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
@@ -33,18 +34,28 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 class Pending:
     """A snapshot on its way into the store."""
 
-    def __init__(self, fs: Fs, dirfd: int, snapshot_id: str, key: bytes) -> None:
+    def __init__(self, fs: Fs, dirfd: int, snapshot_id: str, key: bytes, reserve_bytes: int) -> None:
         self._fs, self._dirfd, self._id, self._key = fs, dirfd, snapshot_id, key
+        self._reserve_bytes = reserve_bytes
         self._made: list[bytes] = []
 
     @contextmanager
-    def create(self) -> Iterator[int]:
-        """A temporary file to write the archive to; flushed when the context ends without an error."""
+    def create(self) -> Iterator[Callable[[bytes], None]]:
+        """A temporary file for the archive: what is given out appends to it. Flushed at an end without an error.
+
+        Raises:
+            NoSpace: ``disk_reserve_reached``, at any piece.
+        """
         name = self._temporary
         fd = self._fs.openat(self._dirfd, name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._made.append(name)
+
+        def write(data: bytes) -> None:
+            keep_reserve(self._fs, fd, len(data), self._reserve_bytes, "the snapshot")
+            self._fs.write_all(fd, data)
+
         try:
-            yield fd
+            yield write
             self._fs.fsync(fd)
         finally:
             self._fs.close(fd)
@@ -100,10 +111,11 @@ class Layout:
 
     Args:
         root: absolute; made if it is missing, its parent must exist.
+        reserve_bytes: what a new snapshot leaves free on the root's filesystem.
     """
 
-    def __init__(self, fs: Fs, root: Path, key: bytes) -> None:
-        self._fs, self._root, self._key = fs, root, key
+    def __init__(self, fs: Fs, root: Path, key: bytes, reserve_bytes: int) -> None:
+        self._fs, self._root, self._key, self._reserve_bytes = fs, root, key, reserve_bytes
 
     @contextmanager
     def _root_fd(self) -> Iterator[int | None]:
@@ -260,7 +272,7 @@ class Layout:
             name = workload_id.encode()
             fresh = self._make_directory(root, name)
             dirfd = self._fs.openat(root, name, _DIRECTORY)
-            pending = Pending(self._fs, dirfd, snapshot_id, self._key)
+            pending = Pending(self._fs, dirfd, snapshot_id, self._key, self._reserve_bytes)
             try:
                 self._expect_absent(dirfd, snapshot_id)
                 yield pending

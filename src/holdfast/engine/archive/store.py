@@ -44,11 +44,12 @@ class ArchiveStore:
         root: absolute path of the store's directory; made when it is first needed.
         key: 32 bytes, by which this installation's own manifests are told from others.
         limits: for archives that are not its own.
+        reserve_bytes: what a new snapshot leaves free on the root's filesystem.
     """
 
-    def __init__(self, fs: Fs, root: Path, key: bytes, roots: LiveRoots, limits: Limits) -> None:
+    def __init__(self, fs: Fs, root: Path, key: bytes, roots: LiveRoots, limits: Limits, *, reserve_bytes: int) -> None:
         self._fs, self._limits = fs, limits
-        self._layout = Layout(fs, root, key)
+        self._layout = Layout(fs, root, key, reserve_bytes)
         self._capture = Capture(fs, roots, self._layout, key)
         self._importer = Importer(fs, self._layout, key, limits)
 

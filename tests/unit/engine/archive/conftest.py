@@ -63,14 +63,18 @@ MakePlace = Callable[..., Place]
 
 @pytest.fixture
 def make_place(tmp_path: Path) -> Iterator[MakePlace]:
-    """Makes a place: ``make_place(limits=…, key=…, fs=…)``."""
+    """Makes a place: ``make_place(limits=…, key=…, fs=…, reserve_bytes=…)``."""
     made: list[Place] = []
 
-    def make(*, limits: Limits | None = None, key: bytes = KEY, fs: Fs | None = None) -> Place:
+    def make(*, limits: Limits | None = None, key: bytes = KEY, fs: Fs | None = None, reserve_bytes: int = 0) -> Place:
         base = tmp_path / f"place-{len(made)}"
         uploads = base / "uploads"
         uploads.mkdir(parents=True)
-        bench = Bench(base, lambda fs, root, roots: ArchiveStore(fs, root, key, roots, limits or Limits()), fs)
+        bench = Bench(
+            base,
+            lambda fs, root, roots: ArchiveStore(fs, root, key, roots, limits or Limits(), reserve_bytes=reserve_bytes),
+            fs,
+        )
         assert isinstance(bench.store, ArchiveStore)
         made.append(Place(bench=bench, store=bench.store, uploads=uploads))
         return made[-1]

@@ -313,6 +313,15 @@ def test_an_upload_on_another_filesystem_is_copied(make_place: MakePlace) -> Non
     assert place.store.verify(taken.id, QuietJob()) == []
 
 
+def test_an_upload_that_is_copied_leaves_the_reserve_of_the_disk_alone(make_place: MakePlace) -> None:
+    place = make_place(fs=OtherFilesystem(), reserve_bytes=1 << 62)
+    with pytest.raises(NoSpace) as caught:
+        place.import_bytes(archive(FILE))
+    assert caught.value.code == "disk_reserve_reached"
+    assert place.bench.stored() == []
+    assert list(place.uploads.iterdir()) == []
+
+
 @pytest.mark.parametrize("something", ["directory", "pipe", "symlink", "nothing"])
 def test_an_upload_that_is_no_file_is_refused(place: Place, something: str, tmp_path: Path) -> None:
     upload = place.uploads / "upload"

@@ -8,6 +8,7 @@ import json
 import os
 import stat
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,23 @@ def beside(place: Place, snapshot_id: str) -> Path:
 
 def archive_of(place: Place, snapshot_id: str) -> Path:
     return place.bench.store_root / WORKLOAD / f"{snapshot_id}.tar.zst"
+
+
+# --- space -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_leaves_the_reserve_of_its_disk_alone_and_nothing_behind(
+    make_place: MakePlace, tmpfs: Callable[..., Path]
+) -> None:
+    place = make_place(reserve_bytes=4 << 20)
+    room = tmpfs("size=8m", at=place.bench.store_root.parent)
+    (place.bench.live("data") / "file").write_bytes(os.urandom(6 << 20))
+    with pytest.raises(NoSpace) as caught:
+        place.bench.capture("data")
+    assert caught.value.code == "disk_reserve_reached"
+    assert list(room.rglob("*")) == [place.bench.store_root]
+    (place.bench.live("data") / "file").write_bytes(os.urandom(2 << 20))
+    place.bench.capture("data")
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
