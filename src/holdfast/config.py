@@ -21,7 +21,7 @@ from typing import Annotated, Final, NoReturn
 import msgspec
 
 from holdfast.domain.errors import InvalidInput
-from holdfast.domain.units import parse_duration, parse_size
+from holdfast.domain.units import MAX_DURATION, MAX_SIZE, parse_duration, parse_size
 from holdfast.engine.limits import Limits
 
 MIB: Final = 1024 * 1024
@@ -38,8 +38,8 @@ _NEVER_ROOTS: Final = ("/etc", "/proc", "/sys", "/var/lib/docker", "/var/lib/con
 
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\[\]:]+):[0-9]{1,5}")
 
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=MAX_DURATION)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
 
 
 class LogFormat(StrEnum):
@@ -74,13 +74,13 @@ class Settings:
     volumes_base: Path = Path()
     allowed_roots: tuple[Path, ...] = ()
     docker_host: str = DEFAULT_DOCKER_HOST
-    workers: Annotated[int, msgspec.Meta(ge=1)] = 2
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     disk_reserve_bytes: Count = 256 * MIB
     disk_reserve_inodes: Count = 1000
     engine_timeout: Seconds = 30.0
     drain_deadline: Seconds = 60.0
     steady_seconds: Seconds = 10.0
-    warm_passes_max: Count = 3
+    warm_passes_max: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
     limits: Limits = field(default_factory=Limits)
     max_upload_bytes: Count = 100 * 1024 * MIB
     log_format: LogFormat = LogFormat.TEXT
@@ -173,7 +173,7 @@ def _from_file(path: Path) -> dict[str, object]:
         ) from error
     flat: dict[str, object] = {}
     for key, value in table.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and (value or key == "limits"):
             flat |= {f"{key}.{inner}": setting for inner, setting in value.items()}
         else:
             flat[key] = value
@@ -252,8 +252,10 @@ def _measure(name: str, value: object) -> object:
 
 
 def _decode_path(kind: type, value: object) -> object:
-    if kind is not Path or not isinstance(value, str):
+    if kind is not Path:
         raise NotImplementedError(f"{kind} from {type(value)}")
+    if not isinstance(value, str):
+        raise ValueError("a path is text, in quotes")  # noqa: TRY004 - what msgspec turns into its own error
     if not os.path.isabs(value) or "\0" in value:
         raise ValueError(f"{value!r} is not an absolute path")
     try:
@@ -265,8 +267,8 @@ def _decode_path(kind: type, value: object) -> object:
 def _checked(settings: Settings) -> Settings:
     """Refuse what would put the host or Holdfast itself at a volume's mercy, and limits that allow nothing."""
     for limit in dataclasses.fields(Limits):
-        if getattr(settings.limits, limit.name) < 1:
-            raise _invalid(f"limits.{limit.name}", "a limit is at least 1")
+        if not 1 <= getattr(settings.limits, limit.name) <= MAX_SIZE:
+            raise _invalid(f"limits.{limit.name}", f"a limit lies between 1 and {MAX_SIZE}")
     if _ADDRESS.fullmatch(settings.listen) is None or settings.listen_port > 65535:
         raise _invalid("listen", f"{settings.listen!r} is not an address and a port, such as 127.0.0.1:8484")
     if not settings.trusted_proxy and not _loopback(settings.listen_host):

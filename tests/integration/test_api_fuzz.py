@@ -7,8 +7,9 @@ from the OpenAPI document, sensible and absurd ones, with the same seed each tim
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,7 @@ from schemathesis import GenerationMode
 
 from holdfast.api.app import create_app
 from holdfast.api.openapi import document
+from holdfast.api.schemas.workload import json_schema
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.operation import Operation
 from holdfast.testing.installation import deployed, ended, installation, snapshotted
@@ -38,6 +40,41 @@ CHECKS = (
 DELETING_LAST = sorted(OPERATIONS, key=lambda operation: (operation.method == "delete", -len(operation.path)))
 """So that the others find what they are about."""
 OPEN = {"/healthz", "/readyz"}
+
+HUGE = "1" + "0" * 400
+ODD_VALUES = (
+    *(HUGE, f"-{HUGE}", "1" + "0" * 5000, "18446744073709551616", "-1", "1e400", "1e-400", "-0.0", "0.1"),
+    *("NaN", "-Infinity", "true", "null", "[]", "{}", '""', r'"\ud800"', r'"\u0000"', '"\u202e"', '"٣"'),
+    *(f'"{"9" * 400}s"', '"4294967296"', f'"{"a" * 70_000}"', "[" * 300 + "]" * 300),
+)
+"""As they may stand in JSON."""
+ODDEST_VALUES = (HUGE, "1e-400", '"4294967296"')
+MARK = '"the odd one"'
+ODD_TEXTS = (HUGE, "-1", "1e400", "NaN", "", "%00", "%ff", "%D9%A3", "9" * 4000, "9999-12-31T23:59:59-23:59")
+"""As they may stand in an address."""
+DECLARATION: dict[str, Any] = {
+    "name": "odd",
+    "project": "home",
+    "stage": "production",
+    "source": {"type": "image", "image": "notes:1"},
+    "env": {"A": "b"},
+    "labels": {"a": "b"},
+    "command": ["x"],
+    "entrypoint": ["x"],
+    "user": "1000",
+    "stop_signal": "SIGINT",
+    "stop_grace": 0,
+    "ports": [8080],
+    "volumes": [
+        {"target": "/data", "scope": "stage", "source": "data", "read_only": False},
+        {"target": "/tmp", "scope": "ephemeral", "size": 8192},
+    ],
+    "health": {"type": "none", "port": None, "path": None, "command": None, "interval": 1, "timeout": 1, "deadline": 1},
+    "restart": "no",
+    "strategy": "recreate",
+    "max_instances": 1,
+    "resources": {"memory": 8388608, "cpus": 1},
+}
 
 
 def can_be_generated(operation: Any, mode: GenerationMode) -> bool:
@@ -139,6 +176,90 @@ def test_whatever_is_sent_gets_a_documented_answer(target: Target, operation: An
         case.validate_response(answer, checks=CHECKS)
 
     send()
+
+
+def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where values stand in a document."""
+    yield at
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from paths(item, (*at, key))
+
+
+def replaced(value: Any, where: Callable[[tuple[Any, ...]], bool], at: tuple[Any, ...] = ()) -> str:
+    """A document as JSON, with a mark in place of the values at the paths that ``where`` holds for."""
+    if where(at):
+        return MARK
+    if isinstance(value, dict):
+        items = (f"{json.dumps(key)}: {replaced(item, where, (*at, key))}" for key, item in value.items())
+        return f"{{{', '.join(items)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(replaced(item, where, (*at, index)) for index, item in enumerate(value))}]"
+    return json.dumps(value)
+
+
+def with_odd_values(whole: Any) -> Iterator[str]:
+    """A document as JSON, with an odd value in place of all of its values, and of each by itself.
+
+    All problems of a document are found in one go, so that the first is as good as all odd values at each place; only
+    what depends on other values being right needs them one by one.
+    """
+    leaves = {path for path in paths(whole) if not any(path == other[:-1] for other in paths(whole) if other)}
+    everywhere = replaced(whole, leaves.__contains__)
+    yield from (everywhere.replace(MARK, odd) for odd in ODD_VALUES)
+    for path in paths(whole):
+        yield from (replaced(whole, path.__eq__).replace(MARK, odd) for odd in ODDEST_VALUES)
+
+
+def odd_bodies(operation: Any) -> Iterator[str]:
+    """Bodies of an operation, each with one odd value."""
+    raw = operation.definition.raw
+    content = raw.get("requestBody", {}).get("content", {})
+    schema = content.get("application/json", {}).get("schema", {})
+    if "application/yaml" in content:  # all that take a declaration share its parser; this one goes on with it
+        yield from with_odd_values(DECLARATION) if operation.label == "POST /api/workloads" else ()
+    elif schema:
+        names = [each["$ref"].rpartition("/")[2] for each in schema.get("anyOf", [schema]) if "$ref" in each]
+        known = document()["components"]["schemas"]
+        yield from with_odd_values({key: None for name in names for key in known[name]["properties"]})
+
+
+def odd_queries(operation: Any) -> Iterator[str]:
+    """Query strings of an operation, each with one odd value."""
+    for parameter in operation.definition.raw.get("parameters", ()):
+        if parameter["in"] == "query":
+            yield from (f"?{parameter['name']}={odd}" for odd in ODD_TEXTS)
+
+
+def test_the_declaration_with_odd_values_has_every_key() -> None:
+    schema = json_schema()
+    assert DECLARATION.keys() == schema["properties"].keys()
+    for key, model in (("health", "HealthModel"), ("resources", "ResourcesModel"), ("source", "SourceModel")):
+        assert DECLARATION[key].keys() == schema["$defs"][model]["properties"].keys()
+    volumes = schema["$defs"]["VolumeModel"]["properties"].keys()
+    assert {key for volume in DECLARATION["volumes"] for key in volume} == volumes
+
+
+@pytest.mark.parametrize("operation", DELETING_LAST, ids=lambda operation: f"{operation.method} {operation.path}")
+def test_no_value_is_so_odd_that_it_becomes_a_failure_of_holdfasts_own(target: Target, operation: Any) -> None:
+    """Numbers that no float or database can hold, halves of characters, and the like, wherever a value may stand."""
+    path = operation.path
+    for name, value in target.known.items():
+        path = path.replace(f"{{{name}}}", value)
+    headers = {"Authorization": f"Bearer {target.token}"}
+    failures = []
+    with httpx.Client(base_url=target.url, headers=headers, trust_env=False, timeout=20) as client:
+        for query in odd_queries(operation):
+            answer = client.request(operation.method, path + query)
+            failures += [(answer.status_code, query[:60])] if answer.status_code >= 500 else []
+        for body in odd_bodies(operation):
+            answer = client.request(
+                operation.method, path, content=body.encode(), headers={"Content-Type": "application/json"}
+            )
+            failures += [(answer.status_code, body[:60])] if answer.status_code >= 500 else []
+            if answer.status_code == 201:  # what is taken is deployed too: the fixture looks at how that ends
+                assert client.post(f"{answer.headers['Location']}/deploy").status_code in (202, 409)
+                assert client.delete(answer.headers["Location"]).status_code in (202, 409)
+    assert failures == []
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: f"{operation.method} {operation.path}")

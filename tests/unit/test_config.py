@@ -120,6 +120,9 @@ def test_an_unknown_variable_is_refused_with_the_nearest_known_one() -> None:
         ("LOG_FORMAT", "xml"),
         ("LIMITS_ENTRIES", "0"),
         ("LIMITS_FILE_BYTES", "-1"),
+        ("LIMITS_ENTRIES", "1" + "0" * 400),
+        ("DISK_RESERVE_INODES", "1" + "0" * 400),
+        ("WORKERS", "1000"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_by_name(name: str, value: str) -> None:
@@ -128,7 +131,9 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(name: str, value: str) -
     assert str(error.details["setting"]).replace(".", "_").upper().startswith(name)
 
 
-@pytest.mark.parametrize("text", ["listen =", 'allowed_roots = "/srv"', "limits = 3"])
+@pytest.mark.parametrize(
+    "text", ["listen =", 'allowed_roots = "/srv"', "limits = 3", "listen = {}", "data_dir = 1", "engine_timeout = inf"]
+)
 def test_a_file_that_does_not_parse_is_refused(tmp_path: Path, text: str) -> None:
     assert refusal(settings_file(tmp_path, text), {}).code in {
         "settings_unreadable",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from fastapi import Header, Path, Query
-from pydantic import AfterValidator
+from pydantic import AfterValidator, AwareDatetime
 
 from holdfast.domain.errors import NotFound
 from holdfast.domain.ids import is_id
@@ -67,6 +68,16 @@ OperationId = Annotated[
     AfterValidator(_printable),
     AfterValidator(_operation_id),
 ]
+
+
+def _countable(moment: datetime) -> datetime:
+    """Neither the engine nor Python's own arithmetic counts beyond."""
+    if not 1970 <= moment.year <= 9998:
+        raise ValueError("must lie between the years 1970 and 9998")
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_countable)]
 
 Limit = Annotated[int, Query(description="How many items at most.", ge=1, le=MAX_LIMIT)]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before this one.", pattern=_ID)]

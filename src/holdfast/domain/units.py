@@ -8,7 +8,6 @@ fit for people: only the caller knows which setting or key it stands under.
 
 from __future__ import annotations
 
-import math
 import re
 from decimal import Decimal
 from typing import Final
@@ -63,8 +62,9 @@ def parse_duration(value: str | float) -> float:
         ValueError: it is not a duration, or longer than :data:`MAX_DURATION`.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if math.isfinite(value) and 0 <= value <= MAX_DURATION:
-            return float(value)
+        # Compared as it is: JSON holds whole numbers that no float can, and neither NaN nor infinity is in the range.
+        if 0 <= value <= MAX_DURATION:
+            return abs(float(value))
         raise _bad_duration(value)
     if not isinstance(value, str) or len(value) > _MAX_TEXT:
         raise _bad_duration(value)

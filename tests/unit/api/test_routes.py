@@ -158,6 +158,9 @@ async def test_logs_are_a_plain_list(api: Api) -> None:
     answer = await api.ask("GET", "/api/workloads/notes/logs?tail=5&since=2026-11-23T10:00:00%2B01:00")
     assert [line["text"] for line in answer.json()["items"]] == ["hello", "a\nb"]
     assert api.deployer.last == {"ref": "notes", "follow": False, "tail": 5, "since": "2026-11-23T09:00:00.000000Z"}
+    for beyond in ("9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00%2B23:59", "1969-12-31T00:00:00Z"):
+        answer = await api.ask("GET", f"/api/workloads/notes/logs?since={beyond}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "request_malformed"), beyond
 
 
 # --- snapshots

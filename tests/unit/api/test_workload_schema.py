@@ -228,9 +228,12 @@ class TestRefusals:
             ("command", ["a\0"], "command[0]", "value_malformed"),
             ("user", "a b", "user", "user_malformed"),
             ("user", "-1", "user", "user_malformed"),
+            ("user", 2**31, "user", "user_malformed"),
+            ("user", "0:4294967296", "user", "user_malformed"),
             ("stop_signal", "kill -9", "stop_signal", "signal_malformed"),
             ("stop_grace", "soon", "stop_grace", "duration_malformed"),
             ("stop_grace", -1, "stop_grace", "duration_malformed"),
+            ("stop_grace", 10**400, "stop_grace", "duration_malformed"),
             ("stop_grace", "2h", "stop_grace", "value_out_of_range"),
             ("restart", "sometimes", "restart", "value_unknown"),
             ("restart", False, "restart", "value_unknown"),
@@ -389,6 +392,7 @@ class TestYaml:
             ("a: 1\n---\nb: 2\n", 2, 1),
             ("%YAML 1.1\n---\na: 1\n", 2, 1),
             ("a: !!int x\n", 1, 4),
+            ("a: 0x" + "f" * 5000, 1, 4),
         ],
     )
     def test_what_is_not_plain_yaml_is_refused_with_its_place(self, text: str, line: int, column: int) -> None:

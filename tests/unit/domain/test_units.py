@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,8 @@ def test_sizes_are_read_with_binary_and_si_units(text: str | int, size: int) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "MiB", "-1", -1, "1.5", "1e3", "1 x", "0.3k", "1PiB", "９", "1" * 41, True, MAX_SIZE + 1, "9999999t"]
+    "text",
+    ["", "MiB", "-1", -1, "1.5", "1e3", "1 x", "0.3k", "1PiB", "９", "1" * 41, True, MAX_SIZE + 1, "9999999t", 10**400],
 )
 def test_what_is_no_size_is_refused(text: str | int) -> None:
     with pytest.raises(ValueError, match="is not a size"):
@@ -56,11 +59,16 @@ def test_durations_are_read_with_units(text: str | float, seconds: float) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["", "s", "-1s", -1, float("nan"), float("inf"), "30s1m", "1s1s", "1 week", "1e3", True, "9999d", "٣s"]
+    "text",
+    ["", "s", "-1s", -1, float("nan"), float("inf"), "30s1m", "1s1s", "1 week", "1e3", True, "9999d", "٣s", 10**400],
 )
 def test_what_is_no_duration_is_refused(text: str | float) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
+
+
+def test_a_negative_zero_is_zero() -> None:
+    assert math.copysign(1, parse_duration(-0.0)) == 1
 
 
 def test_a_long_wrong_value_is_not_repeated_in_full() -> None:

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime
 
 from holdfast.api.answers import accepted, accepted_or, problems
 from holdfast.api.auth import Operator, Viewer
-from holdfast.api.parameters import Cursor, IdempotencyKey, Limit, WorkloadRef
+from holdfast.api.parameters import Cursor, IdempotencyKey, Limit, Moment, WorkloadRef
 from holdfast.api.schemas.deployment import DeploymentView, DeployRequest
 from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.pages import PageView, page_view
@@ -74,7 +73,7 @@ async def read_logs(
     *,
     follow: Annotated[bool, Query(description="Stay and send each new line.")] = False,
     tail: Annotated[int, Query(description="How many of the last lines.", ge=0, le=10_000)] = 200,
-    since: Annotated[AwareDatetime | None, Query(description="Only lines from this time on.")] = None,
+    since: Annotated[Moment | None, Query(description="Only lines from this time on.")] = None,
 ) -> LogsView | Response:
     lines = await services.deployer.logs(ref, follow=follow, tail=tail, since=rfc3339(since) if since else None)
     if follow:

@@ -21,6 +21,8 @@ from holdfast.domain.units import parse_duration, parse_size
 from holdfast.domain.workload import Port
 
 MAX_SOURCE: Final = 1024
+MAX_USER_ID: Final = 2**31 - 1
+"""The engine's own bound of ids that are given as numbers."""
 MAX_COMPONENT: Final = 255
 """Bytes; what file systems take for one name."""
 
@@ -103,8 +105,12 @@ def _is_unicode(value: str) -> bool:
 def _user(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)  # `user: 1000` is what people write
-    if isinstance(value, str) and not re.fullmatch(_USER, value, re.ASCII):
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(_USER, value, re.ASCII):
         raise problem("user_malformed", f"can't be {_shown(value)}", "Write uid, uid:gid, or names: 1000:1000.")
+    if any(part.isdigit() and int(part) > MAX_USER_ID for part in value.split(":")):
+        raise problem("user_malformed", f"can't be {_shown(value)}", f"User and group ids end at {MAX_USER_ID}.")
     return value
 
 

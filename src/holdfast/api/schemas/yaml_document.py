@@ -34,6 +34,7 @@ MAX_DEPTH: Final = 16
 PathKey: TypeAlias = str | int
 DocumentPath: TypeAlias = tuple[PathKey, ...]
 
+_MAX_BITS: Final = 64
 _TAG: Final = "tag:yaml.org,2002:"
 _TEXT: Final = frozenset({"str", "timestamp", "value"})
 _VALUES: Final = frozenset({"null", "bool", "int", "float"})
@@ -128,9 +129,12 @@ class _Reader:
         if tag not in _VALUES:
             _malformed(f"The tag {node.tag} is not supported here.", node.start_mark)
         try:
-            return self._yaml.constructor.construct_object(node)
+            value: object = self._yaml.constructor.construct_object(node)
         except (ValueError, KeyError) as error:  # e.g. !!int on something else, or a number of thousands of digits
             _malformed(f"{str(node.value)[:40]!r} is not a valid {tag}.", node.start_mark, error)
+        if isinstance(value, int) and value.bit_length() > _MAX_BITS:  # 0xfff… is bounded by nothing else
+            _malformed(f"{str(node.value)[:40]!r} is larger than any number here may be.", node.start_mark)
+        return value
 
 
 def _check_events(events: Iterable[Event]) -> None:
