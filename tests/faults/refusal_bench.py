@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
@@ -18,6 +18,7 @@ from holdfast.bootstrap import Holdfast
 from holdfast.domain.workload import Workload, WorkloadSpec
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import Installation, deployed, snapshotted
+from holdfast.testing.quick_workers import QuickWorkers
 from holdfast.testing.trees import TreeDescription, describe_tree
 
 Answer = dict[str, Any]
@@ -161,6 +162,7 @@ async def bench_on(
 ) -> AsyncIterator[Bench]:
     """A server with a workload that runs, has a snapshot, and has changed all its volumes since."""
     live = volumes or (place.volumes / "notes/data", place.volumes / "@home/media")
+    place = replace(place, seams=replace(place.seams, workers=QuickWorkers))
     async with place.running() as holdfast:
         await deployed(holdfast, spec)
         async with serving(place, holdfast, live) as bench:

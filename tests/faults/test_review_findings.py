@@ -31,6 +31,7 @@ from holdfast.testing.installation import (
     spec_of,
     succeeded,
 )
+from holdfast.testing.quick_workers import QuickWorkers
 
 Hook = Callable[[Record], Awaitable[None]]
 PICKY = Behaviour(requires={"/data/good": None})
@@ -48,7 +49,7 @@ def hooked(place: Installation, *, after: Hook | None = None, before: Hook | Non
             if after is not None:
                 await after(record)
 
-    return dataclasses.replace(place, seams=Seams(files=Hooked))
+    return dataclasses.replace(place, seams=Seams(workers=QuickWorkers, files=Hooked))
 
 
 def engine(holdfast: Holdfast) -> FakeRuntime:
@@ -159,7 +160,7 @@ async def test_a_called_off_restore_that_could_not_be_tidied_up_starts_nothing_l
                 raise NoSpace("no_space", "Full.", next_step="Make room.")
             await RestoreFiles.append(self, to, record)
 
-    place = dataclasses.replace(place, seams=Seams(files=Unreapable))
+    place = dataclasses.replace(place, seams=Seams(workers=QuickWorkers, files=Unreapable))
     async with place.running() as holdfast:
         workload = await deployed(holdfast)
         snapshot = await snapshotted(holdfast, workload)
@@ -244,7 +245,7 @@ async def test_a_restore_that_can_not_begin_leaves_no_names_on_images(tmp_path: 
         async def begin(self, facts: object) -> Journal:
             raise NoSpace("no_space", "Full.", next_step="Make room.")
 
-    place = dataclasses.replace(installation(tmp_path), seams=Seams(files=Full))
+    place = dataclasses.replace(installation(tmp_path), seams=Seams(workers=QuickWorkers, files=Full))
     async with place.running() as holdfast:
         workload = await deployed(holdfast)
         snapshot = await snapshotted(holdfast, workload)

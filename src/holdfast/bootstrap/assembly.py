@@ -81,6 +81,7 @@ class Seams:
     Attributes:
         runtime: makes the container runtime from the settings.
         files: makes the restore's file operations, the seam at which crashes are placed.
+        workers: makes the workers.
         worker_command: how a worker process is started.
     """
 
@@ -90,6 +91,7 @@ class Seams:
         settings.docker_host, settings.engine_timeout
     )
     files: Callable[..., RestoreFiles] = RestoreFiles
+    workers: Callable[..., Workers] = Workers
     worker_command: Sequence[str] = COMMAND
 
 
@@ -160,7 +162,7 @@ async def _assembled(
     barrier = DrainBarrier()
     in_use = SnapshotsInUse()
     operations = Operations(operation_store, barrier)
-    workers = Workers(
+    workers = seams.workers(
         worker_settings_of(settings), count=settings.workers, keep=[lock.fileno()], command=seams.worker_command
     )
     files = seams.files(fs=fs, roots=roots, journal_dir=settings.journal_dir, workers=workers)

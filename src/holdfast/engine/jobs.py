@@ -182,6 +182,10 @@ class Engine:
             case _:
                 assert_never(request)
 
+    def close(self) -> None:
+        """Let go of the roots, where the process goes on."""
+        self._roots.close()
+
     def _stage(self, request: StageRequest, job: Job) -> StageResult:
         """Stage; what Holdfast captured itself is bounded by the disk alone."""
         own = self._store.manifest(request.snapshot_id).own

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Final, Protocol, TypeVar
 
@@ -43,6 +43,21 @@ class Watcher(Protocol):
     def check(self) -> None: ...
 
     def interruptible(self) -> AbstractContextManager[None]: ...
+
+
+class RunningWorker(Protocol):
+    """One worker; :class:`holdfast.services.worker_process.WorkerProcess` says what each of these means."""
+
+    @property
+    def alive(self) -> bool: ...
+
+    async def ask(self, request: Request[R], on_progress: Callable[[Progress], object]) -> R: ...
+
+    async def cancel(self) -> None: ...
+
+    async def kill(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 class Workers:
@@ -87,7 +102,7 @@ class Workers:
         finally:
             await session.close()
 
-    async def start(self) -> WorkerProcess:
+    async def start(self) -> RunningWorker:
         """Start a worker, ready for requests. For sessions."""
         return await WorkerProcess.start(self._command, self._settings, env=self._env, keep=self._keep)
 
@@ -112,7 +127,7 @@ class WorkerSession:
     def __init__(self, workers: Workers, ctx: Watcher | None) -> None:
         self._workers = workers
         self._ctx = ctx
-        self._process: WorkerProcess | None = None
+        self._process: RunningWorker | None = None
         self._admitted = False
 
     async def run(self, request: Request[R], *, cancellable: bool = True) -> R:
@@ -164,7 +179,7 @@ class WorkerSession:
             self._ctx.progress(progress)
 
 
-async def _give_up(process: WorkerProcess, answer: asyncio.Task[R], seconds: float) -> bool:
+async def _give_up(process: RunningWorker, answer: asyncio.Task[R], seconds: float) -> bool:
     """Cancel what a worker does. If it has not put things back after ``seconds``, kill it. Whether it answered."""
     await process.cancel()
     done, _ = await asyncio.wait([answer], timeout=seconds)
