@@ -47,7 +47,7 @@ class Crash:
 
 
 def check_crash(crash: Crash, containers: Sequence[FakeContainer], after_power_cut: Sequence[FakeContainer]) -> None:
-    """I1 and I4, wherever the server was killed, and if the host went down with it, too.
+    """I1, I3 and I4, wherever the server was killed, and if the host went down with it, too.
 
     Args:
         after_power_cut: the containers as the engine would have them back by itself.
@@ -59,8 +59,11 @@ def check_crash(crash: Crash, containers: Sequence[FakeContainer], after_power_c
             assert not alive, f"{alive} {when} although the journal says {crash.direction}"
         if alive:
             assert len(set(crash.sides)) == 1, f"{alive} {when} on {crash.sides}"
-    if crash.records is not None:
+    if crash.records is None:
+        assert "new" not in crash.sides or crash.passed("after journal COMMIT"), "exchanged without a journal"
+    else:
         written = {record.type for record in crash.records}
+        assert "new" not in crash.sides or RecordType.COMMIT in written, "exchanged before COMMIT was durable"
         appended = {kind for kind in RecordType if crash.passed(f"after journal {kind}")}
         assert appended <= written, "a record was lost that had been appended"
 

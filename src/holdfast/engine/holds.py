@@ -53,20 +53,22 @@ class HoldFiles:
         finally:
             os.close(directory)
 
-    def all(self) -> list[Hold]:
-        """All holds found, oldest first. Raises ``Damaged`` for a file that can't be read."""
-        found = []
+    def all(self) -> tuple[list[Hold], list[Damaged]]:
+        """All holds found, oldest first, and why the others can't be read (``hold_damaged``)."""
+        found, damaged = [], []
         for path in sorted(self._directory.glob("*.json")):
             try:
                 found.append(msgspec.json.decode(path.read_bytes(), type=Hold))
-            except msgspec.MsgspecError as error:
-                raise Damaged(
-                    "hold_damaged",
-                    f"The hold file {path.name} can't be read; a container may still be paused or stopped.",
-                    next_step="Look at the workload's containers, start or unpause them, then remove the file.",
-                    details={"file": str(path)},
-                ) from error
-        return found
+            except (OSError, msgspec.MsgspecError):
+                damaged.append(
+                    Damaged(
+                        "hold_damaged",
+                        f"The hold file {path} can't be read; a container may still be paused or stopped.",
+                        next_step="Look at the workloads' containers, start or unpause them, then remove the file.",
+                        details={"file": str(path)},
+                    )
+                )
+        return found, damaged
 
     @staticmethod
     def _name(operation_id: str) -> bytes:

@@ -75,6 +75,7 @@ class Capture:
                 await worker.run(WarmRequest(workload_id=workload.id, sources=sources))
                 await ctx.step("quiescing")
                 ctx.check()
+                image_id = await self._image_of(workload)  # before it is stopped: then nothing tells any more
                 async with self._held(ctx, workload, quiesce, [s.live.path for s in sources]) as (consistency, clean):
                     await ctx.step("capturing")
                     draft = draft_manifest(
@@ -83,7 +84,7 @@ class Capture:
                         reason=reason,
                         consistency=consistency,
                         actor=ctx.actor,
-                        image_id=await self._image_of(workload),
+                        image_id=image_id,
                         note=note,
                         stopped_cleanly=clean,
                     )

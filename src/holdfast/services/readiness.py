@@ -24,4 +24,4 @@ class Readiness:
         """Whether everything is there; and what is waited for, people's decisions included."""
         waiting = list(self._waiting.values())
         decisions = [f"a decision about a restore: {item.why}" for item in self._registry.all_undecided()]
-        return not waiting, waiting + decisions
+        return not waiting, waiting + decisions + list(self._registry.notices())

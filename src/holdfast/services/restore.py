@@ -329,6 +329,7 @@ class Restores:
                 journal.close()
                 raise Refused([_not_decidable(f"its journal says {journal.direction}.")])
             restore = await self._active.revived(ctx, held, journal)
+            ctx.outcome["restore_id"] = restore_id
             async with self._active.guarded(restore):
                 if choice is Decision.REVERT:
                     return await until_engine_answers(ctx, lambda: self._trial.backward(restore, "a person decided so"))

@@ -11,9 +11,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 from holdfast.domain.errors import Failed, HoldfastError, NotFound
-from holdfast.domain.operation import OperationKind, OperationState
+from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.recovery import Direction
+from holdfast.domain.restore import RestoreFacts, RestoreResult
 from holdfast.engine.holds import Hold, HoldFiles
 from holdfast.engine.journal import Journal
 from holdfast.services.active_restores import ActiveRestores
@@ -22,10 +25,23 @@ from holdfast.services.locks import Held, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations, Run
 from holdfast.services.restore import Restores
 from holdfast.services.restore_registry import RestoreRegistry
-from holdfast.services.restore_run import RestoreRun
+from holdfast.services.restore_run import COMMIT_UNCERTAIN, RestoreRun
 from holdfast.services.restore_trial import Outcome, RestoreTrial
 from holdfast.services.retrying import until_engine_answers
 from holdfast.services.swap_recovery import Decided, SwapRecovery, Unfinished
+
+_RESULTS: Final = {
+    Direction.CONFIRMED: frozenset(
+        {
+            RestoreResult.RESTORED,
+            RestoreResult.RESTORED_STOPPED,
+            RestoreResult.RESTORED_UNHEALTHY,
+            RestoreResult.RESTORED_DEPLOY_FAILED,
+        }
+    ),
+    Direction.REVERTED: frozenset({RestoreResult.REVERTED, RestoreResult.REVERTED_UNHEALTHY}),
+}
+"""How an operation ended that got as far as its journal says."""
 
 _BLOCKED: Final = "blocked"
 """In an operation's outcome: recovery was kept from going on, so that the operation's end is not the restore's."""
@@ -60,6 +76,7 @@ class RestoreRecovery:
         self._holds = holds
         self._capture = capture
         self._reap_in_background = reap_in_background
+        self._log = structlog.get_logger("recovery")
 
     async def resume(self, decided: Decided) -> None:
         """Start what is left of each interrupted restore and capture; return when each holds its locks."""
@@ -67,8 +84,12 @@ class RestoreRecovery:
             await self._take_up(facts.operation_id, OperationKind.RESTORE, facts.workload_id, _failing(failure))
         for unfinished in decided.unfinished:
             await self._resume_one(unfinished)
-        for hold in self._holds.all():
+        holds, damaged = await asyncio.to_thread(self._holds.all)
+        for hold in holds:
             await self._resume_hold(hold)
+        for error in damaged:
+            self._log.error("hold not recovered", code=error.code, reason=error.message)
+            self._registry.notice(f"{error.message} {error.next_step}")
 
     async def _resume_one(self, unfinished: Unfinished) -> None:
         facts = unfinished.facts
@@ -83,7 +104,7 @@ class RestoreRecovery:
                 self._registry.end(facts.workload_id, facts.restore_id)
 
         direction = unfinished.journal.direction
-        if await self._ended(facts.operation_id):
+        if await self._ended_as(facts, direction):
             if direction is Direction.CONFIRMED or unfinished.found is Direction.ABORTED:
                 # The containers were let go back then; what a person did with them since counts.
                 self._reap_in_background(unfinished.journal)
@@ -100,14 +121,22 @@ class RestoreRecovery:
         await self._take_up(facts.operation_id, OperationKind.RESTORE, facts.workload_id, run)
         await locked.wait()
 
-    async def _ended(self, operation_id: str) -> bool:
-        """Whether the operation had come to its end before the server did."""
-        try:
-            operation = await self._operations.get(operation_id)
-        except NotFound:
-            return False
-        blocked = operation.outcome.get("recovery") == _BLOCKED
-        return operation.state.ended and operation.state is not OperationState.INTERRUPTED and not blocked
+    async def _ended_as(self, facts: RestoreFacts, direction: Direction) -> bool:
+        """Whether an operation came to the end that the journal names, and so saw to the containers, too.
+
+        The restore itself, or a person's decision about it. A record whose flush failed may be on disk all the same:
+        then the operation stopped short of what belongs to it, and says another end than the journal.
+        """
+        cursor: str | None = None
+        while True:
+            page = await self._operations.list(limit=100, cursor=cursor, workload_id=facts.workload_id)
+            for operation in page.items:
+                about_it = operation.outcome.get("restore_id") == facts.restore_id
+                if (about_it or operation.id == facts.operation_id) and _ended_as(operation, direction):
+                    return True
+            if page.next_cursor is None or page.next_cursor <= facts.operation_id:
+                return False
+            cursor = page.next_cursor
 
     async def _take_up(self, operation_id: str, kind: OperationKind, workload_id: str | None, run: Run) -> None:
         """Go on under the interrupted operation's own id, or under a new one if its record is gone."""
@@ -160,6 +189,16 @@ class RestoreRecovery:
 
         await self._take_up(hold.operation_id, OperationKind.SNAPSHOT, min(ids, default=None), run)
         await locked.wait()
+
+
+def _ended_as(operation: Operation, direction: Direction) -> bool:
+    if not operation.state.ended or operation.state is OperationState.INTERRUPTED:
+        return False
+    if operation.outcome.get("recovery") == _BLOCKED:
+        return False
+    if direction is Direction.ABORTED:
+        return operation.error is not None and operation.error.get("code") != COMMIT_UNCERTAIN
+    return operation.outcome.get("result") in _RESULTS.get(direction, ())
 
 
 def _failing(failure: HoldfastError) -> Run:

@@ -31,6 +31,7 @@ class RestoreRegistry:
     def __init__(self) -> None:
         self._in_flight: dict[str, str] = {}
         self._undecided: dict[str, Undecided] = {}
+        self._notices: list[str] = []
 
     def begin(self, workload_id: str, restore_id: str) -> None:
         """Claim a workload for a restore.
@@ -75,6 +76,14 @@ class RestoreRegistry:
     def all_undecided(self) -> tuple[Undecided, ...]:
         """Everything that waits for a person."""
         return tuple({id(item): item for item in self._undecided.values()}.values())
+
+    def notice(self, why: str) -> None:
+        """Something that recovery found, that only a person can mend, and that keeps nobody off any workload."""
+        self._notices.append(why)
+
+    def notices(self) -> tuple[str, ...]:
+        """All that was noticed, in words."""
+        return tuple(self._notices)
 
     def require_decided(self, workload_id: str) -> None:
         """Raises ``Conflict`` (``restore_undecided``) while a restore of this workload waits for a person."""

@@ -48,6 +48,9 @@ from holdfast.services.snapshot_drafts import draft_manifest
 from holdfast.services.workers import WorkerSession
 from holdfast.store.snapshots import SnapshotStateStore
 
+COMMIT_UNCERTAIN: Final = "commit_uncertain"
+"""The code of a restore that starts nothing, because COMMIT may be on disk or not."""
+
 _SETTLED: Final = frozenset({Direction.ABORTED, Direction.REVERTED, Direction.CONFIRMED, Direction.DONE})
 
 
@@ -248,7 +251,7 @@ class RestoreRun:
                 await self._files.append(restore.journal, AbortedRecord(why=error.message))
             except HoldfastError as again:
                 raise Failed(
-                    "commit_uncertain",
+                    COMMIT_UNCERTAIN,
                     "The decision to commit could not be written down, nor that it was called off. Nothing was "
                     "exchanged. The workload stays stopped, because only the journal may say which data is right.",
                     next_step="Mend the disk that holds Holdfast's data directory, then restart Holdfast: it decides.",

@@ -242,8 +242,8 @@ class RestoreTrial:
     async def settle_confirmed(self, restore: ActiveRestore) -> Outcome:
         """CONFIRMED is durable: what is left is the telling, and the removal of what was displaced."""
         confirmed = next(r for r in restore.journal.records if isinstance(r, ConfirmedRecord))
-        restore.ctx.outcome.setdefault("result", confirmed.result)
-        restore.ctx.outcome.setdefault("safety_snapshot_id", restore.safety_snapshot_id)
+        restore.ctx.outcome["result"] = confirmed.result
+        restore.ctx.outcome["safety_snapshot_id"] = restore.safety_snapshot_id
         try:
             await self._forget_old(restore, confirmed.result)
         except HoldfastError as error:  # what is left over is reaped by the next deployment

@@ -80,7 +80,10 @@ class SwapRecovery:
         journal = await self._files.reopen(path)
         direction = journal.direction
         if journal.facts is None or direction is Direction.DONE:
-            await self._files.remove(journal)
+            try:
+                await self._files.remove(journal)
+            except HoldfastError as error:  # it is over: nobody has to be kept off anything because of it
+                self._log.warning("a journal that is over is still there", journal=path, reason=error.message)
             return
         facts = journal.facts
         plan = decide_plan(direction, await self._files.observe(journal.volumes))

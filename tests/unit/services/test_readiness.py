@@ -37,3 +37,9 @@ def test_a_decision_that_is_waited_for_is_told_and_keeps_nobody_else_from_being_
     assert waiting == ["a decision about a restore: its time is over."]
     registry.decided(("a", "b"))
     assert readiness.ready() == (True, [])
+
+
+def test_what_only_a_person_can_mend_is_told_and_keeps_nobody_from_being_served() -> None:
+    registry = RestoreRegistry()
+    registry.notice("A hold file can't be read.")
+    assert Readiness(registry).ready() == (True, ["A hold file can't be read."])

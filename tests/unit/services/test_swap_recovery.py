@@ -172,6 +172,14 @@ async def test_a_journal_that_is_done_or_began_nothing_is_removed(bench: Journal
     assert registry.all_undecided() == ()
 
 
+async def test_a_journal_that_is_done_and_cannot_be_removed_keeps_nobody_off(bench: JournalBench, disk: Disk) -> None:
+    bench.left("r1", *TO_DONE, exchanged=BOTH)
+    disk.removes = False
+    found, registry = await decided(bench)
+    assert (found.blocked, found.unreadable) == ([], [])
+    assert registry.all_undecided() == ()
+
+
 async def test_a_recovery_that_dies_between_two_exchanges_goes_on_where_it_was(bench: JournalBench, disk: Disk) -> None:
     facts = bench.left("r1", *TO_COMMIT)
     disk.crash_after = 1

@@ -1,0 +1,230 @@
+"""A disk that fails under a restore: its journal at each record, and its exchanges.
+
+Until COMMIT every failure leads back to exactly what was before. From COMMIT on nothing runs that could see both trees,
+and what the journal says on disk is what a restart makes true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from tests.faults.fault_seams import When
+from tests.faults.refusal_bench import assert_told
+from tests.faults.restart_bench import Servers
+
+from holdfast.domain.restore import RecordType
+
+R = RecordType
+BEFORE_COMMIT = (R.STAGING, R.STAGED, R.PREPARED, R.SAFE)
+DECISION = "/api/workloads/notes/restore-decision"
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def standing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
+    servers = await Servers.at(tmp_path_factory.mktemp("disk"))
+    yield servers
+    await servers.end_well()
+
+
+@pytest.fixture
+def servers(standing: Servers) -> Servers:
+    standing.ready()
+    return standing
+
+
+async def blocked(servers: Servers) -> str:
+    """Everything else on the workload is refused until it is decided, and that is told. Returns the restore's id."""
+    bench = servers.bench
+    deploy = await bench.post("/api/workloads/notes/deploy", {})
+    end = await bench.ended(deploy) if deploy.status_code == 202 else {}
+    assert_told(end.get("error") or deploy.json()["error"], "restore_undecided")
+    second = await bench.ask()
+    assert second.status_code == 409
+    assert_told(second.json()["error"], "restore_undecided")
+    assert (await bench.client.get("/readyz")).json()["waiting_for"]
+    pending = (await bench.client.get(DECISION)).json()["pending"]
+    assert pending["why"]
+    return str(pending["restore_id"])
+
+
+@pytest.mark.parametrize("record", [*BEFORE_COMMIT, R.COMMIT])
+async def test_a_record_that_cannot_be_written_until_commit_changes_nothing(
+    servers: Servers, record: RecordType
+) -> None:
+    bench, before = servers.bench, servers.bench.facts()
+    for when in When:
+        servers.faults.fs.fail_record(record, when)
+        error = await bench.refuses(202, "journal_write_failed", await bench.ask(), before)
+        assert error["details"]["record"] == record
+
+
+@pytest.mark.parametrize("record", [R.STAGED, R.SAFE])
+async def test_a_journal_that_cannot_be_written_at_all_before_commit_keeps_nobody_from_running(
+    servers: Servers, record: RecordType
+) -> None:
+    bench, before = servers.bench, servers.bench.facts()
+    servers.faults.fs.fail_record(record, When.WRITING, lasting=True)
+    end = await bench.ended(await bench.ask())
+    assert_told(end["error"], "journal_write_failed")
+    assert bench.facts() == before
+    await blocked(servers)
+    bench = await servers.restart()
+    end = await servers.recovered()
+    assert end["state"] == "failed"
+    assert_told(end["error"], "restore_interrupted")
+    assert bench.facts() == before
+    await bench.settled()
+
+
+@pytest.mark.parametrize(("when", "restored"), [(When.WRITING, False), (When.FLUSHING, True)])
+async def test_a_commit_that_may_be_on_disk_or_not_starts_nothing_until_a_restart_looks(
+    servers: Servers, when: When, *, restored: bool
+) -> None:
+    bench, before = servers.bench, servers.bench.facts()
+    servers.faults.fs.fail_record(R.COMMIT, when, lasting=True)
+    end = await bench.ended(await bench.ask())
+    assert_told(end["error"], "commit_uncertain")
+    assert servers.nobody_runs()
+    assert bench.trees() == before.trees, "nothing was exchanged"
+    await blocked(servers)
+    bench = await servers.restart()
+    end = await servers.recovered()
+    if restored:
+        assert (end["state"], end["outcome"]["result"]) == ("succeeded", "restored")
+        assert bench.trees() == bench.taken
+    else:
+        assert_told(end["error"], "restore_interrupted")
+        assert bench.facts() == before
+    await bench.settled()
+
+
+async def test_a_calling_off_that_is_on_disk_though_its_flush_failed_is_carried_out_by_a_restart(
+    servers: Servers,
+) -> None:
+    bench, before = servers.bench, servers.bench.facts()
+    servers.faults.fs.fail_record(R.COMMIT, When.WRITING)
+    servers.faults.fs.fail_record(R.ABORTED, When.FLUSHING)
+    end = await bench.ended(await bench.ask())
+    assert_told(end["error"], "commit_uncertain")
+    assert servers.nobody_runs()
+    bench = await servers.restart()
+    end = await servers.recovered()
+    assert_told(end["error"], "restore_interrupted")
+    assert bench.facts() == before
+    await bench.settled()
+
+
+async def test_a_way_back_that_is_on_disk_though_its_flush_failed_is_finished_by_a_restart(servers: Servers) -> None:
+    bench, before = servers.bench, servers.bench.facts()
+    servers.faults.fs.fail_exchange(2)
+    servers.faults.fs.fail_record(R.REVERTED, When.FLUSHING)
+    end = await bench.ended(await bench.ask())
+    assert_told(end["error"], "restore_undecided")
+    assert servers.nobody_runs()
+    bench = await servers.restart()
+    end = await servers.recovered()
+    assert_told(end["error"], "restore_reverted")
+    assert end["outcome"]["result"] == "reverted"
+    assert bench.facts() == before
+    await stopped_by_hand_stays_stopped(servers)
+    await released(servers)
+
+
+async def stopped_by_hand_stays_stopped(servers: Servers) -> None:
+    """A restore whose end was told touches nothing again, however long its tree is kept."""
+    await servers.bench.ended(await servers.bench.post("/api/workloads/notes/stop"))
+    await servers.restart()
+    await servers.recovered()
+    assert not any(container.alive for container in servers.containers())
+    assert (await servers.bench.ended(await servers.bench.post("/api/workloads/notes/start")))["state"] == "succeeded"
+
+
+async def test_exchanges_that_cannot_be_written_down_are_taken_back(servers: Servers) -> None:
+    bench, before = servers.bench, servers.bench.facts()
+    for when in When:
+        servers.faults.fs.fail_record(R.SWAPPED, when)
+        end = await bench.ended(await bench.ask())
+        assert_told(end["error"], "restore_reverted")
+        assert bench.facts() == before
+        await released(servers)
+
+
+@pytest.mark.parametrize("record", [R.SWAPPED, R.TRIAL, R.CONFIRMED])
+@pytest.mark.parametrize("when", list(When))
+async def test_after_commit_a_journal_that_cannot_be_written_is_finished_by_a_restart(
+    servers: Servers, record: RecordType, when: When
+) -> None:
+    bench = servers.bench
+    servers.faults.fs.fail_record(record, when, lasting=True)
+    end = await bench.ended(await bench.ask())
+    assert end["state"] == "failed"
+    assert end["error"]["next_step"]
+    assert bench.trees() == bench.taken
+    if record is not R.CONFIRMED:
+        assert servers.nobody_runs()
+    await blocked(servers)
+    bench = await servers.restart()
+    end = await servers.recovered()
+    assert (end["state"], end["outcome"]["result"]) == ("succeeded", "restored")
+    assert bench.trees() == bench.taken
+    assert [(c.alive, c.restart) for c in servers.containers()] == [(True, "always")]
+    await bench.settled()
+
+
+@pytest.mark.parametrize("when", list(When))
+async def test_an_end_that_cannot_be_written_down_is_no_failure_and_is_tidied_up_later(
+    servers: Servers, when: When
+) -> None:
+    bench = servers.bench
+    servers.faults.fs.fail_record(R.DONE, when)
+    end = await bench.ended(await bench.ask())
+    assert end["state"] == "succeeded"
+    assert bench.trees() == bench.taken
+    await bench.holdfast.reaper.idle()
+    assert bench.place.leftovers() != []
+    bench = await servers.restart()
+    await servers.recovered()
+    await bench.settled()
+
+
+async def test_an_exchange_that_fails_for_the_second_volume_brings_the_first_one_back(servers: Servers) -> None:
+    bench, before = servers.bench, servers.bench.facts()
+    servers.faults.fs.fail_exchange(2)
+    end = await bench.ended(await bench.ask())
+    assert servers.faults.fs.failed
+    assert_told(end["error"], "restore_reverted")
+    assert end["outcome"]["result"] == "reverted"
+    assert bench.facts() == before
+    await released(servers)
+
+
+async def test_a_way_back_that_fails_too_leaves_everything_stopped_for_a_person(servers: Servers) -> None:
+    bench, before = servers.bench, servers.bench.facts()
+    servers.faults.fs.fail_exchange(2, 3)
+    end = await bench.ended(await bench.ask())
+    assert_told(end["error"], "restore_undecided")
+    assert end["outcome"]["result"] == "needs_decision"
+    assert servers.nobody_runs()
+    restore_id = await blocked(servers)
+    keep = await bench.ended(await bench.post(DECISION, {"choice": "keep"}, confirm=restore_id))
+    assert_told(keep["error"], "restore_not_decidable")
+    assert servers.nobody_runs()
+    servers.faults.heal()
+    revert = await bench.ended(await bench.post(DECISION, {"choice": "revert"}, confirm=restore_id))
+    assert_told(revert["error"], "restore_reverted")
+    assert bench.facts() == before
+    await released(servers)
+
+
+async def released(servers: Servers) -> None:
+    """What a reverted restore keeps for looking at is there until it is released, and then gone."""
+    bench = servers.bench
+    assert len(bench.place.leftovers()) == 3, "two trees and a journal"
+    end = await bench.ended(await bench.post(DECISION, {"choice": "release"}))
+    assert end["state"] == "succeeded", end
+    assert len(end["outcome"]["released"]) == 1
+    await bench.settled()
