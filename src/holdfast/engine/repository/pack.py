@@ -30,16 +30,16 @@ from __future__ import annotations
 import secrets
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import zstandard
 from blake3 import blake3
 
 from holdfast.domain.errors import Damaged
+from holdfast.engine.repository.blobs import Piece
+from holdfast.engine.repository.seal import Sealer
 
-Buffer: TypeAlias = bytes | memoryview
-"""Contiguous bytes."""
-GetRange: TypeAlias = Callable[[int, int], Buffer]
+GetRange: TypeAlias = Callable[[int, int], Piece]
 """``get_range(offset, length)``: exactly these bytes of a pack, or ``HoldfastError``."""
 
 ID_BYTES: Final = 32
@@ -69,17 +69,6 @@ _TRAILER_SEAL: Final = b"holdfast pack trailer"
 _WHAT_IS_AFFECTED: Final = (
     "Verify the repository: that names the snapshots and files that are affected. The others can be used."
 )
-
-
-class PackSealer(Protocol):
-    """What seals the parts of an object, or leaves them as they are."""
-
-    @property
-    def sealed(self) -> bool: ...
-
-    def seal(self, salt: bytes, number: int, what: bytes, data: Buffer) -> Buffer: ...
-
-    def open(self, salt: bytes, number: int, what: bytes, data: Buffer) -> Buffer: ...
 
 
 class EncodedFrame(NamedTuple):
@@ -113,7 +102,7 @@ class Pack(NamedTuple):
 
     name: str
     size: int
-    buffers: Sequence[Buffer]
+    buffers: Sequence[Piece]
     frames: Sequence[FrameInfo]
 
 
@@ -127,7 +116,7 @@ class Trailer(NamedTuple):
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def encode_frame(chunks: Sequence[tuple[bytes, Buffer]], compressor: zstandard.ZstdCompressor) -> EncodedFrame:
+def encode_frame(chunks: Sequence[tuple[bytes, Piece]], compressor: zstandard.ZstdCompressor) -> EncodedFrame:
     """Compress chunks into one frame. Safe in several threads at once, each with a compressor of its own.
 
     Args:
@@ -154,12 +143,12 @@ class PackBuilder:
         size: bytes of the pack if it were finished now, but for the trailer's own seal.
     """
 
-    def __init__(self, name_key: bytes, sealer: PackSealer) -> None:
+    def __init__(self, name_key: bytes, sealer: Sealer) -> None:
         self._name_key, self._sealer = name_key, sealer
         self._salt = secrets.token_bytes(32)
         flags = _SEALED if sealer.sealed else 0
         self._header = _HEADER.pack(_MAGIC, _VERSION, flags, bytes(6), self._salt)
-        self._buffers: list[Buffer] = [self._header]
+        self._buffers: list[Piece] = [self._header]
         self._offset = HEADER_BYTES
         self._frames: list[FrameInfo] = []
         self.size = HEADER_BYTES + _U32.size + _FOOTER.size
@@ -203,7 +192,7 @@ def _encode_trailer(frames: Sequence[FrameInfo]) -> bytes:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def read_salt(header: Buffer, sealer: PackSealer) -> bytes:
+def read_salt(header: Piece, sealer: Sealer) -> bytes:
     """The salt out of the first ``HEADER_BYTES`` of a pack.
 
     Raises:
@@ -232,7 +221,7 @@ def read_salt(header: Buffer, sealer: PackSealer) -> bytes:
     return bytes(salt)
 
 
-def read_trailer(get_range: GetRange, size: int, name: str, name_key: bytes, sealer: PackSealer) -> Trailer:
+def read_trailer(get_range: GetRange, size: int, name: str, name_key: bytes, sealer: Sealer) -> Trailer:
     """What the pack called ``name`` holds, proven by its name.
 
     Args:
@@ -270,7 +259,7 @@ def read_trailer(get_range: GetRange, size: int, name: str, name_key: bytes, sea
     return Trailer(salt, _decode_trailer(payload, offset))
 
 
-def check_frame(stored: Buffer, frame: FrameInfo) -> None:
+def check_frame(stored: Piece, frame: FrameInfo) -> None:
     """Compare the stored bytes of a frame with what the trailer says.
 
     Raises:
@@ -280,7 +269,7 @@ def check_frame(stored: Buffer, frame: FrameInfo) -> None:
         raise _frame_damaged(frame.offset, "its hash is another")
 
 
-def decode_frame(stored: Buffer, offset: int, salt: bytes, sealer: PackSealer) -> list[tuple[bytes, memoryview]]:
+def decode_frame(stored: Piece, offset: int, salt: bytes, sealer: Sealer) -> list[tuple[bytes, memoryview]]:
     """The chunks of one frame, with the ids that they are said to have: the caller verifies them.
 
     Args:
@@ -310,7 +299,7 @@ def decode_frame(stored: Buffer, offset: int, salt: bytes, sealer: PackSealer) -
 
 
 def scan_frames(
-    get_range: GetRange, size: int, sealer: PackSealer
+    get_range: GetRange, size: int, sealer: Sealer
 ) -> Iterator[tuple[FrameInfo, list[tuple[bytes, memoryview]]]]:
     """The readable frames of a pack whose trailer can't be used, with their chunks, which the caller verifies.
 
