@@ -41,10 +41,16 @@ class SnapshotBench(Bench):
             (own / name).mkdir(parents=True)
         self.own = own
         key_file = own / "keys/archive.key"
-        self.store = ArchiveStore(Fs(), own / "snapshots", load_or_create_key(Fs(), key_file), self.live, Limits())
+        self.store = ArchiveStore(
+            Fs(), own / "snapshots", load_or_create_key(Fs(), key_file), self.live, Limits(), reserve_bytes=0
+        )
         self.workers = QuickWorkers(
             WorkerSettings(
-                roots=(str(self.base),), snapshots_dir=str(own / "snapshots"), key_file=str(key_file), limits=Limits()
+                roots=(str(self.base),),
+                snapshots_dir=str(own / "snapshots"),
+                key_file=str(key_file),
+                limits=Limits(),
+                reserve_bytes=0,
             ),
             count=2,
         )
