@@ -34,12 +34,17 @@ SCRATCH = Volume(target="/scratch", scope=Scope.EPHEMERAL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerPlace:
-    """A data directory on which servers run one after the other, with a real engine."""
+    """A data directory on which servers run one after the other, with a real engine.
+
+    Attributes:
+        engine_timeout: seconds that the engine may take to answer.
+    """
 
     directory: Path
     docker_host: str
     roots: tuple[Path, ...] = ()
     seams: Seams = field(default_factory=Seams)
+    engine_timeout: float = 30.0
 
     @property
     def settings(self) -> Settings:
@@ -51,6 +56,7 @@ class DockerPlace:
             disk_reserve_bytes=0,
             disk_reserve_inodes=0,
             drain_deadline=20.0,
+            engine_timeout=self.engine_timeout,
         )
 
     @property

@@ -10,7 +10,7 @@ from typing import Final
 import uvicorn
 
 from holdfast.api.app import create_app
-from holdfast.bootstrap.assembly import running
+from holdfast.bootstrap.assembly import Seams, running
 from holdfast.bootstrap.connections import BoundedConnection
 from holdfast.config import Settings
 from holdfast.domain.errors import Conflict
@@ -20,8 +20,11 @@ CLOSE_WAIT: Final = 3
 """Seconds that open connections get at shutdown, event streams among them."""
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, seams: Seams | None = None) -> None:
     """Run the server until it is told to stop.
+
+    Args:
+        seams: what tests put in place of the real thing.
 
     Raises:
         Conflict: ``address_unavailable``; nothing was begun.
@@ -29,7 +32,7 @@ def serve(settings: Settings) -> None:
     """
     with _bound(settings) as address:
         configure_logging(settings.log_format)
-        asyncio.run(_serve(settings, address))
+        asyncio.run(_serve(settings, address, seams))
 
 
 def _bound(settings: Settings) -> socket.socket:
@@ -50,8 +53,8 @@ def _bound(settings: Settings) -> socket.socket:
     return address
 
 
-async def _serve(settings: Settings, address: socket.socket) -> None:
-    async with running(settings) as holdfast:
+async def _serve(settings: Settings, address: socket.socket, seams: Seams | None) -> None:
+    async with running(settings, seams) as holdfast:
         server = uvicorn.Server(
             uvicorn.Config(
                 create_app(holdfast.api),

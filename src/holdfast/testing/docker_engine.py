@@ -122,6 +122,19 @@ class DockerEngine:
         self._reap()
         self._end_daemons()
 
+    def suspend(self) -> None:
+        """Have it hang: it takes connections and answers none, until :meth:`resume`."""
+        pid = self._daemon()
+        if pid is None:
+            raise EngineTrouble("there is no engine that could hang; it does not run.")
+        _signal(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it go on after :meth:`suspend`. Fine if it does not hang, or not run."""
+        pid = self._daemon()
+        if pid is not None:
+            _signal(pid, signal.SIGCONT)
+
     def lose_power(self) -> None:
         """End everything at once, containers too, and forget what a host keeps in memory."""
         self.kill()

@@ -1,0 +1,160 @@
+"""Which version runs: by tag and digest of a real registry, by image id, in how many instances."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from holdfast.bootstrap import Holdfast
+from holdfast.domain.operation import OperationState
+from holdfast.domain.workload import HealthCheck, HealthType, Port, RestartPolicy, Strategy, WorkloadSpec
+from holdfast.runtime.docker import DockerRuntime
+from holdfast.testing.images import build_image
+from holdfast.testing.installation import deployed, ended, snapshotted, succeeded
+from holdfast.testing.registry import push
+from tests.integration.engine_bench import DockerPlace, build_keeper, containers, keeper, the_one_running
+
+STEADY = "trap 'exit 0' TERM\nwhile :; do sleep 60 & wait $!; done\n"
+
+
+@pytest.fixture
+async def place(tmp_path: Path, docker_host: str) -> AsyncIterator[DockerPlace]:
+    await build_keeper(docker_host)
+    place = DockerPlace(directory=tmp_path, docker_host=docker_host)
+    yield place
+    await place.clean()
+
+
+@pytest.fixture
+async def reference(docker_runtime: DockerRuntime, registry_address: str) -> AsyncIterator[str]:
+    """The name of an image in a registry of the test's own."""
+    reference = f"{registry_address}/holdfast-test/app:1"
+    yield reference
+    await docker_runtime.untag(reference)
+
+
+async def publish(docker_host: str, runtime: DockerRuntime, reference: str, version: str) -> str:
+    """Have a tag of the registry mean a new image, which this host does not have. Returns its digest."""
+    image_id = await build_image(docker_host, "holdfast-test/pushed", script=STEADY, env={"VERSION": version})
+    digest = await push(docker_host, image_id, reference)
+    await runtime.untag("holdfast-test/pushed")
+    return digest
+
+
+def app(image: str) -> WorkloadSpec:
+    return WorkloadSpec(name="app", image=image, project="house", restart=RestartPolicy.ALWAYS, stop_grace=1.0)
+
+
+async def version_of(holdfast: Holdfast, container_id: str) -> str:
+    answer = await holdfast.runtime.exec(container_id, ["sh", "-c", "echo $VERSION"], 5.0)
+    return answer.output.strip()
+
+
+@pytest.mark.xdist_group("registry")
+async def test_a_tag_that_was_moved_brings_the_new_digest_and_one_that_is_gone_touches_nothing(
+    place: DockerPlace, docker_host: str, docker_runtime: DockerRuntime, reference: str
+) -> None:
+    first = await publish(docker_host, docker_runtime, reference, "one")
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast, app(reference))
+        before = await the_one_running(holdfast, workload.id)
+        assert await version_of(holdfast, before.id) == "one"
+
+        second = await publish(docker_host, docker_runtime, reference, "two")
+        moved = await succeeded(holdfast, await holdfast.api.deployer.deploy("app", actor="test"))
+        assert (moved.outcome["result"], moved.outcome["digest"]) == ("deployed", second)
+        after = await the_one_running(holdfast, workload.id)
+        assert await version_of(holdfast, after.id) == "two"
+
+        back = await succeeded(holdfast, await holdfast.api.deployer.deploy("app", image=first, actor="test"))
+        assert back.outcome["digest"] == first
+        now = await the_one_running(holdfast, workload.id)
+        assert (await version_of(holdfast, now.id), now.image_id) == ("one", before.image_id)
+
+        missing = reference.removesuffix(":1") + ":gone"
+        end = await ended(holdfast, await holdfast.api.deployer.deploy("app", image=missing, actor="test"))
+        assert end.error is not None
+        assert end.error["code"] == "image_pull_failed"
+        assert await the_one_running(holdfast, workload.id) == now
+
+
+async def test_a_restore_with_its_image_brings_code_and_data_back(place: DockerPlace, docker_host: str) -> None:
+    name = "holdfast-test/both:1"
+    old = await build_image(docker_host, name, script=STEADY, env={"VERSION": "one"})
+    spec = replace(keeper(image=name), health=HealthCheck())
+    data = place.volumes / "keeper/data/schema"
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast, spec)
+        data.write_text("one")
+        snapshot = await snapshotted(holdfast, workload)
+        await build_image(docker_host, name, script=STEADY, env={"VERSION": "two"})
+        await succeeded(holdfast, await holdfast.api.deployer.deploy("keeper", actor="test"))
+        data.write_text("two")
+        operation = await holdfast.api.restores.restore(
+            "keeper",
+            snapshot,
+            confirm=snapshot,
+            volumes=None,
+            on_unhealthy=None,
+            with_image=True,
+            dry_run=False,
+            actor="test",
+        )
+        await succeeded(holdfast, operation)
+        running = await the_one_running(holdfast, workload.id)
+        assert (data.read_text(), running.image_id) == ("one", old)
+        assert await version_of(holdfast, running.id) == "one"
+
+
+async def test_several_instances_are_replaced_together_or_not_at_all(place: DockerPlace, docker_host: str) -> None:
+    name = "holdfast-test/several:1"
+    await build_image(docker_host, name, script=STEADY, env={"VERSION": "one"})
+    await build_image(docker_host, "holdfast-test/ending:1", script="exit 7\n")
+    spec = replace(app(name), max_instances=3)
+    assert spec.effective_strategy is Strategy.BLUE_GREEN
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast, spec)
+        before = {container.id for container in await containers(holdfast, workload.id)}
+        assert len(before) == 3
+
+        end = await ended(
+            holdfast, await holdfast.api.deployer.deploy("app", image="holdfast-test/ending:1", actor="test")
+        )
+        assert end.state is OperationState.FAILED
+        assert {container.id for container in await containers(holdfast, workload.id)} == before
+
+        await build_image(docker_host, name, script=STEADY, env={"VERSION": "two"})
+        await succeeded(holdfast, await holdfast.api.deployer.deploy("app", actor="test"))
+        after = await containers(holdfast, workload.id)
+        assert [(c.running, c.restart) for c in after] == [(True, RestartPolicy.ALWAYS)] * 3
+        assert not before & {container.id for container in after}
+
+
+async def test_entrypoint_command_user_and_published_port_are_as_configured(
+    place: DockerPlace, docker_host: str
+) -> None:
+    name = "holdfast-test/configured:1"
+    await build_image(docker_host, name, script="exit 9\n", user="app")
+    serving = "trap 'exit 0' TERM; echo \"$0 $1 $(id -u) $GREETING\" > /tmp/page; httpd -p 8080 -h /tmp"
+    spec = WorkloadSpec(
+        name="configured",
+        image=name,
+        project="house",
+        entrypoint=("/bin/sh", "-c", f"{serving}; while :; do sleep 60 & wait $!; done"),
+        command=("zeroth", "first"),
+        user="1234:1234",
+        env=(("GREETING", "good day = you"),),
+        ports=(Port(container_port=8080, host_ip="127.0.0.1"),),
+        health=HealthCheck(type=HealthType.HTTP, port=8080, path="/page", interval=0.05, deadline=10.0),
+        stop_grace=1.0,
+    )
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast, spec)
+        (port,) = (await the_one_running(holdfast, workload.id)).ports
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"http://127.0.0.1:{port.host_port}/page")
+        assert answer.text.strip() == "zeroth first 1234 good day = you"
