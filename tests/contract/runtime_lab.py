@@ -16,7 +16,7 @@ HANGING = ("sleep", "1000")
 UNKNOWN = ("no-such-program",)
 """Commands that the images know; a fake has to be told of them."""
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a condition that did not come fails the test."""
 
 

@@ -42,9 +42,7 @@ _PULL_SILENCE: Final = 300.0
 """Seconds without a word after which a pull counts as hanging; checking a large layer is silent for long."""
 _POLL: Final = 0.05
 _CANNOT_UPDATE: Final = "cannot update container"
-_UPDATE_PATIENCE: Final = 5.0
-"""Seconds until an engine has to know that a container's process is gone."""
-_FORBIDDEN, _NOT_FOUND, _CONFLICT = 403, 404, 409
+_FORBIDDEN, _NOT_FOUND, _CONFLICT, _ENGINE_FAILED = 403, 404, 409, 500
 
 
 class DockerRuntime(ContainerRuntime):
@@ -186,15 +184,17 @@ class DockerRuntime(ContainerRuntime):
         )
 
     async def set_restart_policy(self, container_id: str, policy: RestartPolicy, max_retries: int = 0) -> None:
+        # Just after a crash the engine takes the container for running, fails to tell the process that is gone, in one
+        # of several wordings, and records the old policy again; the new one holds until the engine's next start only.
+        # A start under way may keep the engine from refusing for long: its time counts from the first refusal on.
         body = {"RestartPolicy": docker_spec.restart_policy(policy, max_retries)}
-        deadline = time.monotonic() + _UPDATE_PATIENCE
+        deadline = math.inf
         while True:
             try:
                 await self._container("POST", container_id, "update", body=body)
             except Failed as error:
-                # Just after a crash the engine takes the container for running, fails to tell the process that is
-                # gone, in one of several wordings, and keeps the old policy.
-                if _CANNOT_UPDATE not in error.message.lower() or time.monotonic() >= deadline:
+                deadline = min(deadline, time.monotonic() + self._client.timeout)
+                if not _lost_its_process(error) or time.monotonic() >= deadline:
                     raise
                 await asyncio.sleep(_POLL)
             else:
@@ -314,6 +314,11 @@ def _image_path(reference: str) -> str:
     if _IMAGE_ID.fullmatch(reference):
         return reference
     return quote(parse_image_ref(reference).with_tag, safe="/:@")
+
+
+def _lost_its_process(error: Failed) -> bool:
+    """Whether an update was refused for want of a process, not because the engine won't have it at all."""
+    return error.details.get("status") == _ENGINE_FAILED and _CANNOT_UPDATE in error.message.lower()
 
 
 def _pull_failed(reference: str, why: str) -> Failed:
