@@ -78,18 +78,26 @@ async def server(answer: bytes | None) -> AsyncIterator[int]:
         task = asyncio.current_task()
         assert task is not None
         served.add(task)
-        await reader.read(1)
-        if answer is None:
-            await over.wait()
-        else:
-            writer.write(answer)
+        with suppress(OSError):
+            await reader.read(1)
+            if answer is None:
+                await over.wait()
+            else:
+                writer.write(answer)
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
-        yield listener.sockets[0].getsockname()[1]
+        port = listener.sockets[0].getsockname()[1]
+        yield port
         over.set()
+        # Connections are taken in their order: once the last one is answered, all others are among the served.
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
         await asyncio.gather(*served)
 
 
