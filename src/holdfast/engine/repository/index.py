@@ -89,6 +89,7 @@ class Index:
     Args:
         path: of the file, absolute; its directory is made, whose parent must exist.
         repository: the id of the repository.
+        patience: seconds to wait for other processes that write to the file.
 
     Raises (every method):
         Busy: ``repository_index_busy``.
@@ -96,9 +97,9 @@ class Index:
         NoSpace: ``no_space``.
     """
 
-    def __init__(self, fs: Fs, path: Path, repository: str) -> None:
+    def __init__(self, fs: Fs, path: Path, repository: str, *, patience: float = 30.0) -> None:
         self._lock = threading.RLock()
-        self._file = IndexFile(fs, path, repository)
+        self._file = IndexFile(fs, path, repository, patience)
         self._unmerged = 0
 
     def close(self) -> None:
@@ -292,6 +293,8 @@ class Index:
         with self._lock:
             try:
                 yield self._file.connection
+            except sqlite3.ProgrammingError:
+                raise  # a defect, not the file's fault
             except sqlite3.Error as error:
                 raise self._file.translated(error) from error
 

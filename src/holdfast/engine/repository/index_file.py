@@ -49,7 +49,6 @@ CREATE TEMP TABLE marked (name TEXT PRIMARY KEY) WITHOUT ROWID;
 _VERSION: Final = crc32(_SCHEMA.encode()) & 0x7FFF_FFFF or 1
 _CACHE_KIB: Final = 32 << 10
 _WAL_PAGES: Final = 4096
-_PATIENCE_SECONDS: Final = 30.0
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR})
 _MARK: Final = b".damaged"
 
@@ -62,8 +61,8 @@ class IndexFile:
         not_kept: why the database is one without a name; ``None`` where it is in its file.
     """
 
-    def __init__(self, fs: Fs, path: Path, repository: str) -> None:
-        self._fs, self._path, self._repository = fs, path, repository
+    def __init__(self, fs: Fs, path: Path, repository: str, patience: float) -> None:
+        self._fs, self._path, self._repository, self._patience = fs, path, repository, patience
         self._name = os.fsencode(path.name)
         self._dirfd: int | None = None
         self.not_kept: Problem | None = None
@@ -73,7 +72,7 @@ class IndexFile:
         except (OSError, sqlite3.Error, _Unusable) as error:
             self.not_kept = _not_kept(path, error)
             self._close_directory()
-            self.connection = _prepared("", repository)
+            self.connection = _prepared("", repository, patience)
         except BaseException:
             self._close_directory()
             raise
@@ -133,7 +132,7 @@ class IndexFile:
         try:
             self._fs.statat(self._directory, self._name + _MARK)
         except FileNotFoundError:
-            return _prepared(str(self._path), self._repository)
+            return _prepared(str(self._path), self._repository, self._patience)
         raise _Unusable("it was found damaged")
 
     def _remove(self, name: bytes) -> None:
@@ -165,9 +164,9 @@ class _Unusable(Exception):
     """Why a database is of no use."""
 
 
-def _prepared(path: str, repository: str) -> sqlite3.Connection:
+def _prepared(path: str, repository: str, patience: float) -> sqlite3.Connection:
     """A connection to a database that is what it should be and can be written; without a name if ``path`` is empty."""
-    connection = sqlite3.connect(path, timeout=_PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
     try:
         _configure(connection)
         _create_if_empty(connection, repository)
@@ -225,9 +224,10 @@ def _primary_code(error: Exception) -> int | None:
 
 
 def _not_kept(path: Path, error: Exception) -> Problem:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
     return Problem(
         code="repository_index_not_kept",
-        message=f"The index {path} can't be kept ({error}); a temporary one is used, so that everything takes longer.",
+        message=f"The index {path} can't be kept ({reason}); a temporary one is used, and everything takes longer.",
         next_step="Check that its filesystem is writable and has room, and try again when nothing else is at work.",
         details={"path": str(path), "reason": str(error)},
     )

@@ -30,6 +30,7 @@ from __future__ import annotations
 import secrets
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple, TypeAlias
 
 import zstandard
@@ -66,7 +67,7 @@ _TAIL_BYTES: Final = 128 << 10
 
 _FRAME_SEAL: Final = b"holdfast pack frame"
 _TRAILER_SEAL: Final = b"holdfast pack trailer"
-_WHAT_IS_AFFECTED: Final = (
+_AFFECTED: Final = (
     "Verify the repository: that names the snapshots and files that are affected. The others can be used."
 )
 
@@ -117,10 +118,9 @@ class Trailer(NamedTuple):
 
 
 def encode_frame(chunks: Sequence[tuple[bytes, Piece]], compressor: zstandard.ZstdCompressor) -> EncodedFrame:
-    """Compress chunks into one frame. Safe in several threads at once, each with a compressor of its own.
+    """Compress chunks, given as id and plaintext and within this module's bounds, into one frame.
 
-    Args:
-        chunks: id and plaintext; at least one, none of them empty, within this module's bounds.
+    Safe in several threads at once, each with a compressor of its own.
     """
     known = tuple((chunk_id, len(data)) for chunk_id, data in chunks)
     if not (
@@ -199,10 +199,9 @@ def read_salt(header: Piece, sealer: Sealer) -> bytes:
         Damaged: ``pack_header_damaged``; ``pack_version_unknown``; ``pack_sealing_differs``, the pack is sealed and the
             repository is not, or the other way round.
     """
-    try:
-        magic, version, flags, zeros, salt = _HEADER.unpack(header)
-    except struct.error as error:
-        raise _header_damaged() from error
+    if len(header) != HEADER_BYTES:
+        raise _header_damaged()
+    magic, version, flags, zeros, salt = _HEADER.unpack(header)
     if magic != _MAGIC or zeros != bytes(6) or flags & ~_SEALED:
         raise _header_damaged()
     if version != _VERSION:
@@ -216,7 +215,7 @@ def read_salt(header: Piece, sealer: Sealer) -> bytes:
         raise Damaged(
             "pack_sealing_differs",
             "The pack is sealed, the repository is not." if flags else "The pack is not sealed, the repository is.",
-            next_step="It does not belong to this repository, or it is damaged. " + _WHAT_IS_AFFECTED,
+            next_step="It does not belong to this repository, or it is damaged. " + _AFFECTED,
         )
     return bytes(salt)
 
@@ -249,7 +248,7 @@ def read_trailer(get_range: GetRange, size: int, name: str, name_key: bytes, sea
         raise Damaged(
             "pack_misnamed",
             f"Under the name of the pack {name[:16]}… there is another pack.",
-            next_step=_WHAT_IS_AFFECTED,
+            next_step=_AFFECTED,
             details={"pack": name, "found": stated.hex()},
         )
     try:
@@ -303,29 +302,26 @@ def scan_frames(
 ) -> Iterator[tuple[FrameInfo, list[tuple[bytes, memoryview]]]]:
     """The readable frames of a pack whose trailer can't be used, with their chunks, which the caller verifies.
 
-    A frame that can't be decoded is left out; the scan goes on behind it where it says that it ends.
+    A frame that can't be read is left out; the scan goes on where the frame says that it ends.
 
     Args:
         size: bytes of the pack, as far as it goes.
 
     Raises:
-        Damaged: what :func:`read_salt` raises: without its header nothing in a pack can be read.
+        Damaged: what :func:`read_salt` raises: without its header nothing in a pack can be read; what ``get_range``
+            raises where a frame would begin.
     """
     if size < HEADER_BYTES:
         raise _incomplete(size)
     salt = read_salt(get_range(0, HEADER_BYTES), sealer)
     offset = HEADER_BYTES
     while offset + _U32.size <= size:
-        (length,) = _U32.unpack(get_range(offset, _U32.size))
-        length += _U32.size
+        length = _U32.size + _U32.unpack(get_range(offset, _U32.size))[0]
         if length > min(_MAX_STORED_FRAME, size - offset):
             return
-        stored = get_range(offset, length)
-        try:
+        with suppress(Damaged):
+            stored = get_range(offset, length)
             chunks = decode_frame(stored, offset, salt, sealer)
-        except Damaged:
-            chunks = []
-        if chunks:
             known = tuple((chunk_id, len(data)) for chunk_id, data in chunks)
             yield FrameInfo(offset, length, blake3(stored).digest(), known), chunks
         offset += length
@@ -377,28 +373,26 @@ def _decompress(compressed: memoryview, size: int) -> memoryview:
 
 
 def _header_damaged() -> Damaged:
-    return Damaged("pack_header_damaged", "The pack does not begin as a pack does.", next_step=_WHAT_IS_AFFECTED)
+    return Damaged("pack_header_damaged", "The pack does not begin as a pack does.", next_step=_AFFECTED)
 
 
 def _incomplete(size: int) -> Damaged:
     return Damaged(
         "pack_incomplete",
         f"The pack, of {size} bytes, does not end as a pack does: it was cut off, or something was added.",
-        next_step=_WHAT_IS_AFFECTED,
+        next_step=_AFFECTED,
         details={"size": size},
     )
 
 
 def _trailer_damaged(why: str) -> Damaged:
-    return Damaged(
-        "pack_trailer_damaged", f"The list of what the pack holds is damaged: {why}.", next_step=_WHAT_IS_AFFECTED
-    )
+    return Damaged("pack_trailer_damaged", f"The list of what the pack holds is damaged: {why}.", next_step=_AFFECTED)
 
 
 def _frame_damaged(offset: int, why: str) -> Damaged:
     return Damaged(
         "pack_frame_damaged",
         f"A part of the pack, at byte {offset}, is damaged: {why}.",
-        next_step=_WHAT_IS_AFFECTED,
+        next_step=_AFFECTED,
         details={"offset": offset},
     )

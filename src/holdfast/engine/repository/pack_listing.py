@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
 
 from blake3 import blake3
 
 from holdfast.domain.errors import Damaged, Failed, NotFound, Problem
-from holdfast.engine.repository.blobs import BlobStore
+from holdfast.engine.repository.blobs import BlobStore, Piece
 from holdfast.engine.repository.pack import FrameInfo, read_trailer, scan_frames
 from holdfast.engine.repository.seal import RepositoryKeys, Sealer
 
@@ -70,31 +71,38 @@ def read_listings(
 
 
 def _read(blobs: BlobStore, keys: RepositoryKeys, sealer: Sealer, name: str, size: int, *, scan: bool) -> Listing:
-    get_range = partial(blobs.get_range, f"{FOLDER}/{name}")
+    get_range = partial(_get_range, blobs, f"{FOLDER}/{name}")
     try:
-        try:
-            return Listing(name, size, read_trailer(get_range, size, name, keys.pack_name, sealer).frames)
-        except Damaged as error:
-            problem = _problem(name, error)
-            if not scan:
-                return Listing(name, size, None, problem=problem)
-        frames = [
-            frame
-            for frame, chunks in scan_frames(get_range, size, sealer)
-            if all(blake3(chunk, key=keys.chunk_id).digest() == chunk_id for chunk_id, chunk in chunks)
-        ]
-        return Listing(name, size, frames, salvaged=True, problem=problem)
+        return Listing(name, size, read_trailer(get_range, size, name, keys.pack_name, sealer).frames)
     except NotFound:
         return Listing(name, size, None)  # deleted since it was listed
     except Damaged as error:
-        return Listing(name, size, None, problem=_problem(name, error))
+        problem = _problem(name, error)
+    frames = _found(scan_frames(get_range, size, sealer), keys.chunk_id) if scan else None
+    return Listing(name, size, frames, salvaged=True, problem=problem)
+
+
+def _found(scanned: Iterator[tuple[FrameInfo, list[tuple[bytes, memoryview]]]], key: bytes) -> list[FrameInfo] | None:
+    """The frames whose chunks are all what their ids say, as far as they can be read; ``None`` without any."""
+    frames: list[FrameInfo] = []
+    with suppress(Damaged):
+        for frame, chunks in scanned:
+            if all(blake3(chunk, key=key).digest() == chunk_id for chunk_id, chunk in chunks):
+                frames.append(frame)
+    return frames or None
+
+
+def _get_range(blobs: BlobStore, name: str, offset: int, length: int) -> Piece:
+    """As of the store; what can't be read of one pack is damage to that pack."""
+    try:
+        return blobs.get_range(name, offset, length)
     except Failed as error:
         if error.code not in _OF_ONE_PACK:
             raise
-        return Listing(name, size, None, problem=_problem(name, error))
+        raise Damaged(error.code, error.message, next_step=error.next_step, details=error.details) from error
 
 
-def _problem(name: str, error: Damaged | Failed) -> Problem:
+def _problem(name: str, error: Damaged) -> Problem:
     return Problem(
         code=error.code,
         message=f"The pack {name[:16]}… can't be used as it should: {error.message}",
