@@ -128,6 +128,10 @@ class Settings:
         return self.keys_dir / "archive.key"
 
     @property
+    def repository_key_file(self) -> Path:
+        return self.keys_dir / "repository.key"
+
+    @property
     def admin_token_file(self) -> Path:
         return self.data_dir / "admin-token"
 

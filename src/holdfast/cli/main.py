@@ -18,6 +18,7 @@ from holdfast.cli.commands import (
     logs,
     operation,
     recover,
+    repository,
     restore,
     restore_decision,
     serve,
@@ -91,6 +92,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.add_typer(workload.commands(), name="workload")
     app.add_typer(snapshot.commands(), name="snapshot")
     app.add_typer(operation.commands(), name="operation")
+    app.add_typer(repository.commands(), name="repository")
     app.command("doctor")(doctor.doctor)
     app.command("serve")(serve.serve)
     app.command("recover")(recover.recover)

@@ -37,6 +37,11 @@ class Output:
         """Whether a person reads stderr, where progress and questions go, and can answer on stdin."""
         return self._interactive if self._interactive is not None else sys.stderr.isatty() and sys.stdin.isatty()
 
+    @property
+    def shows_results(self) -> bool:
+        """Whether stdout is a terminal, so that what is written there can be read over a shoulder."""
+        return self._interactive if self._interactive is not None else sys.stdout.isatty()
+
     def document(self, document: Any) -> None:
         """The one JSON document; nothing in the form for people."""
         if self.as_json:

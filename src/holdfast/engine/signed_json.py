@@ -25,7 +25,7 @@ def signed(document: dict[str, object], key: bytes) -> bytes:
     Args:
         key: 32 bytes, of this use only.
     """
-    return _canonical({**document, "mac": _mac(document, key)})
+    return canonical({**document, "mac": _mac(document, key)})
 
 
 def is_authentic(document: dict[str, object], key: bytes) -> bool:
@@ -37,6 +37,11 @@ def is_authentic(document: dict[str, object], key: bytes) -> bool:
         return hmac.compare_digest(stated, _mac(document, key))
     except (ValueError, RecursionError):
         return False
+
+
+def canonical(document: dict[str, object]) -> bytes:
+    """The document as JSON in the one form that is hashed: keys sorted, no spaces, ASCII."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def parse(data: bytes, limit: int) -> object:
@@ -57,12 +62,8 @@ def parse_object(data: bytes, limit: int) -> dict[str, object]:
     return document
 
 
-def _canonical(document: dict[str, object]) -> bytes:
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
 def _mac(document: dict[str, object], key: bytes) -> str:
-    return blake3(_canonical({k: v for k, v in document.items() if k != "mac"}), key=key).hexdigest()
+    return blake3(canonical({k: v for k, v in document.items() if k != "mac"}), key=key).hexdigest()
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.domain.errors import Failed, HoldfastError, NoSpace
 from holdfast.engine.fs import Fs
-from holdfast.engine.keys import load_or_create_key
+from holdfast.engine.keys import load_key, load_or_create_key, replace_key
 
 
 def test_a_key_is_made_once_and_read_ever_after(fs: Fs, tmp_path: Path) -> None:
@@ -67,3 +67,32 @@ def test_a_full_disk_leaves_no_half_a_key(tmp_path: Path) -> None:
     with pytest.raises(NoSpace):
         load_or_create_key(Full(), tmp_path / "keys" / "archive.key")
     assert list((tmp_path / "keys").iterdir()) == []
+
+
+def test_looking_for_a_key_makes_nothing(fs: Fs, tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "repository.key"
+    assert load_key(fs, path) is None
+    assert not path.parent.exists()
+    key = load_or_create_key(fs, path)
+    assert load_key(fs, path) == key
+
+
+def test_a_key_that_gives_way_can_be_kept(fs: Fs, tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "repository.key"
+    former = load_or_create_key(fs, path)
+    replace_key(fs, path, bytes(32), keep_as="former.key")
+    assert load_key(fs, path) == bytes(32)
+    assert load_key(fs, path.with_name("former.key")) == former
+
+
+def test_a_full_disk_leaves_the_former_key_in_its_place(fs: Fs, tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "repository.key"
+    former = load_or_create_key(fs, path)
+
+    class Full(Fs):
+        def write_all(self, fd: int, data: bytes | memoryview) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(NoSpace):
+        replace_key(Full(), path, bytes(32), keep_as="former.key")
+    assert load_key(fs, path) == former

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
 from holdfast.cli import options
 from holdfast.cli.commands.serve import Config, DataDir, settings_from
+from holdfast.cli.new_file import new_file
 from holdfast.cli.session import Session, session_of
 from holdfast.cli.watch import follow
-from holdfast.domain.errors import Conflict, Failed, InvalidInput
-from holdfast.domain.ids import new_id
+from holdfast.domain.errors import InvalidInput
 from holdfast.domain.units import format_size
 
 
@@ -75,7 +72,7 @@ def import_archive(
 def _export_online(session: Session, workload: str, snapshot: str, target: str | None) -> tuple[str, int]:
     with session.client.download(f"/api/workloads/{workload}/snapshots/{snapshot}/archive") as (name, chunks):
         chosen = target or _plain_name(name, snapshot)
-        with _new_file(chosen) as file:
+        with new_file(chosen) as file:
             written = sum(file.write(chunk) for chunk in chunks)
     return chosen, written
 
@@ -87,7 +84,7 @@ def _export_offline(
 
     settings = settings_from(session, config, data_dir)
     chosen = target or _plain_name("", snapshot)
-    with _new_file(chosen) as file:
+    with new_file(chosen) as file:
         counted = _Counted(file.write)
         bootstrap.export_offline(settings, workload, snapshot, counted.write)
     return chosen, counted.total
@@ -106,28 +103,3 @@ def _plain_name(name: str, snapshot: str) -> str:
     """The server's name for the file if it is one that can do no harm here."""
     plain = Path(name).name
     return plain if plain and plain == name and not plain.startswith(".") else f"{snapshot}.tar.zst"
-
-
-@contextmanager
-def _new_file(target: str) -> Iterator[BinaryIO]:
-    """A file that appears under its name only when it is whole and durable, and that replaces nothing."""
-    if target == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    path = Path(target)
-    if path.exists():
-        raise Conflict("file_exists", f"{target} is there already.", next_step="Name another file with --output.")
-    temporary = path.with_name(f".{path.name}.{new_id()}")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)  # unlike a rename, this never replaces a file that came in the meantime
-    except OSError as error:
-        raise Failed(
-            "file_not_written", f"{target} can't be written: {error.strerror}.", next_step="Check the path and space."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
