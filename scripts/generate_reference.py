@@ -5,19 +5,28 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from holdfast.api import openapi
 from holdfast.api.schemas.workload_reference import (
     MARKDOWN_FILE,
     SCHEMA_FILE,
     reference_markdown,
     reference_schema,
 )
+from holdfast.testing import cli_reference, error_codes
 
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code: 1 if ``--check`` found something that is not current."""
     root = Path(__file__).resolve().parent.parent
     stale = 0
-    for file, text in ((MARKDOWN_FILE, reference_markdown()), (SCHEMA_FILE, reference_schema())):
+    written = (
+        (MARKDOWN_FILE, reference_markdown()),
+        (SCHEMA_FILE, reference_schema()),
+        ("docs/reference/openapi.json", openapi.rendered()),
+        ("docs/reference/cli.md", cli_reference.rendered()),
+        ("docs/reference/errors.md", error_codes.rendered()),
+    )
+    for file, text in written:
         path = root / file
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,11 +121,14 @@ class Bench:
 
         self.serve(begin)
 
-    def crash_everywhere(self, part: int = 0, parts: int = 1, *, since: str | None = None) -> int:
+    def crash_everywhere(
+        self, part: int = 0, parts: int = 1, *, since: str | None = None, until: str | None = None
+    ) -> int:
         """Kill the server once at each point of one part of all points.
 
         Args:
             since: the point to begin with, where those before it are another test's; ``None``: the first.
+            until: the point to end with, likewise; ``None``: the last.
 
         Returns:
             How many points there are in all parts.
@@ -133,6 +136,7 @@ class Bench:
         self.open()
         passed = self.passed()
         points = passed[0 if since is None else passed.index(since) :]
+        points = points[: len(points) if until is None else points.index(until) + 1]
         mine = points[part::parts]
         crashes = 0
         for point in mine:
@@ -245,7 +249,7 @@ class Bench:
         assert operation is None or operation.kind is self.kind
         result = "restored" if self.desired is DesiredState.RUNNING else "restored_stopped"
         check_told(operation, side, crash, survives=self.survives, result=result, own_failure=self.own_failure)
-        check_running(self.containers(_fake(holdfast)), self.workloads, self.desired)
+        self.check_running(self.containers(_fake(holdfast)), side)
         for workload in self.workloads:
             assert (await holdfast.api.workloads.get(workload.id)).desired is self.desired
             assert await holdfast.api.restores.undecided(workload.id) is None
@@ -269,6 +273,11 @@ class Bench:
             self.operations.add(undo.id)
             assert set(self.sides()) == {"old"}
 
+    def check_running(self, containers: Sequence[FakeContainer], side: str) -> None:
+        """Check what runs once recovery is done, with the data on ``side``."""
+        del side
+        check_running(containers, self.workloads, self.desired)
+
     def containers(self, engine: FakeRuntime) -> tuple[FakeContainer, ...]:
         """The workloads' containers in an engine."""
         ids = {workload.id for workload in self.workloads}
@@ -276,7 +285,7 @@ class Bench:
 
     def sides(self) -> tuple[str, ...]:
         """On which side each volume is."""
-        return tuple(itertools.starmap(_side, zip(self.volumes, self.old, self.new, strict=True)))
+        return tuple(itertools.starmap(side_of, zip(self.volumes, self.old, self.new, strict=True)))
 
     def _after_a_power_cut(self) -> FakeRuntime:
         """A copy of the engine, as it would come back by itself if the host lost its power now."""
@@ -309,6 +318,7 @@ def _fake(holdfast: Holdfast) -> FakeRuntime:
     return holdfast.runtime
 
 
-def _side(volume: Path, old: TreeDescription, new: TreeDescription) -> str:
+def side_of(volume: Path, old: TreeDescription, new: TreeDescription) -> str:
+    """On which side a volume is: ``old``, ``new``, or ``neither``."""
     now = describe_tree(volume)
     return "old" if now == old else "new" if now == new else "neither"

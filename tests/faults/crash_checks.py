@@ -8,8 +8,9 @@ from pathlib import Path
 
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.operation import Operation, OperationState
-from holdfast.domain.recovery import Direction, Record
+from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import RecordType
+from holdfast.domain.restore_records import Record
 from holdfast.domain.workload import DesiredState, RestartPolicy, Workload
 from holdfast.engine.fs import Fs
 from holdfast.engine.journal import journals

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from tests.faults.crash_bench import Bench, watched
+from tests.faults.crash_bench import Bench, side_of, watched
 from tests.faults.crash_checks import Crash
 
 from holdfast.bootstrap import Holdfast, Seams
@@ -16,7 +18,7 @@ from holdfast.domain.snapshot import Quiesce
 from holdfast.domain.workload import DesiredState, RestartPolicy, Scope, Volume
 from holdfast.runtime.port import ContainerState
 from holdfast.testing.crash import QuickClock
-from holdfast.testing.fake_records import Behaviour
+from holdfast.testing.fake_records import Behaviour, FakeContainer
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import (
     deployed,
@@ -26,6 +28,7 @@ from holdfast.testing.installation import (
     spec_of,
     succeeded,
 )
+from holdfast.testing.trees import describe_tree
 
 
 @dataclass(kw_only=True)
@@ -97,6 +100,47 @@ class Undone(RunningWorkload):
         undo = await holdfast.api.restores.undo(self.workload.id, confirm=target.id, dry_run=False, actor="test")
         await ended(holdfast, undo)
         await holdfast.reaper.idle()
+
+
+@dataclass(kw_only=True)
+class MissingDirectory(RunningWorkload):
+    """The directory of one volume, and what is above it, are gone and are made; the old side is that they are gone."""
+
+    own_failure: tuple[str, ...] = ("restore_left_stopped",)
+
+    async def wear(self, holdfast: Holdfast, side: str) -> None:
+        assert isinstance(holdfast.runtime, FakeRuntime)
+        self.volumes[0].mkdir(parents=True, exist_ok=True)
+        for container in self.containers(holdfast.runtime):  # one that was left stopped runs again when it happens
+            await holdfast.runtime.start(container.id)
+        shutil.rmtree(self.volumes[0].parent)
+        (self.volumes[1] / "worn").write_text(f"{next(self.numbers)}")
+        self.old = ({}, describe_tree(self.volumes[1]))
+
+    async def act(self, holdfast: Holdfast) -> None:
+        await ended(holdfast, await restore(holdfast, self.workload, self.snapshot_id, create_missing=True))
+        await holdfast.reaper.idle()
+
+    def look(self, reached: tuple[str, ...]) -> Crash:
+        crash = super().look(reached)
+        alive = [c.spec.name for c in self.containers(self.place.fake_engine()) if c.alive]
+        assert not (alive and self._stands_in()), f"{alive} could be started again on an empty directory"
+        return crash
+
+    def check_running(self, containers: Sequence[FakeContainer], side: str) -> None:
+        if side == "new":
+            super().check_running(containers, side)
+            return
+        assert not self.volumes[0].parent.exists()
+        assert [container.restart for container in containers] == [RestartPolicy.ALWAYS]
+
+    def sides(self) -> tuple[str, ...]:
+        if self._stands_in() or not self.volumes[0].exists():
+            return ("old", side_of(self.volumes[1], self.old[1], self.new[1]))
+        return super().sides()
+
+    def _stands_in(self) -> bool:
+        return self.volumes[0].exists() and not any(self.volumes[0].iterdir())
 
 
 @dataclass(kw_only=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from holdfast.bootstrap import Seams
 from holdfast.config import Settings
-from holdfast.domain.recovery import Record, TrialRecord
 from holdfast.domain.restore import RecordType, RestoreFacts
+from holdfast.domain.restore_records import Record, TrialRecord
 from holdfast.engine.fs import Fs
 from holdfast.engine.journal import Journal
 from holdfast.services.restore_files import RestoreFiles

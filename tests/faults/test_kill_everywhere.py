@@ -6,8 +6,9 @@ by a run that nobody kills which points there are, then kills one server at each
 What must hold then is in ``crash_checks.py``; what goes on meanwhile, in ``crash_scenarios.py``.
 
 With ``make test``: every point of a restore and of a revert of a running workload, and of a capture; every point of a
-restore of a stopped workload and of one that is called off, from where it begins to differ from those; and every point
-of the recovery from the states that decide: SAFE, COMMIT, CONFIRMED, BACKWARD, ABORTED.
+restore of a stopped workload and of one that is called off, from where it begins to differ from those; the points
+between which a missing directory is made; and every point of the recovery from the states that decide: SAFE, COMMIT,
+CONFIRMED, BACKWARD, ABORTED.
 
 Only with ``make torture`` (``HOLDFAST_TORTURE=1``): every point of an undo and of a restore of a shared volume; every
 point of the recovery from all other states; the points that were left out above because they are the same; and all of
@@ -26,6 +27,7 @@ from tests.faults.crash_scenarios import (
     CapturedStopped,
     CapturedWhilePausedByHand,
     DamagedSnapshot,
+    MissingDirectory,
     RunningWorkload,
     SharedVolume,
     StoppedWorkload,
@@ -37,6 +39,8 @@ PARTS = 2
 """Tests into which a long scenario is cut, so that they run side by side."""
 TORTURE = os.environ.get("HOLDFAST_TORTURE") == "1"
 BEGUN = None if TORTURE else "before journal STAGING #1"
+MADE = None if TORTURE else "before journal MADE #1"
+SAFE = None if TORTURE else "before journal SAFE #1"
 CALLED_OFF = None if TORTURE else "before engine info #1"
 HOSTS = [pytest.param(False, id="host-stays"), *([pytest.param(True, id="host-goes-down")] if TORTURE else [])]
 
@@ -83,6 +87,15 @@ def test_a_restore_called_off_with_everything_stopped_killed_at_any_point_leaves
     tmp_path: Path, power_cut: bool
 ) -> None:
     assert AbortedLate.at(tmp_path, power_cut=power_cut).crash_everywhere(since=CALLED_OFF) >= 12
+
+
+@patiently
+@every_host
+def test_a_restore_into_a_missing_directory_killed_at_any_point_leaves_it_missing_or_restored(
+    tmp_path: Path, power_cut: bool
+) -> None:
+    scenario = MissingDirectory.at(tmp_path, power_cut=power_cut)
+    assert scenario.crash_everywhere(since=MADE, until=SAFE) >= 5
 
 
 @patiently
@@ -133,6 +146,9 @@ if TORTURE:
             (UnhealthyOnRestoredData, "after exchange data #2"),
             (UnhealthyOnRestoredData, "after journal REVERTED #1"),
             (SharedVolume, "after journal COMMIT #1"),
+            (MissingDirectory, "after journal MADE #1"),
+            (MissingDirectory, "after making data #1"),
+            (MissingDirectory, "after journal COMMIT #1"),
             (Undone, "after journal COMMIT #1"),
         ],
     )

@@ -12,8 +12,8 @@ import pytest
 from holdfast.bootstrap import Holdfast, Seams
 from holdfast.domain.errors import Conflict, Failed, HoldfastError, NoSpace
 from holdfast.domain.operation import Operation, OperationState
-from holdfast.domain.recovery import Record
 from holdfast.domain.restore import OnUnhealthy, RecordType
+from holdfast.domain.restore_records import Record
 from holdfast.domain.workload import Workload
 from holdfast.engine.journal import Journal
 from holdfast.runtime.port import LABEL_WORKLOAD
@@ -38,8 +38,8 @@ PICKY = Behaviour(requires={"/data/good": None})
 """Runs only where its data has the file ``good``."""
 
 
-def hooked(place: Installation, *, after: Hook | None = None, before: Hook | None = None) -> Installation:
-    """The installation with something that happens around each record of a journal."""
+def hooked_files(*, after: Hook | None = None, before: Hook | None = None) -> type[RestoreFiles]:
+    """A restore's file operations with something that happens around each record of a journal."""
 
     class Hooked(RestoreFiles):
         async def append(self, to: Journal, record: Record) -> None:
@@ -49,7 +49,13 @@ def hooked(place: Installation, *, after: Hook | None = None, before: Hook | Non
             if after is not None:
                 await after(record)
 
-    return dataclasses.replace(place, seams=Seams(workers=QuickWorkers, files=Hooked))
+    return Hooked
+
+
+def hooked(place: Installation, *, after: Hook | None = None, before: Hook | None = None) -> Installation:
+    """The installation with something that happens around each record of a journal."""
+    files = hooked_files(after=after, before=before)
+    return dataclasses.replace(place, seams=Seams(workers=QuickWorkers, files=files))
 
 
 def engine(holdfast: Holdfast) -> FakeRuntime:

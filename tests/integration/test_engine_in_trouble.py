@@ -11,8 +11,8 @@ import pytest
 
 from holdfast.bootstrap import Holdfast, Seams
 from holdfast.domain.operation import Operation, OperationState
-from holdfast.domain.recovery import Record
 from holdfast.domain.restore import RecordType
+from holdfast.domain.restore_records import Record
 from holdfast.domain.workload import RestartPolicy, Workload
 from holdfast.engine.journal import Journal
 from holdfast.services.restore_files import RestoreFiles

@@ -13,18 +13,17 @@ from typing import cast
 import pytest
 
 from holdfast.domain.errors import Failed, NoSpace
-from holdfast.domain.recovery import (
+from holdfast.domain.recovery import Direction, decide
+from holdfast.domain.restore import OnUnhealthy, RestoreFacts, TreeSide, VolumeFacts
+from holdfast.domain.restore_records import (
     BackwardRecord,
     CommitRecord,
-    Direction,
     PreparedRecord,
     RevertedRecord,
     SafeRecord,
     StagedRecord,
     SwappedRecord,
-    decide,
 )
-from holdfast.domain.restore import OnUnhealthy, RestoreFacts, TreeSide, VolumeFacts
 from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
 from holdfast.domain.workload import DesiredState
 from holdfast.engine.entries import Entry, EntryKind
@@ -252,7 +251,6 @@ def test_the_journal_goes_on_from_the_commit_on_a_full_filesystem(disk: Disk, pl
         lock_ids=("w1",),
         snapshot_id="s1",
         volumes=(live_volume(place),),
-        image_id="sha256:1",
         desired=DesiredState.RUNNING,
         on_unhealthy=OnUnhealthy.REVERT,
         actor="ada",

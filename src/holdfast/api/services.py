@@ -95,12 +95,23 @@ class RestoresPort(Protocol):
         volumes: tuple[str, ...] | None,
         on_unhealthy: OnUnhealthy | None,
         with_image: bool,
+        create_missing: bool = False,
+        accept_replaced: bool = False,
         dry_run: bool,
         actor: str,
         idempotency_key: str | None = None,
     ) -> Operation: ...
 
-    async def undo(self, ref: str, *, confirm: str | None, dry_run: bool, actor: str) -> Operation: ...
+    async def undo(
+        self,
+        ref: str,
+        *,
+        confirm: str | None,
+        create_missing: bool = False,
+        accept_replaced: bool = False,
+        dry_run: bool,
+        actor: str,
+    ) -> Operation: ...
 
     async def undo_target(self, ref: str) -> Snapshot | None: ...
 

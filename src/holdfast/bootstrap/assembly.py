@@ -44,12 +44,15 @@ from holdfast.services.logs import Logs
 from holdfast.services.operations import Operations
 from holdfast.services.probe_removal import remove_left_probes
 from holdfast.services.quiesce import Quiescer
+from holdfast.services.ran import RanVersions
 from holdfast.services.readiness import Readiness
 from holdfast.services.reaper import Reaper
 from holdfast.services.reconcile import Reconciler
 from holdfast.services.replacement import Replacement
 from holdfast.services.restore import Restores
 from holdfast.services.restore_files import RestoreFiles
+from holdfast.services.restore_images import RestoreImages
+from holdfast.services.restore_places import RestorePlaces
 from holdfast.services.restore_preflight import RestorePreflight
 from holdfast.services.restore_recovery import RestoreRecovery
 from holdfast.services.restore_registry import RestoreRegistry
@@ -173,6 +176,7 @@ async def _assembled(
     quiescer = Quiescer(runtime, installation)
     images = ImageSource(runtime, installation)
     records = DeployRecords(deployment_store, workload_store, images)
+    ran = RanVersions(records)
     rollout = Rollout(
         runtime=runtime,
         instances=instances,
@@ -226,6 +230,7 @@ async def _assembled(
         locks=locks,
         workers=workers,
         registry=registry,
+        ran=ran,
     )
     snapshots = Snapshots(
         workloads=workloads,
@@ -241,10 +246,11 @@ async def _assembled(
         settings=settings,
         installation=installation,
         fs=fs,
-        roots=roots,
         snapshots=archive,
         workloads=workload_store,
         volumes=volumes,
+        places=RestorePlaces(fs=fs, roots=roots, volumes=volumes),
+        images=RestoreImages(runtime=runtime, ran=ran),
         runtime=runtime,
         deployer=deployer,
     )
@@ -282,6 +288,7 @@ async def _assembled(
         trial=trial,
         reaper=reaper,
         active=active,
+        images=images,
     )
     swaps = SwapRecovery(files=files, registry=registry, workloads=workload_store)
     recovery = RestoreRecovery(

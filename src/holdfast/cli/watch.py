@@ -176,6 +176,8 @@ def outcome_in_words(operation: dict[str, Any]) -> str:
     outcome = operation["outcome"]
     result = outcome.get("result")
     told = _RESULTS.get(result, "") if isinstance(result, str) else ""
+    if told and outcome.get("image_note"):
+        told += f"\n{outcome['image_note']}"
     if told and "downtime_seconds" in outcome:
         told += f"\nDowntime: {format_duration(outcome['downtime_seconds'])}."
     if told and outcome.get("safety_snapshot_id"):

@@ -54,3 +54,38 @@ class Deployment:
     started_at: str
     finished_at: str | None = None
     error: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnedImage:
+    """A restore went back to another image than the one that somebody deployed last.
+
+    Attributes:
+        image: what runs now, by the name that it was deployed with.
+        configured: what the next deployment brings.
+    """
+
+    image: str
+    image_id: str
+    configured: str
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        short = self.image_id.removeprefix("sha256:")[:12]
+        return (
+            f"It runs {self.image} ({short}) by a restore; the next deploy returns to {self.configured}, as configured."
+        )
+
+
+def returned_image(configured: str, deployed: Deployment | None, wished: Deployment | None) -> ReturnedImage | None:
+    """Whether what was last deployed is an image that a restore went back to.
+
+    Args:
+        configured: the image that the workload's configuration names now.
+        deployed: its newest successful deployment.
+        wished: its newest one that did not only repeat a version (a start, a restore, reconciliation).
+    """
+    if deployed is None or wished is None or deployed.image_id == wished.image_id:
+        return None
+    return ReturnedImage(image=deployed.spec.image, image_id=deployed.image_id, configured=configured)

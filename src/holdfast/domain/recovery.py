@@ -3,9 +3,10 @@
 Pure rules; :mod:`holdfast.engine.journal` reads and writes the records, :mod:`holdfast.engine.swap` looks and acts.
 
 - The last durable direction record rules, never a guess (:func:`direction`). Records come in the order of
-  ``TRANSITIONS``; any other sequence is damage.
+  ``restore_records.TRANSITIONS``; any other sequence is damage.
 - I2: every volume ends on the side that the direction names. Only (live = old, staged = new) and (live = new,
-  staged = old) are acted upon; anything else is left as it is, with the workload stopped and an explanation.
+  staged = old) are acted upon; anything else is left as it is, with the workload stopped and an explanation. Of a
+  directory that was missing, and is only made for the exchange, "nothing" is the old side until COMMIT.
 - Deciding, acting and deciding again ends where the first decision pointed, wherever acting was cut off.
 - I4: once SWAPPED is written containers may have written to the restored tree, so nothing is exchanged any more
   until BACKWARD is written, which requires them stopped.
@@ -14,150 +15,15 @@ Pure rules; :mod:`holdfast.engine.journal` reads and writes the records, :mod:`h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final, TypeAlias
+from typing import Final
 
 from holdfast.domain.errors import Damaged, Problem
-from holdfast.domain.restore import (
-    ContainerFacts,
-    Identity,
-    RecordType,
-    RestoreFacts,
-    RestoreResult,
-    TreeSide,
-    VolumeFacts,
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StagingRecord:
-    """Written before the first directory is made."""
-
-    type: ClassVar[RecordType] = RecordType.STAGING
-    facts: RestoreFacts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StagedRecord:
-    """Every staged tree is complete, verified and flushed. ``staged``: volume index → identity of its staged tree."""
-
-    type: ClassVar[RecordType] = RecordType.STAGED
-    staged: dict[int, Identity]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedRecord:
-    """Written before the first container is touched: all of them, as they were."""
-
-    type: ClassVar[RecordType] = RecordType.PREPARED
-    containers: tuple[ContainerFacts, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SafeRecord:
-    """The safety snapshot is durable."""
-
-    type: ClassVar[RecordType] = RecordType.SAFE
-    snapshot_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitRecord:
-    """From here recovery goes forward."""
-
-    type: ClassVar[RecordType] = RecordType.COMMIT
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwappedRecord:
-    """Every volume is exchanged, durably."""
-
-    type: ClassVar[RecordType] = RecordType.SWAPPED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialRecord:
-    """The restored data is on trial. ``deadline``: RFC 3339 UTC, until when the health gate may be repeated."""
-
-    type: ClassVar[RecordType] = RecordType.TRIAL
-    deadline: str
-    deployment_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmedRecord:
-    """The restored data stays."""
-
-    type: ClassVar[RecordType] = RecordType.CONFIRMED
-    result: RestoreResult
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackwardRecord:
-    """The old data comes back. Written only with the containers stopped."""
-
-    type: ClassVar[RecordType] = RecordType.BACKWARD
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevertedRecord:
-    """Every volume is the old tree again, durably."""
-
-    type: ClassVar[RecordType] = RecordType.REVERTED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AbortedRecord:
-    """The restore ended with every volume being the old tree, and none left exchanged."""
-
-    type: ClassVar[RecordType] = RecordType.ABORTED
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoneRecord:
-    """Nothing is left to tidy up; the journal may be removed."""
-
-    type: ClassVar[RecordType] = RecordType.DONE
-
-
-Record: TypeAlias = (
-    StagingRecord
-    | StagedRecord
-    | PreparedRecord
-    | SafeRecord
-    | CommitRecord
-    | SwappedRecord
-    | TrialRecord
-    | ConfirmedRecord
-    | BackwardRecord
-    | RevertedRecord
-    | AbortedRecord
-    | DoneRecord
-)
+from holdfast.domain.restore import RecordType, TreeSide
+from holdfast.domain.restore_records import Record, out_of_order
 
 _R: Final = RecordType
-TRANSITIONS: Final[Mapping[RecordType | None, frozenset[RecordType]]] = {
-    None: frozenset({_R.STAGING}),
-    _R.STAGING: frozenset({_R.STAGED, _R.ABORTED}),
-    _R.STAGED: frozenset({_R.PREPARED, _R.ABORTED}),
-    _R.PREPARED: frozenset({_R.SAFE, _R.ABORTED}),
-    _R.SAFE: frozenset({_R.COMMIT, _R.ABORTED}),
-    # ABORTED: the append of COMMIT failed, yet it may be on disk; nothing was exchanged.
-    _R.COMMIT: frozenset({_R.SWAPPED, _R.BACKWARD, _R.ABORTED}),
-    # CONFIRMED without a trial: the workload was stopped before and stays so, or it could not be deployed.
-    _R.SWAPPED: frozenset({_R.TRIAL, _R.CONFIRMED, _R.BACKWARD}),
-    # TRIAL again: a redeploy that died was repeated, as another deployment.
-    _R.TRIAL: frozenset({_R.TRIAL, _R.CONFIRMED, _R.BACKWARD}),
-    _R.CONFIRMED: frozenset({_R.DONE}),
-    _R.BACKWARD: frozenset({_R.REVERTED}),
-    _R.REVERTED: frozenset({_R.DONE}),
-    _R.ABORTED: frozenset({_R.DONE}),
-    _R.DONE: frozenset(),
-}
-"""What may follow what; ``None`` stands for the empty journal."""
 
 
 class Direction(StrEnum):
@@ -183,6 +49,7 @@ _DIRECTIONS: Final[Mapping[RecordType | None, Direction]] = {
     _R.STAGING: Direction.ABORT,
     _R.STAGED: Direction.ABORT,
     _R.PREPARED: Direction.ABORT,
+    _R.MADE: Direction.ABORT,
     _R.SAFE: Direction.ABORT,
     _R.COMMIT: Direction.FORWARD,
     _R.SWAPPED: Direction.TRIAL_PENDING,
@@ -193,20 +60,6 @@ _DIRECTIONS: Final[Mapping[RecordType | None, Direction]] = {
     _R.ABORTED: Direction.ABORTED,
     _R.DONE: Direction.DONE,
 }
-
-
-def allowed_next(records: Sequence[Record]) -> frozenset[RecordType]:
-    """Which records may be appended to ``records``."""
-    return TRANSITIONS[records[-1].type if records else None]
-
-
-def out_of_order(records: Sequence[Record]) -> str | None:
-    """The first place where ``records`` leave the legal order, in words; ``None`` if they keep it."""
-    for number, record in enumerate(records):
-        if record.type not in allowed_next(records[:number]):
-            before = records[number - 1].type if number else "the beginning"
-            return f"record {number + 1} is {record.type}, which can't follow {before}"
-    return None
 
 
 def direction(records: Sequence[Record]) -> Direction:
@@ -225,15 +78,6 @@ def direction(records: Sequence[Record]) -> Direction:
     return _DIRECTIONS[records[-1].type if records else None]
 
 
-def volumes_of(records: Sequence[Record]) -> tuple[VolumeFacts, ...]:
-    """The restore's volumes, with the identities of their staged trees as soon as STAGED named them."""
-    facts = next((record.facts for record in records if isinstance(record, StagingRecord)), None)
-    staged = next((record.staged for record in records if isinstance(record, StagedRecord)), {})
-    if facts is None:
-        return ()
-    return tuple(replace(v, staged_identity=staged.get(v.index, v.staged_identity)) for v in facts.volumes)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What was found of one volume.
@@ -241,6 +85,7 @@ class Observation:
     Attributes:
         staged_known: whether the journal names the staged tree's identity (STAGED was written); if not, a staged
             tree that is there is ``OTHER``.
+        was_missing: whether there was nothing at the live path when the restore began.
         target, live_path, staged_path: for the explanation.
         detail: what else was noticed, in words.
     """
@@ -248,6 +93,7 @@ class Observation:
     live: TreeSide
     staged: TreeSide
     staged_known: bool = True
+    was_missing: bool = False
     target: str = ""
     live_path: str = ""
     staged_path: str = ""
@@ -310,7 +156,7 @@ def decide(towards: Direction, observations: Mapping[int, Observation]) -> Recov
     indices = sorted(observations)
     return RecoveryPlan(
         to=side,
-        exchange=tuple(index for index in indices if observations[index].live is not side),
+        exchange=tuple(index for index in indices if observations[index].live is _OTHER_SIDE[side]),
         record=record,
         removable=tuple(indices) if towards is Direction.ABORT else (),
         may_start=True,
@@ -318,8 +164,12 @@ def decide(towards: Direction, observations: Mapping[int, Observation]) -> Recov
 
 
 def _understood(towards: Direction, side: TreeSide, seen: Observation, *, movable: bool) -> bool:
-    if towards is Direction.ABORT and not seen.staged_known:
-        return seen.live is TreeSide.OLD
+    if towards is Direction.ABORT:
+        nothing_yet = seen.was_missing and seen.live is TreeSide.MISSING
+        if not seen.staged_known:
+            return seen.live is TreeSide.OLD or nothing_yet
+        if nothing_yet:
+            return seen.staged is TreeSide.NEW
     if seen.live is not side and not movable:
         return False
     return seen.live in _OTHER_SIDE and seen.staged is _OTHER_SIDE[seen.live]
@@ -329,7 +179,7 @@ def _tidy_up(towards: Direction, side: TreeSide, observations: Mapping[int, Obse
     """The end is decided and containers may have run since, so that only contradictions are a problem.
 
     A live directory that is neither tree is none: another restore may have replaced it since. A missing one keeps
-    the wrapper, which may then hold the only copy.
+    the wrapper, which may then hold the only copy; unless it was missing from the beginning.
     """
     wrong = _OTHER_SIDE[side]
     if any(seen.live is wrong or seen.staged is side for seen in observations.values()):
@@ -337,7 +187,7 @@ def _tidy_up(towards: Direction, side: TreeSide, observations: Mapping[int, Obse
     removable = tuple(
         index
         for index, seen in sorted(observations.items())
-        if seen.live is not TreeSide.MISSING
+        if (seen.live is not TreeSide.MISSING or seen.was_missing)
         and (seen.staged in (wrong, TreeSide.MISSING) or (towards is Direction.ABORTED and not seen.staged_known))
     )
     return RecoveryPlan(to=side, removable=removable, may_start=True)

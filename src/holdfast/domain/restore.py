@@ -34,6 +34,7 @@ class RecordType(StrEnum):
     STAGING = "STAGING"
     STAGED = "STAGED"
     PREPARED = "PREPARED"
+    MADE = "MADE"
     SAFE = "SAFE"
     COMMIT = "COMMIT"
     SWAPPED = "SWAPPED"
@@ -107,6 +108,17 @@ class RootRef:
         return self.relative.rsplit("/", 1)[0] if "/" in self.relative else ""
 
 
+class LiveBefore(StrEnum):
+    """What a restore found at a live path when it began."""
+
+    AS_SEEN = "as_seen"
+    """The directory that was last seen there, or one that was never seen."""
+    REPLACED = "replaced"
+    """Another directory than the one last seen; a person accepted to have it replaced by the restored one."""
+    MISSING = "missing"
+    """Nothing; a person asked to have the directory made."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeFacts:
     """What the journal knows of one volume; written once, with the record that names it first.
@@ -115,18 +127,23 @@ class VolumeFacts:
         index: the volume's index in the snapshot.
         live: where the live directory is.
         wrapper: name of the wrapper directory beside the live one (``.holdfast-<id>-<index>``), in live's parent.
-        live_identity: of the live tree before the swap.
-        parent_identity: of the directory that holds live and wrapper.
+        live_identity: of the live tree before the swap; of a missing one ``None`` until MADE, then the empty
+            directory's that was made in its place.
+        parent_identity: of the directory that holds live and wrapper; ``None`` until STAGED if it was missing as well.
         staged_identity: of the staged tree (``<wrapper>/staged``); ``None`` until STAGED.
+        before: what was found at the live path.
+        missing_parents: how many directories above a missing one were missing as well.
     """
 
     index: int
     target: str
     live: RootRef
     wrapper: str
-    live_identity: Identity
-    parent_identity: Identity
+    live_identity: Identity | None
+    parent_identity: Identity | None
     staged_identity: Identity | None = None
+    before: LiveBefore = LiveBefore.AS_SEEN
+    missing_parents: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +166,32 @@ class ContainerFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """One image, and how it was called where it was deployed.
+
+    Attributes:
+        id: the engine's; empty if it was never recorded.
+        reference: the name that a configuration gave it.
+        digest: the registry's (``name@sha256:…``), where one gave it; by that it can be pulled again.
+    """
+
+    id: str
+    reference: str = ""
+    digest: str | None = None
+
+    @property
+    def words(self) -> str:
+        """For people: the name, and enough of the id to tell two images of one name apart."""
+        short = self.id.removeprefix("sha256:")[:12] or "not recorded"
+        return f"{self.reference} ({short})" if self.reference else short
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Redeploy:
     """What a locked workload runs again once the data is in place: this image, with its configuration of now."""
 
     workload_id: str
-    image_id: str
+    image: ImageFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +201,8 @@ class RestoreFacts:
     Attributes:
         lock_ids: all workloads whose lifecycle locks the restore holds, in id order: its own, and those that share one
             of its volumes.
+        image_before: what the workload ran on the data from before; ``None`` if nothing ran and nothing was deployed.
+        with_image: whether code and data return together.
         redeploys: which of them run again afterwards; those that did not run before are not among them.
     """
 
@@ -173,11 +213,17 @@ class RestoreFacts:
     lock_ids: tuple[str, ...]
     snapshot_id: str
     volumes: tuple[VolumeFacts, ...]
-    image_id: str
     desired: DesiredState
     on_unhealthy: OnUnhealthy
     actor: str
+    image_before: ImageFacts | None = None
+    with_image: bool = False
     redeploys: tuple[Redeploy, ...] = ()
+
+    @property
+    def image(self) -> ImageFacts | None:
+        """What the restored workload runs afterwards; ``None`` if it stays stopped."""
+        return next((r.image for r in self.redeploys if r.workload_id == self.workload_id), None)
 
 
 class TreeSide(StrEnum):

@@ -84,6 +84,7 @@ class SnapshotManifest:
             ``False`` for what was imported without a valid MAC.
         allow_links: an import whose caller allowed symlinks and hardlinks.
         stored_bytes: what it takes in the store.
+        image, image_id, image_digest, config_hash: what ran on the data, or would have run again if nothing did.
         warnings: what was skipped or changed while it was read, by name.
     """
 
@@ -98,6 +99,7 @@ class SnapshotManifest:
     content: Content | None = None
     image: str = ""
     image_id: str = ""
+    image_digest: str | None = None
     config_hash: str = ""
     stopped_cleanly: bool | None = None
     duration_seconds: float = 0.0

@@ -7,6 +7,7 @@ by mode and owner only, since their mtime follows from what is added and removed
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -68,9 +69,9 @@ class _Found:
 
 
 def diff(
-    fs: Fs, roots: LiveRoots, store: SnapshotStore, snapshot_id: str, index: int, live: RootRef, job: Job
+    fs: Fs, roots: LiveRoots, store: SnapshotStore, snapshot_id: str, index: int, live: RootRef | None, job: Job
 ) -> VolumeDiff:
-    """Compare volume ``index`` of a snapshot with the live directory that it would replace.
+    """Compare volume ``index`` of a snapshot with the live directory that it would replace; ``None``: it is missing.
 
     Memory grows with the number of the snapshot's names (about 250 bytes each), not with the live tree's.
 
@@ -84,18 +85,13 @@ def diff(
         wanted[entry.path] = _facts(entry)
         _tell(job, number, "reading the snapshot")
     added, changed, removed = _Found(), _Found(), _Found()
-    fd = roots.open(live)
-    try:
-        for number, walked in enumerate(walk(fs, fd, WalkReport())):
-            entry = walked.entry
-            facts = wanted.pop(entry.path, None)
-            if facts is None:
-                removed.add(entry.path, entry.size)
-            elif facts != _facts(entry):
-                changed.add(entry.path, _size(facts))
-            _tell(job, number, "looking at the live data")
-    finally:
-        fs.close(fd)
+    for number, entry in enumerate(_live_entries(fs, roots, live)):
+        facts = wanted.pop(entry.path, None)
+        if facts is None:
+            removed.add(entry.path, entry.size)
+        elif facts != _facts(entry):
+            changed.add(entry.path, _size(facts))
+        _tell(job, number, "looking at the live data")
     for path, facts in wanted.items():
         added.add(path, _size(facts))
     return VolumeDiff(
@@ -109,6 +105,17 @@ def diff(
         changed_paths=changed.paths(),
         removed_paths=removed.paths(),
     )
+
+
+def _live_entries(fs: Fs, roots: LiveRoots, live: RootRef | None) -> Iterator[Entry]:
+    if live is None:
+        return
+    fd = roots.open(live)
+    try:
+        for walked in walk(fs, fd, WalkReport()):
+            yield walked.entry
+    finally:
+        fs.close(fd)
 
 
 def measure(fs: Fs, roots: LiveRoots, live: RootRef, job: Job) -> int:

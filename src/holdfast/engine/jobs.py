@@ -22,6 +22,7 @@ from holdfast.engine.job import Job
 from holdfast.engine.keys import load_or_create_key
 from holdfast.engine.limits import Limits
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.missing import remove_empty, remove_parents
 from holdfast.engine.os_errors import translate
 from holdfast.engine.remove_tree import remove_tree
 from holdfast.engine.snapshot_store import CaptureSource, WarmResult
@@ -97,12 +98,12 @@ class ImportRequest(Request[SnapshotManifest], frozen=True, kw_only=True, tag="i
 
 
 class DiffRequest(Request[VolumeDiff], frozen=True, kw_only=True, tag="diff"):
-    """Compare a volume of a snapshot with what is live."""
+    """Compare a volume of a snapshot with what is live; ``live``: ``None`` if that is missing."""
 
     result: ClassVar[object] = VolumeDiff
     snapshot_id: str
     index: int
-    live: RootRef
+    live: RootRef | None
 
 
 class MeasureRequest(Request[int], frozen=True, kw_only=True, tag="measure"):
@@ -113,7 +114,7 @@ class MeasureRequest(Request[int], frozen=True, kw_only=True, tag="measure"):
 
 
 class ReapRequest(Request[None], frozen=True, kw_only=True, tag="reap"):
-    """Remove the wrappers of a restore with what is in them."""
+    """Remove the wrappers of a restore with what is in them, and what stood in for a missing directory."""
 
     result: ClassVar[object] = None
     volumes: tuple[VolumeFacts, ...]
@@ -209,7 +210,9 @@ class Engine:
         for facts in volumes:
             job.check()
             try:
+                remove_empty(self._fs, self._roots, facts)
                 remove_wrapper(self._fs, self._roots, facts, job)
+                remove_parents(self._fs, self._roots, facts)
             except HoldfastError as error:
                 failure = failure or error
         if failure is not None:

@@ -21,15 +21,9 @@ from typing import Final
 
 from holdfast.domain import times
 from holdfast.domain.errors import Conflict, Failed
-from holdfast.domain.recovery import (
-    AbortedRecord,
-    BackwardRecord,
-    Direction,
-    Record,
-    StagingRecord,
-    allowed_next,
-)
+from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import RecordType, RestoreFacts, VolumeFacts
+from holdfast.domain.restore_records import AbortedRecord, BackwardRecord, Record, StagingRecord, allowed_next
 from holdfast.engine.fs import FLAG_NO_COW, MAGIC_BTRFS, Fs
 from holdfast.engine.journal_codec import ParsedJournal, encode, parse
 from holdfast.engine.os_errors import translate
@@ -40,7 +34,9 @@ TAIL_RESERVE: Final = 64 * 1024
 WHY_CHARACTERS: Final = 2000
 """Longest reason that is recorded; the rest is cut off."""
 
-_RESERVING: Final = frozenset({RecordType.STAGING, RecordType.STAGED, RecordType.PREPARED, RecordType.SAFE})
+_RESERVING: Final = frozenset(
+    {RecordType.STAGING, RecordType.STAGED, RecordType.PREPARED, RecordType.MADE, RecordType.SAFE}
+)
 
 
 class Journal:
@@ -125,7 +121,7 @@ class Journal:
 
     @property
     def volumes(self) -> tuple[VolumeFacts, ...]:
-        """The restore's volumes, with the identities of their staged trees once STAGED is written."""
+        """The restore's volumes, with the identities of what was made for them once STAGED and MADE are written."""
         return self._parsed.volumes
 
     def append(self, record: Record) -> None:

@@ -14,13 +14,15 @@ import msgspec
 from blake3 import blake3
 
 from holdfast.domain.errors import Damaged
-from holdfast.domain.recovery import (
+from holdfast.domain.recovery import Direction, direction
+from holdfast.domain.restore import RecordType, RestoreFacts, VolumeFacts
+from holdfast.domain.restore_records import (
     AbortedRecord,
     BackwardRecord,
     CommitRecord,
     ConfirmedRecord,
-    Direction,
     DoneRecord,
+    MadeRecord,
     PreparedRecord,
     Record,
     RevertedRecord,
@@ -29,11 +31,9 @@ from holdfast.domain.recovery import (
     StagingRecord,
     SwappedRecord,
     TrialRecord,
-    direction,
     out_of_order,
     volumes_of,
 )
-from holdfast.domain.restore import RecordType, RestoreFacts, VolumeFacts
 
 FORMAT: Final = 1
 """Version of the lines that this program writes. A higher one is refused."""
@@ -45,6 +45,7 @@ _RECORDS: Final[Mapping[RecordType, type[Record]]] = {
         StagingRecord,
         StagedRecord,
         PreparedRecord,
+        MadeRecord,
         SafeRecord,
         CommitRecord,
         SwappedRecord,

@@ -4,7 +4,8 @@ Invariants:
 
 - Roots (the volumes base, allowed roots) are opened once and held as descriptors; everything below is reached from
   there through no symlink (I7).
-- Nothing is created, and no owner changed, but by :meth:`LiveRoots.create`, and there only of what it made itself.
+- Nothing is created, and no owner changed, but by :meth:`LiveRoots.create` and :meth:`LiveRoots.create_parents`, and
+  there only of what they made themselves.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -144,13 +145,52 @@ class LiveRoots:
             NoSpace: the filesystem is full.
             Failed: it can't be made.
         """
+        components = ref.relative.split("/")
+        owners = [(0, 0, 0o755)] * (len(components) - 1) + [(uid, gid, mode)]
+        return self._make(ref, list(zip(components, owners, strict=True)))
+
+    def create_parents(self, ref: RootRef) -> None:
+        """Make what is missing above a live directory, as :meth:`create` does. Raises likewise."""
+        if ref.parent_relative:
+            self._make(ref, [(component, (0, 0, 0o755)) for component in ref.parent_relative.split("/")])
+
+    def first_missing(self, ref: RootRef) -> RootRef | None:
+        """The topmost directory on the way to a live one that is not there; ``None`` if all of them are.
+
+        Raises:
+            Refused, Failed: as :meth:`open`, for another reason than that it is missing.
+        """
+        components = ref.relative.split("/")
+        for depth in range(1, len(components) + 1):
+            at = RootRef(root=ref.root, relative="/".join(components[:depth]))
+            try:
+                self._fs.close(self.open(at))
+            except Refused as refusal:
+                if [problem.code for problem in refusal.problems] == ["volume_missing"]:
+                    return at
+                raise
+        return None
+
+    def check_parent(self, ref: RootRef) -> list[Problem]:
+        """What forbids making a directory at ``ref``, whose parent is there: ``volume_immutable``, or nothing.
+
+        Raises:
+            Refused, Failed: as :meth:`open`, for the parent.
+        """
+        parent, _ = self.open_parent(ref)
+        try:
+            return list(self._flagged(parent, ref.path.rpartition("/")[0]))
+        except OSError as error:
+            raise translate(error, f"checking the directory that holds {ref.path}") from error
+        finally:
+            self._fs.close(parent)
+
+    def _make(self, ref: RootRef, components: Sequence[tuple[str, tuple[int, int, int]]]) -> bool:
+        """Enter or make one directory after the other. Whether the last one was made."""
         at = self._fs_root(ref)
         made = False
-        components = ref.relative.split("/")
         try:
-            for depth, component in enumerate(components):
-                last = depth == len(components) - 1
-                owner = (uid, gid, mode) if last else (0, 0, 0o755)
+            for component, owner in components:
                 below, made = self._enter_or_make(at, os.fsencode(component), *owner)
                 self._fs.close(at)
                 at = below
@@ -204,17 +244,18 @@ class LiveRoots:
                     details={"path": ref.path, "mount_point": where},
                 )
             )
-        for fd, path in ((live, ref.path), (parent, ref.path.rpartition("/")[0])):
-            if self._fs.flags(fd) & (FLAG_IMMUTABLE | FLAG_APPEND):
-                problems.append(
-                    Problem(
-                        code="volume_immutable",
-                        message=f"{path} is immutable or append-only.",
-                        next_step=f"Take the flag away: chattr -ia {path}",
-                        details={"path": path},
-                    )
-                )
+        problems += self._flagged(live, ref.path)
+        problems += self._flagged(parent, ref.path.rpartition("/")[0])
         return problems
+
+    def _flagged(self, fd: int, path: str) -> Iterator[Problem]:
+        if self._fs.flags(fd) & (FLAG_IMMUTABLE | FLAG_APPEND):
+            yield Problem(
+                code="volume_immutable",
+                message=f"{path} is immutable or append-only.",
+                next_step=f"Take the flag away: chattr -ia {path}",
+                details={"path": path},
+            )
 
     def _enter_or_make(self, at: int, name: bytes, uid: int, gid: int, mode: int) -> tuple[int, bool]:
         try:

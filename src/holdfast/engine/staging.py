@@ -9,33 +9,41 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from holdfast.domain.errors import Failed, HoldfastError
-from holdfast.domain.restore import Identity, VolumeFacts
+from holdfast.domain.restore import Identity, LiveBefore, VolumeFacts
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.engine.entries import Entry, EntryKind
 from holdfast.engine.fs import FLAG_NO_COW, Fs
 from holdfast.engine.job import Job
 from holdfast.engine.limits import Limits, Tally
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.missing import remove_parents
 from holdfast.engine.os_errors import is_full, translate
 from holdfast.engine.snapshot_store import SnapshotStore
 from holdfast.engine.swap import make_wrapper, remove_wrapper
 from holdfast.engine.tree_writer import TreeWriter, WritePolicy, Written
-from holdfast.engine.wrapper_place import staged_path, wrapper_path
+from holdfast.engine.wrapper_place import opened_parent, staged_path, wrapper_path
 
+_MODE_OF_A_MISSING_ROOT: Final = 0o755
+"""Where neither the snapshot nor a live directory says what mode the root of a tree has; it belongs to root then."""
 LEFT_BEHIND: Final = "left_behind"
 """Key in an error's ``details``: the wrappers that could not be removed after it, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageResult:
-    """What was staged: by volume index the identity of each staged tree, and what it consists of."""
+    """What was staged: by volume index the identity of each staged tree, and what it consists of.
+
+    Attributes:
+        parents: the identities of directories that hold staged trees, of those that were missing.
+    """
 
     identities: dict[int, Identity]
     written: dict[int, Written]
+    parents: dict[int, Identity] = field(default_factory=dict)
 
 
 def stage(
@@ -50,7 +58,8 @@ def stage(
     """Write the trees of ``volumes`` from the snapshot into new wrappers, with their final metadata, and flush them.
 
     Links, setuid bits and ``security.*`` attributes come from Holdfast's own snapshots only; links also from an import
-    whose caller allowed them. A root without an entry in the snapshot gets the live root's owner and mode.
+    whose caller allowed them. A root without an entry in the snapshot gets the live root's owner and mode. Where the
+    live directory is missing, the directories above it are made if need be.
 
     Raises:
         Failed: ``wrapper_exists``, ``parent_replaced``, ``staging_not_flushed``, ``metadata_not_kept`` and others.
@@ -60,6 +69,10 @@ def stage(
     """
     manifest = store.manifest(snapshot_id)
     with _Cleanup(fs, roots) as cleanup, ExitStack() as opened:
+        for facts in volumes:
+            if facts.missing_parents:
+                cleanup.parents.append(facts)
+                roots.create_parents(facts.live)
         flushers = _open_flushers(fs, roots, volumes, opened)
         staged: dict[int, int] = {}
         for facts in volumes:
@@ -78,7 +91,8 @@ def stage(
         job.check()
         _flush(fs, flushers)
         identities = {facts.index: _identity(fs, facts, staged[facts.index]) for facts in volumes}
-    return StageResult(identities=identities, written=written)
+        parents = {facts.index: _parent(fs, roots, facts) for facts in volumes if facts.parent_identity is None}
+    return StageResult(identities=identities, written=written, parents=parents)
 
 
 class _StagedTree(TreeWriter):
@@ -106,6 +120,7 @@ class _Cleanup:
         self._fs = fs
         self._roots = roots
         self.made: list[VolumeFacts] = []
+        self.parents: list[VolumeFacts] = []
 
     def __enter__(self) -> _Cleanup:
         return self
@@ -119,6 +134,11 @@ class _Cleanup:
                 remove_wrapper(self._fs, self._roots, facts)
             except HoldfastError as also:
                 left.append(f"{wrapper_path(facts)}: {also.message}")
+        for facts in self.parents:
+            try:
+                remove_parents(self._fs, self._roots, facts)
+            except HoldfastError as also:
+                left.append(also.message)
         if left:
             error.add_note(f"Left behind: {'; '.join(left)}")
             if isinstance(error, HoldfastError):
@@ -146,7 +166,8 @@ def _open_flushers(
 
 def _like_live(fs: Fs, roots: LiveRoots, facts: VolumeFacts, staged: int) -> Entry:
     """Take over the live root's no-copy-on-write flag, which files inherit when they are made; describe the root."""
-    live = roots.open(facts.live)
+    missing = facts.before is LiveBefore.MISSING
+    live = fs.duplicate(staged) if missing else roots.open(facts.live)
     try:
         if fs.flags(live) & FLAG_NO_COW:
             fs.set_flags(staged, fs.flags(staged) | FLAG_NO_COW)
@@ -158,7 +179,7 @@ def _like_live(fs: Fs, roots: LiveRoots, facts: VolumeFacts, staged: int) -> Ent
     return Entry(
         path=b"",
         kind=EntryKind.DIRECTORY,
-        mode=stat.S_IMODE(seen.st_mode),
+        mode=_MODE_OF_A_MISSING_ROOT if missing else stat.S_IMODE(seen.st_mode),
         uid=seen.st_uid,
         gid=seen.st_gid,
         mtime_ns=seen.st_mtime_ns,
@@ -179,6 +200,15 @@ def _flush(fs: Fs, flushers: Mapping[int, tuple[int, VolumeFacts]]) -> None:
                 next_step="Look at the disk (kernel log, free space) before you trust it, then restore again.",
                 details={"path": wrapper_path(facts)},
             ) from error
+
+
+def _parent(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Identity:
+    """The directory that was made to hold live and wrapper."""
+    with opened_parent(fs, roots, facts) as place:
+        try:
+            return fs.identity(place.fd)
+        except OSError as error:
+            raise translate(error, f"looking at the directory that holds {facts.live.path}") from error
 
 
 def _identity(fs: Fs, facts: VolumeFacts, staged: int) -> Identity:

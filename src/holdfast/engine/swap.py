@@ -18,12 +18,12 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from holdfast.domain.errors import Failed, HoldfastError, Problem
 from holdfast.domain.recovery import Observation
-from holdfast.domain.restore import RootRef, TreeSide, VolumeFacts
+from holdfast.domain.restore import LiveBefore, RootRef, TreeSide, VolumeFacts
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import Job, QuietJob
 from holdfast.engine.live import LiveRoots
@@ -33,6 +33,7 @@ from holdfast.engine.os_errors import translate
 from holdfast.engine.probes import PROBE_PREFIX
 from holdfast.engine.remove_tree import remove_tree
 from holdfast.engine.wrapper_place import (
+    MADE,
     STAGED,
     Place,
     mounted_at,
@@ -73,6 +74,7 @@ def observe(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Observation:
         live=live,
         staged=staged,
         staged_known=facts.staged_identity is not None,
+        was_missing=facts.before is LiveBefore.MISSING,
         target=facts.target,
         live_path=facts.live.path,
         staged_path=staged_path(facts),
@@ -102,7 +104,7 @@ def _side(fs: Fs, dirfd: int, name: bytes, facts: VolumeFacts, noticed: list[str
         return TreeSide.OTHER
     finally:
         fs.close(fd)
-    if identity == facts.live_identity:
+    if identity == facts.live_identity:  # none of an unknown identity is ever equal
         return TreeSide.OLD
     return TreeSide.NEW if identity == facts.staged_identity else TreeSide.OTHER
 
@@ -292,6 +294,8 @@ def _private(fs: Fs, dirfd: int, name: bytes, undo: ExitStack, opened: ExitStack
 def remove_wrapper(fs: Fs, roots: LiveRoots, facts: VolumeFacts, job: Job | None = None) -> None:
     """Remove the volume's wrapper with all that is in it, durably; fine if it is gone. Never what is live.
 
+    Where nothing was live when the restore began, nothing need be live now: what is in the wrapper is no only copy.
+
     Only after the record that says that nothing in it is needed: the way back is lost with the first file.
 
     Raises:
@@ -301,7 +305,9 @@ def remove_wrapper(fs: Fs, roots: LiveRoots, facts: VolumeFacts, job: Job | None
     """
     job = QuietJob() if job is None else job
     try:
-        with opened_parent(fs, roots, facts) as place:
+        with _holding(fs, roots, facts) as place:
+            if place is None:
+                return
             with suppress(FileNotFoundError), opened_wrapper(fs, place.fd, facts) as wrapper:
                 _require_removable(fs, place, wrapper, facts)
                 _empty_wrapper(fs, wrapper, facts, job)
@@ -311,6 +317,16 @@ def remove_wrapper(fs: Fs, roots: LiveRoots, facts: VolumeFacts, job: Job | None
         if error.errno == errno.ENOTEMPTY:
             raise _kept(facts, "there is something in it that Holdfast did not put there") from error
         raise translate(error, f"removing {wrapper_path(facts)}") from error
+
+
+@contextmanager
+def _holding(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Iterator[Place | None]:
+    """As :func:`opened_parent`; ``None`` where that was missing and is missing again."""
+    if facts.missing_parents and roots.first_missing(facts.live) not in (None, facts.live):
+        yield None
+        return
+    with opened_parent(fs, roots, facts) as place:
+        yield place
 
 
 def _require_removable(fs: Fs, place: Place, wrapper: int, facts: VolumeFacts) -> None:
@@ -327,6 +343,8 @@ def _require_removable(fs: Fs, place: Place, wrapper: int, facts: VolumeFacts) -
     try:
         live = fs.open_path(place.fd, place.name)
     except FileNotFoundError as error:
+        if facts.before is LiveBefore.MISSING:
+            return
         raise _kept(facts, f"{facts.live.path} is missing, so that this may be the only copy") from error
     try:
         inside = {fs.identity(fd) for fd in _children(fs, wrapper)}
@@ -353,6 +371,8 @@ def _empty_wrapper(fs: Fs, wrapper: int, facts: VolumeFacts, job: Job) -> None:
     remove_tree(fs, wrapper, _REMOVING, job, where=where)
     with suppress(FileNotFoundError):
         fs.rename_noreplace(wrapper, STAGED, wrapper, _REMOVING)
+    with suppress(FileNotFoundError):
+        fs.rmdirat(wrapper, MADE)
     fs.fsync(wrapper)
     remove_tree(fs, wrapper, _REMOVING, job, where=where)
 

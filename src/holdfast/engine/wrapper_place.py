@@ -21,6 +21,8 @@ from holdfast.engine.os_errors import translate
 
 STAGED: Final = b"staged"
 """The tree in a wrapper: the staged one before the exchange, the displaced one after it."""
+MADE: Final = b"made"
+"""The empty directory in a wrapper that is about to get the place of a missing live one."""
 
 _WRAPPER: Final = re.compile(r"\.holdfast-[0-9a-z]+-[0-9]+")
 
@@ -40,14 +42,17 @@ class Place:
 
 @contextmanager
 def opened_parent(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Iterator[Place]:
-    """The directory that holds live and wrapper. Raises ``Failed`` if it is another one than the journal names."""
+    """The directory that holds live and wrapper. Raises ``Failed`` if it is another one than the journal names.
+
+    While the journal names none yet, since it was missing, the wrapper's random name alone tells what is in it.
+    """
     fd, name = roots.open_parent(facts.live)
     try:
         try:
             identity = fs.identity(fd)
         except OSError as error:
             raise translate(error, f"looking at the directory that holds {facts.live.path}") from error
-        if identity != facts.parent_identity:
+        if facts.parent_identity not in (None, identity):
             raise Failed(
                 "parent_replaced",
                 f"The directory that holds {facts.live.path} is another one than before; is a disk not mounted?",

@@ -7,17 +7,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from holdfast.domain.errors import Failed, HoldfastError
-from holdfast.domain.recovery import CommitRecord, PreparedRecord, SafeRecord
 from holdfast.domain.restore import Redeploy, RestoreFacts, VolumeFacts
+from holdfast.domain.restore_records import CommitRecord, PreparedRecord, SafeRecord
 from holdfast.domain.workload import Workload
 from holdfast.engine.journal import Journal
+from holdfast.services.active_restore import ActiveRestore
 from holdfast.services.image_source import ImageSource
 from holdfast.services.locks import Held
 from holdfast.services.operations import OperationContext
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_plan import RestorePlan
 from holdfast.services.restore_registry import RestoreRegistry, Undecided
-from holdfast.services.restore_run import ActiveRestore
 from holdfast.store.workloads import WorkloadStore
 
 
@@ -35,17 +35,17 @@ class ActiveRestores:
     async def begin(self, ctx: OperationContext, held: Held, plan: RestorePlan, restore_id: str) -> ActiveRestore:
         """Give the images a name that keeps them, and begin the journal. Nothing else is touched yet."""
         try:
-            for redeploy in plan.redeploys:
-                await self._images.keep(redeploy.image_id, redeploy.workload_id, restore_id)
+            for redeploy in plan.images.redeploys:
+                await self._images.keep(redeploy.image.id, redeploy.workload_id, restore_id)
             return await self._begun(ctx, held, plan, restore_id)
         except BaseException:
-            await asyncio.shield(self._release_images(plan.redeploys, restore_id))
+            await asyncio.shield(self._release_images(plan.images.redeploys, restore_id))
             raise
 
     async def _begun(self, ctx: OperationContext, held: Held, plan: RestorePlan, restore_id: str) -> ActiveRestore:
         volumes = []
         for volume in plan.volumes:
-            live, parent = await self._files.identities(volume.live)
+            live, parent = await self._files.identities(volume.live, volume.before, volume.missing_parents)
             volumes.append(
                 VolumeFacts(
                     index=volume.index,
@@ -54,6 +54,8 @@ class ActiveRestores:
                     wrapper=f".holdfast-{restore_id}-{volume.index}",
                     live_identity=live,
                     parent_identity=parent,
+                    before=volume.before,
+                    missing_parents=volume.missing_parents,
                 )
             )
         facts = RestoreFacts(
@@ -64,11 +66,12 @@ class ActiveRestores:
             lock_ids=plan.lock_ids,
             snapshot_id=plan.manifest.id,
             volumes=tuple(volumes),
-            image_id=plan.image_id,
             desired=plan.desired,
             on_unhealthy=plan.on_unhealthy,
             actor=ctx.actor,
-            redeploys=plan.redeploys,
+            image_before=plan.images.before.image if plan.images.before else None,
+            with_image=plan.with_image,
+            redeploys=plan.images.redeploys,
         )
         workloads = await self._workloads_of(plan.lock_ids)
         return ActiveRestore(

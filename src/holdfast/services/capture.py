@@ -22,6 +22,7 @@ from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Container,
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.operations import OperationContext
 from holdfast.services.quiesce import Quiescer, facts_of
+from holdfast.services.ran import Ran, RanVersions
 from holdfast.services.restore_preflight import overlap
 from holdfast.services.restore_registry import RestoreRegistry
 from holdfast.services.retrying import until_engine_answers
@@ -46,6 +47,7 @@ class Capture:
         locks: LifecycleLocks,
         workers: Workers,
         registry: RestoreRegistry,
+        ran: RanVersions,
     ) -> None:
         self._installation = installation
         self._workloads = workloads
@@ -56,6 +58,7 @@ class Capture:
         self._locks = locks
         self._workers = workers
         self._registry = registry
+        self._ran = ran
 
     async def take(
         self, ctx: OperationContext, workload_id: str, quiesce: Quiesce, *, reason: SnapshotReason, note: str
@@ -75,7 +78,7 @@ class Capture:
                 await worker.run(WarmRequest(workload_id=workload.id, sources=sources))
                 await ctx.step("quiescing")
                 ctx.check()
-                image_id = await self._image_of(workload)  # before it is stopped: then nothing tells any more
+                ran = await self._ran_on(workload)  # before it is stopped: then nothing tells any more
                 async with self._held(ctx, workload, quiesce, [s.live.path for s in sources]) as (consistency, clean):
                     await ctx.step("capturing")
                     draft = draft_manifest(
@@ -84,7 +87,7 @@ class Capture:
                         reason=reason,
                         consistency=consistency,
                         actor=ctx.actor,
-                        image_id=image_id,
+                        ran=ran,
                         note=note,
                         stopped_cleanly=clean,
                     )
@@ -127,11 +130,10 @@ class Capture:
             for index, volume in enumerate(workload.spec.captured_volumes)
         )
 
-    async def _image_of(self, workload: Workload) -> str:
-        for container in await self._own([workload.id]):
-            if container.running:
-                return container.image_id
-        return ""
+    async def _ran_on(self, workload: Workload) -> Ran | None:
+        """What runs on the data, or ran on it last."""
+        running = await self._ran.running(workload.id, await self._own([workload.id]))
+        return running or await self._ran.last(workload.id)
 
     async def _own(self, workload_ids: Sequence[str]) -> list[Container]:
         found = await self._runtime.containers({LABEL_INSTALLATION: self._installation})
@@ -169,8 +171,8 @@ class Capture:
 
     async def let_go(self, ctx: OperationContext, hold: Hold) -> None:
         """Put the held containers back as they were, waiting for the engine if need be, and forget the hold."""
-        gone = await until_engine_answers(ctx, lambda: self._quiescer.let_go(hold.containers))
-        for name in gone:
+        result = await until_engine_answers(ctx, lambda: self._quiescer.let_go(hold.containers))
+        for name in result.gone:
             await ctx.log(f"the container {name} is gone and was not started again", level="warning")
         await asyncio.to_thread(self._holds.remove, hold.operation_id)
 

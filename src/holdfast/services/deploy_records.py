@@ -24,6 +24,9 @@ from holdfast.store.workloads import WorkloadStore
 
 KEPT_DEPLOYMENTS: Final = 10
 """So many successful deployments of a workload can be returned to without a registry."""
+REPEATING: Final = (DeployReason.START, DeployReason.RESTORE, DeployReason.RECONCILE)
+"""Deployments for these reasons repeat a version that somebody had deployed for another."""
+_HISTORY: Final = 200
 _RELEASED_AT_ONCE: Final = 3
 """One falls out of the kept ones with each success; a few more make up for those that could not be released."""
 
@@ -59,6 +62,17 @@ class DeployRecords:
     async def last_successful(self, workload_id: str) -> Deployment | None:
         """The newest deployment of a workload that succeeded."""
         return await self._deployments.last_successful(workload_id)
+
+    async def last_wished(self, workload_id: str) -> Deployment | None:
+        """The newest successful deployment that somebody asked for, with the version that it named.
+
+        Not one that only repeats a version: a start, a restore, reconciliation.
+        """
+        return await self._deployments.last_successful(workload_id, besides=REPEATING)
+
+    async def history(self, workload_id: str) -> tuple[Deployment, ...]:
+        """A workload's newest deployments, newest first; as many as one may want to compare with."""
+        return await self._deployments.list(workload_id, limit=_HISTORY)
 
     async def newest(self, workload_id: str) -> Deployment | None:
         """The newest deployment of a workload, however it ended."""

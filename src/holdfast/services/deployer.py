@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from holdfast.domain.deploy_plan import DeployStep
-from holdfast.domain.deployment import Deployment, DeployReason
+from holdfast.domain.deployment import Deployment, DeployReason, ReturnedImage, returned_image
 from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.workload import Workload
@@ -207,10 +207,13 @@ class Deployer:
         """The version of an image on this host. Raises ``Failed`` (``image_missing``)."""
         return await self._images.pinned(image_id, reference=workload.spec.image)
 
-    async def last_image(self, workload_id: str) -> str | None:
-        """The image id of the last successful deployment."""
-        deployment = await self._records.last_successful(workload_id)
-        return None if deployment is None else deployment.image_id
+    async def returned_image(self, workload: Workload) -> ReturnedImage | None:
+        """Whether the workload runs an image that a restore went back to, and that a deploy would replace again."""
+        return returned_image(
+            workload.spec.image,
+            await self._records.last_successful(workload.id),
+            await self._records.last_wished(workload.id),
+        )
 
     async def confirm_trial(self, held: Held, workload: Workload) -> Deployment | None:
         """See :meth:`Trials.confirm`."""

@@ -18,6 +18,7 @@ from holdfast.domain.deploy_plan import DeployStep
 from holdfast.domain.errors import Failed, InvalidInput
 from holdfast.domain.image_ref import ImageRef, parse_image_ref
 from holdfast.domain.operation import Progress
+from holdfast.domain.restore import ImageFacts
 from holdfast.runtime.port import ContainerRuntime, Image
 from holdfast.services.operations import OperationContext
 
@@ -119,6 +120,26 @@ class ImageSource:
             user=here.user,
             has_healthcheck=here.has_healthcheck,
         )
+
+    async def fetch(self, image: ImageFacts, ctx: OperationContext) -> None:
+        """Pull an image by the digest that it was deployed with; the same image, or none.
+
+        Raises:
+            Failed: ``image_pull_failed``, ``image_differs``. Nothing was touched.
+            Cancelled: somebody cancelled meanwhile.
+            Unavailable: the engine does not answer.
+        """
+        assert image.digest is not None
+        await ctx.step(DeployStep.PULLING)
+        with ctx.interruptible():
+            pulled = await self._runtime.pull(image.digest, lambda what, done, total: _tell(ctx, what, done, total))
+        if pulled.id != image.id:
+            raise Failed(
+                "image_differs",
+                f"{image.digest} is another image ({pulled.id}) than the one that was deployed ({image.id}).",
+                next_step="Load the image of then by hand, or go on with the one that runs now. Nothing was changed.",
+                details={"wanted": image.id, "found": pulled.id},
+            )
 
     async def keep(self, image_id: str, workload_id: str, deployment_id: str) -> None:
         """Keep an image on this host for as long as the deployment is kept. Idempotent."""

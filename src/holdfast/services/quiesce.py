@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from holdfast.domain.errors import Failed, NotFound
 from holdfast.domain.restore import ContainerFacts
+from holdfast.domain.volumes import overlap
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import (
     LABEL_INSTALLATION,
@@ -23,6 +25,19 @@ from holdfast.runtime.port import (
     ContainerRuntime,
     ContainerState,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetGo:
+    """What could not be put back, by name.
+
+    Attributes:
+        gone: containers that somebody removed meanwhile.
+        left: those that were left stopped, since what they ran on is not there.
+    """
+
+    gone: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 class Quiescer:
@@ -74,27 +89,34 @@ class Quiescer:
             if container.running and not container.paused:
                 await self._runtime.pause(container.id)
 
-    async def let_go(self, containers: Iterable[ContainerFacts]) -> list[str]:
+    async def let_go(self, containers: Iterable[ContainerFacts], *, not_on: Collection[str] = ()) -> LetGo:
         """Put containers back as the facts say: policy, running, paused. Idempotent.
 
-        Returns:
-            The names of those that are gone by now.
+        Args:
+            not_on: paths on which nothing is started: there is no data, or other data than before.
         """
-        gone = []
+        gone, left = [], []
         for facts in containers:
             try:
                 now = await self._runtime.inspect(facts.id)
                 if now.state is ContainerState.PAUSED and not facts.paused:
                     await self._runtime.unpause(facts.id)
-                if facts.running and not now.running:
-                    await self._runtime.start(facts.id)
-                if facts.paused and now.state is not ContainerState.PAUSED:
-                    await self._runtime.pause(facts.id)
+                if facts.running and not now.running and _mounts(now, not_on):
+                    left.append(facts.name)
+                elif facts.running:
+                    if not now.running:
+                        await self._runtime.start(facts.id)
+                    if facts.paused and now.state is not ContainerState.PAUSED:
+                        await self._runtime.pause(facts.id)
                 if (now.restart, now.max_retries) != (facts.restart_policy, facts.max_retries):
                     await self._runtime.set_restart_policy(facts.id, facts.restart_policy, facts.max_retries)
             except NotFound:
                 gone.append(facts.name)
-        return gone
+        return LetGo(gone=tuple(gone), left=tuple(left))
+
+
+def _mounts(container: Container, paths: Collection[str]) -> bool:
+    return any(overlap(path, mount.source) for mount in container.mounts if mount.source for path in paths)
 
 
 def facts_of(container: Container) -> ContainerFacts:

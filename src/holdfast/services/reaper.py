@@ -10,8 +10,8 @@ import asyncio
 import structlog
 
 from holdfast.domain.errors import Conflict, HoldfastError
-from holdfast.domain.recovery import DoneRecord, allowed_next
 from holdfast.domain.restore import RecordType
+from holdfast.domain.restore_records import DoneRecord, allowed_next
 from holdfast.engine.journal import Journal
 from holdfast.services.restore_files import RestoreFiles
 

@@ -11,13 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import StrEnum
 
-from holdfast.domain.errors import (
-    ConfirmationMissing,
-    HoldfastError,
-    NotFound,
-    Problem,
-    Refused,
-)
+from holdfast.domain.errors import HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.recovery import Direction
@@ -25,7 +19,10 @@ from holdfast.domain.restore import OnUnhealthy, RestoreStep
 from holdfast.domain.snapshot import Snapshot
 from holdfast.domain.workload import Workload
 from holdfast.engine.jobs import DiffRequest, MeasureRequest
+from holdfast.services.active_restore import ActiveRestore
 from holdfast.services.active_restores import ActiveRestores
+from holdfast.services.confirmation import require_confirmed
+from holdfast.services.image_source import ImageSource
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.locks import Held, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
@@ -34,7 +31,7 @@ from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_plan import RestorePlan, RestoreRequest, describe_plan
 from holdfast.services.restore_preflight import RestorePreflight
 from holdfast.services.restore_registry import RestoreRegistry, Undecided
-from holdfast.services.restore_run import ActiveRestore, RestoreRun
+from holdfast.services.restore_run import RestoreRun
 from holdfast.services.restore_trial import Outcome, RestoreTrial
 from holdfast.services.retrying import until_engine_answers
 from holdfast.services.snapshots import Snapshots
@@ -77,6 +74,7 @@ class Restores:
         trial: RestoreTrial,
         reaper: Reaper,
         active: ActiveRestores,
+        images: ImageSource,
     ) -> None:
         self._workloads = workloads
         self._snapshots = snapshots
@@ -92,6 +90,7 @@ class Restores:
         self._trial = trial
         self._reaper = reaper
         self._active = active
+        self._images = images
 
     async def restore(
         self,
@@ -102,6 +101,8 @@ class Restores:
         volumes: tuple[str, ...] | None,
         on_unhealthy: OnUnhealthy | None,
         with_image: bool,
+        create_missing: bool = False,
+        accept_replaced: bool = False,
         dry_run: bool,
         actor: str,
         idempotency_key: str | None = None,
@@ -113,6 +114,8 @@ class Restores:
             confirm: the snapshot's id, once more; not asked for a dry run.
             volumes: container targets; ``None`` for all.
             with_image: return to the image of then as well.
+            create_missing: make the directory of a volume that is missing.
+            accept_replaced: restore onto a directory that is another one than the one last seen, too.
 
         Raises:
             ConfirmationMissing, Refused: ``confirmation_missing``, ``confirmation_mismatch``.
@@ -127,12 +130,14 @@ class Restores:
             volumes=volumes,
             on_unhealthy=on_unhealthy,
             with_image=with_image,
+            create_missing=create_missing,
+            accept_replaced=accept_replaced,
             actor=actor,
         )
         if dry_run:
             await self._preflight.check(request, workload, await self._preflight.lock_ids(workload))
             return await self._operations.start(kind, workload.id, actor, lambda ctx: self._dry_run(ctx, request))
-        _confirmed(confirm, snapshot_id)
+        require_confirmed(confirm, snapshot_id)
         if idempotency_key is not None:
             known = await self._operation_store.find_by_key(actor, idempotency_key)
             if known is not None and (known.kind, known.workload_id) == (kind, workload.id):
@@ -154,6 +159,11 @@ class Restores:
 
     async def undo_target(self, ref: str) -> Snapshot | None:
         """The safety snapshot of the newest restore that is still in effect; ``None`` if there is nothing to undo."""
+        found = await self._undoable(ref)
+        return None if found is None else found[1]
+
+    async def _undoable(self, ref: str) -> tuple[Operation, Snapshot] | None:
+        """The newest restore that is still in effect, and its safety snapshot."""
         workload = await self._workloads.get(ref)
         cursor: str | None = None
         while True:
@@ -163,15 +173,25 @@ class Restores:
                     operation.kind in (OperationKind.RESTORE, OperationKind.UNDO)
                     and operation.outcome.get("result") in UNDOABLE
                 ):
-                    return await self._snapshots.get(ref, str(operation.outcome["safety_snapshot_id"]))
+                    return operation, await self._snapshots.get(ref, str(operation.outcome["safety_snapshot_id"]))
             if page.next_cursor is None:
                 return None
             cursor = page.next_cursor
 
-    async def undo(self, ref: str, *, confirm: str | None, dry_run: bool, actor: str) -> Operation:
+    async def undo(
+        self,
+        ref: str,
+        *,
+        confirm: str | None,
+        create_missing: bool = False,
+        accept_replaced: bool = False,
+        dry_run: bool,
+        actor: str,
+    ) -> Operation:
         """Return to the data from before the last restore: an ordinary restore of its safety snapshot.
 
-        It takes a safety snapshot of its own, so that undo of undo is redo.
+        It takes a safety snapshot of its own, so that undo of undo is redo. If the restore had moved code and data
+        together, so does the undo.
 
         Args:
             confirm: the id of the safety snapshot that is to be restored.
@@ -179,20 +199,23 @@ class Restores:
         Raises:
             NotFound: ``nothing_to_undo``.
         """
-        target = await self.undo_target(ref)
-        if target is None:
+        found = await self._undoable(ref)
+        if found is None:
             raise NotFound(
                 "nothing_to_undo",
                 "No restore of this workload is in effect that could be undone.",
                 next_step=f"Choose a snapshot with `holdfast snapshot list {ref}`.",
             )
+        undone, target = found
         return await self.restore(
             ref,
             target.id,
             confirm=confirm,
             volumes=tuple(volume.target for volume in target.manifest.volumes),
             on_unhealthy=None,
-            with_image=False,
+            with_image=bool(undone.outcome.get("with_image")) and bool(target.manifest.image_id),
+            create_missing=create_missing,
+            accept_replaced=accept_replaced,
             dry_run=dry_run,
             actor=actor,
             kind=OperationKind.UNDO,
@@ -226,7 +249,7 @@ class Restores:
             )
         if pending.restore_id is None:
             raise Refused([_not_decidable(pending.why)])
-        _confirmed(confirm, pending.restore_id)
+        require_confirmed(confirm, pending.restore_id)
         restore_id = pending.restore_id
         return await self._operations.start(
             OperationKind.RESTORE, workload.id, actor, lambda ctx: self._decide(ctx, workload.id, restore_id, choice)
@@ -249,7 +272,13 @@ class Restores:
                 await self._preflight.check_space(plan, live_bytes)
                 await ctx.step("comparing")
                 diffs = [
-                    await worker.run(DiffRequest(snapshot_id=request.snapshot_id, index=volume.index, live=volume.live))
+                    await worker.run(
+                        DiffRequest(
+                            snapshot_id=request.snapshot_id,
+                            index=volume.index,
+                            live=volume.live if volume.live in plan.there else None,
+                        )
+                    )
                     for volume in plan.volumes
                 ]
         return describe_plan(plan, diffs, live_bytes)
@@ -265,16 +294,16 @@ class Restores:
         async with self._locked(ctx, request.workload_id) as (held, workload, lock_ids):
             await ctx.step(RestoreStep.PREFLIGHT)
             plan = await self._preflight.check(request, workload, lock_ids)
+            for warning in plan.warnings:
+                await ctx.log(warning, level="warning")
             with self._in_use.hold(request.snapshot_id, f"restore {ctx.id}"):
+                for image in plan.images.to_pull:
+                    await self._images.fetch(image, ctx)
                 async with self._workers.session(ctx) as worker:
                     await self._preflight.check_space(plan, await self._measure(worker, plan))
                     ctx.check()
                     restore = await self._active.begin(ctx, held, plan, restore_id)
-                    ctx.outcome.update(
-                        restore_id=restore_id,
-                        snapshot_id=request.snapshot_id,
-                        volumes=[volume.target for volume in plan.volumes],
-                    )
+                    ctx.outcome.update(restore.told, warnings=list(plan.warnings))
                     async with self._active.guarded(restore):
                         await self._to_swapped(restore, plan, worker)
                         return await self.finish(restore)
@@ -315,7 +344,7 @@ class Restores:
 
     async def _measure(self, worker: WorkerSession, plan: RestorePlan) -> int:
         """What the live trees hold now, in bytes on disk."""
-        size: int = await worker.run(MeasureRequest(live=tuple(volume.live for volume in plan.volumes)))
+        size: int = await worker.run(MeasureRequest(live=plan.there))
         return size
 
     async def _decide(self, ctx: OperationContext, workload_id: str, restore_id: str, choice: Decision) -> Outcome:
@@ -329,7 +358,7 @@ class Restores:
                 journal.close()
                 raise Refused([_not_decidable(f"its journal says {journal.direction}.")])
             restore = await self._active.revived(ctx, held, journal)
-            ctx.outcome["restore_id"] = restore_id
+            ctx.outcome.update(restore.told)
             async with self._active.guarded(restore):
                 if choice is Decision.REVERT:
                     return await until_engine_answers(ctx, lambda: self._trial.backward(restore, "a person decided so"))
@@ -356,26 +385,6 @@ _DECIDABLE = frozenset(
         (Direction.BACKWARD, Decision.REVERT),
     }
 )
-
-
-def _confirmed(confirm: str | None, expected: str) -> None:
-    if confirm is None:
-        raise ConfirmationMissing(
-            "confirmation_missing",
-            "A restore replaces live data, so it has to be confirmed.",
-            next_step=f"Send the header X-Confirm-Restore: {expected}",
-        )
-    if confirm != expected:
-        raise Refused(
-            [
-                Problem(
-                    code="confirmation_mismatch",
-                    message="The confirmation names something else than what is to be restored.",
-                    next_step=f"Send the header X-Confirm-Restore: {expected}",
-                    details={"expected": expected},
-                )
-            ]
-        )
 
 
 def _not_decidable(why: str) -> Problem:

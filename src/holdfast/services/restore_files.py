@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.domain.errors import HoldfastError
-from holdfast.domain.recovery import Direction, Observation, Record
-from holdfast.domain.restore import Identity, RestoreFacts, RootRef, TreeSide, VolumeFacts
-from holdfast.engine import journal, swap
+from holdfast.domain.recovery import Direction, Observation
+from holdfast.domain.restore import Identity, LiveBefore, RestoreFacts, RootRef, TreeSide, VolumeFacts
+from holdfast.domain.restore_records import Record
+from holdfast.engine import journal, missing, swap
 from holdfast.engine.fs import Fs
 from holdfast.engine.jobs import ReapRequest
 from holdfast.engine.journal import Journal
@@ -69,17 +70,41 @@ class RestoreFiles:
 
         return await asyncio.to_thread(look)
 
-    async def identities(self, ref: RootRef) -> tuple[Identity, Identity]:
-        """The identities of a live directory and of its parent."""
+    async def identities(
+        self, ref: RootRef, before: LiveBefore, missing_parents: int
+    ) -> tuple[Identity | None, Identity | None]:
+        """The identities of a live directory and of its parent; ``None`` for what is missing."""
 
-        def look() -> tuple[Identity, Identity]:
+        def look() -> tuple[Identity | None, Identity | None]:
+            if missing_parents:
+                return None, None
             parent, _ = self.roots.open_parent(ref)
             try:
-                return self.roots.identity(ref), self.fs.identity(parent)
+                live = None if before is LiveBefore.MISSING else self.roots.identity(ref)
+                return live, self.fs.identity(parent)
             finally:
                 self.fs.close(parent)
 
         return await asyncio.to_thread(look)
+
+    async def make_empty(self, volumes: Sequence[VolumeFacts]) -> dict[int, Identity]:
+        """Make what is going to stand in for missing directories, in the wrappers. Returns the identities by index."""
+        return await asyncio.to_thread(lambda: {v.index: missing.make_empty(self.fs, self.roots, v) for v in volumes})
+
+    async def place_empty(self, volumes: Sequence[VolumeFacts]) -> None:
+        """Give it the live paths. Raises ``Failed`` (``volume_appeared``)."""
+
+        def place() -> None:
+            for volume in volumes:
+                missing.place_empty(self.fs, self.roots, volume)
+
+        await asyncio.to_thread(place)
+
+    async def remove_empty(self, volumes: Sequence[VolumeFacts]) -> list[str]:
+        """Take it away from the live paths. Returns those where it is no longer empty, and so stays."""
+        return await asyncio.to_thread(
+            lambda: [v.live.path for v in volumes if not missing.remove_empty(self.fs, self.roots, v)]
+        )
 
     async def exchange_all(self, volumes: Sequence[VolumeFacts], to: TreeSide) -> None:
         """Bring ``to`` live for every volume that is on the other side. Raises ``Failed`` (``exchange_failed``)."""

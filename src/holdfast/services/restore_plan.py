@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from holdfast.domain.restore import ContainerFacts, OnUnhealthy, Redeploy, RootRef
+from holdfast.domain.errors import Problem
+from holdfast.domain.restore import ContainerFacts, ImageFacts, LiveBefore, OnUnhealthy, Redeploy, RootRef
 from holdfast.domain.restore_mapping import MappedVolume
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.engine.diff import VolumeDiff
+from holdfast.services.ran import Ran
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,8 @@ class RestoreRequest:
         volumes: container targets to restore; ``None`` for all.
         on_unhealthy: ``None`` leaves it to the state that the workload is found in.
         with_image: return to the image that ran when the snapshot was taken, too.
+        create_missing: a directory that is missing is made.
+        accept_replaced: a directory that is another one than the one last seen is replaced like any other.
     """
 
     workload_id: str
@@ -29,15 +33,24 @@ class RestoreRequest:
     volumes: tuple[str, ...] | None = None
     on_unhealthy: OnUnhealthy | None = None
     with_image: bool = False
+    create_missing: bool = False
+    accept_replaced: bool = False
     actor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedVolume:
-    """One volume and where it lives now, derived from the current configuration alone."""
+    """One volume and where it lives now, derived from the current configuration alone.
+
+    Attributes:
+        before: what is at the live path.
+        missing_parents: how many directories above a missing one are missing as well.
+    """
 
     mapped: MappedVolume
     live: RootRef
+    before: LiveBefore = LiveBefore.AS_SEEN
+    missing_parents: int = 0
 
     @property
     def index(self) -> int:
@@ -49,13 +62,31 @@ class PlannedVolume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedImages:
+    """What a restore runs afterwards.
+
+    Attributes:
+        before: what the workload ran on the data that is to be replaced; ``None`` if it was never deployed.
+        redeploys: what is started again once the data is in place; empty if nothing ran.
+        to_pull: of these images, those that are not on this host but can be pulled by their digest.
+        problems: why it can't be; then nothing else counts.
+    """
+
+    before: Ran | None
+    redeploys: tuple[Redeploy, ...]
+    to_pull: tuple[ImageFacts, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePlan:
     """A restore that passed its preflight.
 
     Attributes:
         lock_ids: every workload whose lock must be held: this one and those that share one of its volumes.
         containers: the containers of those workloads, as they were found.
-        redeploys: what is started again once the data is in place; empty if nothing ran.
+        images: what ran, and what runs afterwards.
         warnings: what a person should know and no reason to refuse.
     """
 
@@ -64,15 +95,21 @@ class RestorePlan:
     volumes: tuple[PlannedVolume, ...]
     lock_ids: tuple[str, ...]
     containers: tuple[ContainerFacts, ...]
-    redeploys: tuple[Redeploy, ...]
+    images: PlannedImages
     desired: DesiredState
     on_unhealthy: OnUnhealthy
+    with_image: bool
     warnings: tuple[str, ...]
 
     @property
-    def image_id(self) -> str:
-        """What the restored workload runs afterwards; empty if it stays stopped."""
-        return next((r.image_id for r in self.redeploys if r.workload_id == self.workload.id), "")
+    def image(self) -> ImageFacts | None:
+        """What the restored workload runs afterwards; ``None`` if it stays stopped."""
+        return next((r.image for r in self.images.redeploys if r.workload_id == self.workload.id), None)
+
+    @property
+    def there(self) -> tuple[RootRef, ...]:
+        """The live directories that there are."""
+        return tuple(volume.live for volume in self.volumes if volume.before is not LiveBefore.MISSING)
 
 
 def describe_plan(plan: RestorePlan, diffs: Sequence[VolumeDiff], live_bytes: int) -> dict[str, object]:
@@ -87,6 +124,7 @@ def describe_plan(plan: RestorePlan, diffs: Sequence[VolumeDiff], live_bytes: in
             {
                 "target": volume.target,
                 "path": volume.live.path,
+                "before": volume.before,
                 "restored_bytes": volume.mapped.captured.bytes,
                 "restored_files": volume.mapped.captured.files,
                 **msgspec.to_builtins(diff),
@@ -95,8 +133,10 @@ def describe_plan(plan: RestorePlan, diffs: Sequence[VolumeDiff], live_bytes: in
         ],
         "live_bytes": live_bytes,
         "also_stopped": [w for w in plan.lock_ids if w != plan.workload.id],
-        "runs_afterwards": plan.image_id or None,
-        "image": plan.workload.spec.image,
+        "runs_afterwards": plan.image.id if plan.image else None,
+        "image": plan.image.reference if plan.image else None,
+        "taken_with": taken.image or None,
+        "taken_with_id": taken.image_id or None,
         "on_unhealthy": plan.on_unhealthy,
         "safety_snapshot": True,
         "expected_safety_seconds": round(live_bytes / rate, 1) if rate else None,

@@ -14,17 +14,18 @@ from typing import Final
 
 from holdfast.config import Settings
 from holdfast.domain.errors import HoldfastError, Problem, Refused
-from holdfast.domain.restore import OnUnhealthy, Redeploy, RootRef
-from holdfast.domain.restore_mapping import MappedVolume, map_volumes
+from holdfast.domain.restore import LiveBefore, OnUnhealthy, RootRef
+from holdfast.domain.restore_mapping import map_volumes
 from holdfast.domain.snapshot import SnapshotManifest
-from holdfast.domain.workload import DesiredState, RestartPolicy, Workload
-from holdfast.engine import mounts, space, swap
+from holdfast.domain.workload import RestartPolicy, Workload
+from holdfast.engine import mounts, space
 from holdfast.engine.fs import Fs
-from holdfast.engine.live import LiveRoots
 from holdfast.engine.snapshot_store import SnapshotStore
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Container, ContainerRuntime
 from holdfast.services.deployer import Deployer
 from holdfast.services.quiesce import facts_of
+from holdfast.services.restore_images import RestoreImages
+from holdfast.services.restore_places import RestorePlaces
 from holdfast.services.restore_plan import PlannedVolume, RestorePlan, RestoreRequest
 from holdfast.services.volumes import VolumeResolver
 from holdfast.store.workloads import WorkloadStore
@@ -42,20 +43,22 @@ class RestorePreflight:
         settings: Settings,
         installation: str,
         fs: Fs,
-        roots: LiveRoots,
         snapshots: SnapshotStore,
         workloads: WorkloadStore,
         volumes: VolumeResolver,
+        places: RestorePlaces,
+        images: RestoreImages,
         runtime: ContainerRuntime,
         deployer: Deployer,
     ) -> None:
         self._settings = settings
         self._installation = installation
         self._fs = fs
-        self._roots = roots
         self._snapshots = snapshots
         self._workloads = workloads
         self._volumes = volumes
+        self._places = places
+        self._images = images
         self._runtime = runtime
         self._deployer = deployer
 
@@ -77,31 +80,31 @@ class RestorePreflight:
         problems += await asyncio.to_thread(self._snapshots.check, manifest)
         mapped, found = map_volumes(manifest, workload.spec, request.volumes)
         problems += found
-        planned, found_at = self._locate(workload, mapped)
-        problems += found_at
-        problems += await asyncio.to_thread(self._look_at_directories, [volume.live for volume in planned])
-        changed, warnings = await self._compare_with_last_seen(workload, planned)
-        problems += changed
+        places = await self._places.find(request, workload, mapped)
+        problems += places.problems
+        warnings = list(places.warnings)
         everything = await self._runtime.containers()
         own = [c for c in everything if self._is_own(c) and c.labels.get(LABEL_WORKLOAD) in lock_ids]
-        paths = [volume.live.path for volume in planned]
+        paths = [volume.live.path for volume in places.volumes]
         refusals, noticed = await asyncio.to_thread(others_on_paths, everything, {c.id for c in own}, paths)
         problems += refusals
         warnings += noticed
         problems += await self._strangers_that_stay(paths, lock_ids)
-        redeploys, missing = await self._images(request, workload, manifest, own, lock_ids)
-        problems += missing
+        images = await self._images.plan(request, workload, manifest, own, lock_ids)
+        problems += images.problems
+        warnings += images.warnings
         if problems:
             raise Refused(problems)
         return RestorePlan(
             workload=workload,
             manifest=manifest,
-            volumes=tuple(planned),
+            volumes=places.volumes,
             lock_ids=lock_ids,
             containers=tuple(facts_of(container) for container in own),
-            redeploys=redeploys,
+            images=images,
             desired=workload.desired,
-            on_unhealthy=request.on_unhealthy or await self._default_on_unhealthy(workload, own),
+            on_unhealthy=request.on_unhealthy or await self._default_on_unhealthy(workload, places.volumes, own),
+            with_image=request.with_image and any(r.workload_id == workload.id for r in images.redeploys),
             warnings=tuple(warnings),
         )
 
@@ -145,7 +148,7 @@ class RestorePreflight:
             Refused: something changed since the preflight.
         """
         paths = [ref.path for ref in refs]
-        problems = list(await asyncio.to_thread(self._look_at_directories, list(refs)))
+        problems = await self._places.look_again(refs)
         everything = await self._runtime.containers()
         own = {c.id for c in everything if self._is_own(c) and c.labels.get(LABEL_WORKLOAD) in lock_ids}
         refusals, _ = await asyncio.to_thread(others_on_paths, everything, own, paths)
@@ -174,46 +177,8 @@ class RestorePreflight:
         found = await self._runtime.containers({LABEL_INSTALLATION: self._installation})
         return [container for container in found if container.labels.get(LABEL_WORKLOAD) in workload_ids]
 
-    async def _compare_with_last_seen(
-        self, workload: Workload, planned: Iterable[PlannedVolume]
-    ) -> tuple[list[Problem], list[str]]:
-        """Another directory than the one last seen refuses; an emptied one may be just what is to be mended."""
-        problems: list[Problem] = []
-        warnings: list[str] = []
-        targets = {volume.target for volume in planned}
-        for problem in await self._volumes.check_before_start(workload):
-            if problem.details.get("target") not in targets:
-                continue
-            if problem.code == "volume_replaced":
-                problems.append(problem)
-            elif problem.code == "volume_emptied":
-                warnings.append(problem.message)
-        return problems, warnings
-
     def _is_own(self, container: Container) -> bool:
         return container.labels.get(LABEL_INSTALLATION) == self._installation
-
-    def _locate(self, workload: Workload, mapped: Iterable[MappedVolume]) -> tuple[list[PlannedVolume], list[Problem]]:
-        planned: list[PlannedVolume] = []
-        problems: list[Problem] = []
-        for volume in mapped:
-            try:
-                live = self._volumes.resolve(workload.spec, volume.configured)
-            except Refused as refusal:
-                problems += refusal.problems
-            else:
-                planned.append(PlannedVolume(mapped=volume, live=live))
-        return planned, problems
-
-    def _look_at_directories(self, refs: Sequence[RootRef]) -> list[Problem]:
-        problems: list[Problem] = []
-        for ref in refs:
-            found = list(self._roots.check(ref))
-            if not found:
-                unsupported = swap.exchange_supported(self._fs, self._roots, ref)
-                found = [unsupported] if unsupported is not None else []
-            problems += found
-        return problems
 
     def _strangers(self, paths: Sequence[str], own_pids: Collection[int]) -> list[Problem]:
         """Processes in other mount namespaces than ours and our own containers' that have a path mounted."""
@@ -233,41 +198,12 @@ class RestorePreflight:
             )
         return problems
 
-    async def _images(
-        self,
-        request: RestoreRequest,
-        workload: Workload,
-        manifest: SnapshotManifest,
-        own: Sequence[Container],
-        lock_ids: Sequence[str],
-    ) -> tuple[tuple[Redeploy, ...], list[Problem]]:
-        """What runs again afterwards, and what of it is not on this host."""
-        redeploys: list[Redeploy] = []
-        for workload_id in lock_ids:
-            running = [c for c in own if c.labels.get(LABEL_WORKLOAD) == workload_id and c.running]
-            image_id = running[0].image_id if running else None
-            if workload_id == workload.id:
-                if image_id is None and workload.desired is DesiredState.RUNNING:
-                    image_id = await self._deployer.last_image(workload_id)
-                if request.with_image and image_id is not None:
-                    image_id = manifest.image_id
-            if image_id is not None:
-                redeploys.append(Redeploy(workload_id=workload_id, image_id=image_id))
-        problems = []
-        for redeploy in redeploys:
-            if not redeploy.image_id or await self._runtime.image(redeploy.image_id) is None:
-                problems.append(
-                    Problem(
-                        code="image_missing",
-                        message=f"The image {redeploy.image_id or '(not recorded)'} is not on this host.",
-                        next_step="Load or pull it, or restore without returning to the snapshot's image.",
-                        details={"image_id": redeploy.image_id, "workload_id": redeploy.workload_id},
-                    )
-                )
-        return tuple(redeploys), problems
-
-    async def _default_on_unhealthy(self, workload: Workload, own: Sequence[Container]) -> OnUnhealthy:
-        """Revert, unless the workload was not healthy on its old data either."""
+    async def _default_on_unhealthy(
+        self, workload: Workload, volumes: Iterable[PlannedVolume], own: Sequence[Container]
+    ) -> OnUnhealthy:
+        """Revert, unless there is nothing to go back to, or the workload was not healthy on its old data either."""
+        if any(volume.before is LiveBefore.MISSING for volume in volumes):
+            return OnUnhealthy.KEEP
         running = [c for c in own if c.labels.get(LABEL_WORKLOAD) == workload.id and c.running]
         if not running:
             return OnUnhealthy.REVERT

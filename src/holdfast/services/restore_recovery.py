@@ -19,6 +19,7 @@ from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import RestoreFacts, RestoreResult
 from holdfast.engine.holds import Hold, HoldFiles
 from holdfast.engine.journal import Journal
+from holdfast.services.active_restore import left_stopped
 from holdfast.services.active_restores import ActiveRestores
 from holdfast.services.capture import Capture
 from holdfast.services.locks import Held, LifecycleLocks
@@ -147,18 +148,16 @@ class RestoreRecovery:
 
     async def _finish(self, ctx: OperationContext, held: Held, unfinished: Unfinished) -> Outcome:
         restore = await self._active.revived(ctx, held, unfinished.journal)
-        ctx.outcome.update(
-            restore_id=restore.facts.restore_id,
-            snapshot_id=restore.facts.snapshot_id,
-            volumes=[volume.target for volume in restore.volumes],
-        )
+        ctx.outcome.update(restore.told)
         async with self._active.guarded(restore):
             if unfinished.plan.record is not None:
                 await until_engine_answers(ctx, lambda: self._trial.stop_everything(restore))
                 await self._swaps.carry_out(unfinished)
             match restore.journal.direction:
                 case Direction.ABORTED:
-                    await self._run.abort(restore, "interrupted")
+                    left = await self._run.abort(restore, "interrupted")
+                    if left:
+                        raise left_stopped(restore, left, "the server was interrupted", "restore_interrupted")
                     raise Failed(
                         "restore_interrupted",
                         "The server was interrupted before the restore was committed. The data is what it was before.",

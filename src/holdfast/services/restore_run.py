@@ -13,31 +13,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Final
 
 from holdfast.domain.errors import Failed, HoldfastError, Problem, Refused
-from holdfast.domain.recovery import (
+from holdfast.domain.recovery import Observation
+from holdfast.domain.restore import (
+    RecordType,
+    RestoreStep,
+    TreeSide,
+    VolumeFacts,
+)
+from holdfast.domain.restore_records import (
     AbortedRecord,
     CommitRecord,
-    Direction,
-    Observation,
+    MadeRecord,
     PreparedRecord,
     SafeRecord,
     StagedRecord,
     SwappedRecord,
 )
-from holdfast.domain.restore import ContainerFacts, RecordType, RestoreFacts, RestoreStep, TreeSide, VolumeFacts
 from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
-from holdfast.domain.workload import Workload
 from holdfast.engine.jobs import CaptureRequest, StageRequest, WarmRequest
-from holdfast.engine.journal import Journal
 from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.runtime.port import ContainerRuntime
-from holdfast.services.locks import Held
-from holdfast.services.operations import OperationContext
+from holdfast.services.active_restore import ActiveRestore, left_stopped, take_empty_away
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.reaper import Reaper
 from holdfast.services.restore_files import RestoreFiles
@@ -50,68 +50,6 @@ from holdfast.store.snapshots import SnapshotStateStore
 
 COMMIT_UNCERTAIN: Final = "commit_uncertain"
 """The code of a restore that starts nothing, because COMMIT may be on disk or not."""
-
-_SETTLED: Final = frozenset({Direction.ABORTED, Direction.REVERTED, Direction.CONFIRMED, Direction.DONE})
-
-
-@dataclass(slots=True, kw_only=True)
-class ActiveRestore:
-    """A restore under way: its journal, and what is in memory only for the telling.
-
-    Attributes:
-        seconds: how long each part of the downtime took, by name.
-        stopped_at: monotonic time of the first stop; the downtime counts from it.
-        committed: COMMIT is durable; there is no way but forward, or backward through the journal.
-        uncertain: COMMIT may be durable or not; nothing may be started.
-    """
-
-    facts: RestoreFacts
-    journal: Journal
-    ctx: OperationContext
-    held: Held
-    workloads: Mapping[str, Workload]
-    containers: tuple[ContainerFacts, ...] = ()
-    safety_snapshot_id: str | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    stopped_at: float | None = None
-    committed: bool = False
-    uncertain: bool = False
-
-    @property
-    def workload(self) -> Workload:
-        return self.workloads[self.facts.workload_id]
-
-    @property
-    def volumes(self) -> tuple[VolumeFacts, ...]:
-        return self.journal.volumes
-
-    @property
-    def settled(self) -> bool:
-        """Whether the journal says that nothing but tidying up is left."""
-        return self.journal.direction in _SETTLED
-
-    async def reopen_journal(self, files: RestoreFiles) -> None:
-        """Make sure of what is on disk, also after an append that failed."""
-        self.journal = await files.reopen(self.journal.path, instead_of=self.journal)
-
-    async def enter(self, step: RestoreStep) -> None:
-        """Tell that a step begins. After COMMIT what can't be told (a full disk) must not decide anything."""
-        with suppress(HoldfastError):
-            await self.ctx.step(step)
-
-    async def tell(self, warning: str) -> None:
-        """Add a warning to the operation's log, if that can be written."""
-        with suppress(HoldfastError):
-            await self.ctx.log(warning, level="warning")
-
-    @contextmanager
-    def timed(self, part: str) -> Iterator[None]:
-        """Count the time that the block takes to ``part`` of the downtime."""
-        before = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - before
 
 
 class RestoreRun:
@@ -148,21 +86,25 @@ class RestoreRun:
             await self._stage(restore, worker)
             await self._warm(restore, worker)
             await self._quiesce(restore)
+            await self._make_missing(restore)
             await self._safeguard(restore, plan, worker)
             await self._check_again(restore)
         except BaseException as error:
             # The first error is the one that is told; a shutdown's cancellation must not cut the way back off.
             why = error.message if isinstance(error, HoldfastError) else type(error).__name__
+            cause = error.code if isinstance(error, HoldfastError) else ""
             try:
-                await asyncio.shield(self.abort(restore, why))
+                left = await asyncio.shield(self.abort(restore, why))
             except HoldfastError as second:
                 raise Failed(
                     "restore_abort_incomplete",
                     f"The restore was called off before anything was exchanged ({why}). The data is what it was, but "
                     f"the containers are not all as they were: {second.message}",
                     next_step=f"{second.next_step} Then `holdfast workload start {restore.facts.workload_name}`.",
-                    details={"cause": error.code if isinstance(error, HoldfastError) else "", "then": second.code},
+                    details={"cause": cause, "then": second.code},
                 ) from error
+            if left and cause:
+                raise left_stopped(restore, left, why, cause) from error
             raise
         await self._commit(restore)
         await self._swap(restore)
@@ -175,13 +117,13 @@ class RestoreRun:
         for index, written in sorted(staged.written.items()):
             for name in written.not_taken:
                 await restore.ctx.log(f"volume {index}: not taken: {name}", level="warning")
-        await self._files.append(restore.journal, StagedRecord(staged=staged.identities))
+        await self._files.append(restore.journal, StagedRecord(staged=staged.identities, parents=staged.parents))
 
     async def _warm(self, restore: ActiveRestore, worker: WorkerSession) -> None:
         await restore.ctx.step(RestoreStep.WARMING)
         for _ in range(self._warm_passes_max):
             result = await worker.run(
-                WarmRequest(workload_id=restore.facts.workload_id, sources=_sources(restore.facts)),
+                WarmRequest(workload_id=restore.facts.workload_id, sources=_sources(restore.volumes)),
             )
             if not result.useful:
                 return
@@ -200,6 +142,13 @@ class RestoreRun:
         if not clean:
             await ctx.log("a container outlasted its grace and was killed", level="warning")
 
+    async def _make_missing(self, restore: ActiveRestore) -> None:
+        """Have an empty directory where one is missing, as late as can be: no container could be started on it (I4)."""
+        if restore.missing:
+            made = await self._files.make_empty(restore.missing)
+            await self._files.append(restore.journal, MadeRecord(made=made))
+            await self._files.place_empty(restore.missing)
+
     async def _safeguard(self, restore: ActiveRestore, plan: RestorePlan, worker: WorkerSession) -> None:
         """I5: pinned before it exists, so that there is no moment in which it could be pruned."""
         ctx = restore.ctx
@@ -210,12 +159,14 @@ class RestoreRun:
             reason=SnapshotReason.SAFETY,
             consistency=Consistency.STOPPED,
             actor=restore.facts.actor,
-            image_id=plan.image_id,
+            ran=plan.images.before,
             note=f"before restoring {restore.facts.snapshot_id}",
         )
         with restore.timed("safety"):
             await self._states.pin_safety(draft.id, restore.facts.workload_id, restore.facts.operation_id)
-            manifest: SnapshotManifest = await worker.run(CaptureRequest(draft=draft, sources=_sources(restore.facts)))
+            manifest: SnapshotManifest = await worker.run(
+                CaptureRequest(draft=draft, sources=_sources(restore.volumes))
+            )
             restore.safety_snapshot_id = manifest.id
             await self._files.append(restore.journal, SafeRecord(snapshot_id=manifest.id))
         await ctx.log(f"safety snapshot {manifest.id}: {manifest.files} files, {manifest.bytes} bytes")
@@ -258,7 +209,9 @@ class RestoreRun:
                     details={"restore_id": restore.facts.restore_id},
                 ) from again
             restore.uncertain = False
-            await self._release(restore)
+            left = await self._release(restore)
+            if left:
+                raise left_stopped(restore, left, error.message, error.code) from error
             raise
         restore.committed = True
 
@@ -268,11 +221,14 @@ class RestoreRun:
             await self._files.exchange_all(restore.volumes, TreeSide.NEW)
             await self._files.append(restore.journal, SwappedRecord())
 
-    async def abort(self, restore: ActiveRestore, why: str) -> None:
+    async def abort(self, restore: ActiveRestore, why: str) -> tuple[str, ...]:
         """Leave live data as it is, containers as they were, and no trace beside them. Also what recovery does.
 
         Before COMMIT a journal that can't be written keeps nobody from starting again: whatever it says, recovery
         aborts.
+
+        Returns:
+            The containers that ran and were left stopped, since what they ran on is not there.
         """
         try:
             if restore.journal.records[-1].type is not RecordType.ABORTED:
@@ -280,18 +236,22 @@ class RestoreRun:
                 await self._files.append(restore.journal, AbortedRecord(why=why))
         except HoldfastError as error:
             await restore.tell(f"called off, though that could not be written down: {error.message}")
-        await self._release(restore)
+        return await self._release(restore)
 
-    async def _release(self, restore: ActiveRestore) -> None:
+    async def _release(self, restore: ActiveRestore) -> tuple[str, ...]:
         """Containers first: the service is down. Waits for the engine, since half-released is what nobody expects."""
-        gone = await until_engine_answers(restore.ctx, lambda: self._quiescer.let_go(restore.containers))
-        for name in gone:
+        await take_empty_away(self._files, restore)
+        result = await until_engine_answers(
+            restore.ctx, lambda: self._quiescer.let_go(restore.containers, not_on=restore.barred)
+        )
+        for name in result.gone:
             await restore.tell(f"the container {name} is gone and was not started again")
         if restore.settled:
             try:
                 await self._reaper.reap(restore.journal)
             except HoldfastError as error:
                 await restore.tell(f"what was staged is removed at the next start: {error.message}")
+        return result.left
 
 
 def _moved(volume: VolumeFacts, seen: Observation) -> Problem:
@@ -304,9 +264,13 @@ def _moved(volume: VolumeFacts, seen: Observation) -> Problem:
     )
 
 
-def _sources(facts: RestoreFacts) -> tuple[CaptureSource, ...]:
-    """The live directories, numbered anew: what is restored may be a part of a snapshot, what is captured is whole."""
+def _sources(volumes: Sequence[VolumeFacts]) -> tuple[CaptureSource, ...]:
+    """The live directories, numbered anew: what is restored may be a part of a snapshot, what is captured is whole.
+
+    Without those that are missing: there is nothing to read ahead, and by the time of the capture they are made.
+    """
+    there = [volume for volume in volumes if volume.live_identity is not None]
     return tuple(
         CaptureSource(index=index, live=volume.live, expected=volume.live_identity)
-        for index, volume in enumerate(facts.volumes)
+        for index, volume in enumerate(there)
     )

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 
@@ -20,15 +22,11 @@ import structlog
 from holdfast.domain import times
 from holdfast.domain.deployment import DeployReason
 from holdfast.domain.errors import Cancelled, Failed, HoldfastError, Unavailable
-from holdfast.domain.recovery import (
-    BackwardRecord,
-    ConfirmedRecord,
-    Direction,
-    RevertedRecord,
-    TrialRecord,
-)
+from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import (
     ContainerFacts,
+    ImageFacts,
+    LiveBefore,
     OnUnhealthy,
     RecordType,
     Redeploy,
@@ -36,13 +34,15 @@ from holdfast.domain.restore import (
     RestoreStep,
     TreeSide,
 )
+from holdfast.domain.restore_records import BackwardRecord, ConfirmedRecord, RevertedRecord, TrialRecord
+from holdfast.domain.workload import Workload
 from holdfast.engine.journal import Journal
 from holdfast.runtime.port import ContainerRuntime
+from holdfast.services.active_restore import ActiveRestore, stays_stopped, take_empty_away
 from holdfast.services.deployer import Deployer
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_registry import RestoreRegistry, Undecided
-from holdfast.services.restore_run import ActiveRestore
 from holdfast.services.volumes import VolumeResolver
 
 TRIAL_MARGIN = 60.0
@@ -148,14 +148,14 @@ class RestoreTrial:
     async def _bring_up(self, restore: ActiveRestore, redeploy: Redeploy, on_trial: Sequence[ContainerFacts]) -> None:
         """Have one of the locked workloads run on the restored data, and judge it."""
         ctx = restore.ctx
-        workload = restore.workloads[redeploy.workload_id]
+        workload = _running(restore.workloads[redeploy.workload_id], redeploy.image)
         mine = [facts for facts in on_trial if facts.workload_id == workload.id]
         if mine and all(facts.running for facts in mine):
             await self._deployer.gate_instances(workload, [facts.id for facts in mine], ctx)
             return
         for facts in mine:
             await self._runtime.remove(facts.id, force=True)
-        version = await self._deployer.version_of(redeploy.image_id, workload)
+        version = await self._deployer.version_of(redeploy.image.id, workload)
         await self._deployer.redeploy_locked(
             restore.held, workload, version, ctx, trial=True, reason=DeployReason.RESTORE
         )
@@ -225,15 +225,19 @@ class RestoreTrial:
             await self._remember(restore, TreeSide.OLD)
         except HoldfastError as error:  # what ran before comes back all the same
             await restore.tell(f"what the volumes hold now could not be noted: {error.message}")
-        healthy = await self.resume_old(restore)
+        healthy, left = await self.resume_old(restore)
         kept = [f"{v.live.root}/{v.live.parent_relative}/{v.wrapper}/staged" for v in restore.volumes]
         result = RestoreResult.REVERTED if healthy else RestoreResult.REVERTED_UNHEALTHY
         self._tell(restore, result)
         restore.ctx.outcome["kept_trees"] = kept
+        now = "The data is what it was before, and the workload runs on it."
+        if not healthy:
+            now = "The data is what it was before, but the workload is not healthy on it either."
+        if left:
+            now = stays_stopped(restore, left)
         raise Failed(
             "restore_reverted" if healthy else "restore_reverted_unhealthy",
-            f"The restore was taken back ({why}). The data is what it was before"
-            + (", and the workload runs on it." if healthy else ", but the workload is not healthy on it either."),
+            f"The restore was taken back ({why}). {now}",
             next_step="Look at the failed instance's log in this operation. The tree that failed is kept until it is "
             f"released: `holdfast restore-decision {restore.facts.workload_name} release`.",
             details={"result": result, "kept_trees": kept},
@@ -244,6 +248,9 @@ class RestoreTrial:
         confirmed = next(r for r in restore.journal.records if isinstance(r, ConfirmedRecord))
         restore.ctx.outcome["result"] = confirmed.result
         restore.ctx.outcome["safety_snapshot_id"] = restore.safety_snapshot_id
+        with suppress(HoldfastError):  # status says it as well
+            returned = await self._deployer.returned_image(restore.workload)
+            restore.ctx.outcome["image_note"] = returned.words if returned else None
         try:
             await self._forget_old(restore, confirmed.result)
         except HoldfastError as error:  # what is left over is reaped by the next deployment
@@ -261,18 +268,23 @@ class RestoreTrial:
             for workload_id in replaced:
                 await self._volumes.remember(restore.workloads[workload_id])
 
-    async def resume_old(self, restore: ActiveRestore) -> bool:
-        """Start what ran before on the data from before, and see whether it is healthy. Idempotent."""
+    async def resume_old(self, restore: ActiveRestore) -> tuple[bool, tuple[str, ...]]:
+        """Start what ran before on the data from before, and see whether it is healthy. Idempotent.
+
+        Returns:
+            Whether all that ran is healthy, and the containers that were left stopped for want of data to run on.
+        """
         for facts in await self._on_trial(restore):
             await self._runtime.remove(facts.id, force=True)
-        gone = await self._quiescer.let_go(restore.containers)
-        for name in gone:
+        await take_empty_away(self._files, restore)
+        result = await self._quiescer.let_go(restore.containers, not_on=restore.barred)
+        for name in result.gone:
             await restore.tell(f"the container {name} is gone and was not started again")
-        ran = {facts.workload_id for facts in restore.containers if facts.running}
-        healthy = not gone
+        ran = {facts.workload_id for facts in restore.containers if facts.running and facts.name not in result.left}
+        healthy = not result.gone and not result.left
         for workload_id in sorted(ran):
             healthy = await self._deployer.wait_healthy(restore.workloads[workload_id], restore.ctx) and healthy
-        return healthy
+        return healthy, result.left
 
     async def leave_undecided(self, restore: ActiveRestore, why: str) -> Failed:
         """Stop where only a person can say how to go on: both trees kept, the workload stopped."""
@@ -296,8 +308,13 @@ class RestoreTrial:
         await self._quiescer.stop(running, graces)
 
     async def _remember(self, restore: ActiveRestore, side: TreeSide) -> None:
-        """What deploy and start expect to find at the live paths from now on."""
+        """What deploy and start expect to find at the live paths from now on.
+
+        On the way back what they expected before: nobody has accepted that a directory is missing, or another one.
+        """
         for volume in restore.volumes:
+            if side is TreeSide.OLD and volume.before is not LiveBefore.AS_SEEN:
+                continue
             identity = volume.staged_identity if side is TreeSide.NEW else volume.live_identity
             if identity is not None:
                 for workload_id in restore.facts.lock_ids:
@@ -312,6 +329,11 @@ class RestoreTrial:
             trial = cast("dict[str, float]", outcome.get("seconds", {}))
             outcome["seconds"] = {part: round(seconds, 3) for part, seconds in restore.seconds.items()} | trial
         return outcome
+
+
+def _running(workload: Workload, image: ImageFacts) -> Workload:
+    """The workload as it is going to be deployed: configured as now, but for the image."""
+    return replace(workload, spec=replace(workload.spec, image=image.reference or workload.spec.image))
 
 
 def _why_back(restore: ActiveRestore, why: str) -> str:

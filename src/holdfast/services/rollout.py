@@ -227,7 +227,7 @@ class Rollout:
         stopped = any(facts.id not in now or not now[facts.id].running for facts in previous.running)
         if stopped:
             await self.require_volumes(previous.workload)
-        gone = set(await self._quiescer.let_go(previous.containers)) & {facts.name for facts in previous.running}
+        gone = {*(await self._quiescer.let_go(previous.containers)).gone} & {facts.name for facts in previous.running}
         if gone:
             raise Failed(
                 "previous_gone",

@@ -8,6 +8,7 @@ from holdfast.domain import times
 from holdfast.domain.ids import new_id
 from holdfast.domain.snapshot import CapturedVolume, Consistency, SnapshotManifest, SnapshotReason
 from holdfast.domain.workload import Volume, Workload
+from holdfast.services.ran import Ran
 
 
 def draft_manifest(
@@ -17,7 +18,7 @@ def draft_manifest(
     reason: SnapshotReason,
     consistency: Consistency,
     actor: str,
-    image_id: str = "",
+    ran: Ran | None,
     note: str = "",
     stopped_cleanly: bool | None = None,
 ) -> SnapshotManifest:
@@ -25,7 +26,7 @@ def draft_manifest(
 
     Args:
         volumes: index in the snapshot and configuration of each volume.
-        image_id: what the workload ran, or would run again, on this data.
+        ran: what runs on this data, or ran on it last; ``None``: nothing ever did.
     """
     return SnapshotManifest(
         id=new_id(),
@@ -38,9 +39,10 @@ def draft_manifest(
             CapturedVolume(index=index, target=volume.target, scope=volume.scope, source=volume.source)
             for index, volume in volumes
         ),
-        image=workload.spec.image,
-        image_id=image_id,
-        config_hash=workload.spec.config_hash,
+        image=ran.image.reference if ran else workload.spec.image,
+        image_id=ran.image.id if ran else "",
+        image_digest=ran.image.digest if ran else None,
+        config_hash=ran.config_hash if ran else workload.spec.config_hash,
         stopped_cleanly=stopped_cleanly,
         note=note,
         actor=actor,

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import structlog
 
 from holdfast.domain.errors import Failed, HoldfastError
-from holdfast.domain.recovery import AbortedRecord, Direction, Record, RecoveryPlan, RevertedRecord, SwappedRecord
+from holdfast.domain.recovery import Direction, RecoveryPlan
 from holdfast.domain.recovery import decide as decide_plan
 from holdfast.domain.restore import RecordType, RestoreFacts
+from holdfast.domain.restore_records import AbortedRecord, Record, RevertedRecord, SwappedRecord
 from holdfast.engine import mounts
 from holdfast.engine.journal import Journal
 from holdfast.services.restore_files import RestoreFiles

@@ -31,7 +31,8 @@ from holdfast.store.volume_states import VolumeState, VolumeStateStore
 
 DIRECTORY_MODE: Final = 0o755
 
-_USUAL_CAUSE: Final = "The usual cause is a disk that is not mounted: check that first (findmnt, lsblk)."
+USUAL_CAUSE: Final = "The usual cause is a disk that is not mounted: check that first (findmnt, lsblk)."
+"""Of a volume that is missing, empty or another directory: what a person should rule out before anything else."""
 _ACCEPT: Final = "If the change is meant, accept it: holdfast deploy --accept-volumes."
 
 
@@ -150,7 +151,7 @@ class VolumeResolver:
         own = tuple(volume for volume in workload.spec.volumes if volume.scope in (Scope.STAGE, Scope.PROJECT))
         found = await asyncio.to_thread(self._check, dataclasses.replace(workload.spec, volumes=own), states)
         return [
-            dataclasses.replace(problem, next_step=f"{_USUAL_CAUSE} Or delete the workload without its data.")
+            dataclasses.replace(problem, next_step=f"{USUAL_CAUSE} Or delete the workload without its data.")
             for problem in found
             if problem.code != "volume_emptied"
             and not (problem.code == "volume_missing" and problem.details["target"] not in states)
@@ -219,7 +220,7 @@ class VolumeResolver:
                 Problem(
                     code="volume_replaced",
                     message=f"{ref.path} (for {volume.target}) is another directory than the one last seen there.",
-                    next_step=f"{_USUAL_CAUSE} If it was copied back by hand, look at what it holds. {_ACCEPT}",
+                    next_step=f"{USUAL_CAUSE} If it was copied back by hand, look at what it holds. {_ACCEPT}",
                     details=details,
                 )
             ]
@@ -228,7 +229,7 @@ class VolumeResolver:
                 Problem(
                     code="volume_emptied",
                     message=f"{ref.path} (for {volume.target}) had content when it was last seen, and is empty now.",
-                    next_step=f"{_USUAL_CAUSE} If the data was deleted, restore a snapshot. {_ACCEPT}",
+                    next_step=f"{USUAL_CAUSE} If the data was deleted, restore a snapshot. {_ACCEPT}",
                     details=details,
                 )
             ]
@@ -302,5 +303,5 @@ def _explained(problem: Problem, volume: Volume) -> Problem:
     details = {**problem.details, "target": volume.target}
     if problem.code != "volume_missing":
         return dataclasses.replace(problem, details=details)
-    step = f"{_USUAL_CAUSE} If the directory was removed, restore a snapshot or make it again. {_ACCEPT}"
+    step = f"{USUAL_CAUSE} If the directory was removed, restore a snapshot or make it again. {_ACCEPT}"
     return dataclasses.replace(problem, next_step=step, details=details)

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from holdfast.domain.changes import Change, changes
 from holdfast.domain.deploy_plan import Difference, differences
-from holdfast.domain.deployment import Deployment
+from holdfast.domain.deployment import Deployment, ReturnedImage, returned_image
 from holdfast.domain.workload import DesiredState, Port, Workload
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container, ContainerState, ImageHealth
 from holdfast.services.instances import instance_facts
@@ -68,6 +68,7 @@ class WorkloadStatus:
         deployed: the last successful deployment.
         differences: where what runs is not what was deployed (something done by hand, or died).
         pending: configured, but not deployed yet; the next deploy brings it.
+        returned: set where a restore went back to an image that a deploy would replace again.
         busy: who holds the workload right now (``restore 01j…``).
         undecided: why a restore waits for a decision.
         engine_problem: why nothing is known about the instances.
@@ -81,6 +82,7 @@ class WorkloadStatus:
     deployed: Deployment | None
     differences: tuple[Difference, ...]
     pending: tuple[Change, ...]
+    returned: ReturnedImage | None = None
     busy: str | None = None
     undecided: str | None = None
     engine_problem: str | None = None
@@ -92,6 +94,7 @@ def assess(
     containers: Sequence[Container],
     last_deployment: Deployment | None,
     deployed: Deployment | None,
+    wished: Deployment | None = None,
     busy: str | None = None,
     undecided: str | None = None,
     engine_problem: str | None = None,
@@ -100,6 +103,7 @@ def assess(
 
     Args:
         containers: the workload's own, newest first.
+        wished: the last successful deployment that somebody asked for; see :func:`returned_image`.
         engine_problem: set where ``containers`` could not be asked for.
     """
     found: list[Difference] = []
@@ -122,6 +126,7 @@ def assess(
         deployed=deployed,
         differences=tuple(found),
         pending=changes(deployed.spec, workload.spec) if deployed is not None else (),
+        returned=returned_image(workload.spec.image, deployed, wished),
         busy=busy,
         undecided=undecided,
         engine_problem=engine_problem,

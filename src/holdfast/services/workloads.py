@@ -27,6 +27,7 @@ from holdfast.domain.operation import Operation
 from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Scope, Workload, WorkloadSpec
 from holdfast.runtime.port import Container, ContainerRuntime
+from holdfast.services.deploy_records import REPEATING
 from holdfast.services.instances import Instances
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.paging import Page, check_page, make_page
@@ -178,6 +179,7 @@ class Workloads:
             containers=containers,
             last_deployment=newest[0] if newest else None,
             deployed=await self._deployments.last_successful(workload.id),
+            wished=await self._deployments.last_successful(workload.id, besides=REPEATING),
             busy=self._locks.holder(workload.id),
             undecided=self._restore_pending(workload.id),
             engine_problem=engine_problem,

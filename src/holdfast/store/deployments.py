@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Row, insert, select, update
 
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
@@ -66,11 +68,19 @@ class DeploymentStore:
         async with self._database.read() as connection:
             return tuple(_deployment(row) for row in await connection.execute(query))
 
-    async def last_successful(self, workload_id: str) -> Deployment | None:
-        """The newest deployment of a workload that succeeded."""
+    async def last_successful(self, workload_id: str, *, besides: Sequence[DeployReason] = ()) -> Deployment | None:
+        """The newest deployment of a workload that succeeded.
+
+        Args:
+            besides: those that came for one of these reasons don't count.
+        """
         query = (
             select(deployments)
-            .where(deployments.c.workload_id == workload_id, deployments.c.state == DeploymentState.SUCCEEDED.value)
+            .where(
+                deployments.c.workload_id == workload_id,
+                deployments.c.state == DeploymentState.SUCCEEDED.value,
+                deployments.c.reason.not_in([reason.value for reason in besides]),
+            )
             .order_by(deployments.c.id.desc())
             .limit(1)
         )

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from holdfast.config import Settings
-from holdfast.domain.recovery import Record
 from holdfast.domain.restore import RestoreFacts
+from holdfast.domain.restore_records import Record
 from holdfast.engine.fs import Fs
 from holdfast.engine.journal import Journal
 from holdfast.services.restore_files import RestoreFiles
@@ -39,8 +39,12 @@ PATIENCE: Final = 60.0
 _AN_HOUR: Final = 3600.0
 
 
+PROBED: Final = (b"live", b"wrapper", b"staged")
+"""What the throwaway pairs consist of on which an exchange is tried."""
+
+
 class CrashingFs(Fs):
-    """Points around each exchange, and around the small files by which captures and journals are known."""
+    """Points around each exchange, each new directory, and the small files by which captures and journals are known."""
 
     def __init__(self, points: KillPoints) -> None:
         self._points = points
@@ -57,6 +61,21 @@ class CrashingFs(Fs):
         self._points.reach(f"before placing {_kind(to_name)}")
         super().rename(from_dirfd, from_name, to_dirfd, to_name)
         self._points.reach(f"after placing {_kind(to_name)}")
+
+    def rename_noreplace(self, from_dirfd: int, from_name: bytes, to_dirfd: int, to_name: bytes) -> None:
+        """Give a new directory its name, between two points."""
+        self._points.reach(f"before making {os.fsdecode(to_name)}")
+        super().rename_noreplace(from_dirfd, from_name, to_dirfd, to_name)
+        self._points.reach(f"after making {os.fsdecode(to_name)}")
+
+    def rmdirat(self, dirfd: int, name: bytes) -> None:
+        """Take a live directory away, between two points; probes come and go without."""
+        if name.startswith(b".holdfast-") or name in PROBED:
+            super().rmdirat(dirfd, name)
+            return
+        self._points.reach(f"before taking away {os.fsdecode(name)}")
+        super().rmdirat(dirfd, name)
+        self._points.reach(f"after taking away {os.fsdecode(name)}")
 
     def unlinkat(self, dirfd: int, name: bytes) -> None:
         """Remove a name, between two points."""

@@ -268,6 +268,8 @@ class FakeEngine:
             elif container.state is ContainerState.RESTARTING:
                 container.state = ContainerState.EXITED
         for container in list(self.state.containers.values()):
+            if not all(os.path.exists(bind.source) for bind in container.spec.binds):
+                continue  # the engine tries, and its runtime refuses
             if container.started and self._restarts(container, container.exit_code or 0):
                 container.restart_count = 0
                 self._run(container)

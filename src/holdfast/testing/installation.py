@@ -129,6 +129,10 @@ async def restore(
     *,
     on_unhealthy: OnUnhealthy | None = None,
     volumes: tuple[str, ...] | None = None,
+    with_image: bool = False,
+    create_missing: bool = False,
+    accept_replaced: bool = False,
+    dry_run: bool = False,
 ) -> Operation:
     """Start a confirmed restore."""
     return await holdfast.api.restores.restore(
@@ -137,7 +141,17 @@ async def restore(
         confirm=snapshot_id,
         volumes=volumes,
         on_unhealthy=on_unhealthy,
-        with_image=False,
-        dry_run=False,
+        with_image=with_image,
+        create_missing=create_missing,
+        accept_replaced=accept_replaced,
+        dry_run=dry_run,
         actor="test",
     )
+
+
+async def undone(holdfast: Holdfast, workload: Workload) -> Operation:
+    """Undo the last restore, and see it end well."""
+    target = await holdfast.api.restores.undo_target(workload.id)
+    assert target is not None
+    undo = await holdfast.api.restores.undo(workload.id, confirm=target.id, dry_run=False, actor="test")
+    return await succeeded(holdfast, undo)

@@ -244,6 +244,8 @@ class StandInRestores(Recorder):
         volumes: tuple[str, ...] | None,
         on_unhealthy: OnUnhealthy | None,
         with_image: bool,
+        create_missing: bool = False,
+        accept_replaced: bool = False,
         dry_run: bool,
         actor: str,
         idempotency_key: str | None = None,
@@ -256,14 +258,26 @@ class StandInRestores(Recorder):
             volumes=volumes,
             on_unhealthy=on_unhealthy,
             with_image=with_image,
+            create_missing=create_missing,
+            accept_replaced=accept_replaced,
             dry_run=dry_run,
             actor=actor,
             idempotency_key=idempotency_key,
         )
         return operation(OperationKind.RESTORE)
 
-    async def undo(self, ref: str, *, confirm: str | None, dry_run: bool, actor: str) -> Operation:
-        self.record("undo", ref=ref, confirm=confirm, dry_run=dry_run, actor=actor)
+    async def undo(
+        self,
+        ref: str,
+        *,
+        confirm: str | None,
+        create_missing: bool = False,
+        accept_replaced: bool = False,
+        dry_run: bool,
+        actor: str,
+    ) -> Operation:
+        accepted = {"create_missing": create_missing, "accept_replaced": accept_replaced}
+        self.record("undo", ref=ref, confirm=confirm, **accepted, dry_run=dry_run, actor=actor)
         return operation(OperationKind.UNDO)
 
     async def undo_target(self, ref: str) -> Snapshot | None:

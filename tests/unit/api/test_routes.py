@@ -266,7 +266,7 @@ async def test_a_restore_hands_confirmation_and_wishes_on(api: Api) -> None:
     answer = await api.ask(
         "POST",
         f"{ONE}/restore",
-        json={"volumes": ["/data"], "on_unhealthy": "keep", "with_image": True},
+        json={"volumes": ["/data"], "on_unhealthy": "keep", "with_image": True, "create_missing": True},
         headers={"X-Confirm-Restore": SNAPSHOT_ID, "Idempotency-Key": "k"},
     )
     assert (answer.status_code, answer.headers["Location"]) == (202, LOCATION)
@@ -277,6 +277,8 @@ async def test_a_restore_hands_confirmation_and_wishes_on(api: Api) -> None:
         "volumes": ("/data",),
         "on_unhealthy": OnUnhealthy.KEEP,
         "with_image": True,
+        "create_missing": True,
+        "accept_replaced": False,
         "dry_run": False,
         "actor": "the admin",
         "idempotency_key": "k",
@@ -298,8 +300,16 @@ async def test_a_restore_with_odd_wishes_is_refused(api: Api, body: dict[str, An
 
 async def test_undo_shows_its_target_and_is_confirmed_with_it(api: Api) -> None:
     assert (await api.ask("GET", "/api/workloads/notes/undo")).json()["snapshot"]["id"] == SNAPSHOT_ID
-    await api.ask("POST", "/api/workloads/notes/undo", json={"dry_run": True}, headers={"X-Confirm-Restore": "x"})
-    assert api.restores.last == {"ref": "notes", "confirm": "x", "dry_run": True, "actor": "the admin"}
+    wanted = {"dry_run": True, "accept_replaced": True}
+    await api.ask("POST", "/api/workloads/notes/undo", json=wanted, headers={"X-Confirm-Restore": "x"})
+    assert api.restores.last == {
+        "ref": "notes",
+        "confirm": "x",
+        "create_missing": False,
+        "accept_replaced": True,
+        "dry_run": True,
+        "actor": "the admin",
+    }
 
 
 async def test_undo_without_a_target_shows_none(api: Api) -> None:

@@ -348,6 +348,12 @@ STATUS = {
     "deployed": None,
     "differences": [{"code": "x", "message": "One is gone.", "instance_id": ""}],
     "pending": [{"path": "env.TZ", "before": None, "after": "UTC"}],
+    "returned": {
+        "image": "notes:0",
+        "image_id": "x",
+        "configured": "notes:1",
+        "words": "It runs notes:0 by a restore.",
+    },
     "busy": "restore 01j",
     "undecided": "Both are unhealthy.",
     "engine_problem": None,
@@ -357,7 +363,15 @@ STATUS = {
 def test_the_status_of_one_workload_tells_all_that_needs_somebody(server: FakeServer) -> None:
     server.on("GET", "/api/workloads/notes/status", answer(STATUS))
     shown = server.run("status", "notes").stdout
-    for words in ("Both are unhealthy.", "restore-decision notes", "One is gone.", "env.TZ", "restore 01j", "notes-1"):
+    for words in (
+        "Both are unhealthy.",
+        "restore-decision notes",
+        "One is gone.",
+        "env.TZ",
+        "restore 01j",
+        "notes-1",
+        "by a restore",
+    ):
         assert words in shown
 
 

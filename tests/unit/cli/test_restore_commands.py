@@ -70,12 +70,17 @@ def test_without_a_terminal_it_needs_yes(ready: FakeServer) -> None:
 
 
 def test_yes_asks_nothing_and_passes_the_options_on(ready: FakeServer) -> None:
-    result = ready.run(
-        "restore", "notes", SNAPSHOT, "--yes", "--volume", "/data", "--on-unhealthy", "keep", "--with-image", "--json"
-    )
+    options = ("--volume", "/data", "--on-unhealthy", "keep", "--with-image", "--create-missing", "--accept-replaced")
+    result = ready.run("restore", "notes", SNAPSHOT, "--yes", "--json", *options)
     assert result.exit_code == ExitCode.OK, result.output
     assert json.loads(result.stdout)["outcome"]["result"] == "restored"
-    assert ready.bodies("POST", RESTORE)[1] == {"volumes": ["/data"], "on_unhealthy": "keep", "with_image": True}
+    assert ready.bodies("POST", RESTORE)[1] == {
+        "volumes": ["/data"],
+        "on_unhealthy": "keep",
+        "with_image": True,
+        "create_missing": True,
+        "accept_replaced": True,
+    }
 
 
 def test_a_dry_run_shows_the_plan_and_ends(ready: FakeServer) -> None:
@@ -149,8 +154,9 @@ def test_a_reverted_restore_is_a_failure_that_says_so(ready: FakeServer) -> None
 
 def test_undo_names_its_target_and_confirms_it(ready: FakeServer) -> None:
     ready.on("GET", UNDO, answer({"snapshot": snapshot(reason="safety")}))
-    result = ready.run("undo", "notes", "--yes")
+    result = ready.run("undo", "notes", "--yes", "--create-missing")
     assert result.exit_code == ExitCode.OK, result.output
+    assert ready.bodies("POST", UNDO)[1] == {"create_missing": True, "accept_replaced": False}
     assert SNAPSHOT in result.stderr
     assert ready.sent("POST", UNDO)[1].headers["X-Confirm-Restore"] == SNAPSHOT
 

@@ -10,28 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.domain.errors import Damaged
-from holdfast.domain.recovery import (
-    TRANSITIONS,
-    AbortedRecord,
-    BackwardRecord,
-    CommitRecord,
-    ConfirmedRecord,
-    Direction,
-    DoneRecord,
-    Observation,
-    PreparedRecord,
-    Record,
-    RevertedRecord,
-    SafeRecord,
-    StagedRecord,
-    StagingRecord,
-    SwappedRecord,
-    TrialRecord,
-    decide,
-    direction,
-    out_of_order,
-    volumes_of,
-)
+from holdfast.domain.recovery import Direction, Observation, decide, direction
 from holdfast.domain.restore import (
     Identity,
     OnUnhealthy,
@@ -41,6 +20,25 @@ from holdfast.domain.restore import (
     RootRef,
     TreeSide,
     VolumeFacts,
+)
+from holdfast.domain.restore_records import (
+    TRANSITIONS,
+    AbortedRecord,
+    BackwardRecord,
+    CommitRecord,
+    ConfirmedRecord,
+    DoneRecord,
+    MadeRecord,
+    PreparedRecord,
+    Record,
+    RevertedRecord,
+    SafeRecord,
+    StagedRecord,
+    StagingRecord,
+    SwappedRecord,
+    TrialRecord,
+    out_of_order,
+    volumes_of,
 )
 from holdfast.domain.workload import DesiredState
 
@@ -66,7 +64,6 @@ def facts(count: int = 3) -> RestoreFacts:
             )
             for index in range(count)
         ),
-        image_id="sha256:1",
         desired=DesiredState.RUNNING,
         on_unhealthy=OnUnhealthy.REVERT,
         actor="ada",
@@ -90,6 +87,11 @@ RECORDS: dict[RecordType, Record] = {
         DoneRecord(),
     )
 }
+
+
+MADE = Identity(handle_type=1, handle="20")
+"""The directory that stands in for the missing one of the volume 0."""
+RECORDS[RecordType.MADE] = MadeRecord(made={0: MADE})
 
 
 def story(*types: RecordType) -> tuple[Record, ...]:
@@ -325,3 +327,29 @@ def test_the_volumes_know_their_staged_trees_once_they_are_staged() -> None:
     staged = volumes_of(story(RecordType.STAGING, RecordType.STAGED))
     assert [v.staged_identity and v.staged_identity.handle for v in staged] == ["10", "11", "12"]
     assert volumes_of(()) == ()
+
+
+def test_the_volumes_know_what_stands_in_for_a_missing_directory_once_it_is_made() -> None:
+    before = volumes_of(story(RecordType.STAGING, RecordType.STAGED, RecordType.PREPARED))
+    made = volumes_of(story(RecordType.STAGING, RecordType.STAGED, RecordType.PREPARED, RecordType.MADE))
+    assert made[0].live_identity == MADE
+    assert made[1:] == before[1:], "the others keep theirs"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_where_nothing_was_live_nothing_is_the_old_side_until_commit(*, known: bool) -> None:
+    staged = NEW if known else MISSING
+    seen = Observation(live=MISSING, staged=staged, staged_known=known, was_missing=True)
+    plan = decide(Direction.ABORT, {0: seen, 1: Observation(live=OLD, staged=staged, staged_known=known)})
+    assert (plan.problem, plan.record, plan.exchange, plan.removable) == (None, RecordType.ABORTED, (), (0, 1))
+    for towards in (Direction.ABORTED, Direction.REVERTED):
+        assert decide(towards, {0: Observation(live=MISSING, staged=NEW, was_missing=True)}).removable == (0,)
+    for towards in (Direction.FORWARD, Direction.BACKWARD):
+        assert decide(towards, {0: Observation(live=MISSING, staged=NEW, was_missing=True)}).problem
+    assert decide(Direction.ABORT, {0: Observation(live=OTHER, staged=NEW, was_missing=True)}).problem
+
+
+def test_an_abort_moves_nothing_where_the_staged_tree_is_not_known_to_be_whole() -> None:
+    for live in (MISSING, OLD):
+        seen = Observation(live=live, staged=OTHER, staged_known=False, was_missing=True)
+        assert decide(Direction.ABORT, {0: seen}).exchange == ()

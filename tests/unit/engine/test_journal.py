@@ -15,12 +15,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.domain.errors import Conflict, Damaged, Failed, NoSpace
-from holdfast.domain.recovery import (
+from holdfast.domain.recovery import Direction
+from holdfast.domain.restore import (
+    ContainerFacts,
+    Identity,
+    OnUnhealthy,
+    RestoreFacts,
+    RestoreResult,
+    RootRef,
+    VolumeFacts,
+)
+from holdfast.domain.restore_records import (
     AbortedRecord,
     BackwardRecord,
     CommitRecord,
     ConfirmedRecord,
-    Direction,
     DoneRecord,
     PreparedRecord,
     Record,
@@ -30,15 +39,6 @@ from holdfast.domain.recovery import (
     StagingRecord,
     SwappedRecord,
     TrialRecord,
-)
-from holdfast.domain.restore import (
-    ContainerFacts,
-    Identity,
-    OnUnhealthy,
-    RestoreFacts,
-    RestoreResult,
-    RootRef,
-    VolumeFacts,
 )
 from holdfast.domain.workload import DesiredState, RestartPolicy
 from holdfast.engine.fs import Fs
@@ -63,7 +63,6 @@ FACTS = RestoreFacts(
             parent_identity=Identity(handle_type=1, handle="ff"),
         ),
     ),
-    image_id="sha256:1",
     desired=DesiredState.RUNNING,
     on_unhealthy=OnUnhealthy.REVERT,
     actor="ada",

@@ -202,6 +202,7 @@ def test_a_tree_that_the_journal_does_not_name_is_never_exchanged(
 def test_the_same_path_and_inode_number_do_not_make_the_same_tree(
     fs: RecordingFs, roots: LiveRoots, volume: VolumeFacts
 ) -> None:
+    assert volume.live_identity is not None
     same_number = dataclasses.replace(volume.live_identity, handle=volume.live_identity.handle[:8] + "0" * 8)
     changed = dataclasses.replace(volume, live_identity=same_number)
     assert observe(fs, roots, changed).live is OTHER

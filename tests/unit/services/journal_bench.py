@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from holdfast.domain.recovery import (
+from holdfast.domain.restore import OnUnhealthy, RestoreFacts, RestoreResult, TreeSide, VolumeFacts
+from holdfast.domain.restore_records import (
     AbortedRecord,
     BackwardRecord,
     CommitRecord,
@@ -22,7 +23,6 @@ from holdfast.domain.recovery import (
     SwappedRecord,
     TrialRecord,
 )
-from holdfast.domain.restore import OnUnhealthy, RestoreFacts, RestoreResult, TreeSide, VolumeFacts
 from holdfast.domain.workload import DesiredState
 from holdfast.engine import swap
 from holdfast.engine.fs import Fs
@@ -88,7 +88,6 @@ class JournalBench:
             lock_ids=lock_ids,
             snapshot_id="s1",
             volumes=volumes,
-            image_id="",
             desired=DesiredState.STOPPED,
             on_unhealthy=OnUnhealthy.REVERT,
             actor="ada",

@@ -20,8 +20,10 @@ from holdfast.engine.jobs import WorkerSettings
 from holdfast.engine.keys import load_or_create_key
 from holdfast.engine.limits import Limits
 from holdfast.services.capture import Capture
+from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.quiesce import Quiescer
+from holdfast.services.ran import RanVersions
 from holdfast.services.restore_registry import RestoreRegistry
 from holdfast.services.snapshots import Snapshots
 from holdfast.services.workloads import Workloads
@@ -68,6 +70,7 @@ class SnapshotBench(Bench):
             locks=self.locks,
             workers=self.workers,
             registry=self.registry,
+            ran=RanVersions(DeployRecords(self.deployments, self.workloads, self.images)),
         )
         self.snapshots = Snapshots(
             workloads=cast("Workloads", _Found(self)),

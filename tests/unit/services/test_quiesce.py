@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from holdfast.domain.errors import Failed, Unavailable
 from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.workload import RestartPolicy
-from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, ContainerSpec, ContainerState
-from holdfast.services.quiesce import Quiescer
+from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Bind, ContainerSpec, ContainerState
+from holdfast.services.quiesce import LetGo, Quiescer
 from holdfast.testing.fake_records import Behaviour, Outage
 from holdfast.testing.fake_runtime import Call, FakeRuntime
 
@@ -143,7 +144,7 @@ async def test_letting_go_gives_everything_back_as_it_was_however_often(
         await quiescer.pause(facts)
     assert await states(runtime) != before
     for _ in range(2):
-        assert await quiescer.let_go(facts) == []
+        assert await quiescer.let_go(facts) == LetGo()
         assert await states(runtime) == before
 
 
@@ -154,7 +155,7 @@ async def test_letting_go_names_what_is_gone_and_does_the_rest(runtime: FakeRunt
     facts = await quiescer.survey(["a"])
     await quiescer.stop(facts, GRACES)
     await runtime.remove("two")
-    assert await quiescer.let_go(facts) == ["two"]
+    assert await quiescer.let_go(facts) == LetGo(gone=("two",))
     assert await states(runtime) == {name: state for name, state in before.items() if name != "two"}
 
 
@@ -171,6 +172,24 @@ async def test_an_engine_that_is_away_is_told_and_letting_go_can_be_repeated(
         await quiescer.let_go(facts)
     await quiescer.let_go(facts)
     assert await states(runtime) == before
+
+
+async def test_nothing_is_started_on_a_path_that_is_barred_and_the_rest_is(
+    runtime: FakeRuntime, quiescer: Quiescer, tmp_path: Path
+) -> None:
+    for name in ("data", "media"):
+        (tmp_path / name).mkdir()
+        bind = Bind(source=str(tmp_path / name), target="/in", read_only=False)
+        labels = {LABEL_INSTALLATION: OWN, LABEL_WORKLOAD: "a"}
+        made = await runtime.create(ContainerSpec(name=name, image="notes:1", labels=labels, binds=(bind,)))
+        await runtime.set_restart_policy(made, RestartPolicy.ALWAYS)
+        await runtime.start(made)
+    facts = await quiescer.survey(["a"])
+    await quiescer.stop(facts, GRACES)
+    assert await quiescer.let_go(facts, not_on=[str(tmp_path / "data")]) == LetGo(left=("data",))
+    found = await states(runtime)
+    assert found["data"] == (ContainerState.EXITED, RestartPolicy.ALWAYS, 0)
+    assert found["media"] == (ContainerState.RUNNING, RestartPolicy.ALWAYS, 0)
 
 
 async def test_facts_that_never_ran_start_nothing(runtime: FakeRuntime, quiescer: Quiescer) -> None:

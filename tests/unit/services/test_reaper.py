@@ -12,8 +12,8 @@ import structlog
 from tests.unit.services.journal_bench import TO_ABORTED, TO_CONFIRMED, TO_REVERTED, JournalBench, journal_bench
 
 from holdfast.domain.errors import HoldfastError
-from holdfast.domain.recovery import Record
 from holdfast.domain.restore import RestoreFacts
+from holdfast.domain.restore_records import Record
 from holdfast.engine.fs import Fs
 from holdfast.engine.journal import Journal, read_journal
 from holdfast.services.reaper import Reaper

@@ -24,7 +24,8 @@ from tests.unit.services.journal_bench import (
 )
 
 from holdfast.domain.errors import Conflict
-from holdfast.domain.recovery import Direction, Record
+from holdfast.domain.recovery import Direction
+from holdfast.domain.restore_records import Record
 from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Workload, WorkloadSpec
 from holdfast.engine.fs import Fs

@@ -162,12 +162,7 @@ async def test_health_is_asked_of_what_runs(bench: Bench) -> None:
     assert not await bench.within(wait)
 
 
-async def test_the_last_image_is_the_one_of_the_last_success(bench: Bench) -> None:
+async def test_an_image_is_pinned_by_its_id_and_called_as_configured(bench: Bench) -> None:
     workload = await bench.add()
-    assert await bench.deployer.last_image(workload.id) is None
     image = bench.runtime.add_image("notes:1")
-    await bench.deploy(workload)
-    bench.runtime.add_image("notes:2", CRASHING)
-    await bench.deploy(workload, "notes:2")
-    assert await bench.deployer.last_image(workload.id) == image.id
     assert (await bench.deployer.version_of(image.id, workload)).reference == "notes:1"

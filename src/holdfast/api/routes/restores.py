@@ -51,6 +51,8 @@ async def restore_snapshot(
         volumes=tuple(wanted.volumes) if wanted.volumes is not None else None,
         on_unhealthy=wanted.on_unhealthy,
         with_image=wanted.with_image,
+        create_missing=wanted.create_missing,
+        accept_replaced=wanted.accept_replaced,
         dry_run=wanted.dry_run,
         actor=caller.name,
         idempotency_key=idempotency_key,
@@ -79,8 +81,16 @@ async def undo_restore(
     request: UndoRequest | None = None,
     confirm: ConfirmRestore = None,
 ) -> OperationView:
-    dry_run = request.dry_run if request else False
-    return accepted(response, await services.restores.undo(ref, confirm=confirm, dry_run=dry_run, actor=caller.name))
+    wanted = request or UndoRequest()
+    operation = await services.restores.undo(
+        ref,
+        confirm=confirm,
+        create_missing=wanted.create_missing,
+        accept_replaced=wanted.accept_replaced,
+        dry_run=wanted.dry_run,
+        actor=caller.name,
+    )
+    return accepted(response, operation)
 
 
 @router.get("/restore-decision", summary="Look at what waits for a decision", responses=problems(404))

@@ -12,11 +12,27 @@ from holdfast.domain.restore import OnUnhealthy
 from holdfast.services.restore import Decision
 
 
-class RestoreRequest(BaseModel, extra="forbid"):
+class Rehearsable(BaseModel, extra="forbid"):
+    """What restores and undos have in common."""
+
     dry_run: Annotated[
         bool,
         Field(description="Check everything, tell what would change, touch nothing. Needs no confirmation."),
     ] = False
+    create_missing: Annotated[
+        bool,
+        Field(description="Make the directory of a volume that is missing; refused as `volume_missing` otherwise."),
+    ] = False
+    accept_replaced: Annotated[
+        bool,
+        Field(
+            description="Restore onto a directory that is another one than the one last seen; refused as "
+            "`volume_replaced` otherwise. What it holds is in the safety snapshot."
+        ),
+    ] = False
+
+
+class RestoreRequest(Rehearsable):
     volumes: Annotated[
         list[Annotated[PrintableText, Field(min_length=1, max_length=1024)]] | None,
         Field(description="Container targets to restore; null for all volumes.", min_length=1, max_length=64),
@@ -25,11 +41,17 @@ class RestoreRequest(BaseModel, extra="forbid"):
         OnUnhealthy | None,
         Field(description="What to do when the workload is not healthy on the data; null for the safe default."),
     ] = None
-    with_image: Annotated[bool, Field(description="Go back to the snapshot's own image as well.")] = False
+    with_image: Annotated[
+        bool,
+        Field(
+            description="Go back to the snapshot's own image as well. The configuration keeps its image: the next "
+            "deployment returns to that."
+        ),
+    ] = False
 
 
-class UndoRequest(BaseModel, extra="forbid"):
-    dry_run: Annotated[bool, Field(description="As with a restore.")] = False
+class UndoRequest(Rehearsable):
+    """An undo returns to the image of before as well, if the restore had moved it."""
 
 
 class UndoTargetView(BaseModel):

@@ -38,8 +38,9 @@ class SnapshotView(BaseModel):
     bytes: Annotated[int, Field(description="Logical size of all volumes.")]
     files: int
     stored_bytes: Annotated[int, Field(description="What it takes in the store.")]
-    image: str
+    image: Annotated[str, Field(description="What ran on the data, or would have run again if nothing did.")]
     image_id: str
+    image_digest: Annotated[str | None, Field(description="By which its registry knows it; null if none does.")]
     config_hash: str
     stopped_cleanly: bool | None
     duration_seconds: float
@@ -69,6 +70,7 @@ class SnapshotView(BaseModel):
             stored_bytes=manifest.stored_bytes,
             image=manifest.image,
             image_id=manifest.image_id,
+            image_digest=manifest.image_digest,
             config_hash=manifest.config_hash,
             stopped_cleanly=manifest.stopped_cleanly,
             duration_seconds=manifest.duration_seconds,

@@ -49,6 +49,15 @@ class DifferenceView(BaseModel):
     instance_id: Annotated[str, Field(description="The container concerned; empty if there is none.")]
 
 
+class ReturnedImageView(BaseModel):
+    """An image that a restore went back to; the configuration names another one, or another version of it."""
+
+    image: Annotated[str, Field(description="What runs, by the name that it was deployed with.")]
+    image_id: str
+    configured: Annotated[str, Field(description="What the next deployment brings.")]
+    words: Annotated[str, Field(description="The same, in a sentence.")]
+
+
 class StatusView(BaseModel):
     """A workload as it stands."""
 
@@ -62,6 +71,10 @@ class StatusView(BaseModel):
     deployed: Annotated[DeploymentView | None, Field(description="The last successful deployment.")]
     differences: Annotated[list[DifferenceView], Field(description="Where what runs is not what was deployed.")]
     pending: Annotated[list[ChangeView], Field(description="Configured, but not deployed yet.")]
+    returned: Annotated[
+        ReturnedImageView | None,
+        Field(description="Set where a restore went back to an image that a deployment would replace again."),
+    ]
     busy: Annotated[str | None, Field(description="Who holds the workload right now, in words.")]
     undecided: Annotated[str | None, Field(description="Why a restore waits for a decision.")]
     engine_problem: Annotated[str | None, Field(description="Why nothing is known about the instances.")]
@@ -82,6 +95,9 @@ class StatusView(BaseModel):
                 DifferenceView(code=d.code, message=d.message, instance_id=d.instance_id) for d in status.differences
             ],
             pending=[ChangeView.of(change) for change in status.pending],
+            returned=ReturnedImageView.model_validate(status.returned, from_attributes=True)
+            if status.returned
+            else None,
             busy=status.busy,
             undecided=status.undecided,
             engine_problem=status.engine_problem,

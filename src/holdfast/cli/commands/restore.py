@@ -33,6 +33,8 @@ def restore(
     ] = None,
     *,
     with_image: Annotated[bool, typer.Option("--with-image", help="Go back to the image of then, too.")] = False,
+    create_missing: options.CreateMissing = False,
+    accept_replaced: options.AcceptReplaced = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     detach: options.Detach = False,
@@ -42,7 +44,13 @@ def restore(
     session = session_of(context, as_json=as_json)
     name = session.client.get(f"/api/workloads/{workload}")["name"]
     chosen = snapshot or _choose(session, workload)
-    wanted = {"volumes": volume or None, "on_unhealthy": on_unhealthy, "with_image": with_image}
+    wanted = {
+        "volumes": volume or None,
+        "on_unhealthy": on_unhealthy,
+        "with_image": with_image,
+        "create_missing": create_missing,
+        "accept_replaced": accept_replaced,
+    }
     path = f"/api/workloads/{workload}/snapshots/{chosen}/restore"
     rehearse(session, path, wanted, name, dry_run=dry_run, yes=yes)
     operation = session.client.send("POST", path, document=wanted, headers={"X-Confirm-Restore": chosen})

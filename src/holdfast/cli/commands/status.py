@@ -53,6 +53,8 @@ def describe(output: Output, document: dict[str, Any]) -> None:
     if document["undecided"]:
         output.say(f"A restore waits for your decision: {document['undecided']}")
         output.say(f"Decide with: holdfast restore-decision {document['name']} keep|revert")
+    if document["returned"]:
+        output.say(document["returned"]["words"])
     for difference in document["differences"]:
         output.say(f"not as deployed: {difference['message']}")
     for change in document["pending"]:

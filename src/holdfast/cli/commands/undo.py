@@ -16,12 +16,14 @@ def undo(
     context: typer.Context,
     workload: options.WorkloadName,
     *,
+    create_missing: options.CreateMissing = False,
+    accept_replaced: options.AcceptReplaced = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     detach: options.Detach = False,
     as_json: options.Json = False,
 ) -> None:
-    """Return to the data from before the last restore. An undo can be undone."""
+    """Return to the data from before the last restore, and to the image if that was moved. An undo can be undone."""
     session = session_of(context, as_json=as_json)
     name = session.client.get(f"/api/workloads/{workload}")["name"]
     path = f"/api/workloads/{workload}/undo"
@@ -33,6 +35,7 @@ def undo(
             next_step=f"Choose a snapshot: holdfast snapshot list {name}",
         )
     session.output.note(f"Returning to the safety snapshot {target['id']}, taken {both(target['created_at'])}.")
-    rehearse(session, path, {}, name, dry_run=dry_run, yes=yes)
-    operation = session.client.send("POST", path, document={}, headers={"X-Confirm-Restore": target["id"]})
+    wanted = {"create_missing": create_missing, "accept_replaced": accept_replaced}
+    rehearse(session, path, wanted, name, dry_run=dry_run, yes=yes)
+    operation = session.client.send("POST", path, document=wanted, headers={"X-Confirm-Restore": target["id"]})
     follow(session, operation, detach=detach, done="Undone.")

@@ -213,6 +213,7 @@ def _describe(
         content=content,
         image=own.image if own else "",
         image_id=own.image_id if own else "",
+        image_digest=own.image_digest if own else None,
         config_hash=own.config_hash if own else "",
         stopped_cleanly=own.stopped_cleanly if own else None,
         stored_bytes=stored_bytes,

@@ -1,0 +1,144 @@
+"""A restore under way: its journal, and what is in memory only for the telling."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from holdfast.domain.errors import Failed, HoldfastError
+from holdfast.domain.recovery import Direction
+from holdfast.domain.restore import ContainerFacts, LiveBefore, RestoreFacts, RestoreStep, VolumeFacts
+from holdfast.domain.workload import Workload
+from holdfast.engine.journal import Journal
+from holdfast.services.locks import Held
+from holdfast.services.operations import OperationContext
+from holdfast.services.restore_files import RestoreFiles
+
+_SETTLED: Final = frozenset({Direction.ABORTED, Direction.REVERTED, Direction.CONFIRMED, Direction.DONE})
+
+
+@dataclass(slots=True, kw_only=True)
+class ActiveRestore:
+    """A restore under way: its journal, and what is in memory only for the telling.
+
+    Attributes:
+        seconds: how long each part of the downtime took, by name.
+        stopped_at: monotonic time of the first stop; the downtime counts from it.
+        committed: COMMIT is durable; there is no way but forward, or backward through the journal.
+        uncertain: COMMIT may be durable or not; nothing may be started.
+    """
+
+    facts: RestoreFacts
+    journal: Journal
+    ctx: OperationContext
+    held: Held
+    workloads: Mapping[str, Workload]
+    containers: tuple[ContainerFacts, ...] = ()
+    safety_snapshot_id: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    stopped_at: float | None = None
+    committed: bool = False
+    uncertain: bool = False
+
+    @property
+    def workload(self) -> Workload:
+        return self.workloads[self.facts.workload_id]
+
+    @property
+    def volumes(self) -> tuple[VolumeFacts, ...]:
+        return self.journal.volumes
+
+    @property
+    def told(self) -> dict[str, object]:
+        """What the operation's outcome says of the restore from its beginning on."""
+        facts, before, after = self.facts, self.facts.image_before, self.facts.image
+        return {
+            "restore_id": facts.restore_id,
+            "snapshot_id": facts.snapshot_id,
+            "volumes": [volume.target for volume in facts.volumes],
+            "with_image": facts.with_image,
+            "image_before": before.reference if before else None,
+            "image_before_id": before.id if before else None,
+            "image": after.reference if after else None,
+            "image_id": after.id if after else None,
+        }
+
+    @property
+    def missing(self) -> tuple[VolumeFacts, ...]:
+        """The volumes of which nothing was there when the restore began."""
+        return tuple(volume for volume in self.volumes if volume.before is LiveBefore.MISSING)
+
+    @property
+    def barred(self) -> tuple[str, ...]:
+        """Live paths on which nothing is started unless the restore puts its data there.
+
+        Nothing is at them, or another directory than the workload ran on: it must not begin anew there by itself.
+        """
+        return tuple(volume.live.path for volume in self.volumes if volume.before is not LiveBefore.AS_SEEN)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the journal says that nothing but tidying up is left."""
+        return self.journal.direction in _SETTLED
+
+    async def reopen_journal(self, files: RestoreFiles) -> None:
+        """Make sure of what is on disk, also after an append that failed."""
+        self.journal = await files.reopen(self.journal.path, instead_of=self.journal)
+
+    async def enter(self, step: RestoreStep) -> None:
+        """Tell that a step begins. After COMMIT what can't be told (a full disk) must not decide anything."""
+        with suppress(HoldfastError):
+            await self.ctx.step(step)
+
+    async def tell(self, warning: str) -> None:
+        """Add a warning to the operation's log, if that can be written."""
+        with suppress(HoldfastError):
+            await self.ctx.log(warning, level="warning")
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Count the time that the block takes to ``part`` of the downtime."""
+        before = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - before
+
+
+async def take_empty_away(files: RestoreFiles, restore: ActiveRestore) -> None:
+    """Leave nothing at the live paths where nothing was, before anything is started again. Failures are told."""
+    try:
+        kept = await files.remove_empty(restore.missing)
+    except HoldfastError as error:
+        await restore.tell(f"what stood in for a missing directory is still there: {error.message}")
+        return
+    for path in kept:
+        await restore.tell(f"{path} was made by the restore and stays, since somebody has put something in it")
+
+
+def left_stopped(restore: ActiveRestore, names: Sequence[str], why: str, cause: str) -> Failed:
+    """What a restore ends with that was called off and could not start again what ran before."""
+    return Failed(
+        "restore_left_stopped",
+        f"The restore was called off before anything was exchanged ({why}). {stays_stopped(restore, names)}",
+        next_step="Mend the cause, then restore again.",
+        details={"cause": cause, "left_stopped": list(names), "paths": list(restore.barred)},
+    )
+
+
+def stays_stopped(restore: ActiveRestore, names: Sequence[str]) -> str:
+    """Why containers that ran were not started again, for people."""
+    found = "; ".join(
+        f"{v.live.path} is missing, as it was before"
+        if v.before is LiveBefore.MISSING
+        else _REPLACED.format(v.live.path)
+        for v in restore.volumes
+        if v.before is not LiveBefore.AS_SEEN
+    )
+    return f"The data is what it was, and {', '.join(names)} stays stopped: {found}. Nothing is started on that."
+
+
+_REPLACED: Final = "{} is another directory than the one last seen, as it was before"
