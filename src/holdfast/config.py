@@ -64,6 +64,7 @@ class Settings:
         drain_deadline: how long a shutdown waits for running operations.
         steady_seconds: how long an instance without a health check must run steadily to count as healthy.
         warm_passes_max: how many captures of the running workload a restore makes at most before it stops it.
+        encrypt_repository: whether a snapshot repository that is made now is sealed; one that is there stays as it is.
         limits: bounds of what an imported archive may hold.
         max_upload_bytes: largest archive that may be uploaded.
     """
@@ -81,6 +82,7 @@ class Settings:
     drain_deadline: Seconds = 60.0
     steady_seconds: Seconds = 10.0
     warm_passes_max: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
+    encrypt_repository: bool = False
     limits: Limits = field(default_factory=Limits)
     max_upload_bytes: Count = 100 * 1024 * MIB
     log_format: LogFormat = LogFormat.TEXT
@@ -114,6 +116,10 @@ class Settings:
     @property
     def snapshots_dir(self) -> Path:
         return self.data_dir / "snapshots"
+
+    @property
+    def repository_dir(self) -> Path:
+        return self.data_dir / "repository"
 
     @property
     def uploads_dir(self) -> Path:
@@ -303,6 +309,7 @@ def _own_places(settings: Settings) -> tuple[Path, ...]:
         settings.database_file,
         settings.journal_dir,
         settings.snapshots_dir,
+        settings.repository_dir,
         settings.uploads_dir,
         settings.keys_dir,
     )

@@ -151,10 +151,10 @@ class DamagedSnapshot(RunningWorkload):
 
     async def fill(self, holdfast: Holdfast) -> None:
         await super().fill(holdfast)
-        (archive,) = self.place.settings.snapshots_dir.rglob("*.tar.zst")
-        content = archive.read_bytes()
-        start = len(content) // 3
-        archive.write_bytes(content[:start] + bytes(64) + content[start + 64 :])
+        for pack in (self.place.settings.repository_dir / "packs").iterdir():
+            content = pack.read_bytes()
+            start = len(content) // 3
+            pack.write_bytes(content[:start] + bytes(64) + content[start + 64 :])
 
 
 @dataclass(kw_only=True)

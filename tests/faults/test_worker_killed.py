@@ -64,7 +64,7 @@ def test_a_restore_whose_worker_is_killed_anywhere_before_commit_is_called_off_a
         assert set(bench.sides()) == {"old"}
         assert isinstance(holdfast.runtime, FakeRuntime)
         check_running(bench.containers(holdfast.runtime), bench.workloads, DesiredState.RUNNING)
-        assert all(str(bench.place.settings.snapshots_dir) in path for path in bench.place.leftovers())
+        assert all(str(bench.place.settings.repository_dir) in path for path in bench.place.leftovers())
 
     points = [p for p in serve(bench, tmp_path / "worker", None, restored) if " reap #" not in p]
     assert {point.split()[1] for point in points} == {"measure", "stage", "warm", "capture"}

@@ -11,22 +11,25 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import structlog
+
 from holdfast.api.services import ApiServices
 from holdfast.bootstrap.data_directory import (
     LOCK_WAIT,
-    archive_of,
     clean_temporaries,
     clean_uploads,
     installation_of,
     make_directories,
+    store_settings_of,
     worker_settings_of,
 )
 from holdfast.config import Settings
-from holdfast.engine.archive.store import ArchiveStore
+from holdfast.domain.errors import HoldfastError
 from holdfast.engine.data_lock import DataLock
 from holdfast.engine.fs import Fs
 from holdfast.engine.holds import HoldFiles
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.stores import Stores, open_stores
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import ContainerRuntime, EngineInfo
 from holdfast.services.active_restores import ActiveRestores
@@ -131,14 +134,25 @@ async def running(settings: Settings, seams: Seams | None = None) -> AsyncIterat
         await database.open()
         runtime = seams.runtime(settings)
         roots = LiveRoots(fs, [str(settings.volumes_base), *map(str, settings.allowed_roots)])
-        archive = archive_of(settings, fs, roots)
+        stores = await asyncio.to_thread(open_stores, fs, roots, store_settings_of(settings, installation))
         try:
-            async with _assembled(settings, seams, lock, installation, database, runtime, roots, archive) as holdfast:
+            async with _assembled(settings, seams, lock, installation, database, runtime, roots, stores) as holdfast:
                 yield holdfast
         finally:
+            stores.close()
             await runtime.close()
             roots.close()
             await database.close()
+
+
+async def _clean_orphans(stores: Stores) -> None:
+    """Remove what interrupted captures left. A store that can't be used keeps nothing else from being served."""
+    log = structlog.get_logger("bootstrap")
+    try:
+        for name in await asyncio.to_thread(stores.clean_orphans):
+            log.warning("removed what an interrupted snapshot left", name=name)
+    except HoldfastError as error:
+        log.warning("the snapshots can't be used", code=error.code, reason=error.message, next_step=error.next_step)
 
 
 @asynccontextmanager
@@ -150,7 +164,7 @@ async def _assembled(
     database: Database,
     runtime: ContainerRuntime,
     roots: LiveRoots,
-    archive: ArchiveStore,
+    stores: Stores,
 ) -> AsyncIterator[Holdfast]:
     fs = seams.fs
     workload_store = WorkloadStore(database)
@@ -166,7 +180,10 @@ async def _assembled(
     in_use = SnapshotsInUse()
     operations = Operations(operation_store, barrier)
     workers = seams.workers(
-        worker_settings_of(settings), count=settings.workers, keep=[lock.fileno()], command=seams.worker_command
+        worker_settings_of(settings, installation),
+        count=settings.workers,
+        keep=[lock.fileno()],
+        command=seams.worker_command,
     )
     files = seams.files(fs=fs, roots=roots, journal_dir=settings.journal_dir, workers=workers)
     holds = HoldFiles(fs, settings.holds_dir)
@@ -207,7 +224,7 @@ async def _assembled(
     )
 
     async def former_id(name: str) -> str | None:
-        return await former_workload(archive, workload_store, name)
+        return await former_workload(stores, workload_store, name)
 
     workloads = Workloads(
         store=workload_store,
@@ -234,7 +251,7 @@ async def _assembled(
     )
     snapshots = Snapshots(
         workloads=workloads,
-        store=archive,
+        store=stores,
         states=snapshot_states,
         operations=operations,
         workers=workers,
@@ -246,7 +263,7 @@ async def _assembled(
         settings=settings,
         installation=installation,
         fs=fs,
-        snapshots=archive,
+        snapshots=stores,
         workloads=workload_store,
         volumes=volumes,
         places=RestorePlaces(fs=fs, roots=roots, volumes=volumes),
@@ -330,7 +347,7 @@ async def _assembled(
     decided = await swaps.decide()
     trusted = (str(settings.volumes_base), *map(str, settings.allowed_roots))
     await remove_left_probes(fs, roots, trusted, volumes, await workload_store.list())
-    await asyncio.to_thread(archive.clean_orphans)
+    await _clean_orphans(stores)
     clean_uploads(settings)
     await recovery.resume(decided)
     watch = EngineWatch(runtime, readiness, engine_arrived)

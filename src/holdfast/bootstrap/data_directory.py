@@ -8,32 +8,33 @@ import structlog
 
 from holdfast.config import Settings
 from holdfast.domain.ids import is_id, new_id
-from holdfast.engine.archive.store import ArchiveStore
 from holdfast.engine.fs import TEMPORARY_PREFIX, Fs
 from holdfast.engine.jobs import WorkerSettings
-from holdfast.engine.keys import load_or_create_key
-from holdfast.engine.live import LiveRoots
+from holdfast.engine.stores import StoreSettings
 
 LOCK_WAIT: Final = 5.0
 """Seconds that a start waits for the workers of a server that was killed to notice and end."""
 
 
-def archive_of(settings: Settings, fs: Fs, roots: LiveRoots) -> ArchiveStore:
-    """The snapshot store, with this installation's key, which is made the first time."""
-    key = load_or_create_key(fs, settings.archive_key_file)
-    return ArchiveStore(
-        fs, settings.snapshots_dir, key, roots, settings.limits, reserve_bytes=settings.disk_reserve_bytes
+def store_settings_of(settings: Settings, installation: str) -> StoreSettings:
+    """Where snapshots are, and the keys for them."""
+    return StoreSettings(
+        installation=installation,
+        archives_dir=str(settings.snapshots_dir),
+        archive_key_file=str(settings.archive_key_file),
+        repository_dir=str(settings.repository_dir),
+        repository_key_file=str(settings.repository_key_file),
+        encrypt=settings.encrypt_repository,
+        limits=settings.limits,
+        reserve_bytes=settings.disk_reserve_bytes,
     )
 
 
-def worker_settings_of(settings: Settings) -> WorkerSettings:
+def worker_settings_of(settings: Settings, installation: str) -> WorkerSettings:
     """What worker processes need to know."""
     return WorkerSettings(
         roots=(str(settings.volumes_base), *map(str, settings.allowed_roots)),
-        snapshots_dir=str(settings.snapshots_dir),
-        key_file=str(settings.archive_key_file),
-        limits=settings.limits,
-        reserve_bytes=settings.disk_reserve_bytes,
+        stores=store_settings_of(settings, installation),
     )
 
 
@@ -44,6 +45,7 @@ def make_directories(settings: Settings) -> None:
         settings.journal_dir,
         settings.holds_dir,
         settings.snapshots_dir,
+        settings.repository_dir,
         settings.uploads_dir,
         settings.keys_dir,
     ):

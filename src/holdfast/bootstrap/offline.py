@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 
-from holdfast.bootstrap.data_directory import LOCK_WAIT, archive_of, make_directories, worker_settings_of
+from holdfast.bootstrap.data_directory import (
+    LOCK_WAIT,
+    installation_of,
+    make_directories,
+    store_settings_of,
+    worker_settings_of,
+)
 from holdfast.config import Settings
 from holdfast.domain.errors import NotFound
 from holdfast.engine.data_lock import DataLock
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import QuietJob
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.stores import open_stores
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_registry import RestoreRegistry
 from holdfast.services.swap_recovery import SwapRecovery
@@ -42,7 +50,8 @@ async def _recover_offline(settings: Settings) -> list[str]:
         database = Database.at(settings.database_file)
         await database.open()
         try:
-            workers = Workers(worker_settings_of(settings), count=1, keep=[lock.fileno()])
+            installation = installation_of(settings, fs)
+            workers = Workers(worker_settings_of(settings, installation), count=1, keep=[lock.fileno()])
             files = RestoreFiles(fs=fs, roots=roots, journal_dir=settings.journal_dir, workers=workers)
             swaps = SwapRecovery(files=files, registry=RestoreRegistry(), workloads=WorkloadStore(database))
             decided = await swaps.decide()
@@ -71,13 +80,16 @@ def export_offline(settings: Settings, workload: str, snapshot_id: str, write: C
     with (
         DataLock.acquire(settings.data_dir, LOCK_WAIT),
         LiveRoots(fs, [str(settings.volumes_base)]) as roots,
+        ExitStack() as stack,
     ):
-        archive = archive_of(settings, fs, roots)
-        manifest = archive.manifest(snapshot_id)
+        store = stack.enter_context(
+            closing(open_stores(fs, roots, store_settings_of(settings, installation_of(settings, fs))))
+        )
+        manifest = store.manifest(snapshot_id)
         if workload not in (manifest.workload_id, manifest.workload_name):
             raise NotFound(
                 "snapshot_unknown",
                 f"The workload {workload} has no snapshot {snapshot_id}.",
                 next_step=f"It is a snapshot of {manifest.workload_name}.",
             )
-        archive.export(snapshot_id, write, QuietJob())
+        store.export(snapshot_id, write, QuietJob())

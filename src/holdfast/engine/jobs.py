@@ -15,11 +15,9 @@ import msgspec
 from holdfast.domain.errors import HoldfastError
 from holdfast.domain.restore import RootRef, VolumeFacts
 from holdfast.domain.snapshot import SnapshotManifest
-from holdfast.engine.archive.store import ArchiveStore
 from holdfast.engine.diff import VolumeDiff, diff, measure
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import Job
-from holdfast.engine.keys import load_or_create_key
 from holdfast.engine.limits import Limits
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.missing import remove_empty, remove_parents
@@ -27,6 +25,7 @@ from holdfast.engine.os_errors import translate
 from holdfast.engine.remove_tree import remove_tree
 from holdfast.engine.snapshot_store import CaptureSource, WarmResult
 from holdfast.engine.staging import StageResult, stage
+from holdfast.engine.stores import StoreSettings, open_stores
 from holdfast.engine.swap import remove_wrapper
 
 R = TypeVar("R")
@@ -37,15 +36,10 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         roots: the volumes base and the allowed roots.
-        limits: for archives that are not Holdfast's own.
-        reserve_bytes: what a new snapshot leaves free on its filesystem.
     """
 
     roots: tuple[str, ...]
-    snapshots_dir: str
-    key_file: str
-    limits: Limits
-    reserve_bytes: int
+    stores: StoreSettings
 
 
 class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
@@ -144,18 +138,10 @@ class Engine:
     """The engine as a worker has it: roots and store opened once, requests handled one after the other."""
 
     def __init__(self, settings: WorkerSettings) -> None:
-        self._limits = settings.limits
+        self._limits = settings.stores.limits
         self._fs = Fs()
         self._roots = LiveRoots(self._fs, settings.roots)
-        key = load_or_create_key(self._fs, Path(settings.key_file))
-        self._store = ArchiveStore(
-            self._fs,
-            Path(settings.snapshots_dir),
-            key,
-            self._roots,
-            settings.limits,
-            reserve_bytes=settings.reserve_bytes,
-        )
+        self._store = open_stores(self._fs, self._roots, settings.stores)
 
     def handle(self, request: AnyRequest, job: Job) -> object:
         """Carry a request out. Raises ``HoldfastError`` subclasses."""
@@ -194,7 +180,7 @@ class Engine:
         return stage(self._fs, self._roots, self._store, request.snapshot_id, request.volumes, limits, job)
 
     def _import(self, request: ImportRequest, job: Job) -> SnapshotManifest:
-        return self._store.import_archive(
+        return self._store.archives.import_archive(
             Path(request.upload),
             workload_id=request.workload_id,
             workload_name=request.workload_name,

@@ -102,7 +102,7 @@ class _StagedTree(TreeWriter):
         super().__init__(fs, root_fd, policy, tally)
         self._root: Entry | None = root
 
-    def add(self, entry: Entry, data: Iterable[bytes] = ()) -> None:
+    def add(self, entry: Entry, data: Iterable[bytes | memoryview] = ()) -> None:
         if not entry.path:
             self._root = None
         super().add(entry, data)

@@ -98,7 +98,7 @@ class TreeWriter:
         self._now_ns = time.time_ns() // 1_000_000_000 * 1_000_000_000
         self._prepare_root()
 
-    def add(self, entry: Entry, data: Iterable[bytes] = ()) -> None:
+    def add(self, entry: Entry, data: Iterable[bytes | memoryview] = ()) -> None:
         """Write one entry. Parents may come later or not at all; a hardlink's file must have come before.
 
         Args:
@@ -173,7 +173,7 @@ class TreeWriter:
 
     # --- entries -------------------------------------------------------------------------------------------------
 
-    def _add_file(self, entry: Entry, data: Iterable[bytes]) -> None:
+    def _add_file(self, entry: Entry, data: Iterable[bytes | memoryview]) -> None:
         parent, name = self._parents.split(entry.path)
         fd = self._fs.openat(parent, name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
@@ -184,7 +184,7 @@ class TreeWriter:
         self._written.add(facts.st_ino)
         self._files += 1
 
-    def _write(self, fd: int, entry: Entry, data: Iterable[bytes]) -> None:
+    def _write(self, fd: int, entry: Entry, data: Iterable[bytes | memoryview]) -> None:
         left = entry.data_bytes
         regions = iter(entry.extents or ())
         position = end = 0

@@ -16,10 +16,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from holdfast.domain.errors import TooLarge
 from holdfast.engine.entries import Entry, EntryKind, display_path
@@ -157,6 +157,13 @@ class _Groups:
         self._met[facts.st_dev, facts.st_ino] = (path, 1)
 
 
+T = TypeVar("T")
+
+Recognise = Callable[[bytes, os.stat_result], T | None]
+"""Asked about each regular file with one name, by its path and what the kernel says of it: what it is known as, or
+``None``."""
+
+
 def walk(fs: Fs, root_fd: int, report: WalkReport) -> Generator[Walked, None, None]:
     """Walk the tree below an open directory, the root itself (``b""``) first.
 
@@ -170,7 +177,18 @@ def walk(fs: Fs, root_fd: int, report: WalkReport) -> Generator[Walked, None, No
         TooLarge: ``tree_too_deep``.
         Failed: something can't be read for another reason than that it is gone.
     """
-    walker = _Walker(fs, report)
+    return walk_recognising(fs, root_fd, report, None)
+
+
+def walk_recognising(
+    fs: Fs, root_fd: int, report: WalkReport, recognise: Recognise[T] | None
+) -> Generator[Walked | T, None, None]:
+    """As :func:`walk`, but files that ``recognise`` knows are not opened: what it returns is given in their place.
+
+    The facts that it is asked with are those of the name itself, not of what a symlink there leads to; inode and ctime
+    in them say whether it is the same file.
+    """
+    walker = _Walker(fs, report, recognise)
     try:
         yield walker.start(root_fd)
         while walker.levels:
@@ -181,13 +199,14 @@ def walk(fs: Fs, root_fd: int, report: WalkReport) -> Generator[Walked, None, No
         walker.close()
 
 
-class _Walker:
+class _Walker(Generic[T]):
     """The walk's state: the open levels, and the descriptor of the file that was handed out last."""
 
-    def __init__(self, fs: Fs, report: WalkReport) -> None:
+    def __init__(self, fs: Fs, report: WalkReport, recognise: Recognise[T] | None) -> None:
         self.levels: list[_Level] = []
         self._fs = fs
         self._report = report
+        self._recognise = recognise
         self._groups = _Groups()
         self._current: int | None = None
 
@@ -197,7 +216,7 @@ class _Walker:
         while self.levels:
             self._fs.close(self.levels.pop().fd)
 
-    def step(self) -> Walked | None:
+    def step(self) -> Walked | T | None:
         """Go to the next name; ``None`` if there was nothing to give at it."""
         self._release()
         level = self.levels[-1]
@@ -240,7 +259,13 @@ class _Walker:
         self.levels.append(_Level(fd=fd, prefix=path + b"/" if path else b"", names=names))
         return Walked(self._fs, fd, self._report, entry, facts)
 
-    def _visit(self, dirfd: int, name: bytes, path: bytes) -> Walked | None:
+    def _visit(self, dirfd: int, name: bytes, path: bytes) -> Walked | T | None:
+        if self._recognise is not None:
+            facts = self._fs.statat(dirfd, name)
+            if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1:
+                known = self._recognise(path, facts)
+                if known is not None:
+                    return known
         try:
             fd = self._fs.open_beneath(dirfd, name, os.O_PATH | os.O_NOFOLLOW, no_xdev=True)
         except OSError as error:

@@ -127,7 +127,7 @@ class RestorePreflight:
             for volume in plan.volumes
         ]
         needs.append(
-            space.Need(path=str(self._settings.snapshots_dir), bytes=live_bytes, inodes=4, why="the safety snapshot")
+            space.Need(path=str(self._settings.repository_dir), bytes=live_bytes, inodes=4, why="the safety snapshot")
         )
         problems = await asyncio.to_thread(
             space.check,

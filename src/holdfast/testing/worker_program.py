@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 from holdfast.domain.errors import Failed, NoSpace, Problem, Refused
 from holdfast.domain.operation import Progress
@@ -27,10 +28,11 @@ REFUSAL = Refused(
 
 
 def make_handler(settings: WorkerSettings) -> Handler:
-    """A handler; the id of the snapshots' directory can keep it from getting ready."""
-    if settings.snapshots_dir == "unusable":
+    """A handler; the name of the data directory can keep it from getting ready."""
+    name = Path(settings.stores.archives_dir).parent.name
+    if name == "unusable":
         raise Failed("root_unusable", "The root can't be opened.", next_step="Mount it.")
-    if settings.snapshots_dir == "dies":
+    if name == "dies":
         os._exit(9)
     return _handle
 

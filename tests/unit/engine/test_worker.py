@@ -31,11 +31,11 @@ from holdfast.engine.jobs import (
     WarmRequest,
     WorkerSettings,
 )
-from holdfast.engine.limits import Limits
 from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.engine.worker import EXIT_ORPHANED
 from holdfast.engine.worker_protocol import Cancel, FromWorker, Problematic, Report, Result, Run, Setup, line
 from holdfast.testing.live_volumes import live_tree, live_volume, staged_tree
+from holdfast.testing.stores import store_settings
 from holdfast.testing.trees import build_sample_tree, describe_tree
 
 R = TypeVar("R")
@@ -96,13 +96,7 @@ class Client:
 def settings_for(tmp_path: Path) -> WorkerSettings:
     for name in ("volumes", "data"):
         (tmp_path / name).mkdir()
-    return WorkerSettings(
-        roots=(str(tmp_path / "volumes"),),
-        snapshots_dir=str(tmp_path / "data" / "snapshots"),
-        key_file=str(tmp_path / "data" / "keys" / "archive.key"),
-        limits=Limits(),
-        reserve_bytes=0,
-    )
+    return WorkerSettings(roots=(str(tmp_path / "volumes"),), stores=store_settings(tmp_path / "data"))
 
 
 @pytest.fixture
@@ -114,7 +108,7 @@ def worker(tmp_path: Path) -> Iterator[Client]:
 
 @pytest.fixture
 def puppet() -> Iterator[Client]:
-    settings = WorkerSettings(roots=(), snapshots_dir="", key_file="", limits=Limits(), reserve_bytes=0)
+    settings = WorkerSettings(roots=(), stores=store_settings(Path("/")))
     client = Client("holdfast.testing.worker_program", settings)
     yield client
     client.end()

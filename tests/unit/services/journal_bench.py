@@ -28,11 +28,11 @@ from holdfast.engine import swap
 from holdfast.engine.fs import Fs
 from holdfast.engine.jobs import WorkerSettings
 from holdfast.engine.journal import Journal
-from holdfast.engine.limits import Limits
 from holdfast.engine.live import LiveRoots
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.workers import Workers
 from holdfast.testing.live_volumes import live_tree, live_volume, staged_tree, staged_volume
+from holdfast.testing.stores import store_settings
 
 TO_SAFE: tuple[Record, ...] = (PreparedRecord(containers=()), SafeRecord(snapshot_id="s2"))
 """What follows STAGED, until nothing can be called off any more."""
@@ -124,7 +124,7 @@ def journal_bench(directory: Path, fs: Fs | None = None) -> Iterator[JournalBenc
     for each in (base, journals):
         each.mkdir()
     fs = fs or Fs()
-    settings = WorkerSettings(roots=(str(base),), snapshots_dir="", key_file="", limits=Limits(), reserve_bytes=0)
+    settings = WorkerSettings(roots=(str(base),), stores=store_settings(base.parent))
     with LiveRoots(fs, [str(base)]) as roots:
         files = InThread(fs=fs, roots=roots, journal_dir=journals, workers=Workers(settings, count=1))
         yield JournalBench(base=base, files=files)

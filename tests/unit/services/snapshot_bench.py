@@ -13,12 +13,10 @@ from holdfast.domain.errors import NotFound
 from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.snapshot import Quiesce, SnapshotManifest, SnapshotReason
 from holdfast.domain.workload import Workload, WorkloadSpec
-from holdfast.engine.archive.store import ArchiveStore
 from holdfast.engine.fs import Fs
 from holdfast.engine.holds import HoldFiles
 from holdfast.engine.jobs import WorkerSettings
-from holdfast.engine.keys import load_or_create_key
-from holdfast.engine.limits import Limits
+from holdfast.engine.stores import open_stores
 from holdfast.services.capture import Capture
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.in_use import SnapshotsInUse
@@ -29,6 +27,7 @@ from holdfast.services.snapshots import Snapshots
 from holdfast.services.workloads import Workloads
 from holdfast.store.snapshots import SnapshotStateStore
 from holdfast.testing.quick_workers import QuickWorkers
+from holdfast.testing.stores import store_settings
 
 INSTALLATION = "01j00000000000000000000000"
 
@@ -39,20 +38,14 @@ class SnapshotBench(Bench):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         own = path / "own"
-        for name in ("snapshots", "holds", "keys", "uploads"):
+        for name in ("snapshots", "holds", "keys", "uploads", "repository"):
             (own / name).mkdir(parents=True)
         self.own = own
-        key_file = own / "keys/archive.key"
-        self.store = ArchiveStore(
-            Fs(), own / "snapshots", load_or_create_key(Fs(), key_file), self.live, Limits(), reserve_bytes=0
-        )
+        self.store = open_stores(Fs(), self.live, store_settings(own))
         self.workers = QuickWorkers(
             WorkerSettings(
                 roots=(str(self.base),),
-                snapshots_dir=str(own / "snapshots"),
-                key_file=str(key_file),
-                limits=Limits(),
-                reserve_bytes=0,
+                stores=store_settings(own),
             ),
             count=2,
         )

@@ -10,13 +10,13 @@ import pytest
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.restore import RootRef
 from holdfast.engine.jobs import WorkerSettings
-from holdfast.engine.limits import Limits
 from holdfast.services.locks import DrainBarrier
 from holdfast.services.operations import Operations
 from holdfast.services.volume_removal import WorkerDataRemover
 from holdfast.services.workers import Workers
 from holdfast.store.database import Database
 from holdfast.store.operations import OperationStore
+from holdfast.testing.stores import store_settings
 
 
 @pytest.fixture
@@ -30,13 +30,7 @@ async def operations(tmp_path: Path) -> AsyncIterator[Operations]:
 
 
 async def remove(operations: Operations, base: Path, *relative: str) -> Operation:
-    settings = WorkerSettings(
-        roots=(str(base),),
-        snapshots_dir=str(base.parent / "snapshots"),
-        key_file=str(base.parent / "keys" / "archive.key"),
-        limits=Limits(),
-        reserve_bytes=0,
-    )
+    settings = WorkerSettings(roots=(str(base),), stores=store_settings(base.parent))
     remover = WorkerDataRemover(Workers(settings, count=1))
     refs = [RootRef(root=str(base), relative=each) for each in relative]
     started = await operations.start(OperationKind.DELETE, None, "ann", lambda ctx: remover.remove(refs, ctx))

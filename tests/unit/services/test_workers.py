@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from holdfast.domain.errors import Cancelled, Failed, HoldfastError, NoSpace, Refused
 from holdfast.domain.operation import Progress
 from holdfast.engine.jobs import VerifyRequest, WorkerSettings
-from holdfast.engine.limits import Limits
 from holdfast.services.workers import Workers, WorkerSession
+from holdfast.testing.stores import store_settings
 from holdfast.testing.worker_program import REFUSAL
 
 PROGRAM = (sys.executable, "-P", "-m", "holdfast.testing.worker_program")
@@ -53,13 +53,13 @@ class Context:
 def workers(
     *,
     count: int = 2,
-    snapshots_dir: str = "",
+    data_dir: str = "/",
     keep: tuple[int, ...] = (),
     cancel_seconds: float = 30.0,
     stop_seconds: float = 30.0,
 ) -> Workers:
     return Workers(
-        WorkerSettings(roots=(), snapshots_dir=snapshots_dir, key_file="", limits=Limits(), reserve_bytes=0),
+        WorkerSettings(roots=(), stores=store_settings(Path(data_dir))),
         count=count,
         keep=keep,
         command=PROGRAM,
@@ -159,15 +159,15 @@ class TestDeath:
             after = await pid_of(session)
         assert after != before
 
-    @pytest.mark.parametrize(("snapshots_dir", "code"), [("unusable", "root_unusable"), ("dies", "worker_died")])
-    async def test_a_worker_that_does_not_get_ready_is_an_error(self, snapshots_dir: str, code: str) -> None:
-        async with workers(snapshots_dir=snapshots_dir).session(None) as session:
+    @pytest.mark.parametrize(("data_dir", "code"), [("/unusable", "root_unusable"), ("/dies", "worker_died")])
+    async def test_a_worker_that_does_not_get_ready_is_an_error(self, data_dir: str, code: str) -> None:
+        async with workers(data_dir=data_dir).session(None) as session:
             with pytest.raises(HoldfastError) as caught:
                 await say(session, "pid")
         assert caught.value.code == code
 
     async def test_a_program_that_is_not_there_is_an_error(self) -> None:
-        settings = WorkerSettings(roots=(), snapshots_dir="", key_file="", limits=Limits(), reserve_bytes=0)
+        settings = WorkerSettings(roots=(), stores=store_settings(Path("/")))
         async with Workers(settings, count=1, command=["/nonexistent"]).session(None) as session:
             with pytest.raises(Failed) as caught:
                 await say(session, "pid")

@@ -14,9 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from holdfast.domain import times
-from holdfast.domain.errors import Problem, Refused
 from holdfast.domain.operation import Progress
-from holdfast.domain.restore import Identity
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.engine.archive.census import Census
 from holdfast.engine.archive.format import Use, check_draft, encode
@@ -28,6 +26,7 @@ from holdfast.engine.entries import EntryKind
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import Job
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.live_sources import open_sources
 from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.engine.walk import WalkReport, walk
 
@@ -52,7 +51,7 @@ class Capture:
                 next_step="Nothing was changed. This is a fault of the program; report it.",
             )
         with ExitStack() as stack:
-            opened = self._open(sources, stack)
+            opened = open_sources(self._fs, self._roots, sources, stack)
             pending = stack.enter_context(self._layout.new(draft.workload_id, draft.id))
             with pending.create() as write:
                 written, stored = self._write(draft, opened, write, job)
@@ -62,24 +61,6 @@ class Capture:
             )
             pending.commit(manifest)
             return manifest
-
-    def _open(self, sources: Sequence[CaptureSource], stack: ExitStack) -> Sequence[int]:
-        """Open all live directories, reporting all problems at once."""
-        opened: list[int] = []
-        problems: list[Problem] = []
-        for source in sources:
-            try:
-                fd = self._roots.open(source.live)
-            except Refused as refusal:
-                problems += refusal.problems
-                continue
-            stack.callback(self._fs.close, fd)
-            opened.append(fd)
-            if source.expected is not None and self._fs.identity(fd) != source.expected:
-                problems.append(_replaced(source.live.path, source.expected))
-        if problems:
-            raise Refused(problems)
-        return opened
 
     def _write(
         self, draft: SnapshotManifest, opened: Sequence[int], write: Callable[[bytes], None], job: Job
@@ -137,12 +118,3 @@ class _Meter:
 def _threads() -> int:
     """One core is for reading and hashing; compression always gets a thread beside it."""
     return max(1, min(_MAX_THREADS, (os.cpu_count() or 1) - 1))
-
-
-def _replaced(path: str, expected: Identity) -> Problem:
-    return Problem(
-        code="volume_replaced",
-        message=f"{path} is not the directory that it was when it was last looked at.",
-        next_step="Check that the right disk is mounted there. If the directory was replaced on purpose, deploy again.",
-        details={"path": path, "expected": expected.handle},
-    )

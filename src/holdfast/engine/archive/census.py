@@ -25,18 +25,23 @@ class Census:
 
     def add(self, entry: Entry) -> None:
         """Count one entry. A volume's root is not counted among its directories."""
+        if entry.kind is EntryKind.FILE:
+            self.add_file(entry.size, entry.data_bytes, has_xattrs=bool(entry.xattrs))
+            return
         if entry.xattrs:
             self.disk_bytes += _BLOCK
-        if entry.kind is EntryKind.FILE:
-            self.files += 1
-            self.bytes += entry.size
-            self.disk_bytes += -(-entry.data_bytes // _BLOCK) * _BLOCK
-        elif entry.kind is EntryKind.DIRECTORY:
+        if entry.kind is EntryKind.DIRECTORY:
             self.add_directories(1 if entry.path else 0)
         else:
             self.links += 1
             if len(entry.link_target) > _INLINE_LINK and entry.kind is EntryKind.SYMLINK:
                 self.disk_bytes += _BLOCK
+
+    def add_file(self, size: int, data_bytes: int, *, has_xattrs: bool) -> None:
+        """Count a file by what counts of it."""
+        self.files += 1
+        self.bytes += size
+        self.disk_bytes += -(-data_bytes // _BLOCK) * _BLOCK + (_BLOCK if has_xattrs else 0)
 
     def add_directories(self, count: int) -> None:
         """Count directories of which no more is known."""

@@ -131,7 +131,7 @@ class ArchiveWriter:
         self.offset = 0
         self.stored = 0
 
-    def add(self, index: int, entry: Entry, data: Iterable[bytes]) -> None:
+    def add(self, index: int, entry: Entry, data: Iterable[bytes | memoryview]) -> None:
         """Append an entry. ``data`` gives exactly ``entry.data_bytes`` bytes."""
         self._put(encode_entry(index, entry))
         if entry.kind is not EntryKind.FILE:
@@ -161,7 +161,7 @@ class ArchiveWriter:
         self._flush()
         self._store(self._compress.flush())
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes | memoryview) -> None:
         self.offset += len(data)
         self._buffer += data
         if len(self._buffer) >= _BUFFER_BYTES:

@@ -21,6 +21,7 @@ from holdfast.engine.fs import TEMPORARY_PREFIX, Fs
 from holdfast.engine.os_errors import translate
 from holdfast.engine.repository.blobs import BlobInfo, BlobStore, Piece, exists, is_component, missing, too_large
 from holdfast.engine.repository.blobs import truncated as truncated_blob
+from holdfast.engine.space import keep_reserve
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 
@@ -30,13 +31,14 @@ class PosixBlobs(BlobStore):
 
     Args:
         root: absolute path of the directory.
+        reserve_bytes: what writing leaves free on its filesystem; less is ``disk_reserve_reached``.
 
     Raises:
         NotFound: ``blob_store_missing``. An unmounted disk looks like that, so nothing is made here.
     """
 
-    def __init__(self, fs: Fs, root: Path) -> None:
-        self._fs, self._root = fs, root
+    def __init__(self, fs: Fs, root: Path, *, reserve_bytes: int = 0) -> None:
+        self._fs, self._root, self._reserve_bytes = fs, root, reserve_bytes
         try:
             self._fd: int | None = fs.open_root(str(root))
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -50,7 +52,7 @@ class PosixBlobs(BlobStore):
             raise translate(error, f"opening {root}") from error
 
     @classmethod
-    def made_at(cls, fs: Fs, root: Path) -> PosixBlobs:
+    def made_at(cls, fs: Fs, root: Path, *, reserve_bytes: int = 0) -> PosixBlobs:
         """Open the directory; make it, durably, if it is missing. Its parent must exist."""
         try:
             parent = fs.open_root(str(root.parent))
@@ -60,7 +62,7 @@ class PosixBlobs(BlobStore):
                 fs.close(parent)
         except OSError as error:
             raise translate(error, f"making {root}") from error
-        return cls(fs, root)
+        return cls(fs, root, reserve_bytes=reserve_bytes)
 
     def _close(self) -> None:
         fd, self._fd = self._fd, None
@@ -71,14 +73,19 @@ class PosixBlobs(BlobStore):
 
     def _put(self, name: str, pieces: Sequence[Piece]) -> None:
         with self._doing(f"writing {name}"), self._made_folder(name) as (dirfd, base):
+            self._keep_reserve(dirfd, pieces)
             self._fs.write_file_durable(dirfd, base, *pieces)
 
     def _create(self, name: str, pieces: Sequence[Piece]) -> None:
         try:
             with self._doing(f"writing {name}"), self._made_folder(name) as (dirfd, base):
+                self._keep_reserve(dirfd, pieces)
                 self._fs.write_file_durable(dirfd, base, *pieces, replace=False)
         except FileExistsError as error:
             raise exists(name) from error
+
+    def _keep_reserve(self, dirfd: int, pieces: Sequence[Piece]) -> None:
+        keep_reserve(self._fs, dirfd, sum(len(piece) for piece in pieces), self._reserve_bytes, "the snapshot")
 
     @contextmanager
     def _made_folder(self, name: str) -> Iterator[tuple[int, bytes]]:

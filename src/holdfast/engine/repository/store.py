@@ -1,0 +1,229 @@
+"""The snapshot store on a repository: what a capture adds is only what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from typing import Final
+
+from holdfast.domain import times
+from holdfast.domain.errors import Damaged, Problem
+from holdfast.domain.operation import Progress
+from holdfast.domain.snapshot import SnapshotManifest
+from holdfast.engine.archive.format import Use, encode
+from holdfast.engine.archive.source import Compression
+from holdfast.engine.archive.writer import ArchiveWriter
+from holdfast.engine.entries import Entry
+from holdfast.engine.fs import Fs
+from holdfast.engine.job import Job
+from holdfast.engine.live import LiveRoots
+from holdfast.engine.os_errors import translate
+from holdfast.engine.repository.capture import Capture
+from holdfast.engine.repository.chunk_reader import Chunk
+from holdfast.engine.repository.contents import with_data
+from holdfast.engine.repository.repository import Repository
+from holdfast.engine.repository.tree import Tree, TreeEntry
+from holdfast.engine.repository.verify import damage, in_words, incomplete, tree_of
+from holdfast.engine.snapshot_store import CaptureSource, WarmResult
+from holdfast.engine.tree_writer import TreeWriter
+
+_NAMED: Final = 20
+"""Files that a problem names."""
+_BEAT_ENTRIES: Final = 64
+_BEAT_BYTES: Final = 64 << 10
+
+
+@contextmanager
+def _doing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise translate(error, what) from error
+
+
+@contextmanager
+def _reading(snapshot_id: str) -> Iterator[None]:
+    """Tell damage as damage of the snapshot that is being read."""
+    try:
+        yield
+    except Damaged as error:
+        raise Damaged(
+            "snapshot_damaged",
+            f"The snapshot {snapshot_id} is damaged: {error.message}",
+            next_step="Nothing live was changed. Restore another snapshot, or verify this one to see what of it is "
+            "whole; and check the disk (dmesg, smartctl) before you trust it.",
+            details={**error.details, "snapshot": snapshot_id, "cause": error.code},
+        ) from error
+
+
+class RepositoryStore:
+    """A :class:`holdfast.engine.snapshot_store.SnapshotStore` on one repository.
+
+    Args:
+        archive_key: 32 bytes, by which exported archives are known as this installation's own.
+    """
+
+    def __init__(self, fs: Fs, repository: Repository, roots: LiveRoots, archive_key: bytes) -> None:
+        self._repository, self._archive_key = repository, archive_key
+        self._capture = Capture(fs, roots, repository)
+
+    def capture(self, draft: SnapshotManifest, sources: Sequence[CaptureSource], job: Job) -> SnapshotManifest:
+        """See the port. ``sources`` are the draft's volumes, in the same order."""
+        with _doing(f"capturing the snapshot {draft.id}"):
+            return self._capture.run(draft, sources, job)
+
+    def warm(self, workload_id: str, sources: Sequence[CaptureSource], job: Job) -> WarmResult:
+        """See the port."""
+        with _doing("reading ahead for a snapshot"):
+            return self._capture.warm(workload_id, sources, job)
+
+    def manifest(self, snapshot_id: str) -> SnapshotManifest:
+        """See the port."""
+        return self._repository.manifests.read(snapshot_id).manifest
+
+    def manifests(self) -> Iterator[SnapshotManifest]:
+        """See the port."""
+        return (stored.manifest for stored in self._repository.manifests.load().snapshots)
+
+    def damaged_manifests(self) -> Sequence[Problem]:
+        """Why each manifest that :meth:`manifests` leaves out can't be read."""
+        return self._repository.manifests.load().damaged
+
+    def entries(self, snapshot_id: str, index: int, job: Job) -> Iterator[Entry]:
+        """See the port."""
+        tree_ref = tree_of(self._repository.manifests.read(snapshot_id), index)
+        with (
+            _reading(snapshot_id),
+            self._repository.lock.shared(job),
+            self._repository.reader() as reader,
+        ):
+            for entry in Tree(tree_ref.chunks, reader.read_many).entries():
+                yield entry.entry()
+
+    def stage(self, snapshot_id: str, writers: Mapping[int, TreeWriter], job: Job) -> None:
+        """See the port."""
+        stored = self._repository.manifests.read(snapshot_id)
+        trees = [(writer, tree_of(stored, index)) for index, writer in sorted(writers.items())]
+        total_bytes = sum(volume.bytes for volume in stored.manifest.volumes if volume.index in writers)
+        total_files = sum(volume.files for volume in stored.manifest.volumes if volume.index in writers)
+        meter = _Meter(job, total_files=total_files, total_bytes=total_bytes)
+        with (
+            _reading(snapshot_id),
+            self._repository.lock.shared(job),
+            self._repository.reader() as reader,
+        ):
+            self._repository.sync_index()
+            for writer, tree_ref in trees:
+                tree = Tree(tree_ref.chunks, reader.read_many)
+                for entry, chunks in with_data(tree.entries(), reader):
+                    writer.add(entry.entry(), meter.watch(chunks))
+                    meter.entry(entry)
+            meter.beat()
+
+    def check(self, manifest: SnapshotManifest) -> Sequence[Problem]:
+        """See the port: ``snapshot_incomplete``, with the files that miss something."""
+        repository = self._repository
+        losses = repository.sync_index()
+        if repository.index.is_whole(manifest.id):
+            return ()
+        stored = repository.manifests.read(manifest.id)
+        with repository.reader() as reader:
+            lacking = list(islice(incomplete(stored, repository.index, reader), _NAMED + 1))
+        if not lacking:
+            repository.index.set_whole(manifest.id, since=losses)
+            return ()
+        return (
+            Problem(
+                code="snapshot_incomplete",
+                message=f"The snapshot {manifest.id} is not complete: {in_words(lacking[:_NAMED])}"
+                + (", and more." if len(lacking) > _NAMED else "."),
+                next_step="Restore another one, or take a new one: what is still live is stored again, which heals it.",
+                details={"snapshot": manifest.id, "lacking": lacking[:_NAMED]},
+            ),
+        )
+
+    def verify(self, snapshot_id: str, job: Job) -> Sequence[str]:
+        """See the port. What is found damaged is stored again by the next capture that meets it alive."""
+        repository = self._repository
+        try:
+            stored = repository.manifests.read(snapshot_id)
+        except Damaged as error:
+            return [error.message]
+        meter = _Meter(job, total_files=stored.manifest.files, total_bytes=stored.manifest.bytes)
+        with repository.lock.shared(job), repository.reader() as reader:
+            repository.sync_index()
+            return list(damage(stored, repository.index, reader, meter.entry, meter.watch))
+
+    def delete(self, snapshot_id: str) -> int:
+        """See the port. Nothing is freed before a prune: other snapshots may need the same chunks."""
+        self._repository.manifests.delete([snapshot_id])
+        return 0
+
+    def export(self, snapshot_id: str, write: Callable[[bytes], object], job: Job) -> None:
+        """See the port."""
+        repository = self._repository
+        stored = repository.manifests.read(snapshot_id)
+        meter = _Meter(job, total_files=stored.manifest.files, total_bytes=stored.manifest.bytes)
+        writer = ArchiveWriter(write, threads=1)
+        with _reading(snapshot_id), repository.lock.shared(job), repository.reader() as reader:
+            repository.sync_index()
+            for volume in stored.manifest.volumes:
+                tree = Tree(tree_of(stored, volume.index).chunks, reader.read_many)
+                for entry, chunks in with_data(tree.entries(), reader):
+                    writer.add(volume.index, entry.entry(), meter.watch(chunks))
+                    meter.entry(entry)
+        manifest = replace(stored.manifest, content=writer.content())
+        seconds = int(times.parse(manifest.created_at).timestamp())
+        writer.finish(encode(manifest, self._archive_key, Use.ARCHIVE), seconds)
+
+    def archive_suffix(self, snapshot_id: str) -> str:
+        """See the port."""
+        self._repository.manifests.read(snapshot_id)
+        return Compression.ZSTD.value
+
+    def clean_orphans(self) -> Sequence[str]:
+        """See the port. What a capture left that was cut off inside of a pack; whole packs are for a prune to judge."""
+        return self._repository.blobs.clean_temporary()
+
+    def close(self) -> None:
+        """Let go of descriptors and connections."""
+        self._repository.close()
+
+
+class _Meter:
+    """Progress and cancellation while a stored tree passes by."""
+
+    def __init__(self, job: Job, *, total_files: int, total_bytes: int) -> None:
+        self._job, self._total_files, self._total_bytes = job, total_files, total_bytes
+        self._entries = self._files = self._bytes = 0
+
+    def watch(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """Count data as it passes."""
+        for chunk in chunks:
+            self._bytes += len(chunk)
+            if len(chunk) >= _BEAT_BYTES:
+                self.beat()
+            yield chunk
+
+    def entry(self, entry: TreeEntry) -> None:
+        """Count one entry whose data has passed; holes count when their file is done."""
+        self._entries += 1
+        if not entry.kind:
+            self._files += 1
+            self._bytes += entry.size - entry.data_bytes
+        if not self._entries % _BEAT_ENTRIES:
+            self.beat()
+
+    def beat(self) -> None:
+        """Report, and stop if somebody cancelled."""
+        self._job.check()
+        self._job.progress(
+            Progress(
+                done_bytes=self._bytes,
+                total_bytes=self._total_bytes,
+                done_files=self._files,
+                total_files=self._total_files,
+            )
+        )

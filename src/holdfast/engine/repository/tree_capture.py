@@ -1,0 +1,150 @@
+"""Captures one open directory into a tree of the repository: what is known is taken over, the rest read and stored."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from holdfast.domain.operation import Progress
+from holdfast.engine.archive.census import Census
+from holdfast.engine.entries import Entry, EntryKind
+from holdfast.engine.fs import Fs
+from holdfast.engine.job import Job
+from holdfast.engine.repository.chunk_writer import ChunkWriter
+from holdfast.engine.repository.chunking import WHOLE_BYTES, Chunker
+from holdfast.engine.repository.file_ids import FileIds, store_file
+from holdfast.engine.repository.tree import TreeBuilder, TreeEntry
+from holdfast.engine.walk import Walked, WalkReport, walk_recognising
+
+_PENDING: Final = 4096
+"""Entries that may wait for the ids of their chunks."""
+_BEAT_ENTRIES: Final = 64
+
+Find = Callable[[bytes, os.stat_result], TreeEntry | None]
+"""Finds the earlier entry of a file that is still the same, as :meth:`Recogniser.find` does."""
+
+
+class Meter:
+    """Progress and cancellation of a capture.
+
+    Attributes:
+        files, bytes: of regular files met so far.
+        read_files, read_bytes: of those that had to be read.
+    """
+
+    def __init__(self, job: Job, *, total_files: int | None = None, total_bytes: int | None = None) -> None:
+        self.files = self.bytes = self.read_files = self.read_bytes = 0
+        self._job = job
+        self._total_files, self._total_bytes = total_files, total_bytes
+        self._entries = 0
+
+    def entry(self, entry: Entry) -> None:
+        """Count one entry whose data, if any, was counted."""
+        if entry.kind is EntryKind.FILE:
+            self.files += 1
+        self._tick()
+
+    def known_file(self, size: int) -> None:
+        """Count a file that was recognised."""
+        self.files += 1
+        self.bytes += size
+        self._tick()
+
+    def _tick(self) -> None:
+        self._entries += 1
+        if not self._entries % _BEAT_ENTRIES:
+            self.beat()
+
+    def data(self, count: int) -> None:
+        """Count data that was read."""
+        self.bytes += count
+        self.read_bytes += count
+        if count >= WHOLE_BYTES // 4:
+            self.beat()
+
+    def beat(self) -> None:
+        """Report, and stop if somebody cancelled. Totals are those of the last capture, or what is there by now."""
+        self._job.check()
+        files, size = self._total_files, self._total_bytes
+        self._job.progress(
+            Progress(
+                done_bytes=self.bytes,
+                total_bytes=None if size is None else max(size, self.bytes),
+                done_files=self.files,
+                total_files=None if files is None else max(files, self.files),
+            )
+        )
+
+
+class TreeCapture:
+    """Captures one directory.
+
+    Args:
+        find: what recognises unchanged files; ``None`` reads every file.
+    """
+
+    def __init__(self, fs: Fs, writer: ChunkWriter, chunker: Chunker, meter: Meter, find: Find | None) -> None:
+        self.census, self.report = Census(), WalkReport()
+        self._fs, self._writer, self._chunker, self._meter, self._find = fs, writer, chunker, meter, find
+        self._builder = TreeBuilder(writer.put, writer.wait)
+        self._pending: deque[tuple[TreeEntry, FileIds | None]] = deque()
+
+    def run(self, root_fd: int) -> tuple[bytes, ...]:
+        """Capture the directory. Returns the ids of the tree index' chunks.
+
+        Raises:
+            HoldfastError: what reading and storing raise.
+        """
+        for found in walk_recognising(self._fs, root_fd, self.report, self._find):
+            if isinstance(found, TreeEntry):
+                self._take_over(found)
+            else:
+                self._capture(found)
+        while self._pending:
+            self._settle()
+        return self._builder.finish()
+
+    def _capture(self, walked: Walked) -> None:
+        facts = walked.stat
+        if walked.entry.kind is not EntryKind.FILE:
+            self._count(walked.entry)
+            self._append(TreeEntry.of(walked.entry, inode=facts.st_ino, ctime_ns=facts.st_ctime_ns), None)
+            return
+        if self._find is not None and facts.st_nlink > 1:
+            known = self._find(walked.entry.path, facts)
+            if known is not None:
+                self._take_over(known)
+                return
+        with walked.open() as content:
+            ids = store_file(content, content.entry.data_bytes, self._writer, self._chunker, self._meter.data)
+            entry, facts = content.entry, content.stat
+        self._meter.read_files += 1
+        self._count(entry)
+        self._append(TreeEntry.of(entry, inode=facts.st_ino, ctime_ns=facts.st_ctime_ns), ids)
+
+    def _take_over(self, known: TreeEntry) -> None:
+        size = known.data_bytes
+        self.census.add_file(known.size, size, has_xattrs=bool(known.xattrs))
+        self._meter.known_file(size)
+        self._append(known, None)
+
+    def _count(self, entry: Entry) -> None:
+        self.census.add(entry)
+        self._meter.entry(entry)
+
+    def _append(self, stored: TreeEntry, ids: FileIds | None) -> None:
+        if ids is None and not self._pending:
+            self._builder.add(stored)
+            return
+        self._pending.append((stored, ids))
+        while self._pending and ((head := self._pending[0][1]) is None or head.ready):
+            self._settle()
+        if len(self._pending) > _PENDING:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Give the first of the pending entries to the tree, waiting for its ids if need be."""
+        stored, ids = self._pending.popleft()
+        self._builder.add(stored if ids is None else ids.named_in(stored))

@@ -1,0 +1,71 @@
+"""What warm passes found, kept until the capture that relies on it: a cache beside the index, never more."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from holdfast.domain.ids import is_id, new_id
+from holdfast.engine.fs import Fs
+from holdfast.engine.repository.manifests import VolumeTree
+
+_MAX_BYTES: Final = 8 << 20
+
+
+class Warm(msgspec.Struct, frozen=True, kw_only=True):
+    """One warm pass over all volumes of a workload. ``name`` is what the index knows its trees by."""
+
+    name: str
+    trees: tuple[VolumeTree, ...]
+
+    @classmethod
+    def new(cls, trees: tuple[VolumeTree, ...]) -> Warm:
+        """Of a pass that just ended."""
+        return cls(name=f"warm {new_id()}", trees=trees)
+
+
+class WarmFiles:
+    """The files of warm passes in the repository's cache directory, one a workload."""
+
+    def __init__(self, fs: Fs, directory: Path) -> None:
+        self._fs, self._directory = fs, directory
+
+    def write(self, workload_id: str, warm: Warm) -> None:
+        """Keep a pass, in place of the one before. Raises ``OSError``."""
+        directory = self._fs.open_root(str(self._directory))
+        try:
+            self._fs.write_file_durable(directory, _name(workload_id), msgspec.json.encode(warm))
+        finally:
+            self._fs.close(directory)
+
+    def read(self, workload_id: str) -> Warm | None:
+        """The last pass; ``None`` if there is none that can be understood."""
+        try:
+            fd = self._fs.open_read(str(self._directory / os.fsdecode(_name(workload_id))))
+        except OSError:
+            return None
+        try:
+            return msgspec.json.decode(self._fs.read(fd, _MAX_BYTES), type=Warm)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        finally:
+            self._fs.close(fd)
+
+    def forget(self, workload_id: str) -> None:
+        """Remove a pass: a snapshot stands in its place now."""
+        directory = self._fs.open_root(str(self._directory))
+        try:
+            self._fs.unlinkat(directory, _name(workload_id))
+        except FileNotFoundError:
+            pass
+        finally:
+            self._fs.close(directory)
+
+
+def _name(workload_id: str) -> bytes:
+    if not is_id(workload_id):
+        raise ValueError("not an id")
+    return f"warm-{workload_id}.json".encode()
