@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.unit.engine.repository.packs import KEYS, PLAIN, SEALED, chunk_id, pack_of
 
-from holdfast.domain.errors import Unavailable
+from holdfast.domain.errors import Failed, HoldfastError, Unavailable
 from holdfast.engine.fs import Fs
 from holdfast.engine.repository.blobs import BlobInfo
 from holdfast.engine.repository.index import Index, Location
@@ -287,18 +287,30 @@ def test_a_bad_sector_within_a_pack_takes_only_what_lies_there(root: Path, blobs
     assert index.missing(ALL) == {chunk_id(TWO), ABSENT}
 
 
-class Silent(PosixBlobs):
-    """Does not answer any more, once it has listed what it has."""
+class Refusing(PosixBlobs):
+    """Lists what it has, and then has nothing more to say."""
+
+    error: HoldfastError
 
     def _get_range(self, name: str, offset: int, length: int) -> bytes:
-        raise Unavailable("blob_store_silent", "It does not answer.")
+        raise self.error
 
 
-def test_a_store_that_does_not_answer_is_no_problem_of_its_packs(fs: Fs, root: Path, index: Index) -> None:
-    with Silent.made_at(fs, root) as silent:
-        stored(silent, pack_of([ONE]))
-        with pytest.raises(Unavailable):
-            synced(index, silent)
+@pytest.mark.parametrize(
+    "error",
+    [Unavailable("blob_store_silent", "It is silent."), Failed("too_many_open_files", "Too many open files.")],
+    ids=lambda error: error.code,
+)
+def test_what_is_wrong_with_the_whole_store_is_no_problem_of_its_packs(
+    fs: Fs, root: Path, index: Index, error: HoldfastError
+) -> None:
+    with Refusing.made_at(fs, root) as store:
+        assert isinstance(store, Refusing)
+        store.error = error
+        stored(store, pack_of([ONE]))
+        with pytest.raises(type(error)) as caught:
+            synced(index, store)
+    assert caught.value is error
     assert index.packs() == {}
 
 
@@ -374,6 +386,7 @@ def test_a_pack_that_comes_back_is_not_damaged_any_more(index: Index) -> None:
     index.mark_damaged(chunk_id(ONE), pack.name)
     index.remove_packs([pack.name])
     added(index, pack)
+    index.flush()
     assert index.missing([chunk_id(ONE)]) == set()
 
 

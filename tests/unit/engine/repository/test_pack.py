@@ -18,6 +18,7 @@ from holdfast.engine.repository.pack import (
     HEADER_BYTES,
     MAX_CHUNK_BYTES,
     MAX_FRAME_CHUNKS,
+    EncodedFrame,
     GetRange,
     Pack,
     PackBuilder,
@@ -122,6 +123,15 @@ def test_what_no_reader_would_take_is_not_written(chunks: Sequence[tuple[bytes, 
         encode_frame(chunks, zstandard.ZstdCompressor())
 
 
+def test_a_pack_that_no_reader_would_take_is_not_made() -> None:
+    builder = PackBuilder(KEYS.pack_name, PLAIN)
+    large = EncodedFrame(bytes(60 << 20), ((bytes(32), 1),))
+    for _ in range(4):
+        builder.add_frame(large)
+    with pytest.raises(ValueError, match="size"):
+        builder.add_frame(large)
+
+
 @both
 def test_the_same_chunks_make_another_pack_each_time(sealer: Sealer) -> None:
     one, other = pack_of([b"same"], sealer=sealer), pack_of([b"same"], sealer=sealer)
@@ -220,6 +230,15 @@ def test_a_pack_of_a_newer_format_is_told_from_a_damaged_one() -> None:
     assert code_of(bytes(content), "") == "pack_version_unknown"
 
 
+@pytest.mark.parametrize("position", [0, 7, 9, 10, 15])
+def test_a_header_that_is_none_gives_no_salt(position: int) -> None:
+    header = bytearray(pack_of([b"one"]).buffers[0])
+    header[position] ^= 0x80
+    with pytest.raises(Damaged) as caught:
+        read_salt(bytes(header), PLAIN)
+    assert caught.value.code == "pack_header_damaged"
+
+
 @both
 def test_frames_that_changed_places_are_noticed(sealer: Sealer) -> None:
     pack = pack_of([b"one"], [b"two"], sealer=sealer)
@@ -279,6 +298,15 @@ def test_frames_behind_a_damaged_one_are_found(sealer: Sealer) -> None:
     content[second.offset + 4] ^= 1
     found = list(scan_frames(reading(bytes(content)), len(content), sealer))
     assert [frame for frame, _ in found] == [pack.frames[0], pack.frames[2]]
+
+
+def test_a_scan_reads_no_more_than_a_frame_can_have() -> None:
+    def get_range(offset: int, length: int) -> bytes:
+        assert length <= HEADER_BYTES
+        return content[offset : offset + length]
+
+    content = content_of(pack_of())[:HEADER_BYTES] + struct.pack("<I", 100 << 20)
+    assert list(scan_frames(get_range, 200 << 20, PLAIN)) == []
 
 
 # --- lengths that lie, under valid hashes ----------------------------------------------------------------------------
