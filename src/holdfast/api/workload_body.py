@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Final
 
+from anyio import to_thread
 from fastapi import Depends, Request
 
 from holdfast.api.schemas.workload import parse_workload_json, parse_workload_yaml
@@ -27,21 +28,30 @@ BODY: Final[dict[str, Any]] = {
 
 
 async def read_declaration(request: Request) -> WorkloadSpec:
-    """The declaration that a request carries.
+    """The declaration that a request carries. It is read in a thread: a large one takes a moment, and others wait.
 
     Raises:
         InvalidInput: ``content_type_unsupported``, ``json_malformed``, or what the declaration's parser found.
+        TooLarge: it exceeds a bound of the parser.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        return parse_workload_json(_json(await request.body()))
+        return await to_thread.run_sync(_from_json, await request.body())
     if kind in _YAML_TYPES:
-        return parse_workload_yaml(_text(await request.body()))
+        return await to_thread.run_sync(_from_yaml, await request.body())
     raise InvalidInput(
         "content_type_unsupported",
         "A workload is sent as application/json or application/yaml.",
         next_step="Say with Content-Type which of them the body is.",
     )
+
+
+def _from_json(body: bytes) -> WorkloadSpec:
+    return parse_workload_json(_json(body))
+
+
+def _from_yaml(body: bytes) -> WorkloadSpec:
+    return parse_workload_yaml(_text(body))
 
 
 def _text(body: bytes) -> str:

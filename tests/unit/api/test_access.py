@@ -57,6 +57,17 @@ def routes() -> list[APIRoute]:
     return [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
 
 
+@pytest.mark.parametrize("route", routes(), ids=lambda route: route.name)
+async def test_a_query_parameter_that_does_nothing_is_refused(api: Api, route: APIRoute) -> None:
+    path = route.path.format(workload="notes", snapshot=SNAPSHOT_ID, operation=OPERATION_ID)
+    for method in route.methods or ():
+        answer = await api.ask(method, f"{path}?no_such_thing=1")
+        if path in PUBLIC:
+            assert answer.status_code == 200
+        else:
+            assert (answer.status_code, answer.json()["error"]["code"]) == (400, "query_unknown")
+
+
 def _requirements(dependant: Dependant) -> Iterator[Requires]:
     for inner in dependant.dependencies:
         if isinstance(inner.call, Requires):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.types import Message
 
 from holdfast import __version__
+from holdfast.api.workload_body import read_declaration
 from holdfast.domain.errors import NotFound
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.snapshot import Quiesce
@@ -362,3 +366,44 @@ async def test_the_server_tells_health_version_and_findings(api: Api) -> None:
 async def test_the_description_is_json_with_every_address(api: Api) -> None:
     document = json.loads((await api.ask("GET", "/api/openapi.json")).content)
     assert "/api/workloads/{workload}/snapshots/{snapshot}/restore" in document["paths"]
+
+
+# --- queries
+
+
+async def test_a_slip_in_a_query_parameter_names_the_nearest_one_and_nothing_is_done(api: Api) -> None:
+    answer = await api.ask("DELETE", "/api/workloads/notes?data=true")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "query_unknown")
+    assert "delete_data" in error["next_step"]
+    assert api.workloads.calls == []
+
+
+async def test_a_query_parameter_that_is_there_twice_is_refused(api: Api) -> None:
+    answer = await api.ask("DELETE", "/api/workloads/notes?delete_data=true&delete_data=false")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "query_twice")
+    assert api.workloads.calls == []
+
+
+async def test_the_name_of_a_query_parameter_can_forge_no_line(api: Api) -> None:
+    answer = await api.ask("GET", "/api/workloads?" + "%0Aok" * 500)
+    assert answer.status_code == 400
+    message = answer.json()["error"]["message"]
+    assert message.isprintable()
+    assert len(message) < 200
+
+
+# --- time
+
+
+async def test_a_declaration_is_read_beside_the_event_loop() -> None:
+    body = b'{"name": "notes", "source": {"type": "image", "image": "notes:1"}}'
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body}
+
+    request = Request({"type": "http", "headers": [(b"content-type", b"application/json")]}, receive)
+    reading = asyncio.create_task(read_declaration(request))
+    await asyncio.sleep(0)  # as far as it gets by itself
+    assert not reading.done()
+    assert (await reading).name == "notes"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -27,6 +28,9 @@ from holdfast.domain.workload import (
     WorkloadSpec,
 )
 
+NESTED: Any = "deep"
+for _ in range(100):
+    NESTED = [NESTED]
 MINIMAL: dict[str, Any] = {"name": "notes", "source": {"type": "image", "image": "registry.example/notes:1.4"}}
 
 FULL = """
@@ -375,6 +379,26 @@ class TestRefusals:
         assert len(caught.value.message) < 2000
         assert "\n" not in caught.value.message
 
+    def test_a_great_many_problems_are_counted_and_the_first_are_told(self) -> None:
+        with pytest.raises(InvalidInput) as caught:
+            parse_workload_json({**MINIMAL, **{f"k{n}": 1 for n in range(4000)}})
+        assert "4000 problems" in caught.value.message
+        assert caught.value.message.endswith("; and 3995 more.")
+        listed: Any = caught.value.details["problems"]
+        assert len(listed) == 50
+
+    @pytest.mark.parametrize(
+        "more",
+        [{"command": ["x"] * 100_000}, {f"k{n}": 1 for n in range(100_000)}, {"env": NESTED}],
+        ids=["values", "keys", "levels"],
+    )
+    def test_what_would_take_long_to_check_is_refused_before(self, more: dict[str, Any]) -> None:
+        started = time.process_time()
+        with pytest.raises(TooLarge) as caught:
+            parse_workload_json({**MINIMAL, **more})
+        assert caught.value.code == "json_too_complex"
+        assert time.process_time() - started < 0.5
+
 
 class TestYaml:
     @pytest.mark.parametrize(
@@ -392,14 +416,20 @@ class TestYaml:
             ("a: 1\n---\nb: 2\n", 2, 1),
             ("%YAML 1.1\n---\na: 1\n", 2, 1),
             ("a: !!int x\n", 1, 4),
+            ("a: " + "!" * 200_000, 1, 4),
+            ("a: !" + "x" * 200_000 + " b", 1, 4),
+            ("%TAG !! tag:" + "x" * 100_000 + "\n---\n[" + "!!a x, " * 4000 + "]\n", 2, 1),
             ("a: 0x" + "f" * 5000, 1, 4),
         ],
     )
     def test_what_is_not_plain_yaml_is_refused_with_its_place(self, text: str, line: int, column: int) -> None:
+        started = time.process_time()
         error = yaml_error(text)
+        assert time.process_time() - started < 0.5
         assert error.code == "yaml_malformed"
         assert (error.details["line"], error.details["column"]) == (line, column)
         assert f"Line {line}" in error.message
+        assert len(error.message) < 500
 
     @pytest.mark.parametrize("text", ["", "# nothing\n", "a: \x01", "name: \ud800"])
     def test_what_is_no_document_is_refused(self, text: str) -> None:

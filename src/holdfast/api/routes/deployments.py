@@ -16,10 +16,11 @@ from holdfast.api.schemas.pages import PageView, page_view
 from holdfast.api.schemas.system import LogEntryView, LogsView
 from holdfast.api.services import Services
 from holdfast.api.sse import STREAM, event_stream
+from holdfast.api.strict_route import StrictRoute
 from holdfast.domain.times import rfc3339
 from holdfast.runtime.port import ContainerLog
 
-router = APIRouter(prefix="/api/workloads/{workload}", tags=["deployments"])
+router = APIRouter(prefix="/api/workloads/{workload}", tags=["deployments"], route_class=StrictRoute)
 
 
 @router.post("/deploy", summary="Deploy a workload", status_code=202, responses=accepted_or(404, 409, 422))

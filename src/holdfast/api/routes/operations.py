@@ -15,9 +15,10 @@ from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.pages import PageView, page_view
 from holdfast.api.services import Services
 from holdfast.api.sse import STREAM, event_stream
+from holdfast.api.strict_route import StrictRoute
 from holdfast.domain.operation import Operation
 
-router = APIRouter(prefix=OPERATIONS_PATH, tags=["operations"])
+router = APIRouter(prefix=OPERATIONS_PATH, tags=["operations"], route_class=StrictRoute)
 
 
 @router.get("", summary="List operations, newest first", responses=problems(404))

@@ -21,8 +21,9 @@ from holdfast.api.schemas.restore import (
 )
 from holdfast.api.schemas.snapshot import SnapshotView
 from holdfast.api.services import Services
+from holdfast.api.strict_route import StrictRoute
 
-router = APIRouter(prefix="/api/workloads/{workload}", tags=["restores"])
+router = APIRouter(prefix="/api/workloads/{workload}", tags=["restores"], route_class=StrictRoute)
 
 
 @router.post(

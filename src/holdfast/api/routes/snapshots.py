@@ -14,9 +14,10 @@ from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.pages import PageView, page_view
 from holdfast.api.schemas.snapshot import SnapshotPatch, SnapshotRequest, SnapshotView
 from holdfast.api.services import Services
+from holdfast.api.strict_route import StrictRoute
 from holdfast.api.uploads import ARCHIVE_TYPES, receive_upload
 
-router = APIRouter(prefix="/api/workloads/{workload}/snapshots", tags=["snapshots"])
+router = APIRouter(prefix="/api/workloads/{workload}/snapshots", tags=["snapshots"], route_class=StrictRoute)
 
 
 @router.get("", summary="List a workload's snapshots, newest first", responses=problems(404))

@@ -11,9 +11,10 @@ from holdfast.api.answers import problems
 from holdfast.api.auth import Admin, Viewer
 from holdfast.api.schemas.system import DoctorView, FindingView, HealthView, ReadinessView, VersionView
 from holdfast.api.services import Services
+from holdfast.api.strict_route import StrictRoute
 from holdfast.services.doctor import worst
 
-router = APIRouter(tags=["system"])
+router = APIRouter(tags=["system"], route_class=StrictRoute)
 
 
 @router.get("/healthz", summary="Tell that the server is alive", responses=problems())

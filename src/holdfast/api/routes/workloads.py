@@ -15,13 +15,14 @@ from holdfast.api.schemas.status import StatusView
 from holdfast.api.schemas.workload import json_schema
 from holdfast.api.schemas.workload_view import ApplyView, WorkloadView
 from holdfast.api.services import Services
+from holdfast.api.strict_route import StrictRoute
 from holdfast.api.workload_body import BODY, Declaration
 from holdfast.domain.accounts import Principal, Role
 from holdfast.domain.errors import Forbidden, NotFound
 from holdfast.domain.workload import Scope, WorkloadSpec
 from holdfast.services.workloads import ApplyResult
 
-router = APIRouter(prefix="/api", tags=["workloads"])
+router = APIRouter(prefix="/api", tags=["workloads"], route_class=StrictRoute)
 
 _LOCATION = {"headers": {"Location": {"description": "Where the workload is.", "schema": {"type": "string"}}}}
 

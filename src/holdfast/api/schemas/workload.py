@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from holdfast.api.schemas.workload_models import HealthModel, ResourcesModel, SourceModel, VolumeModel, WorkloadModel
 from holdfast.api.schemas.workload_problems import FoundProblem, Position, describe, malformed
 from holdfast.api.schemas.workload_values import format_port
-from holdfast.api.schemas.yaml_document import read_yaml
+from holdfast.api.schemas.yaml_document import MAX_DEPTH, MAX_NODES, read_yaml
+from holdfast.domain.errors import TooLarge
 from holdfast.domain.workload import HealthCheck, Volume, WorkloadSpec
 
 _HEALTH: Final = HealthCheck()
@@ -35,7 +36,9 @@ def parse_workload_json(value: object) -> WorkloadSpec:
     Raises:
         InvalidInput: ``workload_malformed``; ``details["problems"]`` lists each as ``path``, ``code``, ``message`` and
             ``next_step``.
+        TooLarge: ``json_too_complex``: the bounds of a YAML document hold here too.
     """
+    _check_size(value)
     return _parse(value, lambda _path: None)
 
 
@@ -53,14 +56,35 @@ def parse_workload_yaml(text: str) -> WorkloadSpec:
 def _parse(value: object, position: Position) -> WorkloadSpec:
     noted: list[FoundProblem] = []
     found: list[FoundProblem] = []
+    untold = 0
     try:
         model = WorkloadModel.model_validate(value, context=noted)
     except ValidationError as error:
         found = describe(error, _KEYS)
+        untold = error.error_count() - len(found)
     else:
         if not noted:
             return model.spec()
-    raise malformed([*found, *noted], position)
+    raise malformed([*found, *noted], position, untold)
+
+
+def _check_size(value: object) -> None:
+    """Refuse what takes seconds to check: nothing that works is anywhere near."""
+    count, depth, level = 0, 0, [value]
+    while level and depth <= MAX_DEPTH and count <= MAX_NODES:
+        count += len(level)
+        depth += 1
+        level = [
+            item
+            for each in level
+            for item in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
+        ]
+    if level or count > MAX_NODES:
+        raise TooLarge(
+            "json_too_complex",
+            f"The document has more than {MAX_NODES} values, or is nested deeper than {MAX_DEPTH} levels.",
+            next_step="Describe one workload per document; data belongs in a volume, not in the configuration.",
+        )
 
 
 def to_document(spec: WorkloadSpec) -> dict[str, object]:

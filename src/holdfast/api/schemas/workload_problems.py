@@ -46,6 +46,8 @@ _OTHER_NAMES: Final = {
 """What other tools call it."""
 
 MAX_PROBLEMS: Final = 50
+_MAX_DESCRIBED: Final = 4 * MAX_PROBLEMS
+"""Looking for the nearest known key takes its time."""
 _WORDS: Final = {
     "string": "text",
     "int": "a whole number",
@@ -68,25 +70,30 @@ class FoundProblem:
 
 
 def describe(error: ValidationError, keys: Mapping[str, Sequence[str]]) -> list[FoundProblem]:
-    """Everything that pydantic found, translated.
+    """What pydantic found, translated; of a great many the first.
 
     Args:
         keys: the known keys, by the key that they stand under.
     """
-    return [_translate(dict(item), keys) for item in error.errors(include_url=False)]
+    return [_translate(dict(item), keys) for item in error.errors(include_url=False)[:_MAX_DESCRIBED]]
 
 
-def malformed(problems: Sequence[FoundProblem], position: Position) -> InvalidInput:
-    """The error that carries all of ``problems``, in the order in which they stand in the text, if there is one."""
+def malformed(problems: Sequence[FoundProblem], position: Position, untold: int = 0) -> InvalidInput:
+    """The error that carries all of ``problems``, in the order in which they stand in the text, if there is one.
+
+    Args:
+        untold: how many there are beside them.
+    """
+    count = len(problems) + untold
     if any(position(problem.path) for problem in problems):
         problems = sorted(problems, key=lambda problem: position(problem.path) or (0, 0))
     listed = [_document(problem, position) for problem in problems[:MAX_PROBLEMS]]
     texts = "; ".join(str(item["message"]).rstrip(".") for item in listed[:5])
-    more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-    one = len(problems) == 1
+    more = f"; and {count - 5} more" if count > 5 else ""
+    one = count == 1
     return InvalidInput(
         "workload_malformed",
-        f"{texts}." if one else f"The workload's declaration has {len(problems)} problems: {texts}{more}.",
+        f"{texts}." if one else f"The workload's declaration has {count} problems: {texts}{more}.",
         next_step=str(listed[0]["next_step"]) if one else "Mend each listed problem, then try again.",
         details={"problems": listed},
     )

@@ -174,7 +174,7 @@ def format_port(port: Port) -> str:
 
 
 def _target(value: str) -> str:
-    if not value.startswith("/") or _is_odd(value) or len(value.encode()) > MAX_SOURCE:
+    if not value.startswith("/") or len(value) > MAX_SOURCE or _is_odd(value) or len(value.encode()) > MAX_SOURCE:
         raise problem("volume_target_malformed", f"can't be {_shown(value)}", "Write an absolute path: /data.")
     normal = "/" + posixpath.normpath(value).lstrip("/")
     if normal == "/":
@@ -186,6 +186,8 @@ def _target(value: str) -> str:
 
 def check_source(value: str, *, absolute: bool) -> str:
     """Check a volume's source: a host path, or a path below a directory of Holdfast's own."""
+    if len(value) > MAX_SOURCE or len(value.encode(errors="surrogatepass")) > MAX_SOURCE:
+        raise problem("volume_source_malformed", f"is longer than {MAX_SOURCE} bytes", "Choose a shorter path.")
     if absolute != value.startswith("/"):
         raise problem(
             "volume_source_malformed",
@@ -206,8 +208,6 @@ def check_source(value: str, *, absolute: bool) -> str:
                 f"can't be {_shown(value)}: names such as {_shown(part)} are Holdfast's own",
                 "Choose another name.",
             )
-    if len(value.encode()) > MAX_SOURCE:
-        raise problem("volume_source_malformed", f"is longer than {MAX_SOURCE} bytes", "Choose a shorter path.")
     return value
 
 

@@ -2,12 +2,13 @@
 
 YAML 1.2 (``no`` is a word, not a boolean), one document, JSON's types only, text as keys, no key twice. What YAML can
 do beyond JSON is taken with a bound (anchors and aliases: the document that they expand to is counted) or refused
-(tags, merge keys). Dates are text, as in YAML 1.2's core schema. Positions are kept, so that a problem found later can
-name line and column.
+(tags of other types, ``%TAG``, merge keys). Dates are text, as in YAML 1.2's core schema. Positions are kept, so that a
+problem found later can name line and column.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, TypeAlias
@@ -23,12 +24,16 @@ from ruamel.yaml.events import (
     NodeEvent,
 )
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.scanner import Scanner, ScannerError
+from ruamel.yaml.tokens import Token
 
 from holdfast.domain.errors import InvalidInput, TooLarge
 
 MAX_BYTES: Final = 256 * 1024
-MAX_NODES: Final = 10_000
-"""Values and keys in the document after aliases have been followed."""
+MAX_NODES: Final = 5_000
+"""Values and keys in the document after aliases have been followed: more than all the lists of a declaration may have,
+and few enough to be read in a second.
+"""
 MAX_DEPTH: Final = 16
 
 PathKey: TypeAlias = str | int
@@ -38,6 +43,8 @@ _MAX_BITS: Final = 64
 _TAG: Final = "tag:yaml.org,2002:"
 _TEXT: Final = frozenset({"str", "timestamp", "value"})
 _VALUES: Final = frozenset({"null", "bool", "int", "float"})
+_LONGEST_TAG: Final = 40
+_TAG_END: Final = re.compile(r"[\s\0]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +76,7 @@ def read_yaml(text: str) -> YamlDocument:
             details={"limit_bytes": MAX_BYTES},
         )
     yaml = YAML(typ="safe", pure=True)
+    yaml.Scanner = _Scanner
     try:
         _check_events(yaml.parse(text))
         root = yaml.compose(text)
@@ -82,6 +90,16 @@ def read_yaml(text: str) -> YamlDocument:
     except YAMLError as error:  # a character that no YAML document may contain; it carries no line
         _malformed(f"This is not YAML: {str(error).splitlines()[0]}.", None, error)
     return YamlDocument(value=value, positions=reader.positions)
+
+
+class _Scanner(Scanner):
+    """Refuses a long tag before it is spelled out, which takes the parser seconds. None that is taken is long."""
+
+    def scan_tag(self) -> Token:
+        if not _TAG_END.search(self.reader.prefix(_LONGEST_TAG)):
+            raise ScannerError("", None, f"a tag is longer than {_LONGEST_TAG} characters", self.reader.get_mark())
+        token: Token = super().scan_tag()
+        return token
 
 
 class _Reader:
@@ -147,6 +165,8 @@ def _check_events(events: Iterable[Event]) -> None:
     for event in events:
         if isinstance(event, DocumentStartEvent) and event.version not in (None, (1, 2)):
             _malformed("Only YAML 1.2 is read.", event.start_mark)
+        if isinstance(event, DocumentStartEvent) and event.tags:  # each node's tag would be as long as its prefix
+            _malformed("%TAG is not supported here.", event.start_mark)
         if isinstance(event, CollectionEndEvent):
             depth -= 1
         if not isinstance(event, NodeEvent):

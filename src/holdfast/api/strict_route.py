@@ -1,0 +1,69 @@
+"""Routes that take nothing in silence: a query parameter that does nothing is refused, and so is one given twice.
+
+``DELETE …?data=true`` must not keep the data because the parameter is called ``delete_data``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from holdfast.domain.errors import InvalidInput
+
+_SHOWN: Final = 60
+
+
+class StrictRoute(APIRoute):
+    """A route that knows its query parameters."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The route's handler, behind the check where it is a route of the API."""
+        handle = super().get_route_handler()
+        if not self.path.startswith("/api/"):
+            return handle  # what checks whether the server is alive may add what it likes, against caches
+        known = sorted(set(_queries(self.dependant)))
+
+        async def strict(request: Request) -> Response:
+            check_query([name for name, _ in request.query_params.multi_items()], known)
+            return await handle(request)
+
+        return strict
+
+
+def _queries(dependant: Dependant) -> Iterator[str]:
+    """The names of the query parameters that a route, or what it depends on, takes."""
+    yield from (field.alias for field in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _queries(inner)
+
+
+def check_query(given: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse names that are not known, or there twice.
+
+    Raises:
+        InvalidInput: ``query_unknown`` or ``query_twice``.
+    """
+    for index, name in enumerate(given):
+        shown = name if name.isprintable() and len(name) <= _SHOWN else f"{name[:_SHOWN]!r}…"
+        if name not in known:
+            nearest = difflib.get_close_matches(name[:_SHOWN], known, 1, cutoff=0.4)
+            raise InvalidInput(
+                "query_unknown",
+                f"This address takes no query parameter {shown}.",
+                next_step=f"Did you mean {nearest[0]}? Nothing was done."
+                if nearest
+                else f"It takes {', '.join(known) or 'none at all'}. Nothing was done.",
+                details={"parameter": shown, "known": list(known)},
+            )
+        if name in given[:index]:
+            raise InvalidInput(
+                "query_twice",
+                f"The query parameter {shown} is there twice.",
+                next_step="Give it once. Nothing was done.",
+                details={"parameter": shown},
+            )
