@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from pathlib import Path
 from typing import Final
 
 import structlog
 
 from holdfast.config import Settings
+from holdfast.domain.errors import Problem, Refused
 from holdfast.domain.ids import is_id, new_id
 from holdfast.engine.fs import TEMPORARY_PREFIX, Fs
 from holdfast.engine.jobs import WorkerSettings
+from holdfast.engine.os_errors import translate
 from holdfast.engine.stores import StoreSettings
 
+_OTHERS: Final = 0o077
+_BITS: Final = 0o7777
 LOCK_WAIT: Final = 5.0
 """Seconds that a start waits for the workers of a server that was killed to notice and end."""
 
@@ -39,18 +46,67 @@ def worker_settings_of(settings: Settings, installation: str) -> WorkerSettings:
 
 
 def make_directories(settings: Settings) -> None:
-    """Holdfast's own directories, for nobody else; the volumes base for the containers' users to pass through."""
-    for directory in (
-        settings.data_dir,
-        settings.journal_dir,
-        settings.holds_dir,
-        settings.snapshots_dir,
-        settings.repository_dir,
-        settings.uploads_dir,
-        settings.keys_dir,
-    ):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    settings.volumes_base.mkdir(mode=0o755, parents=True, exist_ok=True)
+    """Holdfast's own directories, for nobody else; the volumes base for the containers' users to pass through.
+
+    What is there already and open to others is closed to them, the files that lie directly in it too, as long as it can
+    only be Holdfast's own.
+
+    Raises:
+        Refused: ``data_dir_foreign``, ``data_dir_shared``; nothing was changed.
+        Failed, NoSpace: a directory can't be made.
+    """
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _close_to_others(settings.data_dir, own=settings.installation_file.is_file())
+        for directory in (
+            settings.journal_dir,
+            settings.holds_dir,
+            settings.snapshots_dir,
+            settings.repository_dir,
+            settings.uploads_dir,
+            settings.keys_dir,
+        ):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            _close_to_others(directory, own=True)
+        settings.volumes_base.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise translate(error, f"preparing the data directory {settings.data_dir}") from error
+
+
+def _close_to_others(directory: Path, *, own: bool) -> None:
+    """Make a directory 0700, and 0600 the files in it.
+
+    Args:
+        own: whether it is known to be Holdfast's; else it must be empty, but for what a new filesystem has.
+    """
+    facts = directory.stat()
+    if facts.st_uid != os.geteuid():
+        raise _refused(
+            "data_dir_foreign",
+            f"{directory} belongs to user {facts.st_uid}, who could exchange what is in it.",
+            f"Give it to the user that Holdfast runs as: chown {os.geteuid()} {directory}. Or choose another data_dir.",
+        )
+    if not facts.st_mode & _OTHERS:
+        return
+    if not own and any(path.name != "lost+found" for path in directory.iterdir()):
+        raise _refused(
+            "data_dir_shared",
+            f"{directory} is open to other users and holds things that are not Holdfast's.",
+            f"Choose a directory of Holdfast's own as data_dir. If all of it is, close it: chmod 700 {directory}",
+        )
+    directory.chmod(0o700)
+    for path in directory.iterdir():
+        if path.is_file() and not path.is_symlink():
+            path.chmod(path.stat().st_mode & ~_OTHERS & _BITS)
+    structlog.get_logger("bootstrap").warning(
+        "closed a directory of Holdfast's own to other users",
+        directory=str(directory),
+        mode=oct(stat.S_IMODE(facts.st_mode)),
+    )
+
+
+def _refused(code: str, message: str, next_step: str) -> Refused:
+    return Refused([Problem(code=code, message=message, next_step=next_step)])
 
 
 def installation_of(settings: Settings, fs: Fs) -> str:

@@ -1,0 +1,86 @@
+"""The data directory is nobody else's: made so, or closed to others, or refused."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from holdfast.bootstrap.data_directory import make_directories
+from holdfast.config import Settings
+from holdfast.domain.errors import HoldfastError, Refused
+
+PRIVATE = ("journal", "holds", "snapshots", "uploads", "keys")
+
+
+def modes(directory: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(directory)): stat.S_IMODE(path.stat().st_mode)
+        for path in (directory, *directory.rglob("*"))
+    }
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data")
+
+
+def test_a_new_one_is_made_for_nobody_else_but_the_volumes_can_be_passed_through(settings: Settings) -> None:
+    make_directories(settings)
+    assert modes(settings.data_dir) == {".": 0o700, "volumes": 0o755} | dict.fromkeys(PRIVATE, 0o700)
+
+
+def test_one_that_is_open_to_others_is_closed_with_what_is_in_it(settings: Settings) -> None:
+    make_directories(settings)
+    settings.installation_file.write_text("01hzzzzzzzzzzzzzzzzzzzzzzz")
+    key = settings.archive_key_file
+    key.write_bytes(b"k")
+    for path in (settings.data_dir, settings.keys_dir, settings.snapshots_dir):
+        path.chmod(0o755)
+    for path in (settings.installation_file, key):
+        path.chmod(0o644)
+    make_directories(settings)
+    found = modes(settings.data_dir)
+    assert found["."] == found["keys"] == found["snapshots"] == 0o700
+    assert found["installation"] == found["keys/archive.key"] == 0o600
+    assert found["volumes"] == 0o755
+
+
+@pytest.mark.parametrize("inside", [None, "lost+found"], ids=["empty", "a new filesystem"])
+def test_an_empty_one_that_somebody_made_is_taken_and_closed(settings: Settings, inside: str | None) -> None:
+    settings.data_dir.mkdir(mode=0o755)
+    if inside:
+        (settings.data_dir / inside).mkdir()
+    make_directories(settings)
+    assert modes(settings.data_dir)["."] == 0o700
+
+
+def test_one_that_holds_other_things_is_not_closed_to_those_who_use_them(settings: Settings) -> None:
+    settings.data_dir.mkdir(mode=0o755)
+    (settings.data_dir / "somebody's").touch()
+    with pytest.raises(Refused) as refusal:
+        make_directories(settings)
+    assert refusal.value.code == "data_dir_shared"
+    assert f"chmod 700 {settings.data_dir}" in refusal.value.next_step
+    assert list(settings.data_dir.iterdir()) == [settings.data_dir / "somebody's"]
+    assert modes(settings.data_dir)["."] == 0o755
+    settings.data_dir.chmod(0o700)
+    make_directories(settings)
+
+
+def test_one_of_somebody_else_is_refused(settings: Settings) -> None:
+    settings.data_dir.mkdir(mode=0o700)
+    os.chown(settings.data_dir, 1000, 1000)
+    with pytest.raises(Refused) as refusal:
+        make_directories(settings)
+    assert refusal.value.code == "data_dir_foreign"
+    assert list(settings.data_dir.iterdir()) == []
+
+
+def test_a_place_where_none_can_be_is_an_error_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HoldfastError) as error:
+        make_directories(Settings(data_dir=tmp_path / "file" / "data"))
+    assert str(tmp_path / "file") in error.value.message
