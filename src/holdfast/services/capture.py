@@ -21,9 +21,9 @@ from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Container, ContainerRuntime
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.operations import OperationContext
+from holdfast.services.path_users import overlap
 from holdfast.services.quiesce import Quiescer, facts_of
 from holdfast.services.ran import Ran, RanVersions
-from holdfast.services.restore_preflight import overlap
 from holdfast.services.restore_registry import RestoreRegistry
 from holdfast.services.retrying import until_engine_answers
 from holdfast.services.snapshot_drafts import draft_manifest

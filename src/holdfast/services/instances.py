@@ -52,6 +52,11 @@ class Instances:
         """Every container of this installation, newest first."""
         return tuple(await self._runtime.containers({LABEL_INSTALLATION: self._installation}))
 
+    async def strangers(self) -> tuple[Container, ...]:
+        """Every container on this host that is not of this installation."""
+        everything = await self._runtime.containers()
+        return tuple(c for c in everything if c.labels.get(LABEL_INSTALLATION) != self._installation)
+
     async def of(self, workload_id: str) -> tuple[Container, ...]:
         """The containers of one workload, stopped ones included, newest first."""
         labels = {LABEL_INSTALLATION: self._installation, LABEL_WORKLOAD: workload_id}

@@ -72,7 +72,9 @@ class Replacement:
             await ctx.log(f"{workload.name} already runs this version, and is healthy")
             await self._settle(workload, adopt=adopt)
             return running
-        await self._rollout.check_volumes(workload, version, await self._records.workloads(), accept=accept)
+        everyone = await self._records.workloads()
+        for warning in await self._rollout.check_volumes(workload, version, everyone, accept=accept):
+            await ctx.log(warning, "warning")
         previous = await self._previous(workload, there)
         ctx.check()
         deployment = await self._records.begin(workload, version, reason, ctx.id)

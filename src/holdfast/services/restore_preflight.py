@@ -7,7 +7,6 @@ scope each captured volume had (I6). Every problem found is reported, not just t
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
@@ -17,12 +16,13 @@ from holdfast.domain.errors import HoldfastError, Problem, Refused
 from holdfast.domain.restore import LiveBefore, OnUnhealthy, RootRef
 from holdfast.domain.restore_mapping import map_volumes
 from holdfast.domain.snapshot import SnapshotManifest
-from holdfast.domain.workload import RestartPolicy, Workload
+from holdfast.domain.workload import Workload
 from holdfast.engine import mounts, space
 from holdfast.engine.fs import Fs
 from holdfast.engine.snapshot_store import SnapshotStore
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Container, ContainerRuntime
 from holdfast.services.deployer import Deployer
+from holdfast.services.path_users import others_on_paths
 from holdfast.services.quiesce import facts_of
 from holdfast.services.restore_images import RestoreImages
 from holdfast.services.restore_places import RestorePlaces
@@ -212,46 +212,6 @@ class RestorePreflight:
         except HoldfastError:
             healthy = False
         return OnUnhealthy.REVERT if healthy else OnUnhealthy.KEEP
-
-
-def others_on_paths(
-    containers: Iterable[Container], own_ids: Collection[str], paths: Sequence[str]
-) -> tuple[list[Problem], list[str]]:
-    """Containers that mount one of ``paths``, an ancestor or a descendant, and that the restore does not hold.
-
-    A running one refuses the restore; so does a stopped one that the engine would start by itself; any other stopped
-    one is worth a warning.
-    """
-    problems: list[Problem] = []
-    warnings: list[str] = []
-    for container in containers:
-        if container.id in own_ids:
-            continue
-        touched = [path for path in paths if any(overlap(path, m.source) for m in container.mounts if m.source)]
-        if not touched:
-            continue
-        if container.running or container.restart is RestartPolicy.ALWAYS:
-            how = "runs" if container.running else "would be started by the engine by itself"
-            problems.append(
-                Problem(
-                    code="path_in_use",
-                    message=f"The container {container.name} mounts {touched[0]} and {how}.",
-                    next_step=f"Stop and remove {container.name}, or take the mount away, then try again.",
-                    details={"container": container.name, "paths": touched},
-                )
-            )
-        else:
-            warnings.append(f"The stopped container {container.name} mounts {touched[0]} as well.")
-    return problems, warnings
-
-
-def overlap(path: str, source: str) -> bool:
-    """Whether one is the other, or lies in it; a source that is a symlink counts for where it leads."""
-    real = os.path.realpath(source)
-    return any(
-        a == b or a.startswith(b.rstrip("/") + "/") or b.startswith(a.rstrip("/") + "/")
-        for a, b in ((path, source), (path, real))
-    )
 
 
 def _belongs(manifest: SnapshotManifest, workload: Workload) -> Iterable[Problem]:

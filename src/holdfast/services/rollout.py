@@ -23,6 +23,7 @@ from holdfast.runtime.port import LABEL_DEPLOYMENT, Container, ContainerRuntime
 from holdfast.services.health_gate import Cancellable, GateResult, HealthGate, Uncancellable
 from holdfast.services.image_source import Version
 from holdfast.services.instances import Instances
+from holdfast.services.path_users import writers_on_volumes
 from holdfast.services.quiesce import Quiescer, facts_of
 from holdfast.services.retrying import Waits, until_engine_answers
 from holdfast.services.volumes import VolumeResolver
@@ -77,18 +78,22 @@ class Rollout:
 
     async def check_volumes(
         self, workload: Workload, version: Version, everyone: Sequence[Workload], *, accept: bool = False
-    ) -> None:
+    ) -> list[str]:
         """Make the directories that were never there, and check all of them.
 
         Args:
             everyone: all workloads.
             accept: a person accepts the directories as they are; what was seen of them is forgotten first.
 
+        Returns:
+            What is worth a warning.
+
         Raises:
-            Refused: a volume is not what it was, or not where it may be.
+            Refused: a volume is not what it was, or not where it may be, or somebody else's container has it.
         """
         spec = workload.spec
-        problems: list[Problem] = [*self._volumes.problems(spec), *self._volumes.conflicts(spec, everyone)]
+        in_use, warnings = await self._strangers_on(workload)
+        problems = [*self._volumes.problems(spec), *self._volumes.conflicts(spec, everyone), *in_use]
         if problems:
             raise Refused(problems)
         sharers = self._volumes.sharers(workload, everyone)
@@ -96,6 +101,15 @@ class Rollout:
             await self._volumes.accept(workload, sharers=sharers)
         await self._volumes.prepare(workload, owner(spec.user or version.user), sharers=sharers)
         await self.require_volumes(workload)
+        return warnings
+
+    async def _strangers_on(self, workload: Workload) -> tuple[list[Problem], list[str]]:
+        """Containers that are not Holdfast's and may write to a volume of the workload, or replace it."""
+        places = self._volumes.placed(workload.spec)
+        reading = {volume.target for volume in workload.spec.captured_volumes if volume.read_only}
+        read_only = [place.path for place in places if place.target in reading]
+        writable = [place.path for place in places if place.target not in reading]
+        return await asyncio.to_thread(writers_on_volumes, await self._instances.strangers(), writable, read_only)
 
     async def require_volumes(self, workload: Workload) -> None:
         """Raises ``Refused`` where a volume is not the directory that was last seen."""
@@ -111,8 +125,11 @@ class Rollout:
         workload's own earlier instance until its last breath. So all is looked at again, with nobody left to change it.
 
         Raises:
-            Refused: as :meth:`require_volumes`, and ``volume_in_reach``.
+            Refused: as :meth:`require_volumes`, ``volume_in_reach`` and, for containers of others, ``path_in_use``.
         """
+        in_use, _ = await self._strangers_on(workload)
+        if in_use:
+            raise Refused(in_use)
         paths = [place.path for place in self._volumes.placed(workload.spec)]
         for container in await self._instances.all():
             sources = [mount.source for mount in container.mounts if mount.source]

@@ -21,7 +21,7 @@ from holdfast.domain.workload import (
     Workload,
     WorkloadSpec,
 )
-from holdfast.runtime.port import ContainerSpec
+from holdfast.runtime.port import Bind, ContainerSpec
 from holdfast.services.operations import OperationContext
 from holdfast.testing.fake_records import Behaviour
 from holdfast.testing.fake_runtime import Call
@@ -450,6 +450,102 @@ async def test_a_volume_inside_of_one_that_a_running_container_writes_to_is_refu
     operation = await bench.deploy(workload)
     assert code(operation) == "volume_in_reach"
     assert not bench.calls("create")
+    assert [c.id for c in await bench.running(workload)] == [before.id]
+
+
+async def stranger(
+    bench: Bench,
+    source: Path,
+    *,
+    read_only: bool = False,
+    runs: bool = True,
+    restart: RestartPolicy = RestartPolicy.UNLESS_STOPPED,
+) -> str:
+    """A container of somebody else that has ``source`` mounted."""
+    bench.runtime.add_image("theirs:1")
+    bind = Bind(source=str(source), target="/theirs", read_only=read_only)
+    made = await bench.runtime.create(
+        ContainerSpec(name="stranger", image="theirs:1", binds=(bind,), restart=restart, labels={})
+    )
+    if runs:
+        await bench.runtime.start(made)
+    return made
+
+
+@pytest.mark.parametrize("where", [".", "notes", "notes/data", "notes/data/inner"])
+async def test_a_strangers_container_that_writes_to_a_volume_is_refused_before_anything_is_touched(
+    bench: Bench, where: str
+) -> None:
+    workload = await bench.deployed()
+    (bench.base / "notes" / "data" / "inner").mkdir()
+    (before,) = await bench.there(workload)
+    made = await stranger(bench, bench.base / where)
+    bench.runtime.add_image("notes:2")
+    operation = await bench.deploy(workload, "notes:2")
+    assert code(operation) == "path_in_use"
+    assert "stranger" in message(operation)
+    assert await bench.there(workload) == (before,)
+    await bench.runtime.remove(made, force=True)
+    assert (await bench.deploy(workload, "notes:2")).state is OperationState.SUCCEEDED
+
+
+async def test_a_strangers_container_that_the_engine_would_start_is_refused_one_that_it_would_not_is_told(
+    bench: Bench,
+) -> None:
+    workload = await bench.deployed()
+    bench.runtime.add_image("notes:2")
+    made = await stranger(bench, bench.base / "notes" / "data", runs=False, restart=RestartPolicy.ALWAYS)
+    assert code(await bench.deploy(workload, "notes:2")) == "path_in_use"
+    await bench.runtime.remove(made)
+    await stranger(bench, bench.base / "notes" / "data", runs=False)
+    operation = await bench.deploy(workload, "notes:2")
+    assert operation.state is OperationState.SUCCEEDED
+    assert any("stranger" in entry.message and entry.level == "warning" for entry in operation.log)
+
+
+async def test_a_strangers_container_that_only_reads_a_volume_is_no_second_writer(bench: Bench) -> None:
+    workload = await bench.deployed()
+    bench.runtime.add_image("notes:2")
+    await stranger(bench, bench.base / "notes" / "data", read_only=True)
+    assert (await bench.deploy(workload, "notes:2")).state is OperationState.SUCCEEDED
+
+
+async def test_what_a_workload_only_reads_others_may_write_but_not_replace(bench: Bench) -> None:
+    volume = dataclasses.replace(STATEFUL.volumes[0], read_only=True)
+    workload = await bench.deployed(dataclasses.replace(STATEFUL, volumes=(volume,)))
+    bench.runtime.add_image("notes:2")
+    bench.runtime.add_image("notes:3")
+    made = await stranger(bench, bench.base / "notes" / "data")
+    assert (await bench.deploy(workload, "notes:2")).state is OperationState.SUCCEEDED
+    await bench.runtime.remove(made, force=True)
+    await stranger(bench, bench.base / "notes")
+    assert code(await bench.deploy(workload, "notes:3")) == "path_in_use"
+
+
+async def test_a_workload_is_not_started_beside_a_strangers_container_on_its_volume(bench: Bench) -> None:
+    workload = await bench.deployed()
+    await bench.stop(workload)
+    await stranger(bench, bench.base / "notes" / "data")
+    bench.runtime.calls.clear()
+    assert code(await bench.start(workload)) == "path_in_use"
+    assert not bench.calls("start")
+
+
+async def test_a_stranger_that_comes_while_the_old_version_stops_keeps_the_new_one_from_starting(bench: Bench) -> None:
+    workload = await bench.deployed()
+    (before,) = await bench.there(workload)
+    bench.runtime.add_image("notes:2")
+    came = False
+
+    async def come(call: Call) -> None:
+        nonlocal came
+        if call.name == "stop" and not came:
+            came = True
+            await stranger(bench, bench.base / "notes" / "data")
+
+    bench.on_call = come
+    operation = await bench.deploy(workload, "notes:2")
+    assert code(operation) == "path_in_use"
     assert [c.id for c in await bench.running(workload)] == [before.id]
 
 
