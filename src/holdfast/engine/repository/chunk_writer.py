@@ -150,6 +150,7 @@ class ChunkWriter:
         for pack in self._packs:
             pack.result()
         self._batches, self._packs = [], []
+        self._index.flush()
 
     def _reap(self, futures: list[Future[None]]) -> None:
         while futures and futures[0].done():

@@ -11,6 +11,7 @@ from tests.unit.engine.repository.packs import KEYS, PLAIN, SEALED, chunk_id, pa
 from holdfast.domain.errors import Failed, HoldfastError, Unavailable
 from holdfast.engine.fs import Fs
 from holdfast.engine.repository.blobs import BlobInfo
+from holdfast.engine.repository.chunk_writer import ChunkWriter
 from holdfast.engine.repository.index import Index, Location
 from holdfast.engine.repository.pack import FrameInfo, Pack, decode_frame
 from holdfast.engine.repository.posix_blobs import PosixBlobs
@@ -155,6 +156,14 @@ def test_what_was_not_flushed_is_learnt_from_the_packs_again(fs: Fs, path: Path,
         assert index.missing([chunk_id(ONE)]) == {chunk_id(ONE)}
         assert synced(index, blobs) == []
         assert index.missing([chunk_id(ONE)]) == set()
+
+
+def test_what_a_writer_stored_needs_no_reading_once_it_is_finished(fs: Fs, path: Path, blobs: PosixBlobs) -> None:
+    with Index(fs, path, "r1") as index, ChunkWriter(blobs, index, KEYS, PLAIN) as writer:
+        writer.put(ONE)
+        writer.finish()
+    with Index(fs, path, "r1") as index:
+        assert index.missing(ALL[:1]) == set()
 
 
 def test_known_packs_are_not_read_again(fs: Fs, path: Path, root: Path, blobs: PosixBlobs) -> None:
