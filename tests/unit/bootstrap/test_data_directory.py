@@ -12,7 +12,7 @@ from holdfast.bootstrap.data_directory import make_directories
 from holdfast.config import Settings
 from holdfast.domain.errors import HoldfastError, Refused
 
-PRIVATE = ("journal", "holds", "snapshots", "uploads", "keys")
+PRIVATE = ("journal", "holds", "snapshots", "repository", "uploads", "keys")
 
 
 def modes(directory: Path) -> dict[str, int]:
