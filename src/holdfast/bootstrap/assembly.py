@@ -33,6 +33,7 @@ from holdfast.engine.stores import Stores, open_stores
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import ContainerRuntime, EngineInfo
 from holdfast.services.active_restores import ActiveRestores
+from holdfast.services.archive_moves import ArchiveMoves
 from holdfast.services.capture import Capture
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deployer import Deployer
@@ -153,6 +154,14 @@ async def _clean_orphans(stores: Stores) -> None:
             log.warning("removed what an interrupted snapshot left", name=name)
     except HoldfastError as error:
         log.warning("the snapshots can't be used", code=error.code, reason=error.message, next_step=error.next_step)
+
+
+async def _move_archives(moves: ArchiveMoves) -> None:
+    """Begin to move old snapshots into the repository; what is wrong with them keeps nothing from being served."""
+    try:
+        await moves.start()
+    except HoldfastError as error:
+        structlog.get_logger("bootstrap").warning("old snapshots are not moved", code=error.code, reason=error.message)
 
 
 @asynccontextmanager
@@ -350,6 +359,7 @@ async def _assembled(
     await _clean_orphans(stores)
     clean_uploads(settings)
     await recovery.resume(decided)
+    await _move_archives(ArchiveMoves(stores=stores, operations=operations, workers=workers, in_use=in_use))
     watch = EngineWatch(runtime, readiness, engine_arrived)
     watch.start()
     try:

@@ -16,6 +16,8 @@ class OperationKind(StrEnum):
     UNDO = "undo"
     VERIFY = "verify"
     IMPORT = "import"
+    MOVE_IN = "move_in"
+    """Takes snapshots that are archives into the repository."""
 
 
 class OperationState(StrEnum):

@@ -15,6 +15,7 @@ import msgspec
 from holdfast.domain.errors import HoldfastError
 from holdfast.domain.restore import RootRef, VolumeFacts
 from holdfast.domain.snapshot import SnapshotManifest
+from holdfast.engine.archive.importer import ImportRequest as ArchiveImport
 from holdfast.engine.diff import VolumeDiff, diff, measure
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import Job
@@ -91,6 +92,13 @@ class ImportRequest(Request[SnapshotManifest], frozen=True, kw_only=True, tag="i
     actor: str
 
 
+class MoveInRequest(Request[SnapshotManifest], frozen=True, kw_only=True, tag="move_in"):
+    """Take a snapshot that is an archive into the repository."""
+
+    result: ClassVar[object] = SnapshotManifest
+    snapshot_id: str
+
+
 class DiffRequest(Request[VolumeDiff], frozen=True, kw_only=True, tag="diff"):
     """Compare a volume of a snapshot with what is live; ``live``: ``None`` if that is missing."""
 
@@ -127,6 +135,7 @@ AnyRequest = (
     | StageRequest
     | VerifyRequest
     | ImportRequest
+    | MoveInRequest
     | DiffRequest
     | MeasureRequest
     | ReapRequest
@@ -156,6 +165,8 @@ class Engine:
                 return self._store.verify(request.snapshot_id, job)
             case ImportRequest():
                 return self._import(request, job)
+            case MoveInRequest():
+                return self._store.move_in(request.snapshot_id, job)
             case DiffRequest():
                 return diff(self._fs, self._roots, self._store, request.snapshot_id, request.index, request.live, job)
             case MeasureRequest():
@@ -180,15 +191,15 @@ class Engine:
         return stage(self._fs, self._roots, self._store, request.snapshot_id, request.volumes, limits, job)
 
     def _import(self, request: ImportRequest, job: Job) -> SnapshotManifest:
-        return self._store.archives.import_archive(
-            Path(request.upload),
+        archive = ArchiveImport(
+            upload=Path(request.upload),
             workload_id=request.workload_id,
             workload_name=request.workload_name,
             snapshot_id=request.snapshot_id,
             allow_links=request.allow_links,
             actor=request.actor,
-            job=job,
         )
+        return self._store.import_archive(archive, job)
 
     def _reap(self, volumes: Sequence[VolumeFacts], job: Job) -> None:
         """Remove every wrapper that can be removed; then tell of the first that could not."""

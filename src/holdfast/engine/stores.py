@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from holdfast.domain.errors import NotFound, Problem, Refused
+from holdfast.domain.errors import HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.snapshot import SnapshotManifest
+from holdfast.engine.archive.importer import ImportRequest
 from holdfast.engine.archive.store import ArchiveStore
 from holdfast.engine.entries import Entry
 from holdfast.engine.fs import Fs
@@ -132,6 +134,42 @@ class Stores:
     def clean_orphans(self) -> Sequence[str]:
         """See the port."""
         return [*self.repository.clean_orphans(), *self.archives.clean_orphans()]
+
+    def import_archive(self, request: ImportRequest, job: Job) -> SnapshotManifest:
+        """Check an archive from outside, and make it a snapshot of the repository. The upload is taken over.
+
+        Raises:
+            HoldfastError: as :meth:`ArchiveStore.import_archive`, and what storing raises. Nothing of it is left.
+        """
+        imported = self.archives.import_archive(request, job)
+        try:
+            return self.move_in(imported.id, job)
+        except BaseException:
+            with suppress(HoldfastError):
+                self.archives.delete(imported.id)
+            raise
+
+    def archived(self) -> list[str]:
+        """Ids of the snapshots that are archives still, oldest first."""
+        return sorted(manifest.id for manifest in self.archives.manifests())
+
+    def move_in(self, snapshot_id: str, job: Job) -> SnapshotManifest:
+        """Take an archive into the repository, under the same id; the archive goes when the repository has it.
+
+        Whatever cuts it off, the snapshot is in at least one of both, and doing it again ends it.
+
+        Raises:
+            Damaged: the archive is not whole; it stays as it is.
+            HoldfastError: what storing raises; the archive stays as it is.
+        """
+        try:
+            moved = self.repository.manifest(snapshot_id)
+        except NotFound:
+            moved = self.repository.absorb(
+                self.archives.manifest(snapshot_id), self.archives.members(snapshot_id, job), job
+            )
+        self.archives.delete(snapshot_id)
+        return moved
 
     def close(self) -> None:
         """Let go of descriptors and connections."""

@@ -17,6 +17,7 @@ from holdfast.engine.archive.capture import Capture
 from holdfast.engine.archive.importer import Importer, ImportRequest
 from holdfast.engine.archive.layout import Layout
 from holdfast.engine.archive.problems import is_archive_problem, refused
+from holdfast.engine.archive.reader import Member
 from holdfast.engine.archive.reading import NEXT_STEP, StoredArchive, damaged, open_stored
 from holdfast.engine.archive.source import PIECE_BYTES
 from holdfast.engine.entries import Entry
@@ -129,6 +130,15 @@ class ArchiveStore:
                 if writer is not None:
                     writer.add(member.entry, member.data)
 
+    def members(self, snapshot_id: str, job: Job) -> Iterator[Member]:
+        """Everything that an archive holds, in its own order; the data of one before the next is drawn.
+
+        Raises:
+            Damaged: ``snapshot_damaged``, at the latest at its end, if it is not what was stored.
+        """
+        with self._opened(self.manifest(snapshot_id), job) as archive:
+            yield from archive.members()
+
     def verify(self, snapshot_id: str, job: Job) -> Sequence[str]:
         """See the port."""
         try:
@@ -207,37 +217,15 @@ class ArchiveStore:
         with _doing("removing what interrupted snapshots left"):
             return self._layout.clean_orphans()
 
-    def import_archive(
-        self,
-        upload: Path,
-        *,
-        workload_id: str,
-        workload_name: str,
-        snapshot_id: str,
-        allow_links: bool,
-        actor: str,
-        job: Job,
-    ) -> SnapshotManifest:
+    def import_archive(self, request: ImportRequest, job: Job) -> SnapshotManifest:
         """Check an archive from outside and make it a snapshot of the workload. The upload is taken over.
-
-        Args:
-            upload: absolute path of the file, in a directory of Holdfast's own.
-            allow_links: take symlinks and hardlinks though the archive is not our own.
 
         Raises:
             Refused, InvalidInput, TooLarge, Damaged: ``archive_…``: something in it is not acceptable.
             Cancelled, NoSpace, Failed: see their messages. Whatever is raised, neither the upload nor anything of it is
                 left.
         """
-        request = ImportRequest(
-            upload=upload,
-            workload_id=workload_id,
-            workload_name=workload_name,
-            snapshot_id=snapshot_id,
-            allow_links=allow_links,
-            actor=actor,
-        )
-        with _doing(f"importing {upload.name}"):
+        with _doing(f"importing {request.upload.name}"):
             return self._importer.run(request, job)
 
 

@@ -29,8 +29,6 @@ from holdfast.engine.repository.repository import Repository
 from holdfast.engine.repository.tree import TreeBuilder, TreeEntry, sort_key
 
 _PENDING: Final = 1024
-_LINK_STEPS: Final = 64
-"""Hardlinks to hardlinks that are followed; each is to an earlier entry, so that they can't go round."""
 
 
 def absorb(manifest: SnapshotManifest, members: Iterable[Member], repository: Repository, job: Job) -> SnapshotManifest:
@@ -127,18 +125,14 @@ class _Spool:
         return msgspec.structs.replace(target, path=link.path)
 
     def _target(self, index: int, link: TreeEntry) -> TreeEntry:
-        entry = link
-        for _ in range(_LINK_STEPS):
-            found = self._database.execute(
-                "SELECT entry FROM entries WHERE vol = ? AND key = ?", (index, sort_key(entry.link))
-            ).fetchone()
-            if found is None:
-                break
+        """The file that a hardlink leads to: readers of archives take links to files only."""
+        found = self._database.execute(
+            "SELECT entry FROM entries WHERE vol = ? AND key = ?", (index, sort_key(link.link))
+        ).fetchone()
+        if found is not None:
             entry = self._decoder.decode(found[0])
             if entry.kind == _FILE:
                 return entry
-            if entry.kind != _HARDLINK:
-                break
         raise _malformed(f"the hardlink {display_path(link.path)} leads to no file")
 
 

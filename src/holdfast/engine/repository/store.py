@@ -13,6 +13,7 @@ from holdfast.domain.errors import Damaged, Problem
 from holdfast.domain.operation import Progress
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.engine.archive.format import Use, encode
+from holdfast.engine.archive.reader import Member
 from holdfast.engine.archive.source import Compression
 from holdfast.engine.archive.writer import ArchiveWriter
 from holdfast.engine.entries import Entry
@@ -20,6 +21,7 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.job import Job
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.os_errors import translate
+from holdfast.engine.repository.absorb import absorb
 from holdfast.engine.repository.capture import Capture
 from holdfast.engine.repository.chunk_reader import Chunk
 from holdfast.engine.repository.contents import with_data
@@ -186,6 +188,11 @@ class RepositoryStore:
     def clean_orphans(self) -> Sequence[str]:
         """See the port. What a capture left that was cut off inside of a pack; whole packs are for a prune to judge."""
         return self._repository.blobs.clean_temporary()
+
+    def absorb(self, manifest: SnapshotManifest, members: Iterable[Member], job: Job) -> SnapshotManifest:
+        """Take the content of an archive in as the snapshot that ``manifest`` describes; see :func:`absorb`."""
+        with _doing(f"taking the archive {manifest.id} into the repository"):
+            return absorb(manifest, members, self._repository, job)
 
     def close(self) -> None:
         """Let go of descriptors and connections."""

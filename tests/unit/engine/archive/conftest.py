@@ -12,6 +12,7 @@ from tests.contract.snapshot_store import WORKLOAD, Bench
 
 from holdfast.domain.ids import new_id
 from holdfast.domain.snapshot import SnapshotManifest
+from holdfast.engine.archive.importer import ImportRequest
 from holdfast.engine.archive.store import ArchiveStore
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import QuietJob
@@ -34,15 +35,15 @@ class Place:
         return self.import_file(upload, allow_links=allow_links, job=job)
 
     def import_file(self, upload: Path, *, allow_links: bool = False, job: Any = None) -> SnapshotManifest:
-        return self.store.import_archive(
-            upload,
+        request = ImportRequest(
+            upload=upload,
             workload_id=WORKLOAD,
             workload_name="notes",
             snapshot_id=new_id(),
             allow_links=allow_links,
             actor="admin",
-            job=job or QuietJob(),
         )
+        return self.store.import_archive(request, job or QuietJob())
 
     def export_bytes(self, snapshot_id: str) -> bytes:
         parts: list[bytes] = []
