@@ -1,6 +1,12 @@
-"""For all tests: what the servers under test log is text that costs nothing, tracebacks included."""
+"""For all tests: what the servers under test log is text that costs nothing, tracebacks included; and no property is
+false because the machine was busy.
+"""
 
 import structlog
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("holdfast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("holdfast")
 
 
 def pytest_configure() -> None:
