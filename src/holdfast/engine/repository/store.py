@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -65,11 +66,19 @@ class RepositoryStore:
 
     Args:
         archive_key: 32 bytes, by which exported archives are known as this installation's own.
+        now_ns: the wall clock.
     """
 
-    def __init__(self, fs: Fs, repository: Repository, roots: LiveRoots, archive_key: bytes) -> None:
+    def __init__(
+        self,
+        fs: Fs,
+        repository: Repository,
+        roots: LiveRoots,
+        archive_key: bytes,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._repository, self._archive_key = repository, archive_key
-        self._capture = Capture(fs, roots, repository)
+        self._capture = Capture(fs, roots, repository, now_ns)
 
     def capture(self, draft: SnapshotManifest, sources: Sequence[CaptureSource], job: Job) -> SnapshotManifest:
         """See the port. ``sources`` are the draft's volumes, in the same order."""
