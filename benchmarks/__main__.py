@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.server import Server, serving
+from benchmarks.server import Program, Server, serving
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD
 from holdfast.testing.docker_engine import DEFAULT_HOST
@@ -30,7 +30,7 @@ WORK = BUILD / "work"
 DOCKER = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
 IMAGE = "holdfast-bench/idle:1"
 IDLE = "trap 'exit 0' TERM\nwhile :; do sleep 1 & wait $!; done\n"
-PORT = 8597
+PROGRAM = Program(bytecode=WORK / "bytecode", docker_host=DOCKER)
 MB = 1_000_000
 SIZES = {"10 MB": 10 * MB, "1 GB": 1000 * MB}
 PARTS = ("stop", "safety", "recheck", "swap", "start", "gate")
@@ -42,11 +42,12 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     options.add_argument("--runs", type=int, default=5, help="how often each figure is measured")
     runs = options.parse_args().runs
+    load = os.getloadavg()[0]
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
     asyncio.run(build_image(DOCKER, IMAGE, script=IDLE))
     try:
-        results = {
+        results: dict[str, Any] = {
             "machine": machine(),
             "runs": runs,
             "start": measure_start(runs),
@@ -54,6 +55,7 @@ def main() -> None:
         }
     finally:
         asyncio.run(clean())
+    results["machine"]["load"] = f"{load:.1f} before, {os.getloadavg()[0]:.1f} at the end (average of a minute)"
     text = report(results)
     print(text)
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -63,22 +65,21 @@ def main() -> None:
 
 
 def measure_start(runs: int) -> Figures:
-    """Start to ready of a server on an existing data directory, and its memory ten idle seconds' worth later."""
-    figures: Figures = {"seconds to ready": [], "resident MiB at rest": [], "resident MiB after a restore": []}
+    """Start to ready of a server on an existing data directory, and its memory a second later and after a restore."""
     data = WORK / "start" / "data"
-    with serving(data, DOCKER, PORT):
-        pass
+    with serving(PROGRAM, data) as server:  # makes the data directory and the bytecode, and is not measured
+        deploy(server, "rest", 10 * MB, data)
+        snapshot = server.run("/api/workloads/rest/snapshots")["outcome"]["snapshot_id"]
+    figures: Figures = {"seconds to ready": [], "resident MiB at rest": [], "resident MiB after a restore": []}
     for _ in range(runs):
-        with serving(data, DOCKER, PORT) as server:
+        with serving(PROGRAM, data) as server:
             figures["seconds to ready"].append(server.seconds_to_ready)
             time.sleep(1)
             figures["resident MiB at rest"].append(server.resident_mib())
-    with serving(data, DOCKER, PORT) as server:
-        deploy(server, "rest", 10 * MB, data)
-        snapshot = server.run("/api/workloads/rest/snapshots")["outcome"]["snapshot_id"]
-        server.run(f"/api/workloads/rest/snapshots/{snapshot}/restore", confirm=snapshot)
-        time.sleep(1)
-        figures["resident MiB after a restore"].append(server.resident_mib())
+            server.run(f"/api/workloads/rest/snapshots/{snapshot}/restore", confirm=snapshot)
+            time.sleep(1)
+            figures["resident MiB after a restore"].append(server.resident_mib())
+    figures["seconds of `holdfast --help`"] = [PROGRAM.help_seconds() for _ in range(runs)]
     return figures
 
 
@@ -88,7 +89,7 @@ def measure_downtime(name: str, size: int, runs: int) -> dict[str, Figures]:
     ours: Figures = {part: [] for part in (*PARTS, "downtime", "whole operation")}
     by_hand: Figures = {part: [] for part in ("stop", "remove", "unpack", "start", "downtime")}
     latencies: list[float] = []
-    with serving(directory / "data", DOCKER, PORT) as server:
+    with serving(PROGRAM, directory / "data") as server:
         volume = deploy(server, "bench", size, directory / "data")
         snapshot = server.run("/api/workloads/bench/snapshots")["outcome"]["snapshot_id"]
         archive = directory / "by-hand.tar.zst"
@@ -196,12 +197,19 @@ def machine() -> dict[str, str]:
     filesystem = subprocess.run(["stat", "-f", "-c", "%T", WORK], check=True, capture_output=True, text=True)
     return {
         "kernel": platform.release(),
-        "processors": str(os.cpu_count()),
+        "processor": f"{os.cpu_count()} x {fact('/proc/cpuinfo', 'model name')}",
+        "memory": fact("/proc/meminfo", "MemTotal"),
         "engine": engine.stdout.strip(),
         "filesystem": filesystem.stdout.strip(),
         "python": platform.python_version(),
-        "cache": "warm: what is restored was read or written just before",
+        "cache": "warm: what is restored was read or written just before; bytecode compiled",
     }
+
+
+def fact(file: str, name: str) -> str:
+    """The value of a line ``name: value``."""
+    lines = (line.partition(":") for line in Path(file).read_text().splitlines())
+    return next((value.strip() for key, _, value in lines if key.strip() == name), "unknown")
 
 
 def report(results: dict[str, Any]) -> str:
@@ -220,6 +228,8 @@ def report(results: dict[str, Any]) -> str:
     for name, share in (("median", 0.5), ("99th percentile", 0.99)):
         values = [results["downtime"][s]["API while capturing"]["milliseconds"] for s in sizes]
         lines.append(f"| {name} | " + " | ".join(f"{quantile(v, share):.1f}" for v in values) + " |")
+    counts = (len(results["downtime"][size]["API while capturing"]["milliseconds"]) for size in sizes)
+    lines.append("| requests, one after the other | " + " | ".join(map(str, counts)) + " |")
     return "\n".join(lines)
 
 
