@@ -15,7 +15,7 @@ from holdfast.domain.workload import DesiredState, RestartPolicy, Workload
 from holdfast.engine.fs import Fs
 from holdfast.engine.journal import journals
 from holdfast.runtime.port import LABEL_WORKLOAD, ContainerState
-from holdfast.services.restore import Decision
+from holdfast.services.restore_registry import Decision
 from holdfast.testing.fake_records import FakeContainer
 from holdfast.testing.installation import Installation, succeeded
 from holdfast.testing.trees import TreeDescription, describe_tree

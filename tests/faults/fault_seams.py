@@ -16,6 +16,7 @@ from holdfast.domain.restore_records import Record, TrialRecord
 from holdfast.engine.fs import Fs
 from holdfast.engine.journal import Journal
 from holdfast.services.restore_files import RestoreFiles
+from holdfast.testing.crash import QuickClock
 from holdfast.testing.fake_runtime import Call, FakeRuntime
 from holdfast.testing.installation import Installation
 from holdfast.testing.quick_workers import QuickWorkers
@@ -130,7 +131,8 @@ class Faults:
         return Installation(
             directory=place.directory,
             runtime=self.runtime,
-            seams=Seams(fs=self.fs, files=self._hooked_files(), workers=QuickWorkers),
+            seams=Seams(fs=self.fs, clock=QuickClock(), files=self._hooked_files(), workers=QuickWorkers),
+            drain_deadline=0.2,
         )
 
     def runtime(self, _settings: Settings) -> FakeRuntime:

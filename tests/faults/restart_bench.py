@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -72,6 +73,7 @@ class Servers:
             await self.ready().still_works()
         finally:
             await self._running.aclose()
+        assert open_journals() == []
 
     def ready(self) -> Bench:
         """The bench for the next test: nothing fails, and all volumes differ from the snapshot."""
@@ -83,6 +85,13 @@ class Servers:
     def containers(self) -> list[FakeContainer]:
         """All containers, by name."""
         return sorted(self.bench.runtime.engine.state.containers.values(), key=lambda c: c.spec.name)
+
+    async def waiting(self, operation_id: str) -> str:
+        """What an operation waits for, once it waits for anything."""
+        async for operation in self.bench.holdfast.operations.events(operation_id):
+            if operation.waiting_for:
+                return operation.waiting_for
+        raise AssertionError(f"it ended: {operation.error}")
 
     def nobody_runs(self) -> bool:
         """Whether no container runs, and none would be started by the engine."""
@@ -117,3 +126,10 @@ class Servers:
             workload=await holdfast.api.workloads.get("notes"),
             volumes=(self._place.volumes / "notes/data", self._place.volumes / "@home/media"),
         )
+
+
+def open_journals() -> list[str]:
+    """The journals that this process has open."""
+    links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
+    targets = (os.readlink(link) for link in links if link.is_symlink())
+    return [target for target in targets if ".journal" in target]

@@ -135,3 +135,37 @@ async def test_a_cancel_during_the_trial_brings_the_data_back(servers: Servers, 
     released = await bench.post("/api/workloads/notes/restore-decision", {"choice": "release"})
     assert (await bench.ended(released))["state"] == "succeeded"
     await bench.settled()
+
+
+async def test_a_cancel_with_the_last_look_of_the_health_gate_brings_the_data_back_too(servers: Servers) -> None:
+    """What was answered with yes is done: between the gate's verdict and CONFIRMED there is no moment for less."""
+    bench, moments = servers.bench, servers.faults.moments
+    seen: list[list[str]] = []
+
+    async def note() -> None:
+        seen.append([call.name for call in bench.runtime.calls])
+
+    moments |= {"journal TRIAL": note, "journal CONFIRMED": note}
+    await bench.restored()
+    since = seen[1][len(seen[0]) :]
+    looks = since[: since.index("set_restart_policy")].count("inspect")
+
+    before, cancel, left = servers.ready().facts(), Cancelling(servers), [looks]
+
+    async def look() -> None:
+        left[0] -= 1
+        if left[0]:
+            moments["engine inspect"] = look
+        else:
+            await cancel()
+
+    async def on_trial() -> None:
+        moments["engine inspect"] = look
+
+    moments["journal TRIAL"] = on_trial
+    end = await bench.ended(await bench.ask())
+    assert cancel.status == 202
+    assert_told(end["error"], "restore_reverted")
+    assert bench.facts() == before
+    await bench.ended(await bench.post("/api/workloads/notes/restore-decision", {"choice": "release"}))
+    await bench.settled()

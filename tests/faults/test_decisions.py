@@ -114,10 +114,55 @@ async def test_a_trial_whose_time_is_over_is_asked_about_and_never_taken_back_by
     end = await servers.recovered()
     assert_told(end["error"], "restore_undecided")
     kept = await servers.bench.ended(await servers.bench.post(DECISION, {"choice": "keep"}, confirm=restore_id))
-    assert kept["state"] == "succeeded", kept["error"]
+    assert (kept["state"], kept["outcome"]["result"]) == ("succeeded", "restored"), kept["error"]
     assert servers.bench.trees() == bench.taken
+    runs_once(servers)
     await servers.bench.settled()
     await works_again(servers)
+
+
+def runs_once(servers: Servers) -> None:
+    """One instance is there, and runs as it is configured."""
+    mine = [container for container in servers.containers() if container.spec.name.startswith("notes")]
+    assert [(container.alive, container.restart) for container in mine] == [(True, "always")]
+
+
+async def test_a_decision_to_keep_that_is_cut_off_is_asked_for_again(servers: Servers) -> None:
+    """Also where the trial never began: by itself nothing goes on with what a person decides."""
+    servers.faults.moments["journal TRIAL"] = died
+    await servers.bench.ended(await servers.bench.ask())
+    pending = (await servers.bench.client.get(DECISION)).json()["pending"]
+    servers.faults.moments["engine create"] = died
+    await servers.bench.ended(await servers.bench.post(DECISION, {"choice": "keep"}, confirm=pending["restore_id"]))
+    bench = await servers.restart()
+    await servers.recovered()
+    assert bench.trees() == bench.taken
+    assert (await bench.client.get(DECISION)).json()["pending"]["restore_id"] == pending["restore_id"]
+    kept = await bench.ended(await bench.post(DECISION, {"choice": "keep"}, confirm=pending["restore_id"]))
+    assert kept["outcome"]["result"] == "restored", kept["error"]
+    assert bench.trees() == bench.taken
+    runs_once(servers)
+    await bench.settled()
+
+
+async def test_a_decision_to_keep_that_is_cancelled_leaves_the_decision_open(servers: Servers) -> None:
+    restore_id, _ = await expired(servers, "engine create")
+    bench = servers.bench
+
+    async def cancel() -> None:
+        newest = (await bench.client.get("/api/operations?limit=1")).json()["items"][0]["id"]
+        assert (await bench.client.post(f"/api/operations/{newest}/cancel")).status_code == 202
+
+    servers.faults.moments["engine start"] = cancel
+    cancelled = await bench.ended(await bench.post(DECISION, {"choice": "keep"}, confirm=restore_id))
+    assert_told(cancelled["error"], "restore_undecided")
+    assert bench.trees() == bench.taken
+    reverted = await bench.ended(await bench.post(DECISION, {"choice": "revert"}, confirm=restore_id))
+    assert_told(reverted["error"], "restore_reverted")
+    assert bench.trees() == bench.worn
+    runs_once(servers)
+    await bench.ended(await bench.post(DECISION, {"choice": "release"}))
+    await bench.settled()
 
 
 async def test_what_is_kept_by_decision_can_be_undone(servers: Servers) -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from tests.faults.fault_seams import When
-from tests.faults.refusal_bench import assert_told
+from tests.faults.refusal_bench import Answer, assert_told
 from tests.faults.restart_bench import Servers
 
 from holdfast.domain.restore import RecordType
@@ -153,26 +153,114 @@ async def test_exchanges_that_cannot_be_written_down_are_taken_back(servers: Ser
         await released(servers)
 
 
-@pytest.mark.parametrize("record", [R.SWAPPED, R.TRIAL, R.CONFIRMED])
 @pytest.mark.parametrize("when", list(When))
-async def test_after_commit_a_journal_that_cannot_be_written_is_finished_by_a_restart(
+async def test_exchanges_that_cannot_be_written_down_nor_taken_back_are_finished_by_a_restart(
+    servers: Servers, when: When
+) -> None:
+    servers.faults.fs.fail_record(R.SWAPPED, when, lasting=True)
+    end = await servers.bench.ended(await servers.bench.ask())
+    assert_told(end["error"], "restore_undecided")
+    assert "restart Holdfast" in end["error"]["next_step"], "there is nothing to choose from"
+    assert all(str(volume) in end["error"]["message"] for volume in servers.bench.volumes)
+    assert servers.nobody_runs()
+    await blocked(servers)
+    await servers.restart()
+    await restored(servers, await servers.recovered())
+
+
+async def restored(servers: Servers, end: Answer) -> None:
+    """The restored data is live, and one instance runs on it as it is configured."""
+    assert (end["state"], end["outcome"]["result"]) == ("succeeded", "restored"), end["error"]
+    assert servers.bench.trees() == servers.bench.taken
+    assert [(c.alive, c.restart) for c in servers.containers()] == [(True, "always")]
+    await servers.bench.settled()
+
+
+@pytest.mark.parametrize("record", [R.TRIAL, R.CONFIRMED])
+@pytest.mark.parametrize("when", list(When))
+async def test_a_record_of_the_trial_that_could_not_be_written_once_is_written_anew(
     servers: Servers, record: RecordType, when: When
 ) -> None:
+    servers.faults.fs.fail_record(record, when)
+    end = await servers.bench.restored()
+    assert servers.faults.fs.failed
+    assert any("The data is restored" in line["message"] for line in end["log"] if line["level"] == "warning")
+    await restored(servers, end)
+
+
+@pytest.mark.parametrize("record", [R.TRIAL, R.CONFIRMED])
+async def test_after_the_exchange_a_disk_that_takes_no_record_is_waited_for(
+    servers: Servers, record: RecordType
+) -> None:
     bench = servers.bench
-    servers.faults.fs.fail_record(record, when, lasting=True)
-    end = await bench.ended(await bench.ask())
-    assert end["state"] == "failed"
-    assert end["error"]["next_step"]
-    assert bench.trees() == bench.taken
-    if record is not R.CONFIRMED:
+    operation = await stuck(servers, record)
+    second = await bench.ask()
+    assert second.status_code == 409
+    assert_told(second.json()["error"], "restore_in_flight")
+    cancel = await bench.client.post(f"/api/operations/{operation}/cancel") if record is R.CONFIRMED else None
+    assert cancel is None or cancel.status_code == 409
+    servers.faults.heal()
+    await bench.holdfast.operations.wait(operation)
+    await restored(servers, await bench.operation(operation))
+
+
+@pytest.mark.parametrize("record", [R.TRIAL, R.CONFIRMED])
+async def test_a_restart_while_the_disk_is_waited_for_finishes_the_restore(
+    servers: Servers, record: RecordType
+) -> None:
+    await stuck(servers, record)
+    await servers.restart()
+    await restored(servers, await servers.recovered())
+
+
+async def stuck(servers: Servers, record: RecordType) -> str:
+    """A restore that waits for the disk of its journal, and says how things are. Returns its operation's id."""
+    servers.faults.fs.fail_record(record, When.FLUSHING, lasting=True)
+    operation = await servers.bench.started()
+    waiting = await servers.waiting(operation)
+    assert "the disk of the journal" in waiting
+    assert "The data is restored" in waiting
+    assert "goes on by itself" in waiting
+    assert servers.bench.trees() == servers.bench.taken
+    running = [container for container in servers.containers() if container.alive]
+    if record is R.TRIAL:
         assert servers.nobody_runs()
+        assert "the workload is stopped" in waiting
+    else:
+        assert [container.restart for container in running] == ["always"]
+        assert "the workload runs on it, healthy" in waiting
+    return operation
+
+
+async def test_a_cancel_while_the_trial_waits_for_the_disk_brings_the_data_back(servers: Servers) -> None:
+    bench, before = servers.bench, servers.bench.facts()
+    operation = await stuck(servers, R.TRIAL)
+    assert (await bench.client.post(f"/api/operations/{operation}/cancel")).status_code == 202
+    servers.faults.heal()
+    await bench.holdfast.operations.wait(operation)
+    assert_told((await bench.operation(operation))["error"], "restore_reverted")
+    assert bench.facts() == before
+    await released(servers)
+
+
+async def test_a_journal_that_is_damaged_while_its_disk_is_waited_for_leaves_it_to_a_person(servers: Servers) -> None:
+    operation = await stuck(servers, R.TRIAL)
+    (path,) = servers.place.settings.journal_dir.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"STAGED"', b'"STAGGD"'))
+    servers.faults.heal()
+    await servers.bench.holdfast.operations.wait(operation)
+    end = await servers.bench.operation(operation)
+    assert_told(end["error"], "restore_undecided")
+    assert str(path) in end["error"]["message"]
+    assert servers.nobody_runs()
     await blocked(servers)
-    bench = await servers.restart()
-    end = await servers.recovered()
-    assert (end["state"], end["outcome"]["result"]) == ("succeeded", "restored")
-    assert bench.trees() == bench.taken
-    assert [(c.alive, c.restart) for c in servers.containers()] == [(True, "always")]
-    await bench.settled()
+
+    async def mend() -> None:
+        path.write_bytes(whole)
+
+    await servers.restart(mend)
+    await restored(servers, await servers.recovered())
 
 
 @pytest.mark.parametrize("when", list(When))
@@ -208,6 +296,9 @@ async def test_a_way_back_that_fails_too_leaves_everything_stopped_for_a_person(
     end = await bench.ended(await bench.ask())
     assert_told(end["error"], "restore_undecided")
     assert end["outcome"]["result"] == "needs_decision"
+    assert end["error"]["next_step"].endswith("`holdfast restore-decision notes revert`.")
+    for volume, live in zip(bench.volumes, ("the restored data", "the data from before the restore"), strict=True):
+        assert f"at {volume} is {live}" in end["error"]["message"]
     assert servers.nobody_runs()
     restore_id = await blocked(servers)
     keep = await bench.ended(await bench.post(DECISION, {"choice": "keep"}, confirm=restore_id))

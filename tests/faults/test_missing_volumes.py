@@ -22,7 +22,7 @@ from holdfast.domain.restore import OnUnhealthy, RecordType
 from holdfast.domain.restore_records import Record
 from holdfast.domain.workload import RestartPolicy, Scope, Volume, Workload
 from holdfast.runtime.port import LABEL_WORKLOAD
-from holdfast.services.restore import Decision
+from holdfast.services.restore_registry import Decision
 from holdfast.testing.installation import (
     Installation,
     deployed,

@@ -17,8 +17,8 @@ from holdfast.domain.restore_records import Record
 from holdfast.domain.workload import Workload
 from holdfast.engine.journal import Journal
 from holdfast.runtime.port import LABEL_WORKLOAD
-from holdfast.services.restore import Decision
 from holdfast.services.restore_files import RestoreFiles
+from holdfast.services.restore_registry import Decision
 from holdfast.testing.fake_records import Behaviour
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import (
@@ -142,7 +142,8 @@ async def test_of_two_decisions_at_once_the_first_one_counts(tmp_path: Path, fir
         engine(holdfast).slow(0.1)  # so that the second is asked for while the first is under way
         other = Decision.REVERT if first is Decision.KEEP else Decision.KEEP
         one, two = await decided(holdfast, first), await decided(holdfast, other)
-        await ended(holdfast, one)
+        result = (await ended(holdfast, one)).outcome["result"]
+        assert result == ("restored_unhealthy" if first is Decision.KEEP else "reverted")
         end = await ended(holdfast, two)
         assert end.error is not None
         assert end.error["code"] == "restore_not_decidable"

@@ -13,7 +13,7 @@ from holdfast.domain.operation import OperationState
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.snapshot import Quiesce
 from holdfast.domain.workload import RestartPolicy
-from holdfast.services.restore import Decision
+from holdfast.services.restore_registry import Decision
 from holdfast.testing.installation import deployed, ended, restore, snapshotted, succeeded
 from holdfast.testing.trees import build_sample_tree, describe_tree
 from tests.integration.engine_bench import DockerPlace, build_keeper, containers, keeper, the_one_running

@@ -13,7 +13,7 @@ from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.snapshot import Quiesce
 from holdfast.domain.workload import HealthCheck, HealthType, RestartPolicy, Workload, WorkloadSpec
 from holdfast.runtime.port import ImageHealth
-from holdfast.services.restore import Decision
+from holdfast.services.restore_registry import Decision
 from holdfast.testing.images import build_image
 from holdfast.testing.installation import deployed, ended, restore, snapshotted, succeeded
 from holdfast.testing.trees import TreeDescription, build_sample_tree, describe_tree

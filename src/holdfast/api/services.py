@@ -22,8 +22,7 @@ from holdfast.domain.workload import Workload, WorkloadSpec
 from holdfast.runtime.port import ContainerLog
 from holdfast.services.doctor import Finding
 from holdfast.services.paging import Page
-from holdfast.services.restore import Decision
-from holdfast.services.restore_registry import Undecided
+from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.workloads import ApplyResult, WorkloadStatus
 
 

@@ -201,16 +201,21 @@ _NAMES: Final[Mapping[TreeSide, str]] = {
 }
 
 
-def _unclear(towards: Direction, observations: Mapping[int, Observation]) -> Problem:
+def what_is_where(observations: Mapping[int, Observation]) -> str:
+    """What was found of each volume, in words for the person who decides."""
     lines = [
         f"volume {index} ({seen.target}): at {seen.live_path} is {_NAMES[seen.live]}, "
         f"at {seen.staged_path} is {_NAMES[seen.staged]}" + (f" ({seen.detail})" if seen.detail else "")
         for index, seen in sorted(observations.items())
     ]
+    return "; ".join(lines) or "no volume"
+
+
+def _unclear(towards: Direction, observations: Mapping[int, Observation]) -> Problem:
     return Problem(
         code="recovery_unclear",
         message="An interrupted restore can't be finished by itself, because its directories are not where its "
-        f"journal says. Nothing was changed and the workload stays stopped. Found: {'; '.join(lines) or 'no volume'}.",
+        f"journal says. Nothing was changed and the workload stays stopped. Found: {what_is_where(observations)}.",
         next_step="Mount what is missing or put the directories back where they were, then restart Holdfast: it looks "
         "again. Don't remove any of the directories named.",
         details={

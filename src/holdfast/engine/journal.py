@@ -169,9 +169,11 @@ class Journal:
         )
 
     def close(self) -> None:
-        """Close the file. What was appended is on disk already."""
-        self._fs.close(self._fd)
-        self._fs.close(self._directory)
+        """Close the file. What was appended is on disk already. Idempotent: nothing can be appended afterwards."""
+        for fd in (self._fd, self._directory):
+            if fd >= 0:
+                self._fs.close(fd)
+        self._fd = self._directory = -1
 
     def remove(self) -> None:
         """Remove the file, and close it. Only of a restore that is done, or of a journal without a whole record.

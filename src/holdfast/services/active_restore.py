@@ -11,11 +11,15 @@ from typing import Final
 from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import ContainerFacts, LiveBefore, RestoreFacts, RestoreStep, VolumeFacts
+from holdfast.domain.restore_records import Record
 from holdfast.domain.workload import Workload
 from holdfast.engine.journal import Journal
 from holdfast.services.locks import Held
 from holdfast.services.operations import OperationContext
 from holdfast.services.restore_files import RestoreFiles
+from holdfast.services.retrying import until_journal_takes
+
+_MEND_DISK: Final = "Mend the disk that holds Holdfast's data directory; the restore then goes on by itself."
 
 _SETTLED: Final = frozenset({Direction.ABORTED, Direction.REVERTED, Direction.CONFIRMED, Direction.DONE})
 
@@ -87,6 +91,30 @@ class ActiveRestore:
     async def reopen_journal(self, files: RestoreFiles) -> None:
         """Make sure of what is on disk, also after an append that failed."""
         self.journal = await files.reopen(self.journal.path, instead_of=self.journal)
+
+    async def write(self, files: RestoreFiles, record: Record, meanwhile: str) -> None:
+        """Append a record, durably. A disk that does not take it is waited for: a restart could do no more.
+
+        Only where nothing else has to be decided. Each attempt opens the journal again, which writes anew and flushes
+        all that it says: nothing that failed is merely flushed a second time.
+
+        Args:
+            meanwhile: how things are until it is written, in sentences.
+
+        Raises:
+            Damaged: the journal can't be read any more.
+        """
+
+        async def again() -> None:
+            await self.reopen_journal(files)
+            if self.journal.records[-1].type is not record.type:
+                await files.append(self.journal, record)
+
+        try:
+            await files.append(self.journal, record)
+        except Failed as error:
+            await self.tell(f"{error.message} {meanwhile}")
+            await until_journal_takes(self.ctx, again, meanwhile=f"{meanwhile} {_MEND_DISK}")
 
     async def enter(self, step: RestoreStep) -> None:
         """Tell that a step begins. After COMMIT what can't be told (a full disk) must not decide anything."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from holdfast.domain.errors import Failed, HoldfastError
+from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import Redeploy, RestoreFacts, VolumeFacts
 from holdfast.domain.restore_records import CommitRecord, PreparedRecord, SafeRecord
 from holdfast.domain.workload import Workload
@@ -118,6 +119,8 @@ class ActiveRestores:
                         why="it was cut off. Restart Holdfast: recovery finishes it by its journal.",
                     )
                 )
+            if restore.journal.direction is not Direction.CONFIRMED:  # which the reaper has by now, and closes
+                await asyncio.to_thread(restore.journal.close)
 
     async def _release_images(self, redeploys: Sequence[Redeploy], restore_id: str) -> None:
         """Take the restore's own names off the images; what runs has those of its deployment."""

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from enum import StrEnum
 
 from holdfast.domain.errors import HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind
-from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import OnUnhealthy, RestoreStep
 from holdfast.domain.snapshot import Snapshot
 from holdfast.domain.workload import Workload
@@ -30,7 +28,7 @@ from holdfast.services.reaper import Reaper
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_plan import RestorePlan, RestoreRequest, describe_plan
 from holdfast.services.restore_preflight import RestorePreflight
-from holdfast.services.restore_registry import RestoreRegistry, Undecided
+from holdfast.services.restore_registry import DECIDABLE, Decision, RestoreRegistry, Undecided
 from holdfast.services.restore_run import RestoreRun
 from holdfast.services.restore_trial import Outcome, RestoreTrial
 from holdfast.services.retrying import until_engine_answers
@@ -41,17 +39,6 @@ from holdfast.store.operations import OperationStore
 
 UNDOABLE = frozenset({"restored", "restored_stopped", "restored_unhealthy", "restored_deploy_failed"})
 """Results of a restore after which the workload stands on restored data, so that there is something to undo."""
-
-
-class Decision(StrEnum):
-    """What a person may say about a restore that waits for them."""
-
-    KEEP = "keep"
-    """The restored data stays; what was displaced is removed."""
-    REVERT = "revert"
-    """The data from before the restore comes back."""
-    RELEASE = "release"
-    """The tree of a reverted restore, kept for looking at, may go."""
 
 
 class Restores:
@@ -354,7 +341,7 @@ class Restores:
             if pending is None or pending.restore_id != restore_id:
                 raise Refused([_not_decidable("it was decided in the meantime.")])
             journal = await self._files.reopen(f"{self._files.journal_dir}/{restore_id}.journal")
-            if (journal.direction, choice) not in _DECIDABLE:
+            if choice not in DECIDABLE.get(journal.direction, ()):
                 journal.close()
                 raise Refused([_not_decidable(f"its journal says {journal.direction}.")])
             restore = await self._active.revived(ctx, held, journal)
@@ -376,15 +363,6 @@ class Restores:
                 )
                 released.append(facts.restore_id)
         return {"released": released}
-
-
-_DECIDABLE = frozenset(
-    {
-        (Direction.TRIAL_PENDING, Decision.KEEP),
-        (Direction.TRIAL_PENDING, Decision.REVERT),
-        (Direction.BACKWARD, Decision.REVERT),
-    }
-)
 
 
 def _not_decidable(why: str) -> Problem:

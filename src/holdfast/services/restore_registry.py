@@ -5,10 +5,31 @@ In memory; recovery fills it from the journals before anything is served, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
 
 from holdfast.domain.errors import Busy, Conflict
+from holdfast.domain.recovery import Direction
+
+
+class Decision(StrEnum):
+    """What a person may say about a restore that waits for them."""
+
+    KEEP = "keep"
+    """The restored data stays; what was displaced is removed."""
+    REVERT = "revert"
+    """The data from before the restore comes back."""
+    RELEASE = "release"
+    """The tree of a reverted restore, kept for looking at, may go."""
+
+
+DECIDABLE: Final[Mapping[Direction, tuple[Decision, ...]]] = {
+    Direction.TRIAL_PENDING: (Decision.KEEP, Decision.REVERT),
+    Direction.BACKWARD: (Decision.REVERT,),
+}
+"""What a person may choose, by how far the journal got; where nothing is named, only a restart goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +38,7 @@ class Undecided:
 
     Attributes:
         restore_id: names its journal; ``None`` if the journal can't be read.
-        why: what happened and what is where, in words.
+        why: what happened, what is where, and what to do, in sentences.
     """
 
     restore_id: str | None
@@ -92,7 +113,7 @@ class RestoreRegistry:
             raise Conflict(
                 "restore_undecided",
                 f"A restore of this workload waits for your decision: {pending.why}",
-                next_step="Decide with `holdfast restore-decision`: keep the restored data, or revert to the old.",
+                next_step="Do as it says; until then nothing else starts or changes the workload.",
                 details={"restore_id": pending.restore_id},
             )
 

@@ -21,8 +21,8 @@ import structlog
 
 from holdfast.domain import times
 from holdfast.domain.deployment import DeployReason
-from holdfast.domain.errors import Cancelled, Failed, HoldfastError, Unavailable
-from holdfast.domain.recovery import Direction
+from holdfast.domain.errors import Cancelled, Damaged, Failed, HoldfastError, Unavailable
+from holdfast.domain.recovery import Direction, what_is_where
 from holdfast.domain.restore import (
     ContainerFacts,
     ImageFacts,
@@ -34,7 +34,7 @@ from holdfast.domain.restore import (
     RestoreStep,
     TreeSide,
 )
-from holdfast.domain.restore_records import BackwardRecord, ConfirmedRecord, RevertedRecord, TrialRecord
+from holdfast.domain.restore_records import BackwardRecord, ConfirmedRecord, Record, RevertedRecord, TrialRecord
 from holdfast.domain.workload import Workload
 from holdfast.engine.journal import Journal
 from holdfast.runtime.port import ContainerRuntime
@@ -42,13 +42,21 @@ from holdfast.services.active_restore import ActiveRestore, stays_stopped, take_
 from holdfast.services.deployer import Deployer
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.restore_files import RestoreFiles
-from holdfast.services.restore_registry import RestoreRegistry, Undecided
+from holdfast.services.restore_registry import DECIDABLE, RestoreRegistry, Undecided
 from holdfast.services.volumes import VolumeResolver
 
 TRIAL_MARGIN = 60.0
 """Seconds that a trial may take beyond its health gate's own deadline: pulling nothing, creating and starting."""
 
 Outcome = dict[str, object]
+
+_STANDS: Final = {
+    RestoreResult.RESTORED: "The data is restored and the workload runs on it, healthy.",
+    RestoreResult.RESTORED_STOPPED: "The data is restored; the workload is stopped, as it was before.",
+    RestoreResult.RESTORED_UNHEALTHY: "The data is restored and stays; the workload is not healthy on it.",
+    RestoreResult.RESTORED_DEPLOY_FAILED: "The data is restored and stays; the workload could not be started.",
+}
+"""How things are while CONFIRMED can't be written down."""
 
 _RUNS: Final = frozenset({RestoreResult.RESTORED, RestoreResult.RESTORED_UNHEALTHY})
 """Results after which new instances run in place of the old ones."""
@@ -87,18 +95,59 @@ class RestoreTrial:
         if restore.journal.direction in (Direction.BACKWARD, Direction.REVERTED):
             return await self.backward(restore, "the way back goes on")  # the engine went away in the middle of it
         restore.ctx.on_cancel(restore.ctx.cancelled.set)  # until CONFIRMED, a cancel means backward
+        try:
+            await self._begin(restore)
+            return await self._judged(restore, restore.facts.on_unhealthy)
+        except Cancelled:
+            return await self.backward(restore, "a person cancelled the restore during its trial")
+
+    async def keep(self, restore: ActiveRestore) -> Outcome:
+        """Keep the restored data by a person's decision, whatever its health; what does not run on it yet comes up.
+
+        Until CONFIRMED nothing is decided: whatever cuts this off, the person is asked again.
+
+        Raises:
+            Failed: as :meth:`run`, but never backward.
+        """
+        try:
+            await self._begin(restore, by_decision=True)
+            return await self._judged(restore, OnUnhealthy.KEEP)
+        except Cancelled as cancelled:
+            raise await self.leave_undecided(restore, "keeping the restored data was cancelled.") from cancelled
+
+    async def _begin(self, restore: ActiveRestore, *, by_decision: bool = False) -> None:
+        """Write down that the restored data is on trial, and until when.
+
+        Args:
+            by_decision: a person decided already: the trial's time counts as over, so that only a person ends it.
+        """
         await self._remember(restore, TreeSide.NEW)
+        if not restore.facts.redeploys:
+            return
+        await restore.enter(RestoreStep.REDEPLOYING)
+        now = datetime.now(UTC)
+        if isinstance(last := restore.journal.records[-1], TrialRecord):
+            if now > times.parse(last.deadline) and not by_decision:
+                raise await self.leave_undecided(restore, "its trial was interrupted, and its time is over.")
+            return
+        longest = max(restore.workloads[r.workload_id].spec.health.deadline for r in restore.facts.redeploys)
+        until = now if by_decision else now + timedelta(seconds=longest + TRIAL_MARGIN)
+        await self._write(
+            restore,
+            TrialRecord(deadline=times.rfc3339(until), deployment_id=""),
+            "The data is restored; the workload is stopped and starts as soon as that can be written down.",
+        )
+        restore.ctx.check()
+
+    async def _judged(self, restore: ActiveRestore, on_unhealthy: OnUnhealthy) -> Outcome:
+        """Have what ran before run on the restored data, judge it, and confirm what comes of that."""
         if not restore.facts.redeploys:
             return await self._confirm(restore, RestoreResult.RESTORED_STOPPED)
         try:
-            await self._redeploy(restore)
-        except Cancelled:
-            return await self.backward(restore, "a person cancelled the restore during its trial")
-        except Unavailable:
+            await self._redeploy(restore, on_unhealthy)
+        except (Cancelled, Unavailable):
             raise
         except HoldfastError as error:
-            if error.code == "restore_undecided":
-                raise
             if error.code != "deploy_unhealthy":
                 await self._confirm(restore, RestoreResult.RESTORED_DEPLOY_FAILED)
                 raise Failed(
@@ -108,7 +157,7 @@ class RestoreTrial:
                     details={**error.details, "cause": error.code},
                 ) from error
             restore.ctx.outcome["instance_logs"] = error.details.get("logs", [])
-            if restore.facts.on_unhealthy is OnUnhealthy.REVERT:
+            if on_unhealthy is OnUnhealthy.REVERT:
                 return await self.backward(restore, error.message)
             await self._confirm(restore, RestoreResult.RESTORED_UNHEALTHY)
             raise Failed(
@@ -119,17 +168,9 @@ class RestoreTrial:
             ) from error
         return await self._confirm(restore, RestoreResult.RESTORED)
 
-    async def _redeploy(self, restore: ActiveRestore) -> None:
+    async def _redeploy(self, restore: ActiveRestore, on_unhealthy: OnUnhealthy) -> None:
         """Bring up what ran before, on trial. After a crash, what is on trial already is judged, not made again."""
-        await restore.enter(RestoreStep.REDEPLOYING)
         on_trial = await self._on_trial(restore)
-        if isinstance(last := restore.journal.records[-1], TrialRecord):
-            if datetime.now(UTC) > times.parse(last.deadline):
-                raise await self.leave_undecided(restore, "its trial was interrupted, and its time is over.")
-        else:
-            longest = max(restore.workloads[r.workload_id].spec.health.deadline for r in restore.facts.redeploys)
-            deadline = times.rfc3339(datetime.now(UTC) + timedelta(seconds=longest + TRIAL_MARGIN))
-            await self._files.append(restore.journal, TrialRecord(deadline=deadline, deployment_id=""))
         failures: list[HoldfastError] = []
         for redeploy in restore.facts.redeploys:
             try:
@@ -137,13 +178,19 @@ class RestoreTrial:
             except (Cancelled, Unavailable):
                 raise
             except HoldfastError as error:
-                if error.code == "deploy_unhealthy" and restore.facts.on_unhealthy is OnUnhealthy.REVERT:
+                if error.code == "deploy_unhealthy" and on_unhealthy is OnUnhealthy.REVERT:
                     raise
                 failures.append(error)  # those that share a volume were stopped too, and come up all the same
         for also in failures[1:]:
             await restore.tell(also.message)
         if failures:
             raise failures[0]
+
+    async def _write(self, restore: ActiveRestore, record: Record, meanwhile: str) -> None:
+        try:
+            await restore.write(self._files, record, meanwhile)
+        except Damaged as damaged:
+            raise await self.leave_undecided(restore, damaged.message) from damaged
 
     async def _bring_up(self, restore: ActiveRestore, redeploy: Redeploy, on_trial: Sequence[ContainerFacts]) -> None:
         """Have one of the locked workloads run on the restored data, and judge it."""
@@ -172,22 +219,22 @@ class RestoreTrial:
         return sorted(there & {redeploy.workload_id for redeploy in restore.facts.redeploys})
 
     async def _confirm(self, restore: ActiveRestore, result: RestoreResult) -> Outcome:
-        """Policies as configured, CONFIRMED durable, and from then on the displaced trees are only to be removed."""
-        restore.ctx.on_cancel(None)
+        """Policies as configured, CONFIRMED durable, and from then on the displaced trees are only to be removed.
+
+        Raises:
+            Cancelled: a person was faster.
+        """
+        restore.ctx.point_of_no_return()
         await restore.enter(RestoreStep.CONFIRMING)
         if restore.facts.redeploys:
             for workload_id in await self._replaced(restore, result):
                 await self._deployer.confirm_trial(restore.held, restore.workloads[workload_id])
         redeployed = {redeploy.workload_id for redeploy in restore.facts.redeploys}
         await self._quiescer.let_go(f for f in restore.containers if f.workload_id not in redeployed)
-        await self._files.append(restore.journal, ConfirmedRecord(result=result))
+        await self._write(restore, ConfirmedRecord(result=result), _STANDS[result])
         self._registry.decided(restore.facts.lock_ids)
         self._tell(restore, result)
         return await self.settle_confirmed(restore)
-
-    async def keep(self, restore: ActiveRestore) -> Outcome:
-        """Keep the restored data by a person's decision, whatever its trial said."""
-        return await self._confirm(restore, RestoreResult.RESTORED_UNHEALTHY)
 
     async def backward(self, restore: ActiveRestore, why: str) -> Outcome:
         """Take the restored data back: exactly the trees from before are live again, and what ran on them runs.
@@ -289,17 +336,24 @@ class RestoreTrial:
     async def leave_undecided(self, restore: ActiveRestore, why: str) -> Failed:
         """Stop where only a person can say how to go on: both trees kept, the workload stopped."""
         restore.ctx.outcome["result"] = RestoreResult.NEEDS_DECISION
+        told = f"{why} Both trees are kept: {what_is_where(await self._files.observe(restore.volumes))}."
+        choices = "|".join(DECIDABLE.get(restore.journal.direction, ()))
+        failed = Failed(
+            "restore_undecided",
+            f"The restore could not be finished: {told}",
+            next_step=f"Decide with `holdfast restore-decision {restore.workload.name} {choices}`."
+            if choices
+            else "Mend what is named, then restart Holdfast: it finishes the restore by its journal.",
+            details={"restore_id": restore.facts.restore_id},
+        )
         undecided = Undecided(
-            restore_id=restore.facts.restore_id, workload_ids=restore.facts.lock_ids, why=f"{why} Both trees are kept."
+            restore_id=restore.facts.restore_id,
+            workload_ids=restore.facts.lock_ids,
+            why=f"{told} {failed.next_step}",
         )
         self._registry.set_undecided(undecided)
         await restore.tell(undecided.why)
-        return Failed(
-            "restore_undecided",
-            f"The restore could not be finished: {undecided.why}",
-            next_step=f"Decide with `holdfast restore-decision {restore.workload.name} keep|revert`.",
-            details={"restore_id": restore.facts.restore_id},
-        )
+        return failed
 
     async def stop_everything(self, restore: ActiveRestore) -> None:
         """Stop every container of the locked workloads, disarmed, so that nothing has the trees mounted."""

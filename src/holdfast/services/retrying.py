@@ -1,4 +1,4 @@
-"""Going on once the container engine answers again."""
+"""Going on once the container engine answers again, or the disk of a journal takes a record."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from holdfast.domain.errors import Unavailable
+from holdfast.domain.errors import Failed, HoldfastError, NoSpace, Unavailable
 
 T = TypeVar("T")
 
@@ -25,12 +25,34 @@ async def until_engine_answers(ctx: Waits, attempt: Callable[[], Awaitable[T]]) 
 
     Pauses grow from ``FIRST_PAUSE`` to ``LONGEST_PAUSE`` seconds. Any other error passes through.
     """
+    return await _until(ctx, attempt, (Unavailable,), lambda error: f"the container engine: {error.message}")
+
+
+async def until_journal_takes(ctx: Waits, attempt: Callable[[], Awaitable[T]], *, meanwhile: str) -> T:
+    """Repeat ``attempt``, which must write anew whatever it relies on, until the disk of the journal takes it.
+
+    Damage passes through: waiting does not mend it.
+
+    Args:
+        meanwhile: how things are as long as it does not, in sentences, for the person who mends it.
+    """
+    return await _until(
+        ctx, attempt, (Failed, NoSpace), lambda error: f"the disk of the journal: {error.message} {meanwhile}"
+    )
+
+
+async def _until(
+    ctx: Waits,
+    attempt: Callable[[], Awaitable[T]],
+    passing: tuple[type[HoldfastError], ...],
+    whom: Callable[[HoldfastError], str],
+) -> T:
     pause = FIRST_PAUSE
     while True:
         try:
             result = await attempt()
-        except Unavailable as error:
-            ctx.waiting(f"the container engine: {error.message}")
+        except passing as error:
+            ctx.waiting(whom(error))
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
         else:

@@ -98,7 +98,9 @@ class SwapRecovery:
         except HoldfastError as error:
             self._log.error("restore not recovered", journal=path, code=error.code, reason=error.message)
             self._registry.set_undecided(
-                Undecided(restore_id=facts.restore_id, workload_ids=facts.lock_ids, why=error.message)
+                Undecided(
+                    restore_id=facts.restore_id, workload_ids=facts.lock_ids, why=f"{error.message} {error.next_step}"
+                )
             )
             decided.blocked.append((facts, error))
             journal.close()
@@ -126,4 +128,6 @@ class SwapRecovery:
         whose = error.details.get("lock_ids")
         every = tuple(workload.id for workload in await self._workloads.list())
         ids = tuple(str(i) for i in whose) if isinstance(whose, list) else every
-        self._registry.set_undecided(Undecided(restore_id=None, workload_ids=ids, why=error.message))
+        self._registry.set_undecided(
+            Undecided(restore_id=None, workload_ids=ids, why=f"{error.message} {error.next_step}")
+        )

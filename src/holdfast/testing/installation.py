@@ -43,11 +43,13 @@ class Installation:
 
     Attributes:
         runtime: makes the container runtime of each server.
+        drain_deadline: seconds that a server which stops waits for operations.
     """
 
     directory: Path
     runtime: Callable[[Settings], FakeRuntime]
     seams: Seams = field(default_factory=Seams)
+    drain_deadline: float = 10.0
 
     @property
     def settings(self) -> Settings:
@@ -57,7 +59,7 @@ class Installation:
             steady_seconds=0.05,
             disk_reserve_bytes=0,
             disk_reserve_inodes=0,
-            drain_deadline=10.0,
+            drain_deadline=self.drain_deadline,
             engine_timeout=5.0,
         )
 

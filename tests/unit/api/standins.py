@@ -29,8 +29,7 @@ from holdfast.domain.workload import DesiredState, Scope, Volume, Workload, Work
 from holdfast.runtime.port import ContainerLog
 from holdfast.services.doctor import Finding, FindingLevel
 from holdfast.services.paging import Page
-from holdfast.services.restore import Decision
-from holdfast.services.restore_registry import Undecided
+from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.workload_status import Condition, WorkloadStatus
 from holdfast.services.workloads import ApplyResult
 

@@ -16,8 +16,7 @@ from holdfast.api.workload_body import read_declaration
 from holdfast.domain.errors import NotFound
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.snapshot import Quiesce
-from holdfast.services.restore import Decision
-from holdfast.services.restore_registry import Undecided
+from holdfast.services.restore_registry import Decision, Undecided
 from tests.unit.api.standins import OPERATION_ID, SNAPSHOT_ID, WORKLOAD_ID, Api, left_in
 
 DECLARATION: dict[str, Any] = {"name": "notes", "source": {"type": "image", "image": "notes:2"}}

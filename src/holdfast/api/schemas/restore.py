@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from holdfast.api.parameters import PrintableText
 from holdfast.api.schemas.snapshot import SnapshotView
 from holdfast.domain.restore import OnUnhealthy
-from holdfast.services.restore import Decision
+from holdfast.services.restore_registry import Decision
 
 
 class Rehearsable(BaseModel, extra="forbid"):
