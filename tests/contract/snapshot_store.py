@@ -29,8 +29,10 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.job import QuietJob
 from holdfast.engine.limits import Limits
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.remove_tree import remove_tree
 from holdfast.engine.snapshot_store import CaptureSource, SnapshotStore
 from holdfast.engine.tree_writer import TreeWriter, WritePolicy, Written
+from holdfast.engine.walk import WalkReport, walk
 from holdfast.testing.trees import build_sample_tree, describe_tree
 
 OpenStore = Callable[[Fs, Path, LiveRoots], SnapshotStore]
@@ -204,6 +206,29 @@ class SnapshotStoreContract:
         manifest = bench.capture("data")
         paths, _ = bench.stage(manifest.id, 0)
         assert describe_tree(paths[0]) == describe_tree(bench.live("data"))
+
+    def test_a_tree_deeper_than_any_path_can_name_comes_back(self, bench: Bench) -> None:
+        at = os.open(bench.live("data"), os.O_RDONLY)
+        for _ in range(300):
+            os.mkdir(b"directory " * 10, dir_fd=at)
+            below = os.open(b"directory " * 10, os.O_RDONLY, dir_fd=at)
+            os.close(at)
+            at = below
+        os.close(os.open(b"at the bottom", os.O_CREAT, dir_fd=at))
+        os.close(at)
+        manifest = bench.capture("data")
+        assert manifest.volumes[0].directories == 300
+        paths, _ = bench.stage(manifest.id, 0)
+        trees = []
+        for path in (bench.live("data"), paths[0]):
+            at = bench.fs.open_root(str(path.parent))
+            root = bench.fs.openat(at, path.name.encode(), os.O_RDONLY)
+            trees.append([walked.entry for walked in walk(bench.fs, root, WalkReport())])
+            os.close(root)
+            remove_tree(bench.fs, at, path.name.encode(), QuietJob())  # by path nobody else could
+            os.close(at)
+        assert trees[0] == trees[1]
+        assert len(trees[0][-1].path) > 30_000
 
     def test_files_of_awkward_sizes_come_back(self, bench: Bench) -> None:
         live = bench.live("data")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Final
 
 from holdfast.domain.operation import Progress
@@ -24,6 +25,7 @@ SAMPLE: Final = 20
 """How many paths of each kind are named."""
 
 _CHECK_EVERY: Final = 256
+_LONG: Final = 1024
 _FACTS: Final = struct.Struct("<cHIIqQ")
 _KINDS: Final = {kind: bytes([number]) for number, kind in enumerate(EntryKind)}
 
@@ -73,7 +75,8 @@ def diff(
 ) -> VolumeDiff:
     """Compare volume ``index`` of a snapshot with the live directory that it would replace; ``None``: it is missing.
 
-    Memory grows with the number of the snapshot's names (about 250 bytes each), not with the live tree's.
+    Memory grows with the number of the snapshot's names (about 250 bytes each), not with the live tree's, nor with how
+    deep they lie.
 
     Raises:
         NotFound, Damaged: from the store.
@@ -82,15 +85,15 @@ def diff(
     """
     wanted: dict[bytes, bytes] = {}
     for number, entry in enumerate(store.entries(snapshot_id, index, job)):
-        wanted[entry.path] = _facts(entry)
+        wanted[_key(entry.path)] = _facts(entry)
         _tell(job, number, "reading the snapshot")
     added, changed, removed = _Found(), _Found(), _Found()
     for number, entry in enumerate(_live_entries(fs, roots, live)):
-        facts = wanted.pop(entry.path, None)
+        facts = wanted.pop(_key(entry.path), None)
         if facts is None:
-            removed.add(entry.path, entry.size)
+            removed.add(_key(entry.path), entry.size)
         elif facts != _facts(entry):
-            changed.add(entry.path, _size(facts))
+            changed.add(_key(entry.path), _size(facts))
         _tell(job, number, "looking at the live data")
     for path, facts in wanted.items():
         added.add(path, _size(facts))
@@ -129,6 +132,13 @@ def measure(fs: Fs, roots: LiveRoots, live: RootRef, job: Job) -> int:
     finally:
         fs.close(fd)
     return total
+
+
+def _key(path: bytes) -> bytes:
+    """What a path is told by and shown as: itself, or as much of it as names other paths, and a digest."""
+    if len(path) <= _LONG:
+        return path
+    return path[:_LONG] + "… ".encode() + blake2b(path, digest_size=16).hexdigest().encode()
 
 
 def _facts(entry: Entry) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class EntryKind(StrEnum):
@@ -44,8 +45,17 @@ class Entry:
         return self.size if self.extents is None else sum(length for _, length in self.extents)
 
 
+_SHOWN: Final = 4096
+"""Bytes of a path that are shown in full: what other programs can name."""
+
+
 def display_path(path: bytes) -> str:
-    """A raw path as people and logs may see it: control characters and what is not UTF-8 are written as escapes."""
+    """A raw path as people and logs may see it: control characters and what is not UTF-8 are written as escapes.
+
+    Of one that no other program could name, the middle is left out.
+    """
+    if len(path) > _SHOWN:
+        path = path[: _SHOWN // 2] + " … ".encode() + path[-_SHOWN // 2 :]
     text = path.decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text or "."

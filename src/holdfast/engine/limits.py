@@ -13,8 +13,10 @@ _MIB: Final = 1024 * _KIB
 _TIB: Final = 1024 * 1024 * _MIB
 _NO_BOUND: Final = 2**63 - 1
 
-MAX_DEPTH: Final = 256
-"""Directories below each other that the walker and the writer keep open at once, and so the deepest tree."""
+MAX_PATH_BYTES: Final = 1 << 20
+"""The longest path below a volume's root that a snapshot can name: half a million directories of short names below each
+other, four thousand of the longest names. There is no other bound of a tree's depth.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class Limits:
     """
 
     entries: int = 5_000_000
-    depth: int = MAX_DEPTH
+    depth: int = 256
     name_bytes: int = 255
     path_bytes: int = 4096
     file_bytes: int = 1 * _TIB
@@ -53,10 +55,11 @@ class Limits:
     def for_own_snapshots(cls) -> Limits:
         """What Holdfast captured itself and can prove it: bounded by the disk alone, since refusing it would lose it.
 
-        Only ``depth`` and ``name_bytes`` stay, which the capture had to keep to as well.
+        Only ``name_bytes`` stays, which no filesystem exceeds.
         """
         return cls(
             entries=_NO_BOUND,
+            depth=_NO_BOUND,
             path_bytes=_NO_BOUND,
             file_bytes=_NO_BOUND,
             total_bytes=_NO_BOUND,

@@ -19,7 +19,7 @@ import errno
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from holdfast.domain.errors import Failed, HoldfastError, InvalidInput
@@ -29,7 +29,7 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.limits import Limits, Tally
 from holdfast.engine.metadata import ACL_ATTRIBUTES, MetadataKeeper
 from holdfast.engine.os_errors import translate
-from holdfast.engine.written_tree import Parents, WrittenFiles, open_written
+from holdfast.engine.written_tree import Directory, Parents, WrittenFiles, open_written
 
 _NAMED_NOT_TAKEN: Final = 1000
 
@@ -86,13 +86,12 @@ class TreeWriter:
         self._policy = policy
         self._tally = tally if tally is not None else Tally(policy.limits)
         self._metadata = MetadataKeeper(fs, privileged=policy.privileged, leave_out=self._leave_out)
-        self._parents = Parents(fs, root_fd, self._make_implicit)
+        self._top = Directory(None, b"")
+        self._parents = Parents(fs, root_fd, self._top, self._make_implicit)
         self._written = WrittenFiles()
-        self._directories: dict[bytes, Entry] = {}
-        self._implicit: set[bytes] = set()
-        self._symlinks: list[Entry] = []
+        self._symlinks: list[tuple[Directory, Entry]] = []
         self._left_out = 0
-        self._files = self._links = self._bytes = 0
+        self._files = self._directories = self._links = self._bytes = 0
         self._usable = True
         # Whole seconds, since some filesystems keep no finer ones and the read-back is exact.
         self._now_ns = time.time_ns() // 1_000_000_000 * 1_000_000_000
@@ -121,7 +120,8 @@ class TreeWriter:
             elif not self._policy.links:
                 self._leave_out(entry.path, entry.kind.value)
             elif entry.kind is EntryKind.SYMLINK:
-                self._symlinks.append(entry)
+                _, parent, name = self._parents.split(entry.path)
+                self._symlinks.append((parent, replace(entry, path=name)))
             else:
                 self._add_hardlink(entry)
         except OSError as error:
@@ -141,18 +141,17 @@ class TreeWriter:
         """
         self._begin()
         try:
-            for entry in self._symlinks:
-                self._make_symlink(entry)
-            # Byte order puts parents before their children; backwards, the root comes last.
-            for path in sorted(self._directories, reverse=True):
-                self._dress_directory(self._directories[path])
+            for parent, entry in self._symlinks:
+                self._make_symlink(parent, entry)
+            for directory in reversed(self._top.parents_first()):
+                self._dress_directory(directory)
         finally:
             self.close()
         if self._left_out > len(self.not_taken):
             self.not_taken.append(f"and {self._left_out - len(self.not_taken)} more")
         return Written(
             files=self._files,
-            directories=len(self._directories) - 1,
+            directories=self._directories,
             links=self._links,
             bytes=self._bytes,
             not_taken=tuple(self.not_taken),
@@ -174,8 +173,8 @@ class TreeWriter:
     # --- entries -------------------------------------------------------------------------------------------------
 
     def _add_file(self, entry: Entry, data: Iterable[bytes | memoryview]) -> None:
-        parent, name = self._parents.split(entry.path)
-        fd = self._fs.openat(parent, name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        parent_fd, _, name = self._parents.split(entry.path)
+        fd = self._fs.openat(parent_fd, name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             self._write(fd, entry, data)
             facts = self._metadata.dress(fd, entry)
@@ -212,22 +211,21 @@ class TreeWriter:
             self._fs.ftruncate(fd, entry.size)
 
     def _add_directory(self, entry: Entry) -> None:
-        path = entry.path
-        if path in self._directories:
-            if path not in self._implicit:
-                raise _duplicate(path)
-            self._implicit.remove(path)
-        else:
-            parent, name = self._parents.split(path)
-            self._fs.mkdirat(parent, name)
-        self._directories[path] = entry
+        parent_fd, parent, name = self._parents.split(entry.path)
+        directory = parent.children.get(name) if name else self._top
+        if directory is None:
+            self._fs.mkdirat(parent_fd, name)
+            directory = parent.add(name)
+            self._directories += 1
+        elif directory.entry is not None:
+            raise _duplicate(entry.path)
+        directory.entry = replace(entry, path=name)
 
-    def _make_implicit(self, parent_fd: int, name: bytes, path: bytes) -> None:
-        entry = self._implicit_entry(path)
-        self._tally.entry(entry)
+    def _make_implicit(self, parent_fd: int, parent: Directory, name: bytes) -> None:
+        self._tally.entry(self._implicit_entry(parent.path_of(name)))
         self._fs.mkdirat(parent_fd, name)
-        self._directories[path] = entry
-        self._implicit.add(path)
+        parent.add(name)
+        self._directories += 1
 
     def _implicit_entry(self, path: bytes) -> Entry:
         return Entry(path=path, kind=EntryKind.DIRECTORY, mode=0o755, uid=0, gid=0, mtime_ns=self._now_ns)
@@ -244,30 +242,29 @@ class TreeWriter:
                 details={"path": display_path(entry.path), "target": display_path(entry.link_target)},
             )
         try:
-            parent, name = self._parents.split(entry.path)
-            self._fs.linkat(fd, parent, name)
+            parent_fd, _, name = self._parents.split(entry.path)
+            self._fs.linkat(fd, parent_fd, name)
         finally:
             self._fs.close(fd)
         self._links += 1
 
     # --- the end -------------------------------------------------------------------------------------------------
 
-    def _make_symlink(self, entry: Entry) -> None:
+    def _make_symlink(self, parent: Directory, link: Entry) -> None:
+        entry = replace(link, path=parent.path_of(link.path))
         try:
-            parent, name = self._parents.split(entry.path)
-            self._fs.symlinkat(entry.link_target, parent, name)
-            self._metadata.dress_symlink(parent, name, entry)
+            parent_fd = self._parents.go(parent)
+            self._fs.symlinkat(entry.link_target, parent_fd, link.path)
+            self._metadata.dress_symlink(parent_fd, link.path, entry)
         except OSError as error:
             raise self._explain(error, entry) from error
         self._links += 1
 
-    def _dress_directory(self, entry: Entry) -> None:
+    def _dress_directory(self, directory: Directory) -> None:
+        path = directory.path
+        entry = self._implicit_entry(path) if directory.entry is None else replace(directory.entry, path=path)
         try:
-            if entry.path:
-                parent, name = self._parents.split(entry.path)
-                fd = self._fs.openat(parent, name, os.O_RDONLY | os.O_DIRECTORY)
-            else:
-                fd = self._fs.openat(self._root_fd, b".", os.O_RDONLY | os.O_DIRECTORY)
+            fd = self._fs.openat(self._parents.go(directory), b".", os.O_RDONLY | os.O_DIRECTORY)
             try:
                 self._metadata.dress(fd, entry)
             finally:
@@ -292,8 +289,6 @@ class TreeWriter:
                 "The directory for a staged tree is not empty.",
                 next_step="Nothing was written. Try again; a fresh directory is used each time.",
             )
-        self._directories[b""] = self._implicit_entry(b"")
-        self._implicit.add(b"")
 
     def _clear_inherited(self, fd: int) -> None:
         """Take away ACLs that came from the parent's default ACL, or everything below would inherit them too."""

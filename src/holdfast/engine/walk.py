@@ -6,8 +6,8 @@ Invariants:
   as itself (``O_PATH``), and all that is read of it is read through that descriptor. Mounts are told apart by mount,
   not by device, so that btrfs subvolumes belong to the tree and bind mounts of the same disk don't.
 - Nothing but regular files, directories and symlinks is opened for reading; sockets, FIFOs and devices never are.
-- Memory is bounded: one open directory per level, the names of those directories, and one map entry per inode whose
-  other names are still to come.
+- However deep the tree, a bounded number of directories is open. Memory is bounded too: the names of the directories
+  that the walk is in, and one map entry per inode whose other names are still to come.
 - What is left out or uncertain is named in the :class:`WalkReport`; nothing is left out silently.
 """
 
@@ -22,11 +22,16 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from holdfast.domain.errors import TooLarge
+from holdfast.engine.descent import Descent
 from holdfast.engine.entries import Entry, EntryKind, display_path
 from holdfast.engine.file_content import FileContent, describe_file, read_xattrs
 from holdfast.engine.fs import Fs
-from holdfast.engine.limits import MAX_DEPTH
+from holdfast.engine.limits import MAX_PATH_BYTES
 from holdfast.engine.os_errors import translate
+from holdfast.engine.walk_levels import Groups, Level
+
+OPEN_LEVELS: Final = 256
+"""Directories that are open at a time."""
 
 _RETRIES: Final = 3
 _VANISHED: Final = frozenset({errno.ENOENT, errno.ESTALE})
@@ -127,36 +132,6 @@ class Walked:
         return content
 
 
-@dataclass(slots=True)
-class _Level:
-    """A directory that the walk is in."""
-
-    fd: int
-    prefix: bytes
-    names: list[bytes]
-
-
-class _Groups:
-    """Which inodes with several names were met, by the name that they were met under first."""
-
-    def __init__(self) -> None:
-        self._met: dict[tuple[int, int], tuple[bytes, int]] = {}
-
-    def first_name(self, facts: os.stat_result) -> bytes | None:
-        """The path under which the inode was met before. Forgets it with its last name, to bound the memory."""
-        key = (facts.st_dev, facts.st_ino)
-        if key not in self._met:
-            return None
-        path, seen = self._met.pop(key)
-        if seen + 1 < facts.st_nlink:
-            self._met[key] = (path, seen + 1)
-        return path
-
-    def remember(self, facts: os.stat_result, path: bytes) -> None:
-        """Note the first name of an inode that has others."""
-        self._met[facts.st_dev, facts.st_ino] = (path, 1)
-
-
 T = TypeVar("T")
 
 Recognise = Callable[[bytes, os.stat_result], T | None]
@@ -164,7 +139,9 @@ Recognise = Callable[[bytes, os.stat_result], T | None]
 ``None``."""
 
 
-def walk(fs: Fs, root_fd: int, report: WalkReport) -> Generator[Walked, None, None]:
+def walk(
+    fs: Fs, root_fd: int, report: WalkReport, *, max_path_bytes: int = MAX_PATH_BYTES
+) -> Generator[Walked, None, None]:
     """Walk the tree below an open directory, the root itself (``b""``) first.
 
     Close the generator where the walk is broken off, so that its descriptors are let go at once.
@@ -172,26 +149,32 @@ def walk(fs: Fs, root_fd: int, report: WalkReport) -> Generator[Walked, None, No
     Args:
         root_fd: stays the caller's, and stays open.
         report: filled while the walk goes on.
+        max_path_bytes: the longest path that can be given.
 
     Raises:
-        TooLarge: ``tree_too_deep``.
+        TooLarge: ``tree_too_deep``: a path is longer than a snapshot can name. Never is part of a tree left out for it.
         Failed: something can't be read for another reason than that it is gone.
     """
-    return walk_recognising(fs, root_fd, report, None)
+    return walk_recognising(fs, root_fd, report, None, max_path_bytes=max_path_bytes)
 
 
 def walk_recognising(
-    fs: Fs, root_fd: int, report: WalkReport, recognise: Recognise[T] | None
+    fs: Fs,
+    root_fd: int,
+    report: WalkReport,
+    recognise: Recognise[T] | None,
+    *,
+    max_path_bytes: int = MAX_PATH_BYTES,
 ) -> Generator[Walked | T, None, None]:
     """As :func:`walk`, but files that ``recognise`` knows are not opened: what it returns is given in their place.
 
     The facts that it is asked with are those of the name itself, not of what a symlink there leads to; inode and ctime
     in them say whether it is the same file.
     """
-    walker = _Walker(fs, report, recognise)
+    walker = _Walker(fs, root_fd, report, recognise, max_path_bytes)
     try:
-        yield walker.start(root_fd)
-        while walker.levels:
+        yield walker.start()
+        while not walker.done:
             walked = walker.step()
             if walked is not None:
                 yield walked
@@ -200,64 +183,107 @@ def walk_recognising(
 
 
 class _Walker(Generic[T]):
-    """The walk's state: the open levels, and the descriptor of the file that was handed out last."""
+    """The walk's state: the level that it is at, and the descriptor of the file that was handed out last."""
 
-    def __init__(self, fs: Fs, report: WalkReport, recognise: Recognise[T] | None) -> None:
-        self.levels: list[_Level] = []
+    def __init__(
+        self, fs: Fs, root_fd: int, report: WalkReport, recognise: Recognise[T] | None, max_path_bytes: int
+    ) -> None:
+        self.done = False
         self._fs = fs
         self._report = report
         self._recognise = recognise
-        self._groups = _Groups()
+        self._max_path_bytes = max_path_bytes
+        self._groups = Groups()
         self._current: int | None = None
+        self._descent = Descent(fs, root_fd, keep=OPEN_LEVELS, flags=os.O_RDONLY)
+        self._level = Level(parent=None, name=b"", names=[])
+        self._prefix = b""
 
     def close(self) -> None:
         """Let go of every descriptor."""
         self._release()
-        while self.levels:
-            self._fs.close(self.levels.pop().fd)
+        self._descent.close()
 
     def step(self) -> Walked | T | None:
         """Go to the next name; ``None`` if there was nothing to give at it."""
         self._release()
-        level = self.levels[-1]
+        level = self._level
         if not level.names:
-            self._fs.close(self.levels.pop().fd)
+            self._leave()
             return None
         name = level.names.pop()
-        path = level.prefix + name
-        if len(self.levels) > MAX_DEPTH:
+        path = self._prefix + name
+        if len(path) > self._max_path_bytes:
             raise TooLarge(
                 "tree_too_deep",
-                f"Directories lie more than {MAX_DEPTH} below each other at {display_path(path[:512])}.",
-                next_step="Flatten that part of the volume; it can't be captured as it is.",
+                f"Directories lie so deep below each other that a path is longer than {self._max_path_bytes} bytes: "
+                f"{display_path(path[:512])}…",
+                next_step="Nothing was changed. Remove or flatten that part of the volume (rm -r copes with any "
+                "depth): what can't be captured whole is not captured at all.",
+                details={"path": display_path(path), "limit": self._max_path_bytes},
             )
         try:
-            return self._visit(level.fd, name, path)
+            return self._visit(self._descent.fd, name, path)
         except OSError as error:
             if error.errno in _VANISHED:
                 self._report.vanished.add(path)
                 return None
             raise translate(error, f"reading {display_path(path)}") from error
 
-    def start(self, root_fd: int) -> Walked:
+    def start(self) -> Walked:
         """Enter the root."""
         try:
-            return self._enter(root_fd, b"")
+            fd = self._fs.openat(self._descent.fd, b".", os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                walked, self._level.names = self._list(fd, b"")
+            except BaseException:
+                self._fs.close(fd)
+                raise
+            self._current = fd
         except OSError as error:
             raise translate(error, "opening the root of a tree") from error
+        return walked
 
-    def _enter(self, at_fd: int, path: bytes) -> Walked:
+    def _enter(self, at_fd: int, name: bytes, path: bytes) -> Walked:
         """Open a directory and list it. It stays the same directory whatever stands at its name from now on."""
         fd = self._fs.openat(at_fd, b".", os.O_RDONLY | os.O_DIRECTORY)
         try:
-            facts = self._fs.fstat(fd)
-            entry = _entry(EntryKind.DIRECTORY, path, facts, xattrs=read_xattrs(self._fs, fd))
-            names = sorted(self._fs.listdir(fd), reverse=True)
+            walked, names = self._list(fd, path)
         except BaseException:
             self._fs.close(fd)
             raise
-        self.levels.append(_Level(fd=fd, prefix=path + b"/" if path else b"", names=names))
-        return Walked(self._fs, fd, self._report, entry, facts)
+        self._descent.enter(fd)
+        self._level = Level(parent=self._level, name=name, names=names)
+        self._prefix = path + b"/"
+        return walked
+
+    def _list(self, fd: int, path: bytes) -> tuple[Walked, list[bytes]]:
+        facts = self._fs.fstat(fd)
+        entry = _entry(EntryKind.DIRECTORY, path, facts, xattrs=read_xattrs(self._fs, fd))
+        return Walked(self._fs, fd, self._report, entry, facts), sorted(self._fs.listdir(fd), reverse=True)
+
+    def _leave(self) -> None:
+        """Go up. Where a container has moved away what the walk came through, all that is not read yet is named."""
+        level = self._level
+        if level.parent is None:
+            self.done = True
+            return
+        try:
+            self._descent.leave()
+        except OSError as error:
+            if error.errno not in _VANISHED:
+                raise translate(error, f"going back up from {display_path(self._prefix[:-1])}") from error
+            self._give_up_to_root(level.parent)
+            return
+        self._level = level.parent
+        self._prefix = self._prefix[: len(self._prefix) - len(level.name) - 1]
+
+    def _give_up_to_root(self, level: Level) -> None:
+        while level.parent is not None:
+            for name in level.names:
+                self._report.vanished.add(level.path_of(name))
+            level = level.parent
+        self._level, self._prefix = level, b""
 
     def _visit(self, dirfd: int, name: bytes, path: bytes) -> Walked | T | None:
         if self._recognise is not None:
@@ -274,16 +300,16 @@ class _Walker(Generic[T]):
                 return None
             raise
         try:
-            return self._give(fd, path, self._fs.fstat(fd))
+            return self._give(fd, name, path, self._fs.fstat(fd))
         finally:
             self._fs.close(fd)
 
-    def _give(self, fd: int, path: bytes, facts: os.stat_result) -> Walked | None:
+    def _give(self, fd: int, name: bytes, path: bytes, facts: os.stat_result) -> Walked | None:
         kind = stat.S_IFMT(facts.st_mode)
         if kind == stat.S_IFREG:
-            return self._file(fd, path, facts)
+            return self._file(fd, name, path, facts)
         if kind == stat.S_IFDIR:
-            return self._enter(fd, path)
+            return self._enter(fd, name, path)
         if kind == stat.S_IFLNK:
             target = self._fs.readlinkat(fd, b"")
             xattrs = read_xattrs(self._fs, fd, opened=False)
@@ -292,7 +318,7 @@ class _Walker(Generic[T]):
         self._report.skipped.add(path, _SPECIAL.get(kind, "unknown type"))
         return None
 
-    def _file(self, path_fd: int, path: bytes, facts: os.stat_result) -> Walked:
+    def _file(self, path_fd: int, name: bytes, path: bytes, facts: os.stat_result) -> Walked:
         if facts.st_nlink > 1:
             first = self._groups.first_name(facts)
             if first is not None:
@@ -303,7 +329,7 @@ class _Walker(Generic[T]):
         entry, facts = describe_file(self._fs, fd, path)
         if facts.st_nlink > 1:
             # Only now that it is surely given: a first name that vanished must not leave the others without content.
-            self._groups.remember(facts, path)
+            self._groups.remember(facts, self._level, name)
         return Walked(self._fs, fd, self._report, entry, facts)
 
     def _release(self) -> None:

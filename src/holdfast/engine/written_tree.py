@@ -10,7 +10,12 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
+from holdfast.engine.descent import Descent
+from holdfast.engine.entries import Entry
 from holdfast.engine.fs import Fs
+
+OPEN_LEVELS: Final = 8
+"""Directories of one tree that are open at a time; the trees of all volumes of a snapshot are written side by side."""
 
 _LONGEST_STEP: Final = 2048
 """Bytes of path that are opened in one call, well below the kernel's 4096."""
@@ -18,59 +23,126 @@ _RECENT: Final = 65_536
 _LEADS_NOWHERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG})
 
 
-class Parents:
-    """The open directories from the root to the parent of the entry at hand, kept from one entry to the next.
+class Directory:
+    """A directory that was written. It knows its own name only: the paths of a deep tree would take more than there is.
 
-    Args:
-        make_missing: called with (parent descriptor, name, path) where a directory is not there; must make it.
+    Attributes:
+        parent: ``None`` for the root.
+        entry: its metadata; ``path`` in it is its name. ``None`` as long as only what is below it was met.
     """
 
-    def __init__(self, fs: Fs, root_fd: int, make_missing: Callable[[int, bytes, bytes], None]) -> None:
-        self._fs = fs
-        self._root_fd = root_fd
-        self._make_missing = make_missing
-        self._path = b""
-        self._open: list[tuple[bytes, int]] = []
+    __slots__ = ("children", "depth", "entry", "name", "parent")
 
-    def split(self, path: bytes) -> tuple[int, bytes]:
-        """The descriptor of the directory that holds ``path``, good until the next call, and the last component."""
+    def __init__(self, parent: Directory | None, name: bytes) -> None:
+        self.parent, self.name = parent, name
+        self.depth: int = 0 if parent is None else parent.depth + 1
+        self.entry: Entry | None = None
+        self.children: dict[bytes, Directory] = {}
+
+    def add(self, name: bytes) -> Directory:
+        """A new directory in this one."""
+        made = Directory(self, name)
+        self.children[name] = made
+        return made
+
+    def path_of(self, name: bytes) -> bytes:
+        """The path of a name in it."""
+        parts, at = [name], self
+        while at.parent is not None:
+            parts.append(at.name)
+            at = at.parent
+        return b"/".join(reversed(parts))
+
+    @property
+    def path(self) -> bytes:
+        """Its own path; ``b""`` for the root."""
+        return b"" if self.parent is None else self.parent.path_of(self.name)
+
+    def parents_first(self) -> list[Directory]:
+        """It and all below it, none before its parent, each one's children in byte order."""
+        found: list[Directory] = []
+        waiting = [self]
+        while waiting:
+            directory = waiting.pop()
+            found.append(directory)
+            waiting += sorted(directory.children.values(), key=lambda child: child.name, reverse=True)
+        return found
+
+
+class Parents:
+    """The way from the root to the parent of the entry at hand, kept from one entry to the next.
+
+    Args:
+        root: the directory that ``root_fd`` is.
+        make_missing: called with (parent's descriptor, parent, name) where a directory is not there; must make it.
+    """
+
+    def __init__(
+        self, fs: Fs, root_fd: int, root: Directory, make_missing: Callable[[int, Directory, bytes], None]
+    ) -> None:
+        self._fs = fs
+        self._root = root
+        self._make_missing = make_missing
+        self._descent = Descent(fs, root_fd, keep=OPEN_LEVELS, flags=os.O_PATH)
+        self._at = root
+        self._path = b""
+
+    def split(self, path: bytes) -> tuple[int, Directory, bytes]:
+        """The directory that holds ``path``, its descriptor, good until the next call, and the last component."""
         parent, _, name = path.rpartition(b"/")
         if parent != self._path:
-            self._go(parent)
-        return (self._open[-1][1] if self._open else self._root_fd), name
+            while self._at is not self._root and not parent.startswith(self._path + b"/") and parent != self._path:
+                self._up()
+            rest = parent[len(self._path) :].removeprefix(b"/")
+            for component in rest.split(b"/") if rest else ():
+                self._down(component)
+        return self._descent.fd, self._at, name
+
+    def go(self, directory: Directory) -> int:
+        """Go to a directory that was written. Returns its descriptor, good until the next call."""
+        names: list[bytes] = []
+        while directory.depth > self._at.depth:
+            names.append(directory.name)
+            directory = _parent(directory)
+        while self._at.depth > directory.depth:
+            self._up()
+        while self._at is not directory:
+            names.append(directory.name)
+            directory = _parent(directory)
+            self._up()
+        for name in reversed(names):
+            self._down(name)
+        return self._descent.fd
 
     def close(self) -> None:
         """Let go of every descriptor."""
-        self._shorten(0)
-        self._path = b""
+        self._descent.close()
+        self._at, self._path = self._root, b""
 
-    def _go(self, path: bytes) -> None:
-        components = path.split(b"/") if path else []
-        common = 0
-        for wanted, (name, _) in zip(components, self._open, strict=False):
-            if wanted != name:
-                break
-            common += 1
-        self._shorten(common)
-        for depth in range(common, len(components)):
-            at = self._open[-1][1] if self._open else self._root_fd
-            name = components[depth]
-            try:
-                fd = self._open_directory(at, name)
-            except FileNotFoundError:
-                self._make_missing(at, name, b"/".join(components[: depth + 1]))
-                fd = self._open_directory(at, name)
-            self._open.append((name, fd))
-        self._path = path
+    def _up(self) -> None:
+        self._descent.leave()
+        self._path = self._path[: max(0, len(self._path) - len(self._at.name) - 1)]
+        self._at = _parent(self._at)
+
+    def _down(self, name: bytes) -> None:
+        at = self._descent.fd
+        try:
+            fd = self._open_directory(at, name)
+        except FileNotFoundError:
+            self._make_missing(at, self._at, name)
+            fd = self._open_directory(at, name)
+        self._descent.enter(fd)
+        self._at = self._at.children[name]
+        self._path = self._path + b"/" + name if self._path else name
 
     def _open_directory(self, at: int, name: bytes) -> int:
         return self._fs.openat(at, name, os.O_PATH | os.O_DIRECTORY)
 
-    def _shorten(self, length: int) -> None:
-        # The path is set again when the way down is complete; in between it must match no entry's parent.
-        self._path = b"/"
-        while len(self._open) > length:
-            self._fs.close(self._open.pop()[1])
+
+def _parent(directory: Directory) -> Directory:
+    if directory.parent is None:
+        raise ValueError("nothing is above the root")
+    return directory.parent
 
 
 class WrittenFiles:

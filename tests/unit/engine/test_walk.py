@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.domain.errors import Failed, TooLarge
+from holdfast.domain.errors import Failed
 from holdfast.engine.entries import Entry, EntryKind
 from holdfast.engine.file_content import CHUNK_BYTES, data_regions
 from holdfast.engine.fs import Fs
-from holdfast.engine.limits import MAX_DEPTH
 from holdfast.engine.walk import WalkReport, walk
 
 OpenDir = Callable[[Path], int]
@@ -245,19 +244,6 @@ def test_an_error_of_the_reader_is_not_taken_for_one_of_the_file(fs: Fs, tree: P
 
     with pytest.raises(OSError, match="of the consumer"):
         consume()
-
-
-def test_a_tree_that_is_too_deep_is_refused(fs: Fs, tmp_path: Path, open_dir: OpenDir) -> None:
-    at = os.dup(open_dir(tmp_path))
-    for _ in range(MAX_DEPTH + 1):
-        os.mkdir(b"d", dir_fd=at)
-        below = os.open(b"d", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
-    os.close(at)
-    with pytest.raises(TooLarge) as caught:
-        read_all(fs, open_dir(tmp_path))
-    assert caught.value.code == "tree_too_deep"
 
 
 def open_descriptors() -> int:

@@ -65,6 +65,12 @@ the directory nor its owner is changed, and a deploy or start is refused when th
 was not, a symlink, or another one than last seen. The usual cause is a disk that is not mounted.
 
 Deleting a workload keeps its directories unless asked otherwise. A new workload of the same name adopts them.
+
+A snapshot holds all files, directories and symlinks of a volume, with owners, modes, times, hardlinks, holes and
+extended attributes. Sockets, FIFOs, devices and what is mounted inside are left out and named in its warnings.
+Directories may be nested as deep as the program likes; only a path of more than 1 MiB (half a million short names, four
+thousand of the longest) can't be captured. Nothing is left out for it: the snapshot is refused (`tree_too_deep`) until
+that part of the volume is removed or flattened.
 """
 
 
