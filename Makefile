@@ -43,7 +43,7 @@ packages:
 	@$(PYTHON) scripts/setup.py
 
 .venv/.locked: requirements-dev.lock | packages
-	@echo "setup: making .venv and installing requirements-dev.lock into it"
+	@echo "setup: making .venv and installing requirements-dev.lock into it (a minute or two, once)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@

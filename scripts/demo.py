@@ -2,16 +2,19 @@
 
 Starts a server on a data directory of its own, builds a small image, deploys a workload that never stops writing to two
 volumes, wrecks both, restores them, proves every byte, takes the restore back and redoes it. On a terminal the server
-stays up to be looked at; elsewhere everything is cleaned up again.
+stays up to be looked at, until Enter, Ctrl-C or the end of its input; elsewhere everything is cleaned up again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import hashlib
 import io
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -21,10 +24,12 @@ import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import httpx
 import zstandard
 
+from holdfast.domain.units import format_size
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import LABEL_INSTALLATION
 from holdfast.testing.docker_engine import DEFAULT_HOST
@@ -39,13 +44,13 @@ IMAGE = "holdfast-demo/notes:1"
 WRITER = """
 trap 'exit 0' TERM
 mkdir -p /data/entries /uploads/files
-n=$(ls /data/entries | wc -l)
+n=$(ls /data/entries | sort -n | tail -n 1); n=${n%.txt}
+echo ok > /data/health
 httpd -p 8080 -h /data
 while :; do
   n=$((n + 1))
   echo "entry $n, written at $(date)" > /data/entries/$n.txt
   head -c 20000 /dev/urandom > /uploads/files/$n.bin
-  echo ok > /data/health
   sleep 0.2 & wait $!
 done
 """
@@ -64,6 +69,9 @@ WORKLOAD = {
 
 Tree = dict[str, str]
 
+_PARTS = {"safety": "safety snapshot", "recheck": "last checks", "gate": "health check"}
+"""Parts of the downtime whose names say little to somebody who is new here."""
+
 
 class Demo:
     """The story, a method a chapter."""
@@ -74,10 +82,10 @@ class Demo:
         )
         self._number = 0
 
-    def say(self, text: str) -> None:
-        """One line of the story."""
+    def say(self, text: str, *more: str) -> None:
+        """One step of the story, and what there is to say of it beside."""
         self._number += 1
-        print(f"{self._number:2}. {text}", flush=True)
+        print(f"{self._number:2}. {text}", *(f"    {line}" for line in more), sep="\n", flush=True)
 
     def run(self, method: str, path: str, **request: object) -> dict[str, object]:
         """Start an operation, wait for its end, and give its outcome."""
@@ -95,16 +103,18 @@ class Demo:
 
     def deploy(self) -> None:
         self._http.post("/api/workloads", json=WORKLOAD).raise_for_status()
-        outcome = self.run("POST", "/api/workloads/notes/deploy", json={})
+        self.run("POST", "/api/workloads/notes/deploy", json={})
         wait_until(lambda: count("data/entries") >= 12, "the workload writes")
-        self.say(f"Deployed notes (image {str(outcome['image_id'])[7:19]}): it runs, is healthy, and keeps writing.")
+        self.say(
+            "Deployed notes: a container that is healthy, and never stops writing to its volumes /data and /uploads."
+        )
 
     def snapshot(self) -> tuple[str, Tree]:
         outcome = self.run("POST", "/api/workloads/notes/snapshots", json={"quiesce": "pause"})
         snapshot_id = str(outcome["snapshot_id"])
         self.say(
-            f"Took snapshot {snapshot_id}: {outcome['files']} files, {outcome['bytes']} bytes in both volumes, "
-            f"{outcome['consistency']}, in {float(str(outcome['duration_seconds'])):.2f} s."
+            f"Took a snapshot of both volumes: {outcome['files']} files, {format_size(int(str(outcome['bytes'])))}; "
+            f"the container was {outcome['consistency']} for {float(str(outcome['duration_seconds'])):.2f} s."
         )
         return snapshot_id, self.captured(snapshot_id)
 
@@ -122,63 +132,78 @@ class Demo:
                     tree[f"{names[index]}/{rest}"] = hashlib.sha256(content.read()).hexdigest()
         return tree
 
-    def wreck(self) -> None:
+    def wreck(self) -> Tree:
         wait_until(lambda: count("data/entries") >= 20, "more entries")
         for entry in list((VOLUMES / "data/entries").iterdir())[::2]:
             entry.unlink(missing_ok=True)
         for upload in list((VOLUMES / "uploads/files").iterdir())[::2]:
             upload.write_bytes(b"overwritten by a bad migration")
         (VOLUMES / "data/WRECKED").write_text("half of the entries are gone, half of the uploads are garbage\n")
-        self.say("Wrecked both volumes while it runs: half of the entries deleted, half of the uploads overwritten.")
+        self.say("A bad migration: half of the entries are deleted, half of the uploads are overwritten with garbage.")
+        # What is older than the newest names is not being written to any more.
+        wrecked = sorted(
+            (path for path in VOLUMES.rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime_ns
+        )
+        return {str(path.relative_to(VOLUMES)): digest(path) for path in wrecked[:-4]}
 
     def dry_run(self, snapshot_id: str) -> None:
         outcome = self.run("POST", f"/api/workloads/notes/snapshots/{snapshot_id}/restore", json={"dry_run": True})
         volumes = outcome["volumes"]
         assert isinstance(volumes, list)
-        told = "; ".join(f"{v['target']} +{v['added']} ~{v['changed']} -{v['removed']}" for v in volumes)
-        self.say(f"Dry run, nothing touched. It would add (+), change (~), remove (-) files: {told}.")
+        self.say(
+            "Dry run of the restore: what it would do, with nothing touched.",
+            *(
+                f"{v['target']}: {v['added']} files come back, {v['changed']} get their content back, "
+                f"{v['removed']} that were written since go"
+                for v in volumes
+            ),
+        )
 
-    def restore(self, snapshot_id: str, expected: Tree) -> str:
+    def restore(self, snapshot_id: str, expected: Tree) -> None:
         outcome = self.run(
             "POST",
             f"/api/workloads/notes/snapshots/{snapshot_id}/restore",
             json={},
             headers={"X-Confirm-Restore": snapshot_id},
         )
-        safety = str(outcome["safety_snapshot_id"])
-        self.say(f"Restored. Downtime {downtime(outcome)}. What was there is kept as safety snapshot {safety}.")
-        found = {path: digest(VOLUMES / path) for path in expected if path != "data/health"}
-        wrong = [path for path, content in found.items() if content != expected[path]]
-        if wrong or (VOLUMES / "data/WRECKED").exists():
-            raise SystemExit(f"NOT restored: {wrong[:5]}")
         self.say(
-            f"Checked: all {len(found)} files of both volumes are back, byte for byte, and the service is healthy."
+            "Restored.",
+            downtime(outcome),
+            "What was there before is kept in a safety snapshot, until somebody releases it.",
         )
-        return safety
+        compare(expected)
+        if (VOLUMES / "data/WRECKED").exists():
+            raise SystemExit("data/WRECKED is still there")
+        self.say(f"Checked: all {len(expected)} files are back, byte for byte, and the container is healthy on them.")
 
     def _undo(self) -> dict[str, object]:
         safety = self._http.get("/api/workloads/notes/undo").json()["snapshot"]["id"]
         return self.run("POST", "/api/workloads/notes/undo", json={}, headers={"X-Confirm-Restore": safety})
 
-    def undo(self) -> None:
+    def undo(self, wrecked: Tree) -> None:
         outcome = self._undo()
-        if not (VOLUMES / "data/WRECKED").exists():
-            raise SystemExit("the undo did not bring the wrecked data back")
-        self.say(f"Undone: the wrecked data is live again, exactly as it was. Downtime {downtime(outcome)}.")
+        compare(wrecked)
+        self.say("Undone: the wrecked data is live again, byte for byte.", downtime(outcome))
 
     def redo(self, expected: Tree) -> None:
         outcome = self._undo()
-        if any(digest(VOLUMES / path) != content for path, content in expected.items() if path != "data/health"):
-            raise SystemExit("the redo did not bring the restored data back")
-        self.say(f"And undo of undo is redo: the good data is live again. Downtime {downtime(outcome)}.")
+        compare(expected)
+        self.say("Undo of undo is redo: the good data is live again.", downtime(outcome))
 
 
 def downtime(outcome: dict[str, object]) -> str:
     """The measured downtime, with its parts."""
     seconds = outcome["seconds"]
     assert isinstance(seconds, dict)
-    parts = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in seconds.items())
-    return f"{float(str(outcome['downtime_seconds'])):.2f} s ({parts})"
+    parts = ", ".join(f"{_PARTS.get(name, name)} {value:.2f}" for name, value in seconds.items())
+    return f"Down for {float(str(outcome['downtime_seconds'])):.2f} s: {parts}."
+
+
+def compare(expected: Tree) -> None:
+    """End the demo unless every expected file has the expected content."""
+    wrong = [path for path, content in expected.items() if digest(VOLUMES / path) != content]
+    if wrong:
+        raise SystemExit(f"{len(wrong)} of {len(expected)} files are not what they must be: {', '.join(wrong[:5])}")
 
 
 def digest(path: Path) -> str:
@@ -213,6 +238,14 @@ def free_port() -> int:
                 continue
             return int(probe.getsockname()[1])
     raise SystemExit("no port is free on 127.0.0.1")
+
+
+def token() -> str:
+    """The admin's, or the end of the demo: there is none because the server did not get that far."""
+    file = DATA / "admin-token"
+    if not file.exists():
+        raise SystemExit("The server did not start.")
+    return file.read_text().strip()
 
 
 def answers(url: str) -> bool:
@@ -252,10 +285,29 @@ def start_server(port: int) -> subprocess.Popen[bytes]:
         )
 
 
-def main() -> None:
-    """Tell the story."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+def main() -> int:
+    """Tell the story. Returns the exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    here = os.open(HOME.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(here, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("Another demo runs in this directory already.", file=sys.stderr)
+        return 1
+    try:
+        tell()
+    except KeyboardInterrupt:
+        print("\nStopped, and cleaned up.", flush=True)
+        return 130
+    return 0
+
+
+def tell() -> None:
+    """The story, between a clean start and a clean end."""
     began = time.monotonic()
+    print("Holdfast: a real container loses its data and gets it back.", flush=True)
+    print("All of it happens in .demo/ and in a container of its own; nothing else is touched.\n", flush=True)
     asyncio.run(clean())
     asyncio.run(build_image(DOCKER, IMAGE, script=WRITER))
     port = free_port()
@@ -263,42 +315,55 @@ def main() -> None:
     server = start_server(port)
     try:
         wait_until(lambda: server.poll() is not None or answers(url), "the server starts")
-        demo = Demo(url, (DATA / "admin-token").read_text().strip())
-        print("Holdfast: a real container loses its data and gets it back.\n", flush=True)
+        demo = Demo(url, token())
+        demo.say(f"Started Holdfast at {url}.")
         demo.deploy()
         snapshot_id, content = demo.snapshot()
-        demo.wreck()
+        wrecked = demo.wreck()
         demo.dry_run(snapshot_id)
         demo.restore(snapshot_id, content)
-        demo.undo()
+        demo.undo(wrecked)
         demo.redo(content)
         print(f"\nDone in {time.monotonic() - began:.0f} s.", flush=True)
-        if sys.stdout.isatty():
+        if sys.stdin.isatty() and sys.stdout.isatty():
             stay(url, server)
-    except SystemExit:
-        print(f"\nThe server's log:\n{(HOME / 'server.log').read_text()[-4000:]}", file=sys.stderr)
+    except (SystemExit, httpx.HTTPError) as error:
+        if not isinstance(error, _Left):
+            print(f"\nThe server's log:\n{(HOME / 'server.log').read_text()[-4000:]}", file=sys.stderr, flush=True)
         raise
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it behind
         server.terminate()
         server.wait(timeout=90)
         asyncio.run(clean())
 
 
 def stay(url: str, server: subprocess.Popen[bytes]) -> None:
-    """Leave the server up until Ctrl-C, and say how to look at it."""
+    """Leave the server up until somebody has seen enough, and say how to look at it."""
     print(
-        f"\nThe server stays up at {url} until you press Ctrl-C. In another terminal:\n"
+        "\nThe server stays up for you to look around. In another terminal, in this directory:\n"
         f"  export HOLDFAST_URL={url} HOLDFAST_TOKEN_FILE={DATA / 'admin-token'}\n"
-        "  .venv/bin/holdfast status\n"
+        "  .venv/bin/holdfast status notes\n"
         "  .venv/bin/holdfast snapshot list notes\n"
-        "  .venv/bin/holdfast operation list\n",
+        "  .venv/bin/holdfast restore notes            # offers a list, shows the dry run, asks\n"
+        "  .venv/bin/holdfast operation list\n"
+        "\nPress Enter here to stop it and clean up.",
         flush=True,
     )
-    try:
-        server.wait()
-    except KeyboardInterrupt:
-        print("\nStopping, and cleaning up.")
+    ended = os.pidfd_open(server.pid)
+    with contextlib.suppress(KeyboardInterrupt):
+        select.select([sys.stdin, ended], [], [])
+    os.close(ended)
+    print("Stopping, and cleaning up.", flush=True)
+
+
+class _Left(SystemExit):
+    """Somebody told the demo to end."""
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise _Left(128 + number)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

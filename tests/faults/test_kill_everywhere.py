@@ -41,7 +41,7 @@ TORTURE = os.environ.get("HOLDFAST_TORTURE") == "1"
 BEGUN = None if TORTURE else "before journal STAGING #1"
 MADE = None if TORTURE else "before journal MADE #1"
 SAFE = None if TORTURE else "before journal SAFE #1"
-CALLED_OFF = None if TORTURE else "before engine info #1"
+CALLED_OFF = None if TORTURE else "before engine info #2"
 HOSTS = [pytest.param(False, id="host-stays"), *([pytest.param(True, id="host-goes-down")] if TORTURE else [])]
 
 every_part = pytest.mark.parametrize("part", range(PARTS))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +23,8 @@ _GONE: Final = frozenset({errno.ENOENT, errno.ESRCH, errno.EINVAL})
 _HIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
 _INIT: Final = 1
 _PIECE: Final = 1 << 16
+_PATIENCE: Final = 2.0
+"""Seconds that a process may stay hidden: one that enters a container is, until it has dropped what it came with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +137,7 @@ def inside_filesystem(path: str, mounts: Sequence[Mount]) -> tuple[str, str]:
     return mount.device, (mount.root.rstrip("/") + below) or "/"
 
 
-def holders(fs: Fs, paths: Sequence[str]) -> list[Holder]:
+def holders(fs: Fs, paths: Sequence[str], *, patience: float = _PATIENCE) -> list[Holder]:
     """Which processes in other mount namespaces (containers, whoever started them) have one of ``paths`` mounted.
 
     Mounted means: the directory itself, one below it, or one above it. One above it that this process has mounted too
@@ -141,15 +145,16 @@ def holders(fs: Fs, paths: Sequence[str]) -> list[Holder]:
 
     Args:
         paths: absolute, free of symlinks, as this process sees them.
+        patience: seconds for which a process that is hidden from us is looked at again.
 
     Raises:
-        Failed: ``/proc`` can't be read, or a process is hidden from us: what it holds can't be ruled out.
+        Failed: ``/proc`` can't be read, or a process stays hidden from us: what it holds can't be ruled out.
     """
     own = parse(read_own(fs))
     common = {(mount.device, mount.root) for mount in own}
     wanted = [(path, *inside_filesystem(path, own)) for path in paths]
     found = []
-    for pid, namespace, command, mounts in _foreign_namespaces(fs):
+    for pid, namespace, command, mounts in _foreign_namespaces(fs, patience):
         for path, device, inside in wanted:
             for mount in mounts:
                 if mount.device != device:
@@ -172,15 +177,18 @@ def namespace_of(pid: int) -> str | None:
         return None
 
 
-def _foreign_namespaces(fs: Fs) -> Iterator[tuple[int, str, str, list[Mount]]]:
-    """The lowest process id, the name, that process's name and the mounts of every mount namespace but our own."""
+def _foreign_namespaces(fs: Fs, patience: float) -> Iterator[tuple[int, str, str, list[Mount]]]:
+    """A process id, the name, that process's name and the mounts of every mount namespace but our own."""
     try:
         proc = fs.open_root("/proc")
     except OSError as error:
         raise translate(error, "reading /proc") from error
+    deadline = time.monotonic() + patience
     try:
         seen = {fs.readlinkat(proc, b"self/ns/mnt")}
-        for pid in sorted(int(name) for name in fs.listdir(proc) if name.isdigit()):
+        waiting = deque(sorted(int(name) for name in fs.listdir(proc) if name.isdigit()))
+        while waiting:
+            pid = waiting.popleft()
             try:
                 namespace = fs.readlinkat(proc, b"%d/ns/mnt" % pid)
                 if namespace in seen:
@@ -192,7 +200,11 @@ def _foreign_namespaces(fs: Fs) -> Iterator[tuple[int, str, str, list[Mount]]]:
                 # The system's own init may be hidden even from root; it is nobody's container.
                 if error.errno in _GONE or (pid == _INIT and error.errno in _HIDDEN):
                     continue
-                raise
+                if error.errno not in _HIDDEN or time.monotonic() > deadline:
+                    raise
+                waiting.append(pid)
+                time.sleep(0.01)
+                continue
             seen.add(namespace)
             yield pid, os.fsdecode(namespace), command, mounts
     except OSError as error:

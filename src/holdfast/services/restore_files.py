@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.domain.errors import HoldfastError
+from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.recovery import Direction, Observation
 from holdfast.domain.restore import Identity, LiveBefore, RestoreFacts, RootRef, TreeSide, VolumeFacts
 from holdfast.domain.restore_records import Record
@@ -125,6 +125,9 @@ class RestoreFiles:
         """Flush the filesystem that the container engine keeps its state on.
 
         So that restart policies survive a power cut. ``False`` if the directory can't be reached from here.
+
+        Raises:
+            Failed: ``engine_state_not_flushed``; what the engine has written may be lost.
         """
 
         def flush() -> bool:
@@ -134,6 +137,13 @@ class RestoreFiles:
                 return False
             try:
                 self.fs.syncfs(fd)
+            except OSError as error:
+                raise Failed(
+                    "engine_state_not_flushed",
+                    f"The filesystem of {directory} could not be made durable: {error.strerror}.",
+                    next_step="Look at the disk (kernel log, free space) before you trust it, then restore again.",
+                    details={"path": directory},
+                ) from error
             finally:
                 self.fs.close(fd)
             return True

@@ -126,7 +126,13 @@ class RestoreRun:
                 WarmRequest(workload_id=restore.facts.workload_id, sources=_sources(restore.volumes)),
             )
             if not result.useful:
-                return
+                break
+        try:
+            info = await self._runtime.info()
+        except HoldfastError:
+            return  # nothing depends on it yet
+        # What is written back now, while the service runs, need not be when it is down.
+        await self._files.flush_engine_state(info.root_dir)
 
     async def _quiesce(self, restore: ActiveRestore) -> None:
         ctx = restore.ctx

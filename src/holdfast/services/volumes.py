@@ -303,5 +303,5 @@ def _explained(problem: Problem, volume: Volume) -> Problem:
     details = {**problem.details, "target": volume.target}
     if problem.code != "volume_missing":
         return dataclasses.replace(problem, details=details)
-    step = f"{USUAL_CAUSE} If the directory was removed, restore a snapshot or make it again. {_ACCEPT}"
+    step = f"{USUAL_CAUSE} If the directory was removed, restore a snapshot with --create-missing. {_ACCEPT}"
     return dataclasses.replace(problem, next_step=step, details=details)

@@ -111,6 +111,23 @@ def test_a_namespace_that_only_sees_the_same_disks_holds_nothing(fs: Fs, tmp_pat
         assert holders(fs, [str(tmp_path / "volume")]) == []
 
 
+def test_a_process_that_is_hidden_for_a_moment_is_looked_at_again(tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    hidden: list[bytes] = []
+
+    class HiddenOnce(Fs):
+        def readlinkat(self, dirfd: int, name: bytes) -> bytes:
+            if name in hidden:
+                hidden.remove(name)
+                raise PermissionError(13, "Permission denied")
+            return super().readlinkat(dirfd, name)
+
+    with other_namespace(f"mount --bind '{tmp_path}/volume' /mnt") as pid:
+        hidden.append(b"%d/ns/mnt" % pid)
+        (found,) = holders(HiddenOnce(), [str(tmp_path / "volume")], patience=30.0)
+    assert (found.pid, hidden) == (pid, [])
+
+
 def test_a_process_that_is_hidden_can_not_be_ruled_out() -> None:
     class Hidden(Fs):
         def readlinkat(self, dirfd: int, name: bytes) -> bytes:
@@ -119,5 +136,5 @@ def test_a_process_that_is_hidden_can_not_be_ruled_out() -> None:
             return super().readlinkat(dirfd, name)
 
     with pytest.raises(Failed) as caught:
-        holders(Hidden(), ["/srv"])
+        holders(Hidden(), ["/srv"], patience=0.0)
     assert caught.value.code == "permission_denied"
