@@ -42,6 +42,7 @@ from holdfast.domain.errors import Conflict, Damaged, InvalidInput, NotFound
 Piece: TypeAlias = bytes | memoryview
 """A part of a blob's content; memoryviews are of bytes and contiguous."""
 
+_MAX_OFFSET: Final = (1 << 63) - 1
 _COMPONENT: Final = re.compile(r"[0-9a-z][0-9a-z._-]{0,127}", re.ASCII)
 _STEP: Final = "Check the disk or the storage, and what else writes there; then verify the repository."
 
@@ -102,7 +103,7 @@ class BlobStore(ABC):
             Damaged: ``blob_truncated``; before anything is allocated or sent.
         """
         _check_name(name)
-        if offset < 0 or length < 0:
+        if offset < 0 or length < 0 or offset + length > _MAX_OFFSET:
             raise truncated(name, offset, length)
         return self._get_range(name, offset, length)
 
