@@ -8,6 +8,7 @@ puts that between by hand.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import quote
 
 import obstore
@@ -19,6 +20,7 @@ from holdfast.domain.ids import new_id
 from holdfast.engine.repository.blobs import BlobInfo, BlobStore
 from holdfast.engine.repository.object_blobs import ObjectBlobs, Patience
 from holdfast.engine.repository.s3 import S3Location, s3_blobs
+from holdfast.testing.faulty_http import FaultyProxy
 from holdfast.testing.s3_server import S3Server, s3_server
 from tests.contract.blob_store import BlobStoreContract, Plant
 
@@ -100,9 +102,14 @@ class TestBlobsInS3(BlobStoreContract):
             "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "true",
         }.items():
             monkeypatch.setenv(name, value)
-        blobs = s3_blobs(location(server, bucket), Patience(attempts=1))
-        blobs.put("packs/a", [b"x"])
-        assert blobs.get("packs/a", limit=1) == b"x"
+        with FaultyProxy(server.port) as proxy:
+            place = replace(location(server, bucket), endpoint=f"http://127.0.0.1:{proxy.port}")
+            blobs = s3_blobs(place, Patience(attempts=1))
+            blobs.put("packs/a", [b"x"])
+            assert blobs.get("packs/a", limit=1) == b"x"
+        for request in proxy.requests:
+            assert "Credential=key/" in request.headers["authorization"]
+            assert "x-amz-security-token" not in request.headers
 
 
 def test_a_location_shows_no_secret() -> None:

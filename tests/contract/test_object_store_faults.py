@@ -5,6 +5,7 @@ A real client talks to a real S3 server (moto's) through a proxy that misbehaves
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,6 +24,7 @@ from holdfast.testing.faulty_http import (
     CutOff,
     Fault,
     FaultyProxy,
+    Hold,
     LoseAnswer,
     Refuse,
     Shorten,
@@ -33,7 +35,8 @@ from holdfast.testing.s3_server import S3Server, s3_server
 
 SECRET = "wJalrXUtnFEMI-hush"
 CONTENT = bytes(range(256)) * 400
-PATIENCE = Patience(silence=0.5, request=1.0, attempts=3)
+PATIENCE = Patience(attempts=3)
+IMPATIENT = Patience(silence=0.7, request=1.5, attempts=3)
 
 
 def s3_error(code: str) -> bytes:
@@ -127,6 +130,7 @@ def test_what_passes_is_sat_out(bench: Bench, operation: str, fault: Fault) -> N
 
 @pytest.mark.parametrize("operation", ["get", "range", "list", "put"])
 def test_silence_is_sat_out(bench: Bench, operation: str) -> None:
+    bench.blobs = bench.open(IMPATIENT)
     bench.proxy.order(Stall())
     assert OPERATIONS[operation](bench.blobs) == RESULTS.get(operation)
     assert bench.proxy.left == 0
@@ -135,6 +139,7 @@ def test_silence_is_sat_out(bench: Bench, operation: str) -> None:
 @pytest.mark.parametrize("operation", ["get", "range", "list"])
 @pytest.mark.parametrize("fault", [CutOff(0), CutOff(70), StallBody(70)], ids=str)
 def test_an_answer_that_ends_early_is_asked_for_again(bench: Bench, operation: str, fault: Fault) -> None:
+    bench.blobs = bench.open(IMPATIENT)
     bench.proxy.order(fault)
     assert OPERATIONS[operation](bench.blobs) == RESULTS[operation]
     assert bench.proxy.left == 0
@@ -205,8 +210,24 @@ def test_what_does_not_pass_is_named_after_a_bounded_number_of_attempts(
 
 @pytest.mark.parametrize("operation", ["range", "create"])
 def test_a_store_that_never_answers_is_slow(bench: Bench, operation: str) -> None:
+    bench.blobs = bench.open(IMPATIENT)
     bench.proxy.order(Stall(), times=1000)
     assert bench.fails(operation, Unavailable).code == "blob_store_slow"
+
+
+def test_a_slow_line_is_not_silence(bench: Bench) -> None:
+    blobs = bench.open(Patience(silence=0.5, request=60.0, attempts=1))
+    answer = threading.Event()
+    bench.proxy.order(Hold(answer), method="PUT")
+    bench.proxy.order(Stall(), method="GET")
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(blobs.put, "packs/new", [CONTENT])
+        with pytest.raises(Unavailable) as caught:
+            blobs.get("packs/there", limit=len(CONTENT))
+        assert caught.value.code == "blob_store_slow"
+        answer.set()
+        sending.result()
+    assert bench.directly.get("packs/new", limit=len(CONTENT)) == CONTENT
 
 
 @pytest.mark.parametrize("operation", ["get", "range", "list"])

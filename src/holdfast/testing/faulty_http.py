@@ -10,11 +10,11 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 _POLL: Final = 0.02
 """Seconds until the end of the proxy is noticed."""
@@ -46,6 +46,13 @@ class Stall:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Answers as the server behind does, but not before the event is set."""
+
+    until: threading.Event
+
+
+@dataclass(frozen=True, slots=True)
 class CutOff:
     """Announces all of the real answer's body, sends the first ``after`` bytes of it, and closes the connection."""
 
@@ -66,7 +73,7 @@ class Shorten:
     to: int
 
 
-Fault: TypeAlias = Answer | Refuse | LoseAnswer | Stall | CutOff | StallBody | Shorten
+Fault: TypeAlias = Answer | Refuse | LoseAnswer | Stall | Hold | CutOff | StallBody | Shorten
 
 
 @dataclass(slots=True)
@@ -86,6 +93,14 @@ class _Response:
     """A ``Content-Length`` that came without a body (``HEAD``)."""
 
 
+class Request(NamedTuple):
+    """A request as it came; names of headers in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+
+
 class FaultyProxy:
     """Forwards to ``127.0.0.1:upstream``; a context manager.
 
@@ -93,11 +108,11 @@ class FaultyProxy:
         tls: what it speaks to its clients; plain HTTP without.
 
     Attributes:
-        requests: method and path of each request, in order.
+        requests: those that came, in order.
     """
 
     def __init__(self, upstream: int, tls: ssl.SSLContext | None = None) -> None:
-        self.requests: list[tuple[str, str]] = []
+        self.requests: list[Request] = []
         self._upstream = upstream
         self._ordered: list[_Ordered] = []
         self._lock = threading.Lock()
@@ -134,18 +149,19 @@ class FaultyProxy:
         self._server.server_close()
         self._thread.join()
 
-    def _take(self, method: str, path: str) -> Fault | None:
+    def _take(self, request: Request) -> Fault | None:
         with self._lock:
-            self.requests.append((method, path))
+            self.requests.append(request)
             for ordered in self._ordered:
-                if ordered.times and ordered.method in ("", method) and ordered.path in path:
+                if ordered.times and ordered.method in ("", request.method) and ordered.path in request.path:
                     ordered.times -= 1
                     return ordered.fault
         return None
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        fault = self._take(handler.command, handler.path)
+        headers = {name.lower(): value for name, value in handler.headers.items()}
+        fault = self._take(Request(handler.command, handler.path, headers))
         if isinstance(fault, Refuse):
             _hang_up(handler)
         elif isinstance(fault, Stall):
@@ -154,6 +170,8 @@ class FaultyProxy:
         elif isinstance(fault, Answer):
             _send(handler, _Response(fault.status, [], fault.body))
         else:
+            if isinstance(fault, Hold):
+                fault.until.wait(_PATIENCE)
             response = self._forward(handler, body)
             if isinstance(fault, LoseAnswer):
                 _hang_up(handler)
