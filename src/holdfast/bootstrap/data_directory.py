@@ -57,7 +57,7 @@ def make_directories(settings: Settings) -> None:
     """
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _close_to_others(settings.data_dir, own=settings.installation_file.is_file())
+        _close_to_others(settings.data_dir, own=settings.installation_file.is_file() or _holds_nothing_else(settings))
         for directory in (
             settings.journal_dir,
             settings.holds_dir,
@@ -73,11 +73,17 @@ def make_directories(settings: Settings) -> None:
         raise translate(error, f"preparing the data directory {settings.data_dir}") from error
 
 
+def _holds_nothing_else(settings: Settings) -> bool:
+    """Whether the data directory is empty but for what is Holdfast's, and what a new filesystem has."""
+    known = {path.name for path in (settings.keys_dir, settings.lock_file, settings.volumes_base)} | {"lost+found"}
+    return all(path.name in known for path in settings.data_dir.iterdir())
+
+
 def _close_to_others(directory: Path, *, own: bool) -> None:
     """Make a directory 0700, and 0600 the files in it.
 
     Args:
-        own: whether it is known to be Holdfast's; else it must be empty, but for what a new filesystem has.
+        own: whether it is known to be Holdfast's.
     """
     facts = directory.stat()
     if facts.st_uid != os.geteuid():
@@ -88,7 +94,7 @@ def _close_to_others(directory: Path, *, own: bool) -> None:
         )
     if not facts.st_mode & _OTHERS:
         return
-    if not own and any(path.name != "lost+found" for path in directory.iterdir()):
+    if not own:
         raise _refused(
             "data_dir_shared",
             f"{directory} is open to other users and holds things that are not Holdfast's.",

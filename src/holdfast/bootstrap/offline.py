@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
+from typing import Final
 
 from holdfast.bootstrap.data_directory import (
     LOCK_WAIT,
@@ -15,6 +16,7 @@ from holdfast.bootstrap.data_directory import (
 )
 from holdfast.config import Settings
 from holdfast.domain.errors import NotFound
+from holdfast.domain.recovery import Direction, RecoveryPlan
 from holdfast.engine.data_lock import DataLock
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import QuietJob
@@ -40,6 +42,40 @@ def recover_offline(settings: Settings) -> list[str]:
     return asyncio.run(_recover_offline(settings))
 
 
+def in_words(direction: Direction, plan: RecoveryPlan) -> str:
+    """How things stand with a restore that was interrupted, to go on after its name.
+
+    Args:
+        direction: the one that its journal named.
+        plan: what is left to be done of it.
+    """
+    if plan.record is not None:
+        return f"{_HELD[direction]} A container still has the data: the server does that once it has stopped it."
+    return _WORDS[direction]
+
+
+_OLD: Final = "the data is what it was before"
+_NEW: Final = "the restored data is in place"
+_TIDY: Final = "The server removes what it left beside the volumes."
+_WORDS: Final[Mapping[Direction, str]] = {
+    Direction.ABORT: f"was interrupted before it changed anything: {_OLD}. The server starts what ran. {_TIDY}",
+    Direction.FORWARD: f"is finished as far as the data goes: {_NEW}. The server starts the workload on it and watches "
+    "whether it becomes healthy.",
+    Direction.TRIAL_PENDING: f"was interrupted while the workload was tried: {_NEW}. The server starts the workload on "
+    "it and watches whether it becomes healthy; if too much time has passed, it asks you.",
+    Direction.BACKWARD: f"was taken back: {_OLD}. The server starts what ran before it.",
+    Direction.ABORTED: f"was called off: {_OLD}. {_TIDY}",
+    Direction.REVERTED: f"was taken back: {_OLD}. {_TIDY}",
+    Direction.CONFIRMED: f"succeeded: {_NEW}. {_TIDY}",
+    Direction.DONE: "is over.",
+}
+_HELD: Final[Mapping[Direction, str]] = {
+    Direction.ABORT: "is to be called off.",
+    Direction.FORWARD: "is to put the restored data in place.",
+    Direction.BACKWARD: "is to put the data from before back.",
+}
+
+
 async def _recover_offline(settings: Settings) -> list[str]:
     fs = Fs()
     make_directories(settings)
@@ -58,8 +94,7 @@ async def _recover_offline(settings: Settings) -> list[str]:
         finally:
             await database.close()
     told = [
-        f"{each.facts.workload_name}: restore {each.facts.restore_id} is {each.journal.direction}"
-        + ("; its containers hold the data, so the server finishes it" if each.plan.record else "")
+        f"{each.facts.workload_name}: restore {each.facts.restore_id} {in_words(each.found, each.plan)}"
         for each in decided.unfinished
     ]
     told += [f"{facts.workload_name}: {failure.message}" for facts, failure in decided.blocked]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -82,18 +82,35 @@ class Output:
         self.document({"error": told})
 
     def complain(self, error: HoldfastError) -> None:
-        """What went wrong, every reason, and what to do now: on stderr."""
-        self.note(f"error: {error.message}")
-        problems = error.details.get("problems")
-        if isinstance(problems, list) and len(problems) > 1:
-            for problem in problems:
-                self.note(f"  - {_problem_line(problem)}")
-        if error.next_step:
-            self.note(f"next: {error.next_step}")
+        """What went wrong, every reason, what the instance printed, and what to do now: on stderr."""
+        for line in failure_lines(error.message, error.next_step, error.details):
+            self.note(line)
+
+
+def failure_lines(message: str, next_step: str, details: Mapping[str, Any]) -> Iterator[str]:
+    """An error as people read it, one line after the other."""
+    yield f"error: {message}"
+    problems = details.get("problems")
+    if isinstance(problems, list) and len(problems) > 1:
+        for problem in problems:
+            yield f"  - {_problem_line(problem)}"
+    yield from log_lines(details.get("logs"))
+    if next_step:
+        yield f"next: {next_step}"
+
+
+def log_lines(lines: object) -> Iterator[str]:
+    """The last lines of an instance that failed."""
+    if isinstance(lines, list) and lines:
+        yield "the last lines of its log:"
+        for line in lines:
+            yield f"  | {line}"
 
 
 def _problem_line(problem: dict[str, Any]) -> str:
     where = f"{problem['where']}: " if "where" in problem else ""
+    if "line" in problem:
+        where = f"line {problem['line']}, column {problem['column']}: "
     mend = f" ({problem['next_step']})" if problem.get("next_step") else ""
     return f"{where}{problem.get('message', '')}{mend}"
 

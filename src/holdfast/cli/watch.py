@@ -14,7 +14,7 @@ import typer
 
 from holdfast.cli import exit_codes
 from holdfast.cli.exit_codes import ExitCode
-from holdfast.cli.output import Output
+from holdfast.cli.output import Output, log_lines
 from holdfast.cli.progress import ProgressDisplay, display_for
 from holdfast.cli.session import Session
 from holdfast.domain.errors import Conflict, Failed, Unavailable
@@ -147,6 +147,9 @@ def conclude(output: Output, operation: dict[str, Any], done: str) -> None:
     code = exit_codes.of_operation(operation)
     error = operation["error"]
     output.document(operation)
+    if error is None or not (error.get("details") or {}).get("logs"):  # else they are part of the error
+        for text in log_lines(operation["outcome"].get("instance_logs")):
+            output.note(text)
     if error:
         failure = Failed(
             error["code"], error["message"], next_step=error.get("next_step", ""), details=error.get("details")

@@ -48,8 +48,10 @@ def test_one_that_is_open_to_others_is_closed_with_what_is_in_it(settings: Setti
     assert found["volumes"] == 0o755
 
 
-@pytest.mark.parametrize("inside", [None, "lost+found"], ids=["empty", "a new filesystem"])
-def test_an_empty_one_that_somebody_made_is_taken_and_closed(settings: Settings, inside: str | None) -> None:
+@pytest.mark.parametrize("inside", [None, "lost+found", "keys", "volumes"])
+def test_one_that_somebody_made_and_that_holds_nothing_else_is_taken_and_closed(
+    settings: Settings, inside: str | None
+) -> None:
     settings.data_dir.mkdir(mode=0o755)
     if inside:
         (settings.data_dir / inside).mkdir()

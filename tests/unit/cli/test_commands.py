@@ -95,13 +95,20 @@ def test_apply_shows_where_a_declaration_is_wrong(server: FakeServer, tmp_path: 
     file = tmp_path / "notes.yaml"
     file.write_text("nmae: notes\n")
     problems = [
-        {"path": "nmae", "code": "key_unknown", "message": "There is no key nmae.", "next_step": "Did you mean name?"},
+        {
+            "path": "nmae",
+            "code": "key_unknown",
+            "message": "There is no key nmae.",
+            "next_step": "Did you mean name?",
+            "line": 1,
+            "column": 1,
+        },
         {"path": "source", "code": "key_missing", "message": "source is missing.", "next_step": ""},
     ]
     server.on("POST", "/api/workloads/preview", refusal(400, "workload_malformed", details={"problems": problems}))
     result = server.run("apply", "-f", str(file))
     assert result.exit_code == ExitCode.USAGE
-    assert "  - There is no key nmae. (Did you mean name?)" in result.stderr
+    assert "  - line 1, column 1: There is no key nmae. (Did you mean name?)" in result.stderr
 
 
 # --- workloads
@@ -287,6 +294,30 @@ def test_an_operation_is_shown_with_steps_log_and_error(server: FakeServer) -> N
     assert "step pulling" in shown
     assert "warning: retrying" in shown
     assert "error: It broke.\nnext: Mend it.\n" in shown
+
+
+LOG = "the last lines of its log:\n  | no such table: notes\n"
+
+
+def test_the_log_of_a_failed_instance_is_shown_with_the_failure(server: FakeServer) -> None:
+    error = {
+        "code": "x",
+        "message": "It broke.",
+        "next_step": "Mend it.",
+        "details": {"logs": ["no such table: notes"]},
+    }
+    server.on("GET", f"/api/operations/{OPERATION}", answer(operation(state="failed", error=error)))
+    assert f"error: It broke.\n{LOG}next: Mend it.\n" in server.run("operation", "show", OPERATION).stdout
+    assert f"error: It broke.\n{LOG}next: Mend it.\n" in server.run("operation", "watch", OPERATION).stderr
+
+
+def test_the_log_of_an_instance_that_failed_on_restored_data_is_shown(server: FakeServer) -> None:
+    error = {"code": "restore_reverted", "message": "Taken back.", "next_step": "Look.", "details": {}}
+    outcome = {"result": "reverted", "instance_logs": ["no such table: notes"]}
+    document = operation(kind="restore", state="failed", error=error, outcome=outcome)
+    server.on("GET", f"/api/operations/{OPERATION}", answer(document))
+    assert f"{LOG}error: Taken back.\n" in server.run("operation", "show", OPERATION).stdout
+    assert f"{LOG}error: Taken back.\n" in server.run("operation", "watch", OPERATION).stderr
 
 
 def test_cancel_asks_the_server(server: FakeServer) -> None:

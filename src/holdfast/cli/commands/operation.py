@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.output import Output, ago, both
+from holdfast.cli.output import Output, ago, both, failure_lines, log_lines
 from holdfast.cli.session import session_of
 from holdfast.cli.watch import Watcher, conclude, outcome_in_words
 
@@ -97,6 +97,10 @@ def _describe(output: Output, operation: dict[str, Any]) -> None:
         output.say(f"  step {step['name']}: {both(step['started_at'])}")
     for line in operation["log"]:
         output.say(f"  {line['at']} {line['level']}: {line['message']}")
-    if operation["error"]:
-        output.say(f"error: {operation['error']['message']}")
-        output.say(f"next: {operation['error']['next_step']}")
+    error = operation["error"]
+    if error is None or not error["details"].get("logs"):  # else they are part of the error
+        for text in log_lines(operation["outcome"].get("instance_logs")):
+            output.say(text)
+    if error:
+        for text in failure_lines(error["message"], error["next_step"], error["details"]):
+            output.say(text)

@@ -22,5 +22,7 @@ def recover(
     session.output.document({"restores": report})
     for line in report:
         session.output.say(line)
-    if not report:
+    if report:
+        session.output.note("next: start the server; it goes on from here.")
+    else:
         session.output.say("No restore is unfinished.")
