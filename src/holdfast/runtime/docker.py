@@ -145,6 +145,9 @@ class DockerRuntime(ContainerRuntime):
         return Exit(code=code, clean=code != KILLED)
 
     async def pause(self, container_id: str) -> None:
+        # What is frozen while the engine starts a command in it, such as the image's health check, can neither be
+        # thawed nor looked at until that command's time is up. No look is answered while a command is being started.
+        await self.inspect(container_id)
         try:
             await self._container("POST", container_id, "pause")
         except Failed:

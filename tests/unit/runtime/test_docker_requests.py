@@ -1,9 +1,10 @@
-"""A change of the restart policy that the engine refuses: for now, for good, or for another reason."""
+"""What the Docker adapter asks for again, asks for once, and asks before."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from itertools import repeat
 
 import pytest
 from aiohttp import web
@@ -22,25 +23,36 @@ NO_PROCESS: tuple[Answer, ...] = (
 
 
 class Engine:
-    """Answers updates as it is told to, one after another."""
+    """Has one container. Answers updates of it as it is told to, one after another.
 
-    def __init__(self, answers: Iterator[Answer]) -> None:
-        self.updates = 0
-        self._answers = answers
+    Attributes:
+        asked: the last part of each request's path.
+    """
+
+    def __init__(self, answers: Iterable[Answer] = ()) -> None:
+        self.asked: list[str] = []
+        self._answers = iter(answers)
+
+    @property
+    def updates(self) -> int:
+        return self.asked.count("update")
 
     async def version(self, _: web.Request) -> web.Response:
         return web.json_response({"ApiVersion": "1.41"})
 
-    async def update(self, _: web.Request) -> web.Response:
-        self.updates += 1
-        status, message = next(self._answers)
-        return web.json_response({"message": message} if message else {"Warnings": []}, status=status)
+    async def container(self, request: web.Request) -> web.Response:
+        what = request.match_info["what"]
+        self.asked.append(what)
+        if what == "json":
+            return web.json_response({"Id": "1", "Name": "/a", "Image": "sha256:1", "State": {"Status": "running"}})
+        status, message = next(self._answers) if what == "update" else DONE
+        return web.json_response({"message": message} if message else {}, status=status)
 
     @asynccontextmanager
     async def runtime(self, timeout: float) -> AsyncIterator[DockerRuntime]:
         app = web.Application()
         app.router.add_get("/version", self.version)
-        app.router.add_post("/v1.41/containers/1/update", self.update)
+        app.router.add_route("*", "/v1.41/containers/1/{what}", self.container)
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -54,15 +66,14 @@ class Engine:
 
 
 async def test_a_process_that_is_gone_is_asked_about_until_the_engine_knows() -> None:
-    engine = Engine(iter([*NO_PROCESS, DONE]))
+    engine = Engine([*NO_PROCESS, DONE])
     async with engine.runtime(30) as runtime:
         await runtime.set_restart_policy("1", RestartPolicy.NO)
     assert engine.updates == 4
 
 
 async def test_an_engine_that_never_learns_that_a_process_is_gone_is_given_up() -> None:
-    refusal = NO_PROCESS[0]
-    engine = Engine(iter(lambda: refusal, None))
+    engine = Engine(repeat(NO_PROCESS[0]))
     async with engine.runtime(1) as runtime:
         with pytest.raises(Failed, match="cannot update a stopped container"):
             await runtime.set_restart_policy("1", RestartPolicy.NO)
@@ -77,8 +88,16 @@ async def test_an_engine_that_never_learns_that_a_process_is_gone_is_given_up() 
     ],
 )
 async def test_what_the_engine_will_not_have_is_asked_for_once(refusal: Answer) -> None:
-    engine = Engine(iter([refusal]))
+    engine = Engine([refusal])
     async with engine.runtime(30) as runtime:
         with pytest.raises(Failed):
             await runtime.set_restart_policy("1", RestartPolicy.NO)
     assert engine.updates == 1
+
+
+async def test_nothing_is_frozen_while_a_command_is_being_started_in_it() -> None:
+    """The engine answers a look only once it has started what it starts, and could not thaw what it froze before."""
+    engine = Engine()
+    async with engine.runtime(30) as runtime:
+        await runtime.pause("1")
+    assert engine.asked == ["json", "pause"]
