@@ -17,9 +17,10 @@ from holdfast.services.restore_registry import Decision
 from holdfast.testing.images import build_image
 from holdfast.testing.installation import deployed, ended, restore, snapshotted, succeeded
 from holdfast.testing.trees import TreeDescription, build_sample_tree, describe_tree
-from tests.integration.engine_bench import DockerPlace, containers, keeper, the_one_running, until
+from tests.integration.engine_bench import PATIENT, DockerPlace, containers, keeper, the_one_running, until
 
 WRITER = "holdfast-test/writer:1"
+CHECKED = "holdfast-test/checked-writer:1"
 SCRIPT = """
 trap 'exit 0' TERM
 mkdir -p /data/ticks
@@ -36,7 +37,7 @@ done
 
 @pytest.fixture
 async def place(tmp_path: Path, docker_host: str) -> AsyncIterator[DockerPlace]:
-    await build_image(docker_host, WRITER, script=SCRIPT, healthcheck="test ! -e /data/sick", health_interval=0.1)
+    await build_image(docker_host, WRITER, script=SCRIPT)
     place = DockerPlace(directory=tmp_path, docker_host=docker_host)
     yield place
     await place.clean()
@@ -175,17 +176,18 @@ async def test_a_workload_that_crashes_again_and_again_on_its_data_is_restored(p
 @pytest.mark.parametrize(
     "health",
     [
-        HealthCheck(type=HealthType.DOCKER, interval=0.05, deadline=10.0),
-        HealthCheck(type=HealthType.COMMAND, command=("test", "!", "-e", "/data/sick"), interval=0.05, deadline=1.5),
+        replace(PATIENT, type=HealthType.DOCKER),
+        replace(PATIENT, type=HealthType.COMMAND, command=("test", "!", "-e", "/data/sick"), deadline=5.0),
     ],
     ids=["of the image", "of the workload"],
 )
 async def test_data_on_which_the_health_check_fails_is_taken_back_and_the_old_container_runs_on(
-    place: DockerPlace, health: HealthCheck
+    place: DockerPlace, docker_host: str, health: HealthCheck
 ) -> None:
+    await build_image(docker_host, CHECKED, script=SCRIPT, healthcheck="test ! -e /data/sick", health_interval=0.1)
     data, media = place.volumes / "writer/data", place.volumes / "@house/media"
     async with place.running() as holdfast:
-        workload = await deployed(holdfast, replace(writer(), health=health))
+        workload = await deployed(holdfast, replace(writer(), image=CHECKED, health=health))
         (data / "sick").touch()
         build_sample_tree(media)
         snapshot = await snapshotted(holdfast, workload)
