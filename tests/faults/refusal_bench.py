@@ -21,6 +21,9 @@ from holdfast.testing.installation import Installation, deployed, snapshotted
 from holdfast.testing.quick_workers import QuickWorkers
 from holdfast.testing.trees import TreeDescription, describe_tree
 
+PATIENCE = 60.0
+"""Seconds after which what does not come is the test's failure."""
+
 Answer = dict[str, Any]
 Trees = tuple[TreeDescription, ...]
 
@@ -201,7 +204,7 @@ async def held_up(bench: Bench, call: str) -> AsyncIterator[Callable[[], Awaitab
 
     with patch.object(bench.runtime, call, slow):
         try:
-            yield lambda: asyncio.wait_for(reached.wait(), 20)
+            yield lambda: asyncio.wait_for(reached.wait(), PATIENCE)
         finally:
             free.set()
 

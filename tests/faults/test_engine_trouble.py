@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tests.faults.refusal_bench import Bench, bench_on, wear
+from tests.faults.refusal_bench import PATIENCE, Bench, bench_on, wear
 
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import installation
@@ -41,6 +41,15 @@ def trouble(bench: Bench, kind: str, call: str) -> str:
         return "engine_timeout"
     bench.runtime.fail(call, after=kind == "loses its answer")
     return "engine_unavailable"
+
+
+async def waits_for_engine(bench: Bench, operation_id: str) -> None:
+    """Until it does, or has ended without: removing what is left over is nothing to wait for."""
+    while True:
+        now = await bench.holdfast.operations.get(operation_id)
+        if "container engine" in now.waiting_for or now.state.ended:
+            return
+        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("kind", ["down", "hangs"])
@@ -90,8 +99,8 @@ async def test_after_the_exchange_the_engine_is_waited_for_and_the_restore_ends_
     bench.runtime.info = exchanging  # type: ignore[assignment,method-assign]
     try:
         started = await bench.started()
-        await asyncio.wait_for(asked.wait(), 20)
-        await asyncio.sleep(0.4)
+        await asyncio.wait_for(asked.wait(), PATIENCE)
+        await asyncio.wait_for(waits_for_engine(bench, started), PATIENCE)
         bench.runtime.heal()
         await bench.holdfast.operations.wait(started)
     finally:

@@ -234,7 +234,7 @@ async def test_no_workload_is_configured_onto_a_volume_that_is_being_restored(tm
     async def before(record: Record) -> None:
         if record.type is RecordType.COMMIT:
             try:
-                await asyncio.wait_for(deployed(running[0], spec_of("other")), 20)
+                await asyncio.wait_for(deployed(running[0], spec_of("other")), 60)
             except HoldfastError as error:
                 caught.append(error)
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from holdfast.bootstrap import Holdfast, Seams, running
@@ -29,6 +29,8 @@ TWO_VOLUMES = (
     Volume(target="/data", scope=Scope.STAGE, source="data"),
     Volume(target="/media", scope=Scope.PROJECT, source="media"),
 )
+PATIENT = HealthCheck(interval=0.05, timeout=30.0, deadline=60.0)
+"""Soon satisfied, and not put off by a busy machine."""
 SCRATCH = Volume(target="/scratch", scope=Scope.EPHEMERAL)
 
 
@@ -55,7 +57,7 @@ class DockerPlace:
             steady_seconds=0.3,
             disk_reserve_bytes=0,
             disk_reserve_inodes=0,
-            drain_deadline=20.0,
+            drain_deadline=60.0,
             engine_timeout=self.engine_timeout,
         )
 
@@ -88,11 +90,9 @@ def keeper(name: str = "keeper", *, volumes: tuple[Volume, ...] = TWO_VOLUMES, i
         image=image,
         project="house",
         volumes=(*volumes, SCRATCH),
-        health=HealthCheck(
-            type=HealthType.COMMAND, command=("test", "-e", "/scratch/alive"), interval=0.05, deadline=10.0
-        ),
+        health=replace(PATIENT, type=HealthType.COMMAND, command=("test", "-e", "/scratch/alive")),
         restart=RestartPolicy.ALWAYS,
-        stop_grace=3.0,
+        stop_grace=10.0,
     )
 
 
@@ -113,7 +113,7 @@ async def the_one_running(holdfast: Holdfast, workload_id: str) -> Container:
     return found[0]
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Wait for a condition; never coming true is the test's failure."""
     deadline = time.monotonic() + seconds
     while not await condition():

@@ -9,10 +9,18 @@ from pathlib import Path
 import pytest
 
 from holdfast.domain.operation import OperationState
-from holdfast.domain.workload import HealthCheck, HealthType, Port, RestartPolicy, Scope, Strategy, Volume, WorkloadSpec
+from holdfast.domain.workload import HealthType, Port, RestartPolicy, Scope, Strategy, Volume, WorkloadSpec
 from holdfast.testing.images import build_image
 from holdfast.testing.installation import deployed, ended, succeeded
-from tests.integration.engine_bench import DockerPlace, build_keeper, containers, keeper, the_one_running, until
+from tests.integration.engine_bench import (
+    PATIENT,
+    DockerPlace,
+    build_keeper,
+    containers,
+    keeper,
+    the_one_running,
+    until,
+)
 
 BROKEN = "holdfast-test/broken:1"
 SERVER = "holdfast-test/server:1"
@@ -121,14 +129,14 @@ async def test_workloads_of_a_project_find_each_other_by_name_with_their_configu
         user="1234",
         ports=(Port(container_port=8080, host_ip="127.0.0.1"),),
         volumes=(Volume(target="/tmp", scope=Scope.EPHEMERAL),),
-        health=HealthCheck(type=HealthType.HTTP, port=8080, path="/page", interval=0.05, deadline=10.0),
+        health=replace(PATIENT, type=HealthType.HTTP, port=8080, path="/page"),
         stop_grace=2.0,
     )
     async with place.running() as holdfast:
         served = await deployed(holdfast, server)
         asking = await deployed(holdfast, keeper())
         container = await the_one_running(holdfast, asking.id)
-        answer = await holdfast.runtime.exec(container.id, ["wget", "-qO-", "http://server:8080/page"], 5.0)
+        answer = await holdfast.runtime.exec(container.id, ["wget", "-qO-", "http://server:8080/page"], 30.0)
         assert answer.output.strip() == "hello as 1234"
         published = (await the_one_running(holdfast, served.id)).ports
         assert published[0].host_port > 0
@@ -160,7 +168,7 @@ async def test_a_read_only_volume_can_be_read_and_not_written(place: DockerPlace
         workload = await deployed(holdfast, keeper(volumes=(fixed,)))
         (place.volumes / "keeper/fixed/text").write_text("read me")
         container = await the_one_running(holdfast, workload.id)
-        read = await holdfast.runtime.exec(container.id, ["cat", "/fixed/text"], 5.0)
-        write = await holdfast.runtime.exec(container.id, ["touch", "/fixed/new"], 5.0)
+        read = await holdfast.runtime.exec(container.id, ["cat", "/fixed/text"], 30.0)
+        write = await holdfast.runtime.exec(container.id, ["touch", "/fixed/new"], 30.0)
         assert read.output.strip() == "read me"
         assert write.code != 0

@@ -16,7 +16,7 @@ from holdfast.runtime.docker import DockerRuntime
 from holdfast.testing.images import build_image
 from holdfast.testing.installation import deployed, ended, snapshotted, succeeded
 from holdfast.testing.registry import push
-from tests.integration.engine_bench import DockerPlace, build_keeper, containers, keeper, the_one_running
+from tests.integration.engine_bench import PATIENT, DockerPlace, build_keeper, containers, keeper, the_one_running
 
 STEADY = "trap 'exit 0' TERM\nwhile :; do sleep 60 & wait $!; done\n"
 
@@ -50,7 +50,7 @@ def app(image: str) -> WorkloadSpec:
 
 
 async def version_of(holdfast: Holdfast, container_id: str) -> str:
-    answer = await holdfast.runtime.exec(container_id, ["sh", "-c", "echo $VERSION"], 5.0)
+    answer = await holdfast.runtime.exec(container_id, ["sh", "-c", "echo $VERSION"], 30.0)
     return answer.output.strip()
 
 
@@ -149,7 +149,7 @@ async def test_entrypoint_command_user_and_published_port_are_as_configured(
         user="1234:1234",
         env=(("GREETING", "good day = you"),),
         ports=(Port(container_port=8080, host_ip="127.0.0.1"),),
-        health=HealthCheck(type=HealthType.HTTP, port=8080, path="/page", interval=0.05, deadline=10.0),
+        health=replace(PATIENT, type=HealthType.HTTP, port=8080, path="/page"),
         stop_grace=1.0,
     )
     async with place.running() as holdfast:

@@ -206,7 +206,7 @@ async def crashing_runtime(crashing_engine: DockerEngine) -> AsyncIterator[Docke
     await runtime.close()
 
 
-@pytest.mark.xdist_group("private_engine")
+@pytest.mark.xdist_group("private engine")
 @pytest.mark.parametrize("outage", Outage)
 async def test_after_an_outage_the_engine_has_what_the_fake_has(
     crashing_engine: DockerEngine, crashing_runtime: DockerRuntime, outage: Outage

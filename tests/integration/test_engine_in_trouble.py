@@ -34,7 +34,7 @@ def engine() -> Iterator[DockerEngine]:
 
 @pytest.fixture
 async def place(tmp_path: Path, engine: DockerEngine) -> AsyncIterator[DockerPlace]:
-    place = DockerPlace(directory=tmp_path, docker_host=engine.host, engine_timeout=2.0)
+    place = DockerPlace(directory=tmp_path, docker_host=engine.host)
     yield place
     engine.resume()
     if not engine.answers():
@@ -121,8 +121,9 @@ async def test_an_engine_that_hangs_before_the_decision_has_everything_put_back_
         if record is RecordType.SAFE:
             engine.suspend()
 
-    async with with_hook(place, hang).running() as holdfast:
+    async with place.running() as holdfast:
         story = await prepared(place, holdfast)
+    async with with_hook(replace(place, engine_timeout=5.0), hang).running() as holdfast:
         before = await the_one_running(holdfast, story.workload.id)
         operation = await restore(holdfast, story.workload, story.snapshot)
         await waits_for_engine(holdfast, operation)
