@@ -16,7 +16,7 @@ from starlette.types import Scope
 from holdfast import __version__
 from holdfast.api import errors
 from holdfast.api.middleware import MAX_JSON_BYTES, Bounds, Shield
-from holdfast.api.routes import deployments, operations, restores, snapshots, system, workloads
+from holdfast.api.routes import deployments, operations, restores, snapshot_files, snapshots, system, workloads
 from holdfast.api.services import ApiServices
 
 _IMPORT: Final = re.compile(r"/api/workloads/[^/]+/snapshots/import")
@@ -58,6 +58,7 @@ def routers() -> tuple[APIRouter, ...]:
         workloads.router,
         deployments.router,
         snapshots.router,
+        snapshot_files.router,
         restores.router,
         operations.router,
     )

@@ -17,12 +17,14 @@ from holdfast.domain.accounts import Principal
 from holdfast.domain.deployment import Deployment
 from holdfast.domain.operation import Operation
 from holdfast.domain.restore import OnUnhealthy
-from holdfast.domain.snapshot import Quiesce, Snapshot
+from holdfast.domain.snapshot import FolderFormat, Quiesce, Snapshot
 from holdfast.domain.workload import Workload, WorkloadSpec
+from holdfast.engine.repository.browse import Folder
 from holdfast.runtime.port import ContainerLog
 from holdfast.services.doctor import Finding
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
+from holdfast.services.snapshot_files import Download
 from holdfast.services.workloads import ApplyResult, WorkloadStatus
 
 
@@ -82,6 +84,18 @@ class SnapshotsPort(Protocol):
     async def export(self, ref: str, sid: str) -> tuple[str, AsyncIterator[bytes]]: ...
 
     async def import_archive(self, ref: str, upload: Path, *, allow_links: bool, actor: str) -> Operation: ...
+
+
+class SnapshotFilesPort(Protocol):
+    async def folder(
+        self, ref: str, snapshot_id: str, *, target: str | None, path: bytes, after: bytes, limit: int
+    ) -> Folder: ...
+
+    async def download(
+        self, ref: str, snapshot_id: str, *, target: str | None, path: bytes, kind: FolderFormat
+    ) -> Download: ...
+
+    async def compare(self, ref: str, snapshot_id: str, *, against: str | None, actor: str) -> Operation: ...
 
 
 class RestoresPort(Protocol):
@@ -154,6 +168,7 @@ class ApiServices:
     workloads: WorkloadsPort
     deployer: DeployerPort
     snapshots: SnapshotsPort
+    snapshot_files: SnapshotFilesPort
     restores: RestoresPort
     operations: OperationsPort
     tokens: TokensPort

@@ -63,6 +63,7 @@ from holdfast.services.restore_registry import RestoreRegistry
 from holdfast.services.restore_run import RestoreRun
 from holdfast.services.restore_trial import RestoreTrial
 from holdfast.services.rollout import Rollout
+from holdfast.services.snapshot_files import SnapshotFiles
 from holdfast.services.snapshots import Snapshots, former_workload
 from holdfast.services.swap_recovery import SwapRecovery
 from holdfast.services.tokens import Tokens
@@ -368,6 +369,15 @@ async def _assembled(
                 workloads=workloads,
                 deployer=deployer,
                 snapshots=snapshots,
+                snapshot_files=SnapshotFiles(
+                    snapshots=snapshots,
+                    workloads=workloads,
+                    stores=stores,
+                    volumes=volumes,
+                    operations=operations,
+                    workers=workers,
+                    in_use=in_use,
+                ),
                 restores=restores,
                 operations=operations,
                 tokens=tokens,

@@ -54,9 +54,9 @@ class Client:
         """Let go of connections."""
         self._http.close()
 
-    def get(self, path: str, **params: str | int | bool | None) -> Any:
+    def get(self, path: str, /, **params: str | int | bool | None) -> Any:
         """The document at ``path``; parameters that are ``None`` are left out."""
-        return self._ask("GET", path, params={name: value for name, value in params.items() if value is not None})
+        return self._ask("GET", path, params=_given(params))
 
     def send(
         self,
@@ -87,9 +87,9 @@ class Client:
             )
 
     @contextmanager
-    def download(self, path: str) -> Iterator[tuple[str, Iterator[bytes]]]:
+    def download(self, path: str, /, **params: str | int | bool | None) -> Iterator[tuple[str, Iterator[bytes]]]:
         """The name that the server gives to what is at ``path``, and its bytes."""
-        with self._stream(path, "application/zstd") as response:
+        with self._stream(path, "application/zstd, application/octet-stream", _given(params)) as response:
             _, _, name = response.headers.get("Content-Disposition", "").partition('filename="')
             yield name.rstrip('"'), _translated(response.iter_bytes())
 
@@ -99,8 +99,7 @@ class Client:
 
         The iterator ends where the connection does. An ``error`` event is raised.
         """
-        wanted = {name: value for name, value in params.items() if value is not None}
-        with self._stream(path, "text/event-stream", wanted) as response:
+        with self._stream(path, "text/event-stream", _given(params)) as response:
             yield _events(_translated(response.iter_lines()))
 
     def _ask(self, method: str, path: str, **arguments: Any) -> Any:
@@ -138,6 +137,11 @@ class Client:
             next_step="Check that 'holdfast serve' runs there, or set HOLDFAST_URL. "
             "Without a server, 'holdfast recover' and 'holdfast snapshot export --offline' still work.",
         )
+
+
+def _given(params: Mapping[str, str | int | bool | None]) -> dict[str, str | int | bool]:
+    """Parameters that are not left out."""
+    return {name: value for name, value in params.items() if value is not None}
 
 
 def error_of(response: httpx.Response) -> HoldfastError:

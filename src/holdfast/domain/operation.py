@@ -16,6 +16,7 @@ class OperationKind(StrEnum):
     UNDO = "undo"
     VERIFY = "verify"
     IMPORT = "import"
+    COMPARE = "compare"
     MOVE_IN = "move_in"
     """Takes snapshots that are archives into the repository."""
 

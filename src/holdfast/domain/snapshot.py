@@ -33,6 +33,13 @@ class Quiesce(StrEnum):
     NONE = "none"
 
 
+class FolderFormat(StrEnum):
+    """How a folder of a snapshot is handed out; the value is the suffix of the file."""
+
+    TAR = "tar"
+    ZIP = "zip"
+
+
 class SnapshotReason(StrEnum):
     MANUAL = "manual"
     SAFETY = "safety"

@@ -24,6 +24,7 @@ from holdfast.engine.live import LiveRoots
 from holdfast.engine.missing import remove_empty, remove_parents
 from holdfast.engine.os_errors import translate
 from holdfast.engine.remove_tree import remove_tree
+from holdfast.engine.repository.browse import Comparison
 from holdfast.engine.snapshot_store import CaptureSource, WarmResult
 from holdfast.engine.staging import StageResult, stage
 from holdfast.engine.stores import StoreSettings, open_stores
@@ -99,6 +100,17 @@ class MoveInRequest(Request[SnapshotManifest], frozen=True, kw_only=True, tag="m
     snapshot_id: str
 
 
+class CompareRequest(Request[Comparison], frozen=True, kw_only=True, tag="compare"):
+    """Tell what is other in a volume of another snapshot, or in a live directory, than in a volume of a snapshot."""
+
+    result: ClassVar[object] = Comparison
+    snapshot_id: str
+    index: int
+    other_id: str | None
+    other_index: int
+    live: RootRef | None
+
+
 class DiffRequest(Request[VolumeDiff], frozen=True, kw_only=True, tag="diff"):
     """Compare a volume of a snapshot with what is live; ``live``: ``None`` if that is missing."""
 
@@ -136,6 +148,7 @@ AnyRequest = (
     | VerifyRequest
     | ImportRequest
     | MoveInRequest
+    | CompareRequest
     | DiffRequest
     | MeasureRequest
     | ReapRequest
@@ -167,6 +180,8 @@ class Engine:
                 return self._import(request, job)
             case MoveInRequest():
                 return self._store.move_in(request.snapshot_id, job)
+            case CompareRequest():
+                return self._compare(request, job)
             case DiffRequest():
                 return diff(self._fs, self._roots, self._store, request.snapshot_id, request.index, request.live, job)
             case MeasureRequest():
@@ -189,6 +204,13 @@ class Engine:
         own = self._store.manifest(request.snapshot_id).own
         limits = Limits.for_own_snapshots() if own else self._limits
         return stage(self._fs, self._roots, self._store, request.snapshot_id, request.volumes, limits, job)
+
+    def _compare(self, request: CompareRequest, job: Job) -> Comparison:
+        store = self._store.browsable(request.snapshot_id)
+        if request.live is not None:
+            return store.compare_live(request.snapshot_id, request.index, request.live, job)
+        assert request.other_id is not None
+        return store.compare((request.snapshot_id, request.index), (request.other_id, request.other_index), job)
 
     def _import(self, request: ImportRequest, job: Job) -> SnapshotManifest:
         archive = ArchiveImport(

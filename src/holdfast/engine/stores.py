@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.domain.errors import HoldfastError, NotFound, Problem, Refused
+from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.engine.archive.importer import ImportRequest
 from holdfast.engine.archive.store import ArchiveStore
@@ -148,6 +148,25 @@ class Stores:
             with suppress(HoldfastError):
                 self.archives.delete(imported.id)
             raise
+
+    def browsable(self, snapshot_id: str) -> RepositoryStore:
+        """The store that can look into a snapshot.
+
+        Raises:
+            NotFound: ``snapshot_unknown``.
+            Conflict: ``snapshot_not_moved``; it is an archive still.
+        """
+        try:
+            self.repository.manifest(snapshot_id)
+        except NotFound:
+            self.archives.manifest(snapshot_id)
+            raise Conflict(
+                "snapshot_not_moved",
+                "The snapshot is an archive of an earlier version, which has not been moved into the repository yet.",
+                next_step="See `holdfast operation list` for the move; until it has ended, export the snapshot.",
+                details={"snapshot": snapshot_id},
+            ) from None
+        return self.repository
 
     def archived(self) -> list[str]:
         """Ids of the snapshots that are archives still, oldest first."""

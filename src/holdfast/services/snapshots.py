@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import queue
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -27,13 +25,11 @@ from holdfast.services.doctor import SnapshotFacts
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.paging import Page, check_page, make_page
+from holdfast.services.pump import pumped
 from holdfast.services.workers import Workers
 from holdfast.services.workloads import Workloads
 from holdfast.store.snapshots import SnapshotState, SnapshotStateStore
 from holdfast.store.workloads import WorkloadStore
-
-_EXPORT_QUEUE = 8
-"""Chunks of an export that may wait for a slow reader."""
 
 
 class Snapshots:
@@ -192,7 +188,7 @@ class Snapshots:
 
     async def _stream(self, snapshot_id: str) -> AsyncIterator[bytes]:
         with self._in_use.hold(snapshot_id, "an export"):
-            async for chunk in _pumped(self._store, snapshot_id):
+            async for chunk in pumped(lambda write: self._store.export(snapshot_id, write, QuietJob())):
                 yield chunk
 
     async def import_archive(self, ref: str, upload: Path, *, allow_links: bool, actor: str) -> Operation:
@@ -278,37 +274,3 @@ def _state_of(snapshot: Snapshot) -> SnapshotState:
         verified_at=snapshot.verified_at,
         damaged=snapshot.damaged,
     )
-
-
-async def _pumped(store: SnapshotStore, snapshot_id: str) -> AsyncIterator[bytes]:
-    """An export as an asynchronous stream: a thread reads, a bounded queue keeps it from running ahead."""
-    chunks: queue.Queue[bytes | BaseException | None] = queue.Queue(_EXPORT_QUEUE)
-    abandoned = threading.Event()
-
-    def put(item: bytes | BaseException | None) -> None:
-        while not abandoned.is_set():
-            try:
-                chunks.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-            return
-        raise BrokenPipeError("the reader of the export is gone")
-
-    def read() -> None:
-        try:
-            store.export(snapshot_id, put, QuietJob())
-            put(None)
-        except BrokenPipeError:
-            return
-        except Exception as error:  # noqa: BLE001 - handed to the reader, whole
-            put(error)
-
-    reading = asyncio.create_task(asyncio.to_thread(read))
-    try:
-        while (item := await asyncio.to_thread(chunks.get)) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        abandoned.set()
-        await reading

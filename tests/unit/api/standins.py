@@ -20,16 +20,19 @@ from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.snapshot import (
     CapturedVolume,
     Consistency,
+    FolderFormat,
     Quiesce,
     Snapshot,
     SnapshotManifest,
     SnapshotReason,
 )
 from holdfast.domain.workload import DesiredState, Scope, Volume, Workload, WorkloadSpec
+from holdfast.engine.repository.browse import Folder
 from holdfast.runtime.port import ContainerLog
 from holdfast.services.doctor import Finding, FindingLevel
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
+from holdfast.services.snapshot_files import Download
 from holdfast.services.workload_status import Condition, WorkloadStatus
 from holdfast.services.workloads import ApplyResult
 
@@ -339,12 +342,34 @@ class StandInDoctor:
         ]
 
 
+class StandInSnapshotFiles(Recorder):
+    async def folder(
+        self, ref: str, snapshot_id: str, *, target: str | None, path: bytes, after: bytes, limit: int
+    ) -> Folder:
+        self.record("folder", ref=ref, sid=snapshot_id, target=target, path=path, after=after, limit=limit)
+        return Folder(entries=(), more=False)
+
+    async def download(
+        self, ref: str, snapshot_id: str, *, target: str | None, path: bytes, kind: FolderFormat
+    ) -> Download:
+        self.record("download", ref=ref, sid=snapshot_id, target=target, path=path, kind=kind)
+        return Download(name='.no"tes\r\n', size=None, content=self._pieces())
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        yield b"content"
+
+    async def compare(self, ref: str, snapshot_id: str, *, against: str | None, actor: str) -> Operation:
+        self.record("compare", ref=ref, sid=snapshot_id, against=against, actor=actor)
+        return operation(OperationKind.COMPARE)
+
+
 def services_in(uploads: Path) -> ApiServices:
     """Stand-ins for all services."""
     return ApiServices(
         workloads=StandInWorkloads(),
         deployer=StandInDeployer(),
         snapshots=StandInSnapshots(),
+        snapshot_files=StandInSnapshotFiles(),
         restores=StandInRestores(),
         operations=StandInOperations(),
         tokens=StandInTokens(),

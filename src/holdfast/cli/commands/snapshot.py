@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.commands import archive
+from holdfast.cli.commands import archive, snapshot_files
 from holdfast.cli.confirm import confirm_by_name
 from holdfast.cli.output import Output, ago, both
 from holdfast.cli.session import session_of
@@ -18,7 +18,9 @@ from holdfast.domain.units import format_duration, format_size
 
 def commands() -> typer.Typer:
     """The group."""
-    group = typer.Typer(no_args_is_help=True, help="Take, list, verify, pin, delete, export and import snapshots.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Take, list, look into, verify, pin, delete, export and import snapshots."
+    )
     group.command("create")(create)
     group.command("list")(list_snapshots)
     group.command("show")(show)
@@ -26,6 +28,9 @@ def commands() -> typer.Typer:
     group.command("delete")(delete)
     group.command("pin")(pin)
     group.command("unpin")(unpin)
+    group.command("files")(snapshot_files.files)
+    group.command("get")(snapshot_files.get)
+    group.command("diff")(snapshot_files.diff)
     group.command("export")(archive.export)
     group.command("import")(archive.import_archive)
     return group

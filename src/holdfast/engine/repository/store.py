@@ -12,25 +12,29 @@ from typing import Final
 from holdfast.domain import times
 from holdfast.domain.errors import Damaged, Problem
 from holdfast.domain.operation import Progress
-from holdfast.domain.snapshot import SnapshotManifest
+from holdfast.domain.restore import RootRef
+from holdfast.domain.snapshot import FolderFormat, SnapshotManifest
 from holdfast.engine.archive.format import Use, encode
 from holdfast.engine.archive.reader import Member
 from holdfast.engine.archive.source import Compression
 from holdfast.engine.archive.writer import ArchiveWriter
 from holdfast.engine.entries import Entry
 from holdfast.engine.fs import Fs
-from holdfast.engine.job import Job
+from holdfast.engine.job import Job, QuietJob
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.os_errors import translate
 from holdfast.engine.repository.absorb import absorb
+from holdfast.engine.repository.browse import Comparison, Folder, compare, compare_live, find, list_folder
 from holdfast.engine.repository.capture import Capture
-from holdfast.engine.repository.chunk_reader import Chunk
+from holdfast.engine.repository.chunk_reader import Chunk, ChunkReader
 from holdfast.engine.repository.contents import with_data
+from holdfast.engine.repository.folder_stream import Write, send_file, send_folder
 from holdfast.engine.repository.repository import Repository
 from holdfast.engine.repository.tree import Tree, TreeEntry
 from holdfast.engine.repository.verify import damage, in_words, incomplete, tree_of
 from holdfast.engine.snapshot_store import CaptureSource, WarmResult
 from holdfast.engine.tree_writer import TreeWriter
+from holdfast.engine.walk import WalkReport, walk
 
 _NAMED: Final = 20
 """Files that a problem names."""
@@ -77,6 +81,7 @@ class RepositoryStore:
         archive_key: bytes,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        self._fs, self._roots = fs, roots
         self._repository, self._archive_key = repository, archive_key
         self._capture = Capture(fs, roots, repository, now_ns)
 
@@ -197,6 +202,56 @@ class RepositoryStore:
     def clean_orphans(self) -> Sequence[str]:
         """See the port. What a capture left that was cut off inside of a pack; whole packs are for a prune to judge."""
         return self._repository.blobs.clean_temporary()
+
+    # --- looking into snapshots ----------------------------------------------------------------------------------
+
+    def folder(self, snapshot_id: str, index: int, folder: bytes, *, after: bytes, limit: int) -> Folder:
+        """What lies directly in a folder of volume ``index``; see :func:`list_folder`."""
+        with self._tree(snapshot_id, index, QuietJob()) as (tree, _):
+            return list_folder(tree, folder, after=after, limit=limit)
+
+    def entry(self, snapshot_id: str, index: int, path: bytes) -> Entry:
+        """One entry; see :func:`find`."""
+        with self._tree(snapshot_id, index, QuietJob()) as (tree, _):
+            return find(tree, path).entry()
+
+    def send_file(self, snapshot_id: str, index: int, path: bytes, write: Write, job: Job) -> None:
+        """Write the content of a file; see :func:`send_file`."""
+        with self._tree(snapshot_id, index, job) as (tree, reader):
+            send_file(tree, path, reader, write, job)
+
+    def send_folder(
+        self, snapshot_id: str, index: int, folder: bytes, kind: FolderFormat, write: Write, job: Job
+    ) -> None:
+        """Write a folder as a stream; see :func:`send_folder`."""
+        with self._tree(snapshot_id, index, job) as (tree, reader):
+            send_folder(tree, folder, kind, reader, write, job)
+
+    def compare(self, old: tuple[str, int], new: tuple[str, int], job: Job) -> Comparison:
+        """How a volume of one snapshot differs in another: (snapshot, volume) each."""
+        with self._tree(*old, job) as (before, _), self._tree(*new, job) as (after, _):
+            return compare(before, after, job.check)
+
+    def compare_live(self, snapshot_id: str, index: int, live: RootRef, job: Job) -> Comparison:
+        """How what is live now differs from a volume of a snapshot, by metadata."""
+        with self._tree(snapshot_id, index, job) as (tree, _), _doing(f"looking at {live.path}"):
+            fd = self._roots.open(live)
+            try:
+                return compare_live(tree, walk(self._fs, fd, WalkReport()), job.check)
+            finally:
+                self._fs.close(fd)
+
+    @contextmanager
+    def _tree(self, snapshot_id: str, index: int, job: Job) -> Iterator[tuple[Tree, ChunkReader]]:
+        """A tree, open to be read."""
+        reference = tree_of(self._repository.manifests.read(snapshot_id), index)
+        with (
+            _reading(snapshot_id),
+            self._repository.lock.shared(job),
+            self._repository.reader() as reader,
+        ):
+            self._repository.sync_index()
+            yield Tree(reference.chunks, reader.read_many), reader
 
     def absorb(self, manifest: SnapshotManifest, members: Iterable[Member], job: Job) -> SnapshotManifest:
         """Take the content of an archive in as the snapshot that ``manifest`` describes; see :func:`absorb`."""

@@ -97,6 +97,10 @@ class TreeEntry(msgspec.Struct, array_like=True, gc=False, frozen=True):
         """The same entry with its chunks."""
         return msgspec.structs.replace(self, content=content, listed=listed)
 
+    def at(self, path: bytes) -> TreeEntry:
+        """The same under another path."""
+        return msgspec.structs.replace(self, path=path)
+
     @property
     def ids(self) -> list[bytes]:
         """The ids in ``content``."""
