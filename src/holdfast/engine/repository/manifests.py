@@ -86,7 +86,7 @@ class Listing:
     damaged: tuple[Problem, ...]
 
 
-class _Tree(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Tree(msgspec.Struct, frozen=True, kw_only=True):
     """A :class:`VolumeTree` in JSON."""
 
     index: int

@@ -250,13 +250,19 @@ def test_a_newer_format_is_refused(blobs: CountingBlobs) -> None:
         {"trees": [{"index": 0, "chunks": ["0" * 64 + "\n"], "root": None, "scan_started_ns": 0}]},
         {"trees": [{"index": 0, "chunks": [], "root": {"handle": 1}, "scan_started_ns": 0}]},
         {"trees": [{"index": 0, "chunks": [], "root": None, "scan_started_ns": -1}]},
-        {"trees": [{"index": 0, "chunks": [], "root": None, "scan_started_ns": 0, "path": "/etc"}]},
     ],
 )
 def test_nonsense_is_damage_even_if_it_is_authentic(blobs: CountingBlobs, change: dict[str, object]) -> None:
     one = snapshot("/data")
     manifests = authentic(blobs, one.id, {**document_of(blobs, one), **change})
     assert code_of(Damaged, lambda: manifests.read(one.id)) == "manifest_malformed"
+
+
+def test_members_that_a_later_version_adds_are_ignored(blobs: CountingBlobs) -> None:
+    one = snapshot("/data")
+    document = document_of(blobs, one)
+    document["trees"][0]["later"] = document["snapshot"]["later"] = document["later"] = [1]
+    assert authentic(blobs, one.id, document).read(one.id) == one
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
