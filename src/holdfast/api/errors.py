@@ -122,7 +122,10 @@ async def _validation_error(_request: Request, error: Exception) -> Response:
 
 def malformed(found: Sequence[Mapping[str, object]]) -> InvalidInput:
     """Pydantic's findings as one error. What was sent is left out: it may hold a secret, and it may be huge."""
-    problems = [{"where": _where(item.get("loc")), "message": str(item.get("msg", ""))} for item in found]
+    problems = [
+        {"where": _where(item.get("loc")), "message": str(item.get("msg", "")).removeprefix("Value error, ")}
+        for item in found
+    ]
     shown = problems[:MAX_REPORTED_PROBLEMS]
     first = shown[0] if shown else {"where": "request", "message": "malformed"}
     return InvalidInput(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from fastapi import Header, Path, Query
 from pydantic import AfterValidator, AwareDatetime
 
-from holdfast.domain.errors import NotFound
+from holdfast.domain.errors import InvalidInput, NotFound
 from holdfast.domain.ids import is_id
-from holdfast.services.paging import MAX_LIMIT
+from holdfast.services.paging import MAX_LIMIT, check_page
 
 _ID: Final = "^[0-7][0-9a-hjkmnp-tv-z]{25}$"
 
@@ -24,15 +25,33 @@ def _printable(text: str) -> str:
 PrintableText = Annotated[str, AfterValidator(_printable)]
 """Text of one line: it may end up in logs and on terminals."""
 
+_NAME: Final = "[a-z0-9][a-z0-9-]{0,63}"
+
+
+def _workload_ref(text: str) -> str:
+    if not re.fullmatch(_NAME, text):
+        shown = text if text.isprintable() and len(text) <= 64 else f"{text[:60]!r}…"
+        raise InvalidInput(
+            "workload_name_malformed",
+            f"{shown} can't be a workload's name: names are 1 to 63 lower-case letters, digits and dashes.",
+            next_step="List the workloads with `holdfast workload list`.",
+        )
+    return text
+
+
 WorkloadRef = Annotated[
     str,
-    Path(
+    Path(alias="workload", description="A workload's id or its name.", json_schema_extra={"pattern": f"^{_NAME}$"}),
+    AfterValidator(_workload_ref),
+]
+WorkloadFilter = Annotated[
+    str | None,
+    Query(
         alias="workload",
-        description="A workload's id or its name.",
-        min_length=1,
-        max_length=64,
-        pattern="^[a-z0-9][a-z0-9-]*$",
+        description="Only those of this workload (id or name).",
+        json_schema_extra={"pattern": f"^{_NAME}$"},
     ),
+    AfterValidator(lambda text: None if text is None else _workload_ref(text)),
 ]
 
 
@@ -80,7 +99,24 @@ def _countable(moment: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, AfterValidator(_countable)]
 
 Limit = Annotated[int, Query(description="How many items at most.", ge=1, le=MAX_LIMIT)]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before this one.", pattern=_ID)]
+
+
+def _cursor(text: str | None) -> str | None:
+    check_page(MAX_LIMIT, text)
+    return text
+
+
+def _visible(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch("[!-~]+", text):
+        raise ValueError("must consist of visible ASCII characters, without spaces")
+    return text
+
+
+Cursor = Annotated[
+    str | None,
+    Query(description="`next_cursor` of the page before this one.", json_schema_extra={"pattern": _ID}),
+    AfterValidator(_cursor),
+]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -88,8 +124,9 @@ IdempotencyKey = Annotated[
         description="Any text of the caller's own. The same key again returns the operation that it started before.",
         min_length=1,
         max_length=200,
-        pattern="^[!-~]+$",
+        json_schema_extra={"pattern": "^[!-~]+$"},
     ),
+    AfterValidator(_visible),
 ]
 ConfirmRestore = Annotated[
     str | None,
@@ -97,6 +134,7 @@ ConfirmRestore = Annotated[
         alias="X-Confirm-Restore",
         description="The id of the snapshot whose data is to replace the live data; proves that it is meant.",
         max_length=64,
-        pattern="^[!-~]+$",
+        json_schema_extra={"pattern": "^[!-~]+$"},
     ),
+    AfterValidator(_visible),
 ]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
+
+from holdfast.cli.output import shown
+from holdfast.domain.ids import is_id
 
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout; messages go to stderr.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")]
@@ -20,5 +24,23 @@ AcceptReplaced = Annotated[
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Start the operation and do not watch it.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=200, help="How many at most.")]
-WorkloadName = Annotated[str, typer.Argument(metavar="WORKLOAD", help="The workload's name or id.")]
-SnapshotArgument = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The snapshot's id.")]
+
+
+def name(text: str | None) -> str | None:
+    """A workload's name or id: what becomes part of an address is nothing else."""
+    if text is not None and not re.fullmatch("[a-z0-9][a-z0-9-]{0,63}", text):
+        raise typer.BadParameter(
+            f"{shown(text)} can't be a workload's name: names are 1 to 63 lower-case letters, digits and dashes."
+        )
+    return text
+
+
+def identifier(text: str | None) -> str | None:
+    """An id, likewise."""
+    if text is not None and not is_id(text):
+        raise typer.BadParameter(f"{shown(text)} is no id: ids have 26 lower-case letters and digits.")
+    return text
+
+
+WorkloadName = Annotated[str, typer.Argument(metavar="WORKLOAD", help="The workload's name or id.", callback=name)]
+SnapshotArgument = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The snapshot's id.", callback=identifier)]

@@ -101,9 +101,6 @@ async def test_a_wrong_method_is_told_with_the_right_ones(api: Api) -> None:
     [
         ("GET", "/api/workloads?limit=0", {}),
         ("GET", "/api/workloads?limit=x", {}),
-        ("GET", "/api/workloads?cursor=..", {}),
-        ("GET", "/api/workloads/UPPER", {}),
-        ("GET", "/api/workloads/" + "a" * 65, {}),
         ("GET", "/api/workloads/notes/logs?since=yesterday", {}),
         ("GET", "/api/workloads/notes/logs?tail=10001", {}),
         ("POST", "/api/workloads/notes/snapshots", {"json": {"quiesce": "sometimes"}}),
@@ -124,6 +121,32 @@ async def test_what_is_malformed_is_refused_with_where_and_why(
     error = answer.json()["error"]
     assert error["code"] == "request_malformed"
     assert error["details"]["problems"][0].keys() == {"where", "message"}
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/api/workloads?cursor=..", "cursor_invalid"),
+        ("/api/workloads/UPPER", "workload_name_malformed"),
+        ("/api/workloads/" + "a" * 65, "workload_name_malformed"),
+        ("/api/workloads/a%0Ab", "workload_name_malformed"),
+        ("/api/operations?workload=A", "workload_name_malformed"),
+    ],
+)
+async def test_a_malformed_name_gets_a_sentence(api: Api, path: str, code: str) -> None:
+    answer = await api.ask("GET", path)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, code)
+    assert error["message"].isprintable()
+    assert error["message"].endswith(".")
+
+
+async def test_no_pattern_is_told_to_people(api: Api) -> None:
+    for headers in ({"Idempotency-Key": "a b"}, {"X-Confirm-Restore": "a b"}):
+        path = "/api/workloads/notes/undo" if "X-Confirm-Restore" in headers else "/api/workloads/notes/deploy"
+        message = (await api.ask("POST", path, headers=headers)).json()["error"]["message"]
+        assert "visible ASCII characters" in message
+        assert "Value error" not in message
 
 
 async def test_what_was_sent_is_not_repeated(api: Api) -> None:

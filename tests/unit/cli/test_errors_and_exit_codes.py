@@ -80,6 +80,23 @@ def test_a_wrong_option_is_a_usage_error(server: FakeServer) -> None:
     assert server.run("status", "--no-such-option").exit_code == ExitCode.USAGE
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status", "Notes"),
+        ("snapshot", "list", "../operations"),
+        ("snapshot", "delete", "notes", "../../other", "--yes"),
+        ("restore", "notes", "x?dry_run=true"),
+        ("operation", "cancel", "."),
+    ],
+)
+def test_what_can_be_no_name_becomes_part_of_no_address(server: FakeServer, arguments: tuple[str, ...]) -> None:
+    result = server.run(*arguments)
+    assert result.exit_code == ExitCode.USAGE
+    assert "lower-case letters" in " ".join(result.output.split())
+    assert server.requests == []
+
+
 def test_control_characters_from_the_server_do_not_reach_the_terminal(server: FakeServer) -> None:
     server.on("GET", PATH, answer({"error": {"code": "x", "message": "a\x1b[2Jb", "next_step": ""}}, 404))
     assert "\x1b" not in server.run(*SHOW).stderr

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from starlette.responses import StreamingResponse
 
 from holdfast.api.answers import OPERATIONS_PATH, problems
 from holdfast.api.auth import Operator, Viewer
-from holdfast.api.parameters import Cursor, Limit, OperationId
+from holdfast.api.parameters import Cursor, Limit, OperationId, WorkloadFilter
 from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.pages import PageView, page_view
 from holdfast.api.services import Services
@@ -27,9 +27,7 @@ async def list_operations(
     _caller: Viewer,
     limit: Limit = 50,
     cursor: Cursor = None,
-    workload: Annotated[
-        str | None, Query(description="Only those of this workload (id or name).", pattern="^[a-z0-9][a-z0-9-]{0,63}$")
-    ] = None,
+    workload: WorkloadFilter = None,
 ) -> PageView[OperationView]:
     workload_id = None if workload is None else (await services.workloads.get(workload)).id
     return page_view(await services.operations.list(limit, cursor, workload_id), OperationView.of)

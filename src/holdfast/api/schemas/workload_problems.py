@@ -26,6 +26,7 @@ from typing import Any, Final, TypeAlias
 from pydantic import ValidationError
 
 from holdfast.domain.errors import InvalidInput
+from holdfast.domain.units import format_duration, format_size
 
 Path: TypeAlias = tuple[str | int, ...]
 Position: TypeAlias = Callable[[Path], tuple[int, int] | None]
@@ -48,6 +49,8 @@ _OTHER_NAMES: Final = {
 MAX_PROBLEMS: Final = 50
 _MAX_DESCRIBED: Final = 4 * MAX_PROBLEMS
 """Looking for the nearest known key takes its time."""
+_DURATIONS: Final = frozenset({"stop_grace", "interval", "timeout", "deadline"})
+_SIZES: Final = frozenset({"memory", "size"})
 _WORDS: Final = {
     "string": "text",
     "int": "a whole number",
@@ -88,15 +91,22 @@ def malformed(problems: Sequence[FoundProblem], position: Position, untold: int 
     if any(position(problem.path) for problem in problems):
         problems = sorted(problems, key=lambda problem: position(problem.path) or (0, 0))
     listed = [_document(problem, position) for problem in problems[:MAX_PROBLEMS]]
-    texts = "; ".join(str(item["message"]).rstrip(".") for item in listed[:5])
+    texts = "; ".join(_placed(item) for item in listed[:5])
     more = f"; and {count - 5} more" if count > 5 else ""
     one = count == 1
     return InvalidInput(
         "workload_malformed",
-        f"{texts}." if one else f"The workload's declaration has {count} problems: {texts}{more}.",
+        f"{texts[0].upper() if 'line' in listed[0] else texts[0]}{texts[1:]}."
+        if one
+        else f"The workload's declaration has {count} problems: {texts}{more}.",
         next_step=str(listed[0]["next_step"]) if one else "Mend each listed problem, then try again.",
         details={"problems": listed},
     )
+
+
+def _placed(item: Mapping[str, object]) -> str:
+    where = f"line {item['line']}, column {item['column']}: " if "line" in item else ""
+    return where + str(item["message"]).rstrip(".")
 
 
 def path_text(path: Path) -> str:
@@ -152,11 +162,40 @@ def _translate(item: dict[str, Any], keys: Mapping[str, Sequence[str]]) -> Found
             if expected == "text" and isinstance(item["input"], (bool, int, float))
             else f"Write {expected}.",
         )
-    code = "value_out_of_range" if kind.startswith(("greater", "less", "too_", "string_too")) else "value_malformed"
+    bound = _out_of_range(kind, context, path)
+    if bound is not None:
+        return FoundProblem(path=path, code="value_out_of_range", message=bound[0], next_step=bound[1])
     message = str(item["msg"])
     return FoundProblem(
-        path=path, code=code, message=f"is not possible: {message[0].lower()}{message[1:]}", next_step="Mend the value."
+        path=path,
+        code="value_malformed",
+        message=f"is not possible: {message[0].lower()}{message[1:]}",
+        next_step="Mend the value.",
     )
+
+
+def _out_of_range(kind: str, context: Mapping[str, Any], path: Path) -> tuple[str, str] | None:
+    """What is wrong with a value that is too small, too large or too long, and what would be right."""
+    match kind:
+        case "less_than_equal":
+            most = _amount(context["le"], path)
+            return f"is more than {most}", f"Write at most {most}."
+        case "greater_than_equal":
+            least = _amount(context["ge"], path)
+            return f"is less than {least}", f"Write at least {least}."
+        case "too_long" | "string_too_long":
+            unit = "characters" if kind.startswith("string") else "entries"
+            return f"has more than {context['max_length']} {unit}", f"Write at most {context['max_length']}."
+        case "too_short":
+            return "is empty", "Write at least one entry."
+        case _:
+            return None
+
+
+def _amount(number: float, path: Path) -> str:
+    if path[-1] in _DURATIONS:
+        return format_duration(number)
+    return format_size(int(number)) if path[-1] in _SIZES else f"{number:g}"
 
 
 def _unknown(path: Path, keys: Mapping[str, Sequence[str]]) -> FoundProblem:
@@ -184,5 +223,12 @@ def _unknown(path: Path, keys: Mapping[str, Sequence[str]]) -> FoundProblem:
 def _kind_of(value: object) -> str:
     if value is None:
         return "nothing"
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+    kinds = {
+        bool: "true or false",
+        int: "a number",
+        float: "one with a fraction",
+        str: "text",
+        list: "a list",
+        dict: "a mapping",
+    }
     return kinds.get(type(value), "something else")

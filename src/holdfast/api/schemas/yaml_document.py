@@ -24,6 +24,7 @@ from ruamel.yaml.events import (
     NodeEvent,
 )
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scanner import Scanner, ScannerError
 from ruamel.yaml.tokens import Token
 
@@ -87,7 +88,11 @@ def read_yaml(text: str) -> YamlDocument:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         _malformed(f"This is not YAML: {error.problem or error.context}.", mark, error)
-    except YAMLError as error:  # a character that no YAML document may contain; it carries no line
+    except ReaderError as error:  # a character that no YAML document may contain
+        before = text[: error.position]
+        mark = StringMark("", error.position, before.count("\n"), len(before) - before.rfind("\n") - 1, text, 0)
+        _malformed(f"This is not YAML: {str(error).splitlines()[0]}.", mark, error)
+    except YAMLError as error:
         _malformed(f"This is not YAML: {str(error).splitlines()[0]}.", None, error)
     return YamlDocument(value=value, positions=reader.positions)
 
@@ -113,10 +118,10 @@ class _Reader:
     def value(self, node: Node, path: DocumentPath, depth: int) -> object:
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            raise _too_complex(f"It has more than {MAX_NODES} values once its aliases are followed.")
+            raise _too_complex(f"It has more than {MAX_NODES} values once its aliases are followed", node.start_mark)
         if depth > MAX_DEPTH:
             # An alias to something around it never ends, and arrives here too.
-            raise _too_complex(f"It is nested deeper than {MAX_DEPTH} levels.")
+            raise _too_complex(f"It is nested deeper than {MAX_DEPTH} levels", node.start_mark)
         self.positions.setdefault(path, _position(node.start_mark))
         if isinstance(node, MappingNode) and _tag(node) == "map":
             return self._mapping(node, path, depth)
@@ -173,11 +178,11 @@ def _check_events(events: Iterable[Event]) -> None:
             continue
         nodes += 1
         if nodes > MAX_NODES:
-            raise _too_complex(f"It has more than {MAX_NODES} values.")
+            raise _too_complex(f"It has more than {MAX_NODES} values", event.start_mark)
         if isinstance(event, CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise _too_complex(f"It is nested deeper than {MAX_DEPTH} levels.")
+                raise _too_complex(f"It is nested deeper than {MAX_DEPTH} levels", event.start_mark)
         if event.anchor is not None and not isinstance(event, AliasEvent):
             if event.anchor in anchors:
                 _malformed(f"The anchor {event.anchor!r} is there twice.", event.start_mark)
@@ -199,11 +204,13 @@ def _position(mark: StringMark) -> tuple[int, int]:
     return mark.line + 1, mark.column + 1
 
 
-def _too_complex(why: str) -> TooLarge:
+def _too_complex(why: str, mark: StringMark) -> TooLarge:
+    line, column = _position(mark)
     return TooLarge(
         "yaml_too_complex",
-        f"The document is too complex. {why}",
+        f"The document is too complex. {why} (line {line}, column {column}).",
         next_step="Write it out plainly, without nesting and aliases.",
+        details={"line": line, "column": column},
     )
 
 

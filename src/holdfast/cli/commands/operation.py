@@ -11,7 +11,7 @@ from holdfast.cli.output import Output, ago, both, failure_lines, log_lines
 from holdfast.cli.session import session_of
 from holdfast.cli.watch import Watcher, conclude, outcome_in_words
 
-_Id = Annotated[str, typer.Argument(metavar="OPERATION", help="The operation's id.")]
+_Id = Annotated[str, typer.Argument(metavar="OPERATION", help="The operation's id.", callback=options.identifier)]
 
 
 def commands() -> typer.Typer:

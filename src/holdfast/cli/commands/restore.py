@@ -23,7 +23,10 @@ from holdfast.domain.restore import OnUnhealthy
 def restore(
     context: typer.Context,
     workload: options.WorkloadName,
-    snapshot: Annotated[str | None, typer.Argument(help="The snapshot's id; without it a list is offered.")] = None,
+    snapshot: Annotated[
+        str | None,
+        typer.Argument(help="The snapshot's id; without it a list is offered.", callback=options.identifier),
+    ] = None,
     volume: Annotated[
         list[str] | None, typer.Option("--volume", help="Only this volume (its path in the container); repeatable.")
     ] = None,

@@ -14,7 +14,9 @@ from holdfast.cli.session import session_of
 
 def status(
     context: typer.Context,
-    workload: Annotated[str | None, typer.Argument(help="One workload's name or id; all without it.")] = None,
+    workload: Annotated[
+        str | None, typer.Argument(help="One workload's name or id; all without it.", callback=options.name)
+    ] = None,
     *,
     as_json: options.Json = False,
 ) -> None:
