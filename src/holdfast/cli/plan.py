@@ -30,8 +30,8 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
             for path in volume.get(f"{kind}_paths", [])[:_SAMPLES]:
                 say(f"      {sign} {path}")
     say(f"A safety snapshot of the live data ({format_size(plan['live_bytes'])}) is taken first and kept.")
-    if plan["expected_safety_seconds"] is not None:
-        say(f"Capturing all of that takes about {format_duration(plan['expected_safety_seconds'])}.")
+    if plan["last_downtime_seconds"] is not None:
+        say(f"The last restore of it meant a downtime of {format_duration(plan['last_downtime_seconds'])}.")
     if plan["also_stopped"]:
         say(f"Stopped meanwhile, since they share a volume: {', '.join(plan['also_stopped'])}.")
     if plan["runs_afterwards"]:

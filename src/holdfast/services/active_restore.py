@@ -31,6 +31,7 @@ class ActiveRestore:
     Attributes:
         seconds: how long each part of the downtime took, by name.
         stopped_at: monotonic time of the first stop; the downtime counts from it.
+        stopped_cleanly: whether all that ran ended within its grace; ``None`` until it was stopped.
         committed: COMMIT is durable; there is no way but forward, or backward through the journal.
         uncertain: COMMIT may be durable or not; nothing may be started.
     """
@@ -44,6 +45,7 @@ class ActiveRestore:
     safety_snapshot_id: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     stopped_at: float | None = None
+    stopped_cleanly: bool | None = None
     committed: bool = False
     uncertain: bool = False
 

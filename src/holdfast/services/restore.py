@@ -7,7 +7,7 @@ undo, and a person's decisions.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from holdfast.domain.errors import HoldfastError, NotFound, Problem, Refused
@@ -152,15 +152,19 @@ class Restores:
     async def _undoable(self, ref: str) -> tuple[Operation, Snapshot] | None:
         """The newest restore that is still in effect, and its safety snapshot."""
         workload = await self._workloads.get(ref)
+        newest = await self._newest(workload.id, lambda operation: operation.outcome.get("result") in UNDOABLE)
+        if newest is None:
+            return None
+        return newest, await self._snapshots.get(ref, str(newest.outcome["safety_snapshot_id"]))
+
+    async def _newest(self, workload_id: str, wanted: Callable[[Operation], bool]) -> Operation | None:
+        """The newest restore or undo of a workload that is as it is wanted."""
         cursor: str | None = None
         while True:
-            page = await self._operations.list(limit=100, cursor=cursor, workload_id=workload.id)
+            page = await self._operations.list(limit=100, cursor=cursor, workload_id=workload_id)
             for operation in page.items:
-                if (
-                    operation.kind in (OperationKind.RESTORE, OperationKind.UNDO)
-                    and operation.outcome.get("result") in UNDOABLE
-                ):
-                    return operation, await self._snapshots.get(ref, str(operation.outcome["safety_snapshot_id"]))
+                if operation.kind in (OperationKind.RESTORE, OperationKind.UNDO) and wanted(operation):
+                    return operation
             if page.next_cursor is None:
                 return None
             cursor = page.next_cursor
@@ -268,7 +272,8 @@ class Restores:
                     )
                     for volume in plan.volumes
                 ]
-        return describe_plan(plan, diffs, live_bytes)
+        last = await self._newest(workload.id, lambda operation: "downtime_seconds" in operation.outcome)
+        return describe_plan(plan, diffs, live_bytes, last.outcome["downtime_seconds"] if last else None)
 
     async def _restore(self, ctx: OperationContext, request: RestoreRequest, restore_id: str) -> Outcome:
         try:

@@ -112,10 +112,15 @@ class RestorePlan:
         return tuple(volume.live for volume in self.volumes if volume.before is not LiveBefore.MISSING)
 
 
-def describe_plan(plan: RestorePlan, diffs: Sequence[VolumeDiff], live_bytes: int) -> dict[str, object]:
-    """A dry run's outcome."""
+def describe_plan(
+    plan: RestorePlan, diffs: Sequence[VolumeDiff], live_bytes: int, last_downtime: object
+) -> dict[str, object]:
+    """A dry run's outcome.
+
+    Args:
+        last_downtime: seconds for which the newest restore kept this workload down; ``None`` if there was none.
+    """
     taken = plan.manifest
-    rate = taken.bytes / taken.duration_seconds if taken.duration_seconds else 0.0
     return {
         "result": "dry_run",
         "snapshot_id": taken.id,
@@ -139,6 +144,6 @@ def describe_plan(plan: RestorePlan, diffs: Sequence[VolumeDiff], live_bytes: in
         "taken_with_id": taken.image_id or None,
         "on_unhealthy": plan.on_unhealthy,
         "safety_snapshot": True,
-        "expected_safety_seconds": round(live_bytes / rate, 1) if rate else None,
+        "last_downtime_seconds": last_downtime,
         "warnings": list(plan.warnings),
     }

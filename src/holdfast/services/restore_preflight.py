@@ -15,8 +15,7 @@ from holdfast.config import Settings
 from holdfast.domain.errors import HoldfastError, Problem, Refused
 from holdfast.domain.restore import LiveBefore, OnUnhealthy, RootRef
 from holdfast.domain.restore_mapping import map_volumes
-from holdfast.domain.snapshot import SnapshotManifest
-from holdfast.domain.workload import Workload
+from holdfast.domain.workload import DesiredState, Workload
 from holdfast.engine import mounts, space
 from holdfast.engine.fs import Fs
 from holdfast.engine.snapshot_store import SnapshotStore
@@ -76,8 +75,7 @@ class RestorePreflight:
             Unavailable: the engine does not answer.
         """
         manifest = await asyncio.to_thread(self._snapshots.manifest, request.snapshot_id)
-        problems = list(_belongs(manifest, workload))
-        problems += await asyncio.to_thread(self._snapshots.check, manifest)
+        problems = list(await asyncio.to_thread(self._snapshots.check, manifest))
         mapped, found = map_volumes(manifest, workload.spec, request.volumes)
         problems += found
         places = await self._places.find(request, workload, mapped)
@@ -129,26 +127,34 @@ class RestorePreflight:
         needs.append(
             space.Need(path=str(self._settings.repository_dir), bytes=live_bytes, inodes=4, why="the safety snapshot")
         )
-        problems = await asyncio.to_thread(
+        problems = await self._missing_space(needs)
+        if problems:
+            raise Refused(problems)
+
+    async def _missing_space(self, needs: Sequence[space.Need]) -> list[Problem]:
+        return await asyncio.to_thread(
             space.check,
             self._fs,
             needs,
             reserve_bytes=self._settings.disk_reserve_bytes,
             reserve_inodes=self._settings.disk_reserve_inodes,
         )
-        if problems:
-            raise Refused(problems)
 
     async def recheck(self, refs: Sequence[RootRef], lock_ids: Collection[str]) -> None:
-        """Look once more, right before the exchange: directories, mounts, and who has the paths mounted.
+        """Look once more, right before the exchange: directories, flags, mounts, space, and who has the paths mounted.
 
-        Everything of the locked workloads is stopped by now, so that nobody may have them.
+        Nothing is written any more that could be large, so that of the space only the reserve must be there still: a
+        disk that somebody else filled meanwhile is no place to start a service on. Everything of the locked workloads
+        is stopped by now, so that nobody may have them.
 
         Raises:
             Refused: something changed since the preflight.
         """
         paths = [ref.path for ref in refs]
         problems = await self._places.look_again(refs)
+        problems += await self._missing_space(
+            [space.Need(path=path.rpartition("/")[0], bytes=0, inodes=0, why="the exchange") for path in paths]
+        )
         everything = await self._runtime.containers()
         own = {c.id for c in everything if self._is_own(c) and c.labels.get(LABEL_WORKLOAD) in lock_ids}
         refusals, _ = await asyncio.to_thread(others_on_paths, everything, own, paths)
@@ -201,24 +207,17 @@ class RestorePreflight:
     async def _default_on_unhealthy(
         self, workload: Workload, volumes: Iterable[PlannedVolume], own: Sequence[Container]
     ) -> OnUnhealthy:
-        """Revert, unless there is nothing to go back to, or the workload was not healthy on its old data either."""
+        """Revert, unless there is nothing to go back to, or the workload was not healthy on its old data either.
+
+        One that should run and doesn't is not; of one that stays stopped, nothing is judged.
+        """
         if any(volume.before is LiveBefore.MISSING for volume in volumes):
             return OnUnhealthy.KEEP
         running = [c for c in own if c.labels.get(LABEL_WORKLOAD) == workload.id and c.running]
         if not running:
-            return OnUnhealthy.REVERT
+            return OnUnhealthy.KEEP if workload.desired is DesiredState.RUNNING else OnUnhealthy.REVERT
         try:
             healthy = await self._deployer.healthy_now(workload)
         except HoldfastError:
             healthy = False
         return OnUnhealthy.REVERT if healthy else OnUnhealthy.KEEP
-
-
-def _belongs(manifest: SnapshotManifest, workload: Workload) -> Iterable[Problem]:
-    if manifest.workload_id != workload.id:
-        yield Problem(
-            code="snapshot_of_other_workload",
-            message=f"The snapshot is of the workload {manifest.workload_name}, not of {workload.name}.",
-            next_step="Choose a snapshot of this workload, or export that one and import it here.",
-            details={"snapshot_workload": manifest.workload_name},
-        )

@@ -144,8 +144,8 @@ class RestoreRun:
         restore.stopped_at = time.monotonic()
         with restore.timed("stop"):
             graces = {workload.id: workload.spec.stop_grace for workload in restore.workloads.values()}
-            clean = await self._quiescer.stop(containers, graces)
-        if not clean:
+            restore.stopped_cleanly = await self._quiescer.stop(containers, graces)
+        if not restore.stopped_cleanly:
             await ctx.log("a container outlasted its grace and was killed", level="warning")
 
     async def _make_missing(self, restore: ActiveRestore) -> None:
@@ -167,6 +167,7 @@ class RestoreRun:
             actor=restore.facts.actor,
             ran=plan.images.before,
             note=f"before restoring {restore.facts.snapshot_id}",
+            stopped_cleanly=restore.stopped_cleanly if any(c.running for c in restore.containers) else None,
         )
         with restore.timed("safety"):
             await self._states.pin_safety(draft.id, restore.facts.workload_id, restore.facts.operation_id)

@@ -191,6 +191,6 @@ def dry_run_plan() -> dict[str, Any]:
         "image": "notes:1",
         "on_unhealthy": "revert",
         "safety_snapshot": True,
-        "expected_safety_seconds": 0.2,
+        "last_downtime_seconds": 0.2,
         "warnings": ["the image carries no digest"],
     }

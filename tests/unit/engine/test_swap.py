@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,6 +111,36 @@ def test_an_exchange_there_and_back_is_seen_as_such(fs: RecordingFs, roots: Live
     assert sides(observe(fs, roots, volume)) == (NEW, OLD)
     exchange(fs, roots, volume, NEW)
     assert (which(live_tree(volume)), which(staged_tree(volume))) == ("old", "new")
+
+
+LOOKING = """
+import os, sys
+live, wanted = sys.argv[1], {"old", "new"}
+print("looking", flush=True)
+while not os.path.exists(sys.argv[2]):
+    try:
+        found = open(os.path.join(live, "which")).read()
+    except FileNotFoundError:
+        found = "nothing"
+    if found not in wanted:
+        sys.exit(found)
+"""
+
+
+def test_whoever_looks_at_the_live_path_meanwhile_always_finds_a_whole_tree(
+    volume: VolumeFacts, tmp_path: Path, open_dir: Callable[[Path], int]
+) -> None:
+    done = tmp_path / "done"
+    live, wrapper = open_dir(live_tree(volume).parent), open_dir(staged_tree(volume).parent)
+    command = [sys.executable, "-c", LOOKING, str(live_tree(volume)), str(done)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as looking:
+        assert looking.stdout is not None
+        assert looking.stdout.readline() == "looking\n"
+        for _ in range(20_000):
+            Fs().exchange(live, b"data", wrapper, b"staged")
+        done.touch()
+        _, found = looking.communicate()
+    assert (looking.returncode, found) == (0, "")
 
 
 def test_both_parents_are_flushed_after_each_exchange_before_the_next(
