@@ -23,6 +23,7 @@ from holdfast.domain.errors import Damaged, HoldfastError, NotFound
 from holdfast.engine.repository.blobs import BlobStore
 from holdfast.engine.repository.index import Index, Location
 from holdfast.engine.repository.pack import HEADER_BYTES, decode_frame, read_salt
+from holdfast.engine.repository.pack_listing import range_of_pack
 from holdfast.engine.repository.seal import RepositoryKeys, Sealer
 
 _KEPT_BYTES: Final = 32 << 20
@@ -143,7 +144,7 @@ class ChunkReader:
 
     def _load(self, location: Location) -> _Frame:
         try:
-            stored = self._blobs.get_range(f"packs/{location.pack}", location.frame_offset, location.frame_length)
+            stored = range_of_pack(self._blobs, location.pack, location.frame_offset, location.frame_length)
             found = decode_frame(stored, location.frame_offset, self._salt(location.pack), self._sealer)
         except (Damaged, NotFound) as error:
             return _Frame({}, error, 0)
@@ -158,7 +159,7 @@ class ChunkReader:
         with self._salts_lock:
             found = self._salts.get(pack)
         if found is None:
-            found = read_salt(self._blobs.get_range(f"packs/{pack}", 0, HEADER_BYTES), self._sealer)
+            found = read_salt(range_of_pack(self._blobs, pack, 0, HEADER_BYTES), self._sealer)
             with self._salts_lock:
                 self._salts[pack] = found
         return found

@@ -30,6 +30,7 @@ from holdfast.domain.errors import Problem
 from holdfast.engine.fs import Fs
 from holdfast.engine.repository.blobs import BlobStore
 from holdfast.engine.repository.index_file import IndexFile
+from holdfast.engine.repository.index_statements import COPIES, LOCATED, MERGE, PRESENT, ROWS, THERE
 from holdfast.engine.repository.pack import FrameInfo
 from holdfast.engine.repository.pack_listing import listed_packs, read_listings
 from holdfast.engine.repository.seal import RepositoryKeys, Sealer
@@ -37,32 +38,6 @@ from holdfast.engine.repository.seal import RepositoryKeys, Sealer
 _MERGE_CHUNKS: Final = 64_000
 _BATCHES: Final = (1, 16, 128, 500)
 """Ids in one statement: a few numbers, so that the statements are prepared once. Short batches repeat an id."""
-
-_PRESENT: Final = """
-SELECT id FROM recent WHERE id IN ({ids})
-UNION ALL
-SELECT id FROM chunks WHERE id IN ({ids}) AND pack NOT IN (SELECT no FROM packs WHERE condemned)
-AND NOT EXISTS (SELECT 1 FROM damaged WHERE damaged.id = chunks.id AND damaged.pack = chunks.pack)
-"""
-_LOCATED: Final = """
-SELECT id, name, frame_offset, frame_length, start, length FROM (
-    SELECT id, name, frame_offset, frame_length, start, length, 0 AS doubt
-    FROM recent JOIN recent_packs ON no = pack WHERE id IN ({ids})
-    UNION ALL
-    SELECT id, name, frame_offset, frame_length, start, length, condemned
-        + 2 * EXISTS (SELECT 1 FROM damaged WHERE damaged.id = chunks.id AND damaged.pack = chunks.pack)
-    FROM chunks JOIN packs ON no = pack WHERE id IN ({ids})
-) ORDER BY doubt DESC
-"""
-_MERGE: Final = (
-    "INSERT OR IGNORE INTO packs (name, size, salvaged) SELECT name, size, salvaged FROM recent_packs",
-    """
-    INSERT OR IGNORE INTO chunks SELECT id, packs.no, frame_offset, frame_length, start, length
-    FROM recent JOIN recent_packs ON recent_packs.no = pack JOIN packs ON packs.name = recent_packs.name ORDER BY id
-    """,
-    "DELETE FROM recent",
-    "DELETE FROM recent_packs",
-)
 
 
 class Location(NamedTuple):
@@ -79,6 +54,33 @@ class Location(NamedTuple):
     frame_length: int
     start: int
     length: int
+
+
+class PackFacts(NamedTuple):
+    """A pack as the index knows it.
+
+    Attributes:
+        salvaged: whether what it holds was found without its trailer.
+        verified_ns: when all of it was last read back, nanoseconds since 1970; ``None`` if it never was.
+    """
+
+    name: str
+    size: int
+    salvaged: bool
+    condemned: bool
+    verified_ns: int | None
+
+
+class Row(NamedTuple):
+    """One chunk in one pack; ``pack`` is the pack's number, which grows with time."""
+
+    id: bytes
+    pack: int
+    frame_offset: int
+    start: int
+    length: int
+    damaged: int
+    """Whether the index knows it to be damaged there."""
 
 
 class Index:
@@ -124,19 +126,54 @@ class Index:
 
     def missing(self, ids: Collection[bytes]) -> set[bytes]:
         """Those of ``ids`` that have to be stored: in no pack, or only in condemned ones, or damaged there."""
-        lacking = set(ids)
-        for (chunk_id,) in self._look_up(_PRESENT, list(lacking)):
-            lacking.discard(chunk_id)
-        return lacking
+        return set(ids).difference(chunk_id for (chunk_id,) in self._look_up(PRESENT, list(set(ids))))
+
+    def absent(self, ids: Collection[bytes]) -> set[bytes]:
+        """Those of ``ids`` that can't be read: in no pack, or damaged there. Condemned packs count: they are there."""
+        return set(ids).difference(chunk_id for (chunk_id,) in self._look_up(THERE, list(set(ids))))
 
     def locate(self, ids: Iterable[bytes]) -> dict[bytes, Location]:
         """Where chunks can be read now. Condemned packs count; damage counts where there is nothing else."""
-        return {row[0]: Location(*row[1:]) for row in self._look_up(_LOCATED, list(ids))}
+        return {row[0]: Location(*row[1:]) for row in self._look_up(LOCATED, list(ids))}
 
     def packs(self) -> dict[str, int]:
         """Size by name of the packs that are known."""
         with self._merged() as database:
             return dict(database.execute("SELECT name, size FROM packs"))
+
+    def pack_facts(self) -> dict[int, PackFacts]:
+        """All packs that are known, by number."""
+        with self._merged() as database:
+            rows = database.execute("SELECT no, name, size, salvaged, condemned, verified_ns FROM packs")
+            return {
+                no: PackFacts(name, size, bool(salvaged), bool(condemned), verified)
+                for no, name, size, salvaged, condemned, verified in rows
+            }
+
+    def rows(self) -> Iterator[Row]:
+        """Every chunk of every pack, in the order of the ids. What comes or goes meanwhile may be there or not."""
+        after: tuple[bytes, int] = (b"", -1)
+        while True:
+            with self._merged() as database:
+                found = database.execute(ROWS, after).fetchall()
+            if not found:
+                return
+            yield from map(Row._make, found)
+            after = found[-1][:2]
+
+    def ids_of(self, pack: str) -> set[bytes]:
+        """The ids of the chunks that lie in a pack. Looks through all of the index."""
+        with self._merged() as database:
+            statement = "SELECT id FROM chunks WHERE pack = (SELECT no FROM packs WHERE name = ?)"
+            return {chunk_id for (chunk_id,) in database.execute(statement, (pack,))}
+
+    def copies(self, ids: Iterable[bytes]) -> dict[bytes, dict[str, bool]]:
+        """In which packs each chunk lies, condemned ones as well, and whether it is known to be damaged there."""
+        found: dict[bytes, dict[str, bool]] = {}
+        self.flush()
+        for chunk_id, name, damaged in self._look_up(COPIES, list(ids)):
+            found.setdefault(chunk_id, {})[name] = bool(damaged)
+        return found
 
     def _look_up(self, statement: str, ids: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
         for at in range(0, len(ids), _BATCHES[-1]):
@@ -244,7 +281,7 @@ class Index:
         if not self._unmerged:
             return
         with _transaction(database):
-            for statement in _MERGE:
+            for statement in MERGE:
                 database.execute(statement)
         self._unmerged = 0
 
@@ -261,10 +298,23 @@ class Index:
             if marked.rowcount:
                 _note_loss(database)
 
-    def clear_damaged(self, pack: str) -> None:
-        """Note that a pack was read and found to be as it should be."""
+    def note_verified(self, pack: str, at_ns: int, damaged: Collection[bytes]) -> None:
+        """Note that all of a pack was read back just now, and which of its chunks it does not hold as it should."""
+        of_pack = "pack = (SELECT no FROM packs WHERE name = ?)"
         with self._merged() as database, _transaction(database):
-            database.execute("DELETE FROM damaged WHERE pack = (SELECT no FROM packs WHERE name = ?)", (pack,))
+            database.execute("UPDATE packs SET verified_ns = ? WHERE name = ?", (at_ns, pack))
+            database.execute(f"DELETE FROM damaged WHERE {of_pack}", (pack,))  # noqa: S608 - a constant
+            database.executemany(
+                f"INSERT INTO damaged SELECT id, pack FROM chunks WHERE id = ? AND {of_pack}",  # noqa: S608
+                [(chunk_id, pack) for chunk_id in damaged],
+            )
+            if damaged:
+                _note_loss(database)
+
+    def note_salvaged(self, pack: str) -> None:
+        """Note that a pack's own list of what it holds can't be used, though the chunks that are known of can."""
+        with self._merged() as database:
+            database.execute("UPDATE packs SET salvaged = 1 WHERE name = ?", (pack,))
 
     def losses(self) -> int:
         """How often something that was present has ceased to be; see :meth:`set_whole`."""

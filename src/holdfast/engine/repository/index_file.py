@@ -25,7 +25,7 @@ _SCHEMA: Final = """
 CREATE TABLE meta (repository TEXT NOT NULL, losses INTEGER NOT NULL);
 CREATE TABLE packs (
     no INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, salvaged INTEGER NOT NULL,
-    condemned INTEGER NOT NULL DEFAULT 0
+    condemned INTEGER NOT NULL DEFAULT 0, verified_ns INTEGER
 );
 CREATE INDEX condemned_packs ON packs (no) WHERE condemned;
 CREATE TABLE chunks (

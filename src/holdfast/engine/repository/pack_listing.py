@@ -71,7 +71,7 @@ def read_listings(
 
 
 def _read(blobs: BlobStore, keys: RepositoryKeys, sealer: Sealer, name: str, size: int, *, scan: bool) -> Listing:
-    get_range = partial(_get_range, blobs, f"{FOLDER}/{name}")
+    get_range = partial(range_of_pack, blobs, name)
     try:
         return Listing(name, size, read_trailer(get_range, size, name, keys.pack_name, sealer).frames)
     except NotFound:
@@ -92,10 +92,15 @@ def _found(scanned: Iterator[tuple[FrameInfo, list[tuple[bytes, memoryview]]]], 
     return frames or None
 
 
-def _get_range(blobs: BlobStore, name: str, offset: int, length: int) -> Piece:
-    """As of the store; what can't be read of one pack is damage to that pack."""
+def range_of_pack(blobs: BlobStore, pack: str, offset: int, length: int) -> Piece:
+    """Exactly these bytes of a pack, as of the store; what can't be read of one pack is damage to that pack.
+
+    Raises:
+        NotFound, Damaged: the pack is gone, or can't be read there.
+        HoldfastError: the store, as a whole, does not answer.
+    """
     try:
-        return blobs.get_range(name, offset, length)
+        return blobs.get_range(f"{FOLDER}/{pack}", offset, length)
     except Failed as error:
         if error.code not in _OF_ONE_PACK:
             raise

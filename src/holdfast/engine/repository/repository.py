@@ -13,6 +13,7 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.repository.blobs import BlobStore
 from holdfast.engine.repository.chunk_reader import ChunkReader
 from holdfast.engine.repository.chunk_writer import ChunkWriter
+from holdfast.engine.repository.condemned import read_condemned
 from holdfast.engine.repository.index import Index
 from holdfast.engine.repository.locking import RepositoryLock
 from holdfast.engine.repository.manifests import Manifests, StoredSnapshot
@@ -127,5 +128,6 @@ class Repository:
         Returns:
             The index' count of losses, for :meth:`Index.set_whole`.
         """
-        self.unreadable = self.index.sync(self.blobs, self.keys, self.sealer, condemned=())
+        condemned = read_condemned(self.blobs)
+        self.unreadable = self.index.sync(self.blobs, self.keys, self.sealer, condemned=condemned)
         return self.index.losses()

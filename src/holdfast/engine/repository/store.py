@@ -141,15 +141,16 @@ class RepositoryStore:
     def check(self, manifest: SnapshotManifest) -> Sequence[Problem]:
         """See the port: ``snapshot_incomplete``, with the files that miss something."""
         repository = self._repository
-        losses = repository.sync_index()
-        if repository.index.is_whole(manifest.id):
-            return ()
-        stored = repository.manifests.read(manifest.id)
-        with repository.reader() as reader:
-            lacking = list(islice(incomplete(stored, repository.index, reader), _NAMED + 1))
-        if not lacking:
-            repository.index.set_whole(manifest.id, since=losses)
-            return ()
+        with repository.lock.shared(QuietJob()):
+            losses = repository.sync_index()
+            if repository.index.is_whole(manifest.id):
+                return ()
+            stored = repository.manifests.read(manifest.id)
+            with repository.reader() as reader:
+                lacking = list(islice(incomplete(stored, repository.index, reader, set()), _NAMED + 1))
+            if not lacking:
+                repository.index.set_whole(manifest.id, since=losses)
+                return ()
         return (
             Problem(
                 code="snapshot_incomplete",

@@ -7,6 +7,7 @@ noted in the index as damaged, so that the next capture that meets the same data
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from holdfast.domain.errors import Damaged, Problem, Refused
 from holdfast.engine.entries import display_path
@@ -17,6 +18,14 @@ from holdfast.engine.repository.manifests import StoredSnapshot, VolumeTree
 from holdfast.engine.repository.tree import Tree, TreeEntry, TreePart, split_list
 
 _AT_ONCE = 256
+
+
+class Complete(Protocol):
+    """A set of ids, in memory or elsewhere."""
+
+    def __contains__(self, chunk_id: object, /) -> bool: ...
+
+    def add(self, chunk_id: bytes, /) -> None: ...
 
 
 def tree_of(stored: StoredSnapshot, index: int) -> VolumeTree:
@@ -44,33 +53,43 @@ def in_words(lacking: Sequence[str]) -> str:
     return ", ".join(lacking)
 
 
-def incomplete(stored: StoredSnapshot, index: Index, reader: ChunkReader) -> Iterator[str]:
-    """What of a snapshot is not there, by target and path. Reads trees and no data."""
+def incomplete(stored: StoredSnapshot, index: Index, reader: ChunkReader, complete: Complete) -> Iterator[str]:
+    """What of a snapshot is not there, by target and path. Reads trees and no data.
+
+    Args:
+        complete: parts of trees, by the ids of their chunks, that are known to lack nothing; those that are found to be
+            so are added.
+    """
     for volume in stored.manifest.volumes:
         tree = _opened(tree_of(stored, volume.index), reader)
         if isinstance(tree, Damaged):
             yield volume.target
             continue
         for part in tree.parts:
+            if part.id in complete:
+                continue
             entries = _read(tree, part)
             if isinstance(entries, Damaged):
                 yield f"{volume.target}: {_stretch(part)}"
                 continue
-            yield from (f"{volume.target}/{display_path(path)}" for path in _lacking(entries, index, reader))
+            lacking = list(_lacking(entries, index, reader))
+            yield from (f"{volume.target}/{display_path(path)}" for path in lacking)
+            if not lacking:
+                complete.add(part.id)
 
 
 def _lacking(entries: Sequence[TreeEntry], index: Index, reader: ChunkReader) -> Iterator[bytes]:
     for at in range(0, len(entries), _AT_ONCE):
         some = entries[at : at + _AT_ONCE]
-        missing = index.missing([chunk_id for entry in some for chunk_id in entry.ids])
+        absent = index.absent([chunk_id for entry in some for chunk_id in entry.ids])
         for entry in some:
-            if (missing and not missing.isdisjoint(entry.ids)) or (entry.listed and _list_lacks(entry, index, reader)):
+            if (absent and not absent.isdisjoint(entry.ids)) or (entry.listed and _list_lacks(entry, index, reader)):
                 yield entry.path
 
 
 def _list_lacks(entry: TreeEntry, index: Index, reader: ChunkReader) -> bool:
     try:
-        return any(index.missing(split_list(chunk)) for chunk in reader.read_many(entry.ids))
+        return any(index.absent(split_list(chunk)) for chunk in reader.read_many(entry.ids))
     except Damaged:
         return True
 
@@ -91,20 +110,20 @@ def damage(
     for volume in stored.manifest.volumes:
         tree = _opened(tree_of(stored, volume.index), reader)
         if isinstance(tree, Damaged):
-            _note(tree, index)
+            note_damage(tree, index)
             yield f"{volume.target}: the list of its files: {tree.message}"
             continue
         for part in tree.parts:
             entries = _read(tree, part)
             if isinstance(entries, Damaged):
-                _note(entries, index)
+                note_damage(entries, index)
                 yield f"{volume.target}: {_stretch(part)}: {entries.message}"
                 continue
             for entry, chunks in with_data(entries, reader):
                 try:
                     size = sum(len(chunk) for chunk in watch(chunks))
                 except Damaged as error:
-                    _note(error, index)
+                    note_damage(error, index)
                     yield f"{volume.target}: {error.message}"
                 else:
                     if not entry.kind and size != entry.entry().data_bytes:
@@ -130,7 +149,8 @@ def _stretch(part: TreePart) -> str:
     return f"{part.entries} names from {display_path(part.first)} on"
 
 
-def _note(error: Damaged, index: Index) -> None:
+def note_damage(error: Damaged, index: Index) -> None:
+    """Note in the index which chunk an error of the reader was about, so that it is stored again when it is met."""
     chunk = error.details.get("chunk")
     if isinstance(chunk, str):
         chunk_id = bytes.fromhex(chunk)

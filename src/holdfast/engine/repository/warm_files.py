@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,7 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.repository.manifests import VolumeTree
 
 _MAX_BYTES: Final = 8 << 20
+_NAME: Final = re.compile(rb"warm-[0-9a-z]{26}\.json")
 
 
 class Warm(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +46,26 @@ class WarmFiles:
 
     def read(self, workload_id: str) -> Warm | None:
         """The last pass; ``None`` if there is none that can be understood."""
+        return self._read(_name(workload_id))
+
+    def younger_than(self, seconds: float, now: float) -> Iterator[Warm]:
+        """Passes of any workload that ended less than ``seconds`` before ``now``, seconds since 1970."""
         try:
-            fd = self._fs.open_read(str(self._directory / os.fsdecode(_name(workload_id))))
+            directory = self._fs.open_root(str(self._directory))
+        except OSError:
+            return
+        try:
+            names = [name for name in self._fs.listdir(directory) if _NAME.fullmatch(name)]
+            young = [name for name in names if abs(now - self._fs.statat(directory, name).st_mtime) < seconds]
+        except OSError:
+            young = []
+        finally:
+            self._fs.close(directory)
+        yield from (warm for name in sorted(young) if (warm := self._read(name)) is not None)
+
+    def _read(self, name: bytes) -> Warm | None:
+        try:
+            fd = self._fs.open_read(str(self._directory / os.fsdecode(name)))
         except OSError:
             return None
         try:

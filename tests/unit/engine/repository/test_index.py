@@ -385,7 +385,7 @@ def test_a_damaged_chunk_is_missing_until_it_is_stored_again(index: Index) -> No
     index.condemn([second.name])
     assert index.locate([chunk_id(ONE)])[chunk_id(ONE)].pack == second.name
     assert index.missing(ALL[:2]) == {chunk_id(ONE)}
-    index.clear_damaged(first.name)
+    index.note_verified(first.name, 1, ())
     assert index.missing(ALL[:2]) == set()
 
 
