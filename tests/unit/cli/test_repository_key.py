@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from holdfast.bootstrap import import_repository_key
+from holdfast.bootstrap.repository_key import import_repository_key
 from holdfast.cli.exit_codes import ExitCode
 from holdfast.config import load_settings
 from holdfast.domain.errors import Busy

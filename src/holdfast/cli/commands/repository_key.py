@@ -57,9 +57,9 @@ def export(
     settings = settings_from(session, config, data_dir)
     passphrase = _passphrase(session, passphrase_file, new=True)
 
-    from holdfast import bootstrap  # the whole engine: loaded only by the commands that need it
+    from holdfast.bootstrap import repository_key  # the whole engine: loaded only by the commands that need it
 
-    sealed = bootstrap.export_repository_key(settings, passphrase)
+    sealed = repository_key.export_repository_key(settings, passphrase)
     with new_file(output, private=True) as file:
         file.write(sealed)
     session.output.document({"file": output})
@@ -86,9 +86,9 @@ def import_key(
         data = opened.read(_MAX_BYTES)
     passphrase = _passphrase(session, passphrase_file, new=False)
 
-    from holdfast import bootstrap  # the whole engine: loaded only by the commands that need it
+    from holdfast.bootstrap import repository_key  # the whole engine: loaded only by the commands that need it
 
-    imported = bootstrap.import_repository_key(settings, data, passphrase, replace=replace)
+    imported = repository_key.import_repository_key(settings, data, passphrase, replace=replace)
     session.output.document(imported._asdict())
     session.output.say("The key is in its place." if imported.changed else "This key was there already.")
     if imported.former:

@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from blake3 import blake3
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from holdfast.domain.errors import Damaged
 from holdfast.engine.keys import KEY_BYTES
@@ -31,7 +29,6 @@ from holdfast.engine.repository.blobs import Piece
 SALT_BYTES: Final = 32
 TAG_BYTES: Final = 16
 """What sealing adds to a part."""
-_NONCE_BYTES: Final = 12
 _CHECK_BYTES: Final = 16
 
 
@@ -94,37 +91,6 @@ class Sealer(Protocol):
         """
 
 
-class AesSealer:
-    """Seals with AES-256-GCM, as the module tells.
-
-    Args:
-        keys: of the repository.
-    """
-
-    sealed: Final = True
-
-    def __init__(self, keys: RepositoryKeys) -> None:
-        self._key = keys.seal
-
-    def seal(self, salt: bytes, number: int, what: bytes, data: Piece) -> bytes:
-        """See the protocol."""
-        nonce = number.to_bytes(_NONCE_BYTES, "big")
-        return self._cipher(salt).encrypt(nonce, data, _associated(what, nonce))
-
-    def open(self, salt: bytes, number: int, what: bytes, data: Piece) -> bytes:
-        """See the protocol."""
-        nonce = number.to_bytes(_NONCE_BYTES, "big")
-        try:
-            return self._cipher(salt).decrypt(nonce, data, _associated(what, nonce))
-        except InvalidTag as error:
-            raise _broken() from error
-
-    def _cipher(self, salt: bytes) -> AESGCM:
-        if len(salt) != SALT_BYTES:
-            raise ValueError(f"a salt has {SALT_BYTES} bytes")
-        return AESGCM(blake3(salt, key=self._key).digest())
-
-
 class PlainSealer:
     """Leaves everything as it is: for a repository that is not encrypted."""
 
@@ -141,7 +107,12 @@ class PlainSealer:
 
 def sealer_of(keys: RepositoryKeys, *, encrypted: bool) -> Sealer:
     """The sealer of a repository."""
-    return AesSealer(keys) if encrypted else PlainSealer()
+    if not encrypted:
+        return PlainSealer()
+    # Only here: the library takes as much memory as a tenth of a server at rest, which most repositories don't need.
+    from holdfast.engine.repository.aes_sealer import AesSealer
+
+    return AesSealer(keys.seal)
 
 
 def seal_object(sealer: Sealer, what: bytes, data: bytes) -> bytes:
@@ -161,7 +132,7 @@ def open_object(sealer: Sealer, what: bytes, data: bytes) -> bytes:
     if not sealer.sealed:
         return data
     if len(data) < SALT_BYTES + TAG_BYTES:
-        raise _broken()
+        raise seal_broken()
     return bytes(sealer.open(data[:SALT_BYTES], 0, what, memoryview(data)[SALT_BYTES:]))
 
 
@@ -169,11 +140,8 @@ def _derived(key: bytes, purpose: str) -> bytes:
     return blake3(key, derive_key_context=f"holdfast repository 1 {purpose}").digest()
 
 
-def _associated(what: bytes, nonce: bytes) -> bytes:
-    return what + b"\0" + nonce
-
-
-def _broken() -> Damaged:
+def seal_broken() -> Damaged:
+    """Something sealed does not open."""
     return Damaged(
         "seal_broken",
         "Something sealed does not open: it was changed, exchanged or cut off, or is of another repository.",

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.domain.errors import Damaged
+from holdfast.engine.repository.aes_sealer import AesSealer
 from holdfast.engine.repository.seal import (
     TAG_BYTES,
-    AesSealer,
     PlainSealer,
     RepositoryKeys,
     open_object,
@@ -25,7 +25,7 @@ SALT = bytes(32)
 
 @pytest.fixture(scope="module")
 def sealer() -> AesSealer:
-    return AesSealer(RepositoryKeys.derive(KEY))
+    return AesSealer(RepositoryKeys.derive(KEY).seal)
 
 
 def code_of_opening(sealer: AesSealer, salt: bytes, number: int, what: bytes, data: bytes) -> str:
@@ -71,7 +71,7 @@ def test_a_seal_opens_nowhere_else(sealer: AesSealer) -> None:
     assert code_of_opening(sealer, bytes([1] * 32), 7, b"frame", sealed) == "seal_broken"
     assert code_of_opening(sealer, SALT, 8, b"frame", sealed) == "seal_broken"
     assert code_of_opening(sealer, SALT, 7, b"trailer", sealed) == "seal_broken"
-    assert code_of_opening(AesSealer(RepositoryKeys.derive(SALT)), SALT, 7, b"frame", sealed) == "seal_broken"
+    assert code_of_opening(AesSealer(RepositoryKeys.derive(SALT).seal), SALT, 7, b"frame", sealed) == "seal_broken"
 
 
 def test_every_flipped_bit_breaks_a_seal(sealer: AesSealer) -> None:
