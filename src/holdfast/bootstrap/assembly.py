@@ -63,6 +63,7 @@ from holdfast.services.restore_registry import RestoreRegistry
 from holdfast.services.restore_run import RestoreRun
 from holdfast.services.restore_trial import RestoreTrial
 from holdfast.services.rollout import Rollout
+from holdfast.services.sharing import Sharing
 from holdfast.services.snapshot_files import SnapshotFiles
 from holdfast.services.snapshots import Snapshots, former_workload
 from holdfast.services.swap_recovery import SwapRecovery
@@ -247,10 +248,12 @@ async def _assembled(
         restore_pending=registry.pending,
         former_id=former_id,
     )
+    sharing = Sharing(workloads=workload_store, deployments=deployment_store, volumes=volumes)
     capture = Capture(
         installation=installation,
         workloads=workload_store,
         volumes=volumes,
+        sharing=sharing,
         runtime=runtime,
         quiescer=quiescer,
         holds=holds,
@@ -274,8 +277,7 @@ async def _assembled(
         installation=installation,
         fs=fs,
         snapshots=stores,
-        workloads=workload_store,
-        volumes=volumes,
+        sharing=sharing,
         places=RestorePlaces(fs=fs, roots=roots, volumes=volumes),
         images=RestoreImages(runtime=runtime, ran=ran),
         runtime=runtime,

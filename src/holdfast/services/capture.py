@@ -26,6 +26,7 @@ from holdfast.services.quiesce import Quiescer, facts_of
 from holdfast.services.ran import Ran, RanVersions
 from holdfast.services.restore_registry import RestoreRegistry
 from holdfast.services.retrying import until_engine_answers
+from holdfast.services.sharing import Sharing
 from holdfast.services.snapshot_drafts import draft_manifest
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workers import Workers
@@ -41,6 +42,7 @@ class Capture:
         installation: str,
         workloads: WorkloadStore,
         volumes: VolumeResolver,
+        sharing: Sharing,
         runtime: ContainerRuntime,
         quiescer: Quiescer,
         holds: HoldFiles,
@@ -52,6 +54,7 @@ class Capture:
         self._installation = installation
         self._workloads = workloads
         self._volumes = volumes
+        self._sharing = sharing
         self._runtime = runtime
         self._quiescer = quiescer
         self._holds = holds
@@ -109,7 +112,7 @@ class Capture:
                     return
 
     async def _sharers(self, workload_id: str) -> frozenset[str]:
-        return self._volumes.sharers(await self._get(workload_id), await self._workloads.list())
+        return await self._sharing.lockable(await self._get(workload_id))
 
     async def _get(self, workload_id: str) -> Workload:
         workload = await self._workloads.get(workload_id)

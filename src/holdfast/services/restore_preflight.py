@@ -26,8 +26,7 @@ from holdfast.services.quiesce import facts_of
 from holdfast.services.restore_images import RestoreImages
 from holdfast.services.restore_places import RestorePlaces
 from holdfast.services.restore_plan import PlannedVolume, RestorePlan, RestoreRequest
-from holdfast.services.volumes import VolumeResolver
-from holdfast.store.workloads import WorkloadStore
+from holdfast.services.sharing import Sharing
 
 LETTING_GO: Final = 2.0
 """Seconds that processes get to let go of a path, or to turn out to be the workload's own."""
@@ -43,8 +42,7 @@ class RestorePreflight:
         installation: str,
         fs: Fs,
         snapshots: SnapshotStore,
-        workloads: WorkloadStore,
-        volumes: VolumeResolver,
+        sharing: Sharing,
         places: RestorePlaces,
         images: RestoreImages,
         runtime: ContainerRuntime,
@@ -54,8 +52,7 @@ class RestorePreflight:
         self._installation = installation
         self._fs = fs
         self._snapshots = snapshots
-        self._workloads = workloads
-        self._volumes = volumes
+        self._sharing = sharing
         self._places = places
         self._images = images
         self._runtime = runtime
@@ -63,7 +60,7 @@ class RestorePreflight:
 
     async def lock_ids(self, workload: Workload) -> tuple[str, ...]:
         """The workloads that must stand still: this one and all that share one of its volumes, in id order."""
-        return tuple(sorted(self._volumes.sharers(workload, await self._workloads.list())))
+        return tuple(sorted(await self._sharing.lockable(workload)))
 
     async def check(self, request: RestoreRequest, workload: Workload, lock_ids: tuple[str, ...]) -> RestorePlan:
         """Check everything that can be checked without writing, and plan the restore.
@@ -82,13 +79,15 @@ class RestorePreflight:
         problems += places.problems
         warnings = list(places.warnings)
         everything = await self._runtime.containers()
-        own = [c for c in everything if self._is_own(c) and c.labels.get(LABEL_WORKLOAD) in lock_ids]
+        # Who shares only by what is deployed would not come back as it was: it has to be stopped by a person.
+        held = await self._sharing.configured(workload)
+        own = [c for c in everything if self._is_own(c) and c.labels.get(LABEL_WORKLOAD) in held]
         paths = [volume.live.path for volume in places.volumes]
         refusals, noticed = await asyncio.to_thread(others_on_paths, everything, {c.id for c in own}, paths)
         problems += refusals
         warnings += noticed
-        problems += await self._strangers_that_stay(paths, lock_ids)
-        images = await self._images.plan(request, workload, manifest, own, lock_ids)
+        problems += await self._strangers_that_stay(paths, held)
+        images = await self._images.plan(request, workload, manifest, own, sorted(held))
         problems += images.problems
         warnings += images.warnings
         if problems:

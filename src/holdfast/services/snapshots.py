@@ -138,7 +138,7 @@ class Snapshots:
         """Pin a snapshot, or release it. The only thing that ever releases a safety snapshot (I5)."""
         del actor
         snapshot = await self.get(ref, snapshot_id)
-        await self._states.upsert(dataclasses.replace(_state_of(snapshot), pinned=pinned))
+        await self._states.pin(snapshot_id, snapshot.manifest.workload_id, pinned)
         return dataclasses.replace(snapshot, pinned=pinned)
 
     async def verify(self, ref: str, snapshot_id: str, *, actor: str) -> Operation:
@@ -150,14 +150,8 @@ class Snapshots:
             with self._in_use.hold(snapshot_id, f"verification {ctx.id}"):
                 async with self._workers.session(ctx) as worker:
                     damage = await worker.run(VerifyRequest(snapshot_id=snapshot_id))
-            now = times.now()
-            await self._states.upsert(
-                dataclasses.replace(
-                    _state_of(await self.get(ref, snapshot_id)),
-                    verified_at=snapshot.verified_at if damage else now,
-                    damaged=damage,
-                )
-            )
+                now = times.now()
+                await self._states.verified(snapshot_id, snapshot.manifest.workload_id, now, damage)
             if damage:
                 raise Damaged(
                     "snapshot_damaged",
@@ -262,15 +256,4 @@ def _joined(manifest: SnapshotManifest, state: SnapshotState | None) -> Snapshot
         safety_for=state.safety_for,
         verified_at=state.verified_at,
         damaged=state.damaged,
-    )
-
-
-def _state_of(snapshot: Snapshot) -> SnapshotState:
-    return SnapshotState(
-        snapshot_id=snapshot.id,
-        workload_id=snapshot.manifest.workload_id,
-        pinned=snapshot.pinned,
-        safety_for=snapshot.safety_for,
-        verified_at=snapshot.verified_at,
-        damaged=snapshot.damaged,
     )

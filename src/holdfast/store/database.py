@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import URL, Connection, Table, event, insert, update
@@ -93,14 +94,23 @@ class Database:
 
 
 async def upsert(
-    connection: AsyncConnection, table: Table, key: Mapping[str, object], values: Mapping[str, object]
+    connection: AsyncConnection,
+    table: Table,
+    key: Mapping[str, object],
+    values: Mapping[str, object],
+    *,
+    new: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
-    """Change the row that ``key`` (column → value) names, or make it. For use inside of a write."""
+    """Change the row that ``key`` (column → value) names, or make it. For use inside of a write.
+
+    Args:
+        new: what else a row gets that is made.
+    """
     found = await connection.execute(
         update(table).where(*(table.c[column] == value for column, value in key.items())).values(**values)
     )
     if not found.rowcount:
-        await connection.execute(insert(table).values(**key, **values))
+        await connection.execute(insert(table).values({**new, **key, **values}))
 
 
 def _make_private(path: Path) -> None:

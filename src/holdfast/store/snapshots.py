@@ -29,23 +29,29 @@ class SnapshotStateStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def upsert(self, state: SnapshotState) -> None:
-        """Record the state of a snapshot, durably."""
-        values = {
-            "workload_id": state.workload_id,
-            "pinned": state.pinned,
-            "safety_for": state.safety_for,
-            "verified_at": state.verified_at,
-            "damaged": encode(state.damaged),
-        }
-        async with self._database.write() as connection:
-            await upsert(connection, snapshots, {"id": state.snapshot_id}, values)
+    async def pin(self, snapshot_id: str, workload_id: str, pinned: bool) -> None:  # noqa: FBT001 - the value to set
+        """Pin a snapshot, or release it, durably. Nothing else that is known of it changes."""
+        await self._change(snapshot_id, workload_id, pinned=pinned)
 
     async def pin_safety(self, snapshot_id: str, workload_id: str, operation_id: str) -> None:
         """Pin the safety snapshot of a restore, before it is captured: there is no moment in which it is not pinned."""
-        await self.upsert(
-            SnapshotState(snapshot_id=snapshot_id, workload_id=workload_id, pinned=True, safety_for=operation_id)
-        )
+        await self._change(snapshot_id, workload_id, pinned=True, safety_for=operation_id)
+
+    async def verified(self, snapshot_id: str, workload_id: str, at: str, damage: tuple[str, ...]) -> None:
+        """Record what a verification found, durably. Nothing else that is known of the snapshot changes.
+
+        Args:
+            at: when it ended; kept for a snapshot that is whole.
+            damage: what is damaged, in words; empty for a snapshot that is whole.
+        """
+        found: dict[str, object] = {"damaged": encode(damage)}
+        await self._change(snapshot_id, workload_id, **found if damage else found | {"verified_at": at})
+
+    async def _change(self, snapshot_id: str, workload_id: str, **values: object) -> None:
+        """Change these columns and no other, so that two that change at once don't take each other back."""
+        new = {"workload_id": workload_id, "pinned": False, "damaged": encode(())}
+        async with self._database.write() as connection:
+            await upsert(connection, snapshots, {"id": snapshot_id}, values, new=new)
 
     async def get(self, snapshot_id: str) -> SnapshotState | None:
         """The state of one snapshot."""

@@ -23,6 +23,7 @@ from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.ran import RanVersions
 from holdfast.services.restore_registry import RestoreRegistry
+from holdfast.services.sharing import Sharing
 from holdfast.services.snapshots import Snapshots
 from holdfast.services.workloads import Workloads
 from holdfast.store.snapshots import SnapshotStateStore
@@ -57,6 +58,7 @@ class SnapshotBench(Bench):
             installation=INSTALLATION,
             workloads=self.workloads,
             volumes=self.volumes,
+            sharing=Sharing(workloads=self.workloads, deployments=self.deployments, volumes=self.volumes),
             runtime=self.runtime,
             quiescer=Quiescer(self.runtime, INSTALLATION),
             holds=self.holds,

@@ -219,17 +219,30 @@ class TestOperations:
 class TestSnapshots:
     async def test_the_state_of_a_snapshot_changes_and_can_be_forgotten(self, database: Database) -> None:
         store = SnapshotStateStore(database)
-        plain = SnapshotState(snapshot_id="s1", workload_id="w")
-        await store.upsert(plain)
-        assert await store.get("s1") == plain
-        full = dataclasses.replace(plain, pinned=True, safety_for="o1", verified_at=now(), damaged=("a file",))
-        await store.upsert(full)
-        await store.upsert(SnapshotState(snapshot_id="s2", workload_id="w"))
-        await store.upsert(SnapshotState(snapshot_id="s3", workload_id="other"))
-        assert await store.list("w") == (SnapshotState(snapshot_id="s2", workload_id="w"), full)
+        await store.pin("s2", "w", pinned=True)
+        await store.verified("s1", "w", "then", ())
+        await store.pin("s3", "other", pinned=True)
+        pinned = SnapshotState(snapshot_id="s2", workload_id="w", pinned=True)
+        whole = SnapshotState(snapshot_id="s1", workload_id="w", verified_at="then")
+        assert await store.list("w") == (pinned, whole)
         await store.delete("s1")
         await store.delete("s1")
         assert await store.get("s1") is None
+
+    async def test_what_is_found_of_a_snapshot_and_what_is_decided_leave_each_other_alone(
+        self, database: Database
+    ) -> None:
+        store = SnapshotStateStore(database)
+        await store.pin_safety("s1", "w", "o1")
+        await store.verified("s1", "w", "then", ())
+        whole = SnapshotState(snapshot_id="s1", workload_id="w", pinned=True, safety_for="o1", verified_at="then")
+        assert await store.get("s1") == whole
+        await store.verified("s1", "w", "later", ("a file",))
+        await store.pin("s1", "w", pinned=False)
+        damaged = dataclasses.replace(whole, pinned=False, damaged=("a file",))
+        assert await store.get("s1") == damaged, "it was whole when it was last found so"
+        await store.verified("s1", "w", "last", ())
+        assert await store.get("s1") == dataclasses.replace(damaged, damaged=(), verified_at="last")
 
     async def test_a_safety_snapshot_is_pinned_for_its_restore(self, database: Database) -> None:
         store = SnapshotStateStore(database)

@@ -1,0 +1,37 @@
+"""Who shares the volumes of a workload, and so stands still while they are captured or replaced.
+
+What was deployed last counts beside what is configured: a start, a way back of a failed deployment and a reconciliation
+run the configuration of then, whatever was applied since (I4, I9).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.domain.workload import Workload
+from holdfast.services.volumes import VolumeResolver
+from holdfast.store.deployments import DeploymentStore
+from holdfast.store.workloads import WorkloadStore
+
+
+class Sharing:
+    """Finds those who share."""
+
+    def __init__(self, *, workloads: WorkloadStore, deployments: DeploymentStore, volumes: VolumeResolver) -> None:
+        self._workloads = workloads
+        self._deployments = deployments
+        self._volumes = volumes
+
+    async def configured(self, workload: Workload) -> frozenset[str]:
+        """The ids of all workloads that have a volume of ``workload`` in their configuration; its own is among them."""
+        return self._volumes.sharers(workload, await self._workloads.list())
+
+    async def lockable(self, workload: Workload) -> frozenset[str]:
+        """The ids of all whose locks keep everybody off the volumes: those, and who may yet be started on one."""
+        everyone = await self._workloads.list()
+        deployed = [
+            replace(other, spec=last.spec)
+            for other in everyone
+            if (last := await self._deployments.last_successful(other.id)) is not None
+        ]
+        return self._volumes.sharers(workload, [*everyone, *deployed])
