@@ -223,6 +223,7 @@ async def _assembled(
         trials=Trials(records=records, rollout=rollout, instances=instances),
         logs=Logs(runtime, installation, instances),
     )
+    reaper = Reaper(files)
     deletion = WorkloadDeletion(
         store=workload_store,
         volumes=volumes,
@@ -231,6 +232,7 @@ async def _assembled(
         runtime=runtime,
         instances=instances,
         data=WorkerDataRemover(workers),
+        leftovers=reaper,
         restore_pending=registry.pending,
     )
 
@@ -271,7 +273,6 @@ async def _assembled(
         capture=capture,
         in_use=in_use,
     )
-    reaper = Reaper(files)
     preflight = RestorePreflight(
         settings=settings,
         installation=installation,
@@ -349,6 +350,7 @@ async def _assembled(
         database_check=database.check,
         snapshot_facts=snapshots.facts,
         unfinished_restores=restores.unfinished,
+        leftovers=lambda: [(str(left), left.mend) for left in reaper.left()],
     )
 
     async def engine_arrived(info: EngineInfo) -> None:
@@ -365,6 +367,7 @@ async def _assembled(
     await _move_archives(ArchiveMoves(stores=stores, operations=operations, workers=workers, in_use=in_use))
     watch = EngineWatch(runtime, readiness, engine_arrived)
     watch.start()
+    reaper.start()
     try:
         yield Holdfast(
             api=ApiServices(

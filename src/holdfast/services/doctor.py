@@ -76,6 +76,7 @@ class Doctor:
         database_check: the problems that the database's own quick check found, in words.
         snapshot_facts: how the snapshots are.
         unfinished_restores: restores whose journals are still there, in words ("notes: needs a decision").
+        leftovers: what restores left that can't be removed yet, in words, and what to do about each.
         now: the clock to check, UTC.
     """
 
@@ -88,6 +89,7 @@ class Doctor:
         database_check: Callable[[], Awaitable[Sequence[str]]],
         snapshot_facts: Callable[[], Awaitable[SnapshotFacts]],
         unfinished_restores: Callable[[], Awaitable[Sequence[str]]],
+        leftovers: Callable[[], Sequence[tuple[str, str]]],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
@@ -96,6 +98,7 @@ class Doctor:
         self._database_check = database_check
         self._snapshot_facts = snapshot_facts
         self._unfinished_restores = unfinished_restores
+        self._leftovers = leftovers
         self._now = now
 
     async def findings(self) -> list[Finding]:
@@ -116,6 +119,7 @@ class Doctor:
         checks += [
             ("snapshots", check_snapshots(self._snapshot_facts)),
             ("restores", check_restores(self._unfinished_restores)),
+            ("leftovers", check_leftovers(self._leftovers)),
         ]
         return [await _guarded(name, check) for name, check in checks]
 
@@ -297,6 +301,19 @@ async def check_restores(unfinished: Callable[[], Awaitable[Sequence[str]]]) -> 
         level=FindingLevel.WARNING,
         message=f"{len(found)} unfinished: {_some(found)}.",
         mend="Look at 'holdfast operation list'; what needs a decision is settled by 'holdfast restore-decision'.",
+    )
+
+
+async def check_leftovers(leftovers: Callable[[], Sequence[tuple[str, str]]]) -> Finding:
+    """Whether restores left something beside volumes that can't be removed."""
+    found = leftovers()
+    if not found:
+        return Finding(check="leftovers", level=FindingLevel.OK, message="Restores left nothing beside the volumes.")
+    return Finding(
+        check="leftovers",
+        level=FindingLevel.WARNING,
+        message=" ".join(words for words, _ in found[:_NAMED]) + (" And others." if len(found) > _NAMED else ""),
+        mend=f"{' '.join(dict.fromkeys(mend for _, mend in found))} It is tried again by itself.",
     )
 
 

@@ -296,6 +296,9 @@ class Restores:
                     ctx.check()
                     restore = await self._active.begin(ctx, held, plan, restore_id)
                     ctx.outcome.update(restore.told, warnings=list(plan.warnings))
+                    for left in self._reaper.left(request.workload_id):
+                        await ctx.log(f"{left} {left.mend} It is tried again now.", level="warning")
+                    self._reaper.try_again(request.workload_id)
                     async with self._active.guarded(restore):
                         await self._to_swapped(restore, plan, worker)
                         return await self.finish(restore)
@@ -359,15 +362,8 @@ class Restores:
     async def _release_kept(self, ctx: OperationContext, workload: Workload) -> Outcome:
         """Remove the trees that reverted restores of this workload left for looking at."""
         await ctx.step(RestoreStep.REAPING)
-        released = []
         async with self._hold(ctx, (workload.id,)):
-            # Only looked at until it is sure whose it is: the journals of others are being written to.
-            for facts in await self._files.kept(workload.id):
-                await self._reaper.reap(
-                    await self._files.reopen(f"{self._files.journal_dir}/{facts.restore_id}.journal")
-                )
-                released.append(facts.restore_id)
-        return {"released": released}
+            return {"released": await self._reaper.release(workload.id)}
 
 
 def _not_decidable(why: str) -> Problem:

@@ -253,11 +253,8 @@ class RestoreRun:
         )
         for name in result.gone:
             await restore.tell(f"the container {name} is gone and was not started again")
-        if restore.settled:
-            try:
-                await self._reaper.reap(restore.journal)
-            except HoldfastError as error:
-                await restore.tell(f"what was staged is removed at the next start: {error.message}")
+        if restore.settled and (left := await self._reaper.reap_or_leave(restore.journal)) is not None:
+            await restore.tell(f"what was staged can't be removed yet: {left.why} {left.mend} It is tried again.")
         return result.left
 
 

@@ -5,6 +5,7 @@ Invariants:
 - Only containers with this installation's label are removed.
 - Data is removed only on request, and then only the directories of scope ``stage`` and those of scope ``project`` that
   nobody else uses: never an absolute one, never one that another workload has configured or any container has mounted.
+  What restores left beside them goes with them; without that nobody could ask for its removal any more.
 - The workload is forgotten last. Cut off in the middle, deleting it again goes on.
 - While a directory is being removed, no workload can be configured onto it.
 """
@@ -38,6 +39,14 @@ class DataRemover(Protocol):
     async def remove(self, volumes: Sequence[RootRef], ctx: OperationContext) -> None: ...
 
 
+class Leftovers(Protocol):
+    """What settled restores of a workload left beside its volumes, trees that they keep for looking at among it."""
+
+    async def clear(self, workload_id: str) -> None: ...
+
+    async def kept(self, workload_id: str) -> list[str]: ...
+
+
 class WorkloadDeletion:
     """Deletes workloads.
 
@@ -55,6 +64,7 @@ class WorkloadDeletion:
         runtime: ContainerRuntime,
         instances: Instances,
         data: DataRemover,
+        leftovers: Leftovers,
         restore_pending: Callable[[str], str | None],
     ) -> None:
         self._store = store
@@ -64,6 +74,7 @@ class WorkloadDeletion:
         self._runtime = runtime
         self._instances = instances
         self._data = data
+        self._leftovers = leftovers
         self._restore_pending = restore_pending
         self.configuring: Final = asyncio.Lock()
         """One configuration is checked and stored at a time: two at once could each be fine, and both together not."""
@@ -122,6 +133,9 @@ class WorkloadDeletion:
             going = self._removable(workload) if delete_data else []
             async with self._claimed(workload, going):
                 ctx.point_of_no_return()
+                if delete_data:  # while the live directories are there, by which it is known what is theirs
+                    await ctx.step("removing_leftovers")
+                    await self._leftovers.clear(workload.id)
                 removed = await self._remove_instances(ctx, workload)
                 if going:
                     await ctx.step("removing_data")
@@ -129,15 +143,14 @@ class WorkloadDeletion:
                 await ctx.step("forgetting")
                 await self._remove_network(workload)
                 await self._store.delete(workload.id)
-        return {
-            "instances": removed,
-            "removed": [ref.path for ref in going],
-            "kept": [
-                {"path": place.path, "reason": _why_kept(place.scope, delete_data=delete_data)}
-                for place in self._volumes.placed(workload.spec)
-                if not any(ref.path == place.path for ref in going)
-            ],
-        }
+            trees = await self._leftovers.kept(workload.id)
+        kept = [
+            {"path": place.path, "reason": _why_kept(place.scope, delete_data=delete_data)}
+            for place in self._volumes.placed(workload.spec)
+            if not any(ref.path == place.path for ref in going)
+        ]
+        kept += [{"path": path, "reason": "a restore was taken back, and keeps this for looking at"} for path in trees]
+        return {"instances": removed, "removed": [ref.path for ref in going], "kept": kept}
 
     async def _remove_instances(self, ctx: OperationContext, workload: Workload) -> list[str]:
         """Stop and remove the workload's containers. Nothing brings them back: it should not run any more."""

@@ -23,6 +23,7 @@ from holdfast.services.doctor import (
     SnapshotFacts,
     check_clock,
     check_database,
+    check_leftovers,
     check_restores,
     check_snapshots,
     check_socket,
@@ -70,6 +71,7 @@ def doctor(settings: Settings, runtime: FakeRuntime) -> Doctor:
         database_check=nothing,
         snapshot_facts=facts,
         unfinished_restores=nothing,
+        leftovers=lambda: (),
         now=lambda: NOW,
     )
 
@@ -87,6 +89,7 @@ async def test_a_healthy_host_gets_a_clean_bill(settings: Settings) -> None:
         "volumes",
         "snapshots",
         "restores",
+        "leftovers",
     }
 
 
@@ -153,6 +156,14 @@ async def test_unfinished_restores_are_named() -> None:
     found = await check_restores(_many)
     assert found.level is WARNING
     assert "8 unfinished: row 0" in found.message
+
+
+async def test_what_restores_left_is_named_with_what_stands_in_the_way() -> None:
+    left = [(f"notes: it can't be removed {number}.", "Look at lsattr.") for number in range(7)]
+    found = await check_leftovers(lambda: left)
+    assert found.level is WARNING
+    assert "it can't be removed 0." in found.message
+    assert found.mend == "Look at lsattr. It is tried again by itself."
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,13 +80,50 @@ async def test_what_cannot_be_removed_keeps_its_journal_and_goes_the_next_time(
     with structlog.testing.capture_logs() as logs:
         reaper.reap_in_background(await reopened(bench, facts))
         await reaper.idle()
-    assert [entry["event"] for entry in logs] == ["not reaped yet"]
+        reaper.try_again()
+        await reaper.idle()
+    assert [entry["event"] for entry in logs] == ["not reaped yet"] * 2
+    (left,) = reaper.left(facts.workload_id)
+    assert ".holdfast-" in left.why
+    assert left.mend
+    assert reaper.left("another workload") == ()
     assert bench.sides(facts) == ["new", "new"]
     assert read_journal(disk, str(bench.path_of(facts))).records[-1] == TO_CONFIRMED[-1]
     disk.stuck = False
-    await reaper.reap(await reopened(bench, facts))
+    reaper.try_again(facts.workload_id)
+    await reaper.idle()
+    assert reaper.left() == ()
     assert bench.wrappers(facts) == [False, False]
     assert not bench.path_of(facts).exists()
+
+
+async def test_what_cannot_be_removed_is_tried_again_by_itself(bench: JournalBench, disk: Stuck) -> None:
+    facts = bench.left("r1", *TO_CONFIRMED, exchanged=(0, 1))
+    reaper = Reaper(bench.files, retry_seconds=0)
+    disk.stuck = True
+    assert await reaper.reap_or_leave(await reopened(bench, facts)) is not None
+    disk.stuck = False
+    reaper.start()
+    deadline = time.monotonic() + 20
+    while reaper.left():
+        assert time.monotonic() < deadline, "it was not tried again"
+        await asyncio.sleep(0.01)
+    await reaper.close()
+    assert bench.wrappers(facts) == [False, False]
+
+
+async def test_everything_of_a_workload_goes_or_it_is_told_what_stays(bench: JournalBench, disk: Stuck) -> None:
+    kept = bench.left("r1", *TO_REVERTED)
+    left = bench.left("r2", *TO_CONFIRMED, exchanged=(0, 1))
+    reaper = Reaper(bench.files)
+    disk.stuck = True
+    await reaper.reap_or_leave(await reopened(bench, left))
+    with pytest.raises(HoldfastError):
+        await reaper.clear(kept.workload_id)
+    disk.stuck = False
+    await reaper.clear(kept.workload_id)
+    assert [bench.path_of(facts).exists() for facts in (kept, left)] == [False, False]
+    assert bench.wrappers(kept) + bench.wrappers(left) == [False] * 4
 
 
 async def test_a_reaping_that_fails_lets_go_of_the_journal_file(bench: JournalBench, disk: Stuck) -> None:

@@ -46,6 +46,13 @@ class Remover:
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     error: HoldfastError | None = None
 
+    async def clear(self, workload_id: str) -> None:
+        """No restore left anything."""
+
+    async def kept(self, workload_id: str) -> list[str]:
+        """Nothing is kept."""
+        return []
+
     async def remove(self, volumes: Sequence[RootRef], ctx: OperationContext) -> None:
         self.reached.set()
         await self.go.wait()
@@ -138,6 +145,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             runtime=runtime,
             instances=instances,
             data=remover,
+            leftovers=remover,
             restore_pending=pending.get,
         )
         yield Bench(
