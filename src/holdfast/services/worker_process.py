@@ -145,7 +145,8 @@ class WorkerProcess:
         return _DECODER.decode(text)
 
     async def _died(self) -> Failed:
-        await self.kill()
+        # Its end is waited for first: to kill a process that has just died takes its exit status from the event loop.
+        await self.close()
         how, printed = _ending(self._process.returncode or 0), await self._printed
         self._log.error("worker_died", pid=self._process.pid, how=how, printed=printed)
         return Failed(
