@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from holdfast.bootstrap.assembly import Holdfast, Seams, running
+from holdfast.bootstrap.assembly import Holdfast, running
 from holdfast.bootstrap.offline import export_offline, recover_offline
+from holdfast.bootstrap.seams import Seams
 from holdfast.bootstrap.server import serve
 
 __all__ = [

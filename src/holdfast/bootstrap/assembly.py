@@ -7,9 +7,9 @@ interrupted operations, each with its locks → serve. Stop: the same backwards.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -23,14 +23,13 @@ from holdfast.bootstrap.data_directory import (
     store_settings_of,
     worker_settings_of,
 )
+from holdfast.bootstrap.seams import Seams
 from holdfast.config import Settings
 from holdfast.domain.errors import HoldfastError
 from holdfast.engine.data_lock import DataLock
-from holdfast.engine.fs import Fs
 from holdfast.engine.holds import HoldFiles
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.stores import Stores, open_stores
-from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import ContainerRuntime, EngineInfo
 from holdfast.services.active_restores import ActiveRestores
 from holdfast.services.archive_moves import ArchiveMoves
@@ -39,7 +38,7 @@ from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deployer import Deployer
 from holdfast.services.doctor import Doctor
 from holdfast.services.engine_watch import EngineWatch
-from holdfast.services.health_gate import Clock, HealthGate, SystemClock
+from holdfast.services.health_gate import HealthGate
 from holdfast.services.image_source import ImageSource
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.instances import Instances
@@ -54,7 +53,6 @@ from holdfast.services.reaper import Reaper
 from holdfast.services.reconcile import Reconciler
 from holdfast.services.replacement import Replacement
 from holdfast.services.restore import Restores
-from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_images import RestoreImages
 from holdfast.services.restore_places import RestorePlaces
 from holdfast.services.restore_preflight import RestorePreflight
@@ -71,7 +69,6 @@ from holdfast.services.tokens import Tokens
 from holdfast.services.trials import Trials
 from holdfast.services.volume_removal import WorkerDataRemover
 from holdfast.services.volumes import VolumeResolver
-from holdfast.services.workers import COMMAND, Workers
 from holdfast.services.workload_deletion import WorkloadDeletion
 from holdfast.services.workloads import Workloads
 from holdfast.store.database import Database
@@ -81,27 +78,6 @@ from holdfast.store.snapshots import SnapshotStateStore
 from holdfast.store.tokens import TokenStore
 from holdfast.store.volume_states import VolumeStateStore
 from holdfast.store.workloads import WorkloadStore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seams:
-    """What tests put in place of the real thing; each default is the real thing.
-
-    Attributes:
-        runtime: makes the container runtime from the settings.
-        files: makes the restore's file operations, the seam at which crashes are placed.
-        workers: makes the workers.
-        worker_command: how a worker process is started.
-    """
-
-    fs: Fs = field(default_factory=Fs)
-    clock: Clock = field(default_factory=SystemClock)
-    runtime: Callable[[Settings], ContainerRuntime] = lambda settings: DockerRuntime(
-        settings.docker_host, settings.engine_timeout
-    )
-    files: Callable[..., RestoreFiles] = RestoreFiles
-    workers: Callable[..., Workers] = Workers
-    worker_command: Sequence[str] = COMMAND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,9 @@ from typing import Final
 import uvicorn
 
 from holdfast.api.app import create_app
-from holdfast.bootstrap.assembly import Seams, running
+from holdfast.bootstrap.assembly import running
 from holdfast.bootstrap.connections import BoundedConnection
+from holdfast.bootstrap.seams import Seams
 from holdfast.config import Settings
 from holdfast.domain.errors import Conflict
 from holdfast.log_setup import configure_logging
