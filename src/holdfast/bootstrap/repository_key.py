@@ -38,12 +38,17 @@ def export_repository_key(settings: Settings, passphrase: str) -> bytes:
     """
     key = load_key(Fs(), settings.repository_key_file)
     if key is None:
-        raise NotFound(
-            "repository_key_missing",
-            f"There is no key of a repository in {settings.keys_dir}.",
-            next_step="Check the data directory. A key is made with the first start of the server.",
-        )
+        raise key_missing(settings)
     return key_export.export_key(key, passphrase)
+
+
+def key_missing(settings: Settings) -> NotFound:
+    """There is no key to work with."""
+    return NotFound(
+        "repository_key_missing",
+        f"There is no key of a repository in {settings.keys_dir}.",
+        next_step="Check the data directory, or import the key (holdfast repository key import).",
+    )
 
 
 def import_repository_key(

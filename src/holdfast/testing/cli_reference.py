@@ -19,8 +19,8 @@ _HEAD: Final = """\
 # Command line
 
 `holdfast <noun> <verb>`, and the verbs people reach for first on their own. Every command but `serve`, `recover`,
-`repository key` and `snapshot export --offline` asks a server; those work on the data directory itself, under its lock
-where they change it.
+`repository key`, `repository take-over` and `snapshot export --offline` asks a server; those work on the data directory
+itself, under its lock where they change it.
 
 This page is written by `python -m holdfast.testing.cli_reference`.
 

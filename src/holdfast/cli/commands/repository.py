@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from holdfast.cli.commands import repository_key
+from holdfast.cli.commands import repository_key, repository_take_over
 
 
 def commands() -> typer.Typer:
     """The group of commands."""
     group = typer.Typer(no_args_is_help=True, help="Where snapshots are kept.")
     group.add_typer(repository_key.commands(), name="key")
+    group.command("take-over")(repository_take_over.take_over)
     return group

@@ -6,7 +6,7 @@ Invariants:
   recognised before anything is written.
 - It is authenticated: whoever can write to the store, but has not the key, can't turn encryption off or change the
   owner. They can put an older version of the file back.
-- It is written by :func:`create_repository` and :func:`take_over` only.
+- It is written by :func:`create_repository`, :func:`take_over` and :func:`replace_repository_file` only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ REPOSITORY_FORMAT: Final = 1
 
 _MAX_BYTES: Final = 64 * 1024
 _PUT_IT_BACK: Final = (
-    "Put repository.json back from a backup or from a copy of the repository. Nothing else was read or changed."
+    "Nothing was changed. Put repository.json back from a backup, or have it written anew from the snapshots: "
+    "holdfast repository take-over."
 )
 
 
@@ -69,7 +70,7 @@ def create_repository(blobs: BlobStore, keys: RepositoryKeys, *, owner: str, enc
             "There are packs or snapshots of a repository here, but no repository.json.",
             next_step=_PUT_IT_BACK,
         )
-    made = RepositoryFile(id=new_id(), owner=owner, encrypted=encrypted, created_at=times.now(), key_check=keys.check)
+    made = _new(keys, owner, encrypted=encrypted)
     try:
         blobs.create(NAME, [_encode(made, keys)])
     except Conflict as error:
@@ -111,8 +112,8 @@ def require_owner(repository: RepositoryFile, owner: str) -> None:
         raise Conflict(
             "repository_of_another",
             f"The repository {repository.id} belongs to another Holdfast, the installation {repository.owner}.",
-            next_step="Use one repository per Holdfast. If the other one is gone for good, take the repository over; "
-            "were both to write to it, each would delete what the other needs.",
+            next_step="Use one repository per Holdfast. If the other one is gone for good, take the repository over "
+            "(holdfast repository take-over); were both to write to it, each would delete what the other needs.",
             details={"repository": repository.id, "owner": repository.owner},
         )
 
@@ -126,6 +127,17 @@ def take_over(blobs: BlobStore, keys: RepositoryKeys, *, owner: str) -> Reposito
     taken = replace(read_repository(blobs, keys), owner=owner)
     blobs.put(NAME, [_encode(taken, keys)])
     return taken
+
+
+def replace_repository_file(blobs: BlobStore, keys: RepositoryKeys, *, owner: str, encrypted: bool) -> RepositoryFile:
+    """Write the file of a repository anew, with another id, whatever is there in its place."""
+    made = _new(keys, owner, encrypted=encrypted)
+    blobs.put(NAME, [_encode(made, keys)])
+    return made
+
+
+def _new(keys: RepositoryKeys, owner: str, *, encrypted: bool) -> RepositoryFile:
+    return RepositoryFile(id=new_id(), owner=owner, encrypted=encrypted, created_at=times.now(), key_check=keys.check)
 
 
 def _encode(repository: RepositoryFile, keys: RepositoryKeys) -> bytes:
