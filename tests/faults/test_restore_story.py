@@ -49,6 +49,13 @@ async def test_a_restore_brings_both_volumes_back_exactly_and_an_undo_takes_that
         undo = await holdfast.api.restores.undo("notes", confirm=target.id, dry_run=False, actor="test")
         await succeeded(holdfast, undo)
         assert (describe_tree(data), describe_tree(media)) == damaged
+
+        kept = await holdfast.api.snapshots.safety_kept("notes")
+        assert (kept.count, kept.oldest_id) == (2, target.id)
+        page = await holdfast.api.snapshots.list("notes", limit=10, cursor=None)
+        assert kept.stored_bytes == sum(s.manifest.stored_bytes for s in page.items if s.safety_for is not None)
+        await holdfast.api.snapshots.set_pinned("notes", target.id, pinned=False, actor="test")
+        assert (await holdfast.api.snapshots.safety_kept("notes")).count == 1
         await holdfast.reaper.idle()
     assert place.leftovers() == []
 

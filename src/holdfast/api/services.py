@@ -17,7 +17,7 @@ from holdfast.domain.accounts import Principal
 from holdfast.domain.deployment import Deployment
 from holdfast.domain.operation import Operation
 from holdfast.domain.restore import OnUnhealthy
-from holdfast.domain.snapshot import FolderFormat, Quiesce, Snapshot
+from holdfast.domain.snapshot import FolderFormat, Quiesce, SafetyKept, Snapshot
 from holdfast.domain.workload import Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
 from holdfast.runtime.port import ContainerLog
@@ -72,6 +72,8 @@ class SnapshotsPort(Protocol):
     ) -> Operation: ...
 
     async def list(self, ref: str, *, limit: int, cursor: str | None) -> Page[Snapshot]: ...
+
+    async def safety_kept(self, ref: str) -> SafetyKept: ...
 
     async def get(self, ref: str, sid: str) -> Snapshot: ...
 

@@ -128,6 +128,21 @@ class SnapshotManifest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SafetyKept:
+    """The safety snapshots of a workload that are still pinned: nothing but a person lets them go (I5).
+
+    Attributes:
+        stored_bytes: what they added to the store, all together.
+        oldest_id, oldest_at: of the one that was taken first; empty if there is none.
+    """
+
+    count: int = 0
+    stored_bytes: int = 0
+    oldest_id: str = ""
+    oldest_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """A snapshot as listed: its manifest and what has been decided about it since.
 

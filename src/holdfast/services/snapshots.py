@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from holdfast.domain import times
 from holdfast.domain.errors import Conflict, Damaged, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind
-from holdfast.domain.snapshot import Quiesce, Snapshot, SnapshotManifest, SnapshotReason
+from holdfast.domain.snapshot import Quiesce, SafetyKept, Snapshot, SnapshotManifest, SnapshotReason
 from holdfast.domain.workload import Workload
 from holdfast.engine.job import QuietJob
 from holdfast.engine.jobs import ImportRequest, VerifyRequest
@@ -97,6 +98,28 @@ class Snapshots:
         return make_page(
             [_joined(m, states.get(m.id)) for m in found[: limit + 1]], limit, lambda snapshot: snapshot.id
         )
+
+    async def safety_kept(self, ref: str) -> SafetyKept:
+        """The workload's safety snapshots that are still pinned."""
+        workload = await self._workloads.get(ref)
+        pinned = [s.snapshot_id for s in await self._states.list(workload.id) if s.pinned and s.safety_for is not None]
+        found = await asyncio.to_thread(self._readable, pinned)
+        if not found:
+            return SafetyKept()
+        oldest = min(found, key=lambda manifest: manifest.id)
+        return SafetyKept(
+            count=len(found),
+            stored_bytes=sum(manifest.stored_bytes for manifest in found),
+            oldest_id=oldest.id,
+            oldest_at=oldest.created_at,
+        )
+
+    def _readable(self, snapshot_ids: Sequence[str]) -> Sequence[SnapshotManifest]:
+        found = []
+        for snapshot_id in snapshot_ids:
+            with suppress(HoldfastError):  # of a capture that failed only its state is left; the doctor tells of damage
+                found.append(self._store.manifest(snapshot_id))
+        return found
 
     async def get(self, ref: str, snapshot_id: str) -> Snapshot:
         """One snapshot of a workload.

@@ -22,6 +22,7 @@ from holdfast.domain.snapshot import (
     Consistency,
     FolderFormat,
     Quiesce,
+    SafetyKept,
     Snapshot,
     SnapshotManifest,
     SnapshotReason,
@@ -203,6 +204,10 @@ class StandInSnapshots(Recorder):
     async def list(self, ref: str, *, limit: int, cursor: str | None) -> Page[Snapshot]:
         self.record("list", ref=ref, limit=limit, cursor=cursor)
         return Page((SNAPSHOT,))
+
+    async def safety_kept(self, ref: str) -> SafetyKept:
+        self.record("safety_kept", ref=ref)
+        return SafetyKept(count=2, stored_bytes=30, oldest_id=SNAPSHOT_ID, oldest_at=AT)
 
     async def get(self, ref: str, sid: str) -> Snapshot:
         self.record("get", ref=ref, sid=sid)

@@ -74,6 +74,11 @@ def refusal(
     return httpx.Response(status, json={"error": error}, headers=dict(headers or {}))
 
 
+def safety(count: int = 0) -> dict[str, Any]:
+    """As a workload's status tells of its safety snapshots."""
+    return {"safety_snapshots": {"count": count, "stored_bytes": 3 << 20, "oldest_id": SNAPSHOT, "oldest_at": AT}}
+
+
 def operation(kind: str = "deploy", state: str = "running", **fields: Any) -> dict[str, Any]:
     return {
         "id": OPERATION,

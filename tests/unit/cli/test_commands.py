@@ -21,6 +21,7 @@ from tests.unit.cli.fake_server import (
     events,
     operation,
     refusal,
+    safety,
     snapshot,
     stream,
     workload,
@@ -169,10 +170,22 @@ def test_a_snapshot_s_id_is_told_when_it_is_taken(server: FakeServer) -> None:
 def test_snapshots_are_listed_with_what_matters(server: FakeServer) -> None:
     page = {"items": [snapshot(pinned=True), snapshot(damaged=["0/a"])], "next_cursor": "more"}
     server.on("GET", SNAPSHOTS, answer(page))
+    server.on("GET", "/api/workloads/notes/status", answer(safety(2)))
     result = server.run("snapshot", "list", "notes")
     assert "2 KiB" in result.stdout
     assert "DAMAGED" in result.stdout
     assert "--limit" in result.stderr
+    assert "2 safety snapshots of notes are kept until you let them go, the oldest taken" in result.stderr
+    assert "they added 3 MiB to the store" in result.stderr
+    assert f"holdfast snapshot unpin notes {SNAPSHOT}, then holdfast snapshot delete notes {SNAPSHOT}" in result.stderr
+
+
+def test_nothing_is_said_of_safety_snapshots_where_there_are_none_or_a_program_reads(server: FakeServer) -> None:
+    server.on("GET", SNAPSHOTS, answer({"items": [snapshot()], "next_cursor": None}))
+    server.on("GET", "/api/workloads/notes/status", answer(safety()))
+    assert server.run("snapshot", "list", "notes").stderr == ""
+    server.on("GET", "/api/workloads/notes/status", answer(safety(1)))
+    assert server.run("snapshot", "list", "notes", "--json").stderr == ""
 
 
 def test_a_snapshot_is_shown_with_volumes_and_warnings(server: FakeServer) -> None:
@@ -388,6 +401,7 @@ STATUS = {
     "busy": "restore 01j",
     "undecided": "Both are unhealthy.",
     "engine_problem": None,
+    **safety(1),
 }
 
 
@@ -402,6 +416,8 @@ def test_the_status_of_one_workload_tells_all_that_needs_somebody(server: FakeSe
         "restore 01j",
         "notes-1",
         "by a restore",
+        "1 safety snapshot of notes is kept until you let it go; it added 3 MiB to the store.",
+        "holdfast snapshot unpin notes",
     ):
         assert words in shown
 

@@ -15,6 +15,7 @@ from tests.unit.cli.fake_server import (
     dry_run_plan,
     operation,
     refusal,
+    safety,
     snapshot,
     stream,
     workload,
@@ -31,6 +32,7 @@ def ready(server: FakeServer) -> FakeServer:
     server.on("GET", "/api/workloads/notes", answer(workload()))
     server.on("POST", RESTORE, answer(operation("restore"), 202))
     server.on("POST", UNDO, answer(operation("undo"), 202))
+    server.on("GET", "/api/workloads/notes/status", answer(safety(1)))
     server.on(
         "GET",
         EVENTS,
@@ -49,6 +51,7 @@ def test_the_plan_comes_first_and_the_name_must_be_typed(ready: FakeServer) -> N
     assert "warning: the image carries no digest" in result.stderr
     assert "Type notes to go on" in result.stderr
     assert "holdfast undo" in result.stdout
+    assert "1 safety snapshot of notes is kept" in result.stderr
     rehearsal, deed = ready.sent("POST", RESTORE)
     assert json.loads(rehearsal.content)["dry_run"] is True
     assert "X-Confirm-Restore" not in rehearsal.headers
@@ -159,6 +162,12 @@ def test_undo_names_its_target_and_confirms_it(ready: FakeServer) -> None:
     assert ready.bodies("POST", UNDO)[1] == {"create_missing": True, "accept_replaced": False}
     assert SNAPSHOT in result.stderr
     assert ready.sent("POST", UNDO)[1].headers["X-Confirm-Restore"] == SNAPSHOT
+    assert "1 safety snapshot of notes is kept" in result.stderr
+
+
+def test_a_restore_stands_whether_or_not_its_safety_snapshots_can_be_told(ready: FakeServer) -> None:
+    ready.on("GET", "/api/workloads/notes/status", refusal(503, "engine_unavailable"))
+    assert ready.run("restore", "notes", SNAPSHOT, "--yes").exit_code == ExitCode.OK
 
 
 def test_undo_without_a_restore_is_not_found(ready: FakeServer) -> None:

@@ -102,7 +102,8 @@ async def delete_workload(
 
 @router.get("/workloads/{workload}/status", summary="Tell how a workload is doing", responses=problems(404))
 async def get_workload_status(services: Services, _caller: Viewer, ref: WorkloadRef) -> StatusView:
-    return StatusView.of(await services.workloads.status(ref))
+    status = await services.workloads.status(ref)
+    return StatusView.of(status, await services.snapshots.safety_kept(status.workload.id))
 
 
 @router.get("/schemas/workload", summary="Get the JSON Schema of a workload's declaration", responses=problems())

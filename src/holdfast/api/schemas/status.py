@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.api.schemas.deployment import DeploymentView
 from holdfast.api.schemas.workload_view import ChangeView
+from holdfast.domain.snapshot import SafetyKept
 from holdfast.domain.workload import DesiredState
 from holdfast.runtime.port import ContainerState, ImageHealth
 from holdfast.services.workload_status import Condition, InstanceStatus, WorkloadStatus
@@ -58,6 +59,17 @@ class ReturnedImageView(BaseModel):
     words: Annotated[str, Field(description="The same, in a sentence.")]
 
 
+class SafetyKeptView(BaseModel):
+    """Safety snapshots that are still pinned: nothing but a person lets them go."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    count: int
+    stored_bytes: Annotated[int, Field(description="What they added to the store, all together.")]
+    oldest_id: Annotated[str, Field(description="Empty if there is none.")]
+    oldest_at: Annotated[str, Field(description="Empty if there is none.")]
+
+
 class StatusView(BaseModel):
     """A workload as it stands."""
 
@@ -78,10 +90,11 @@ class StatusView(BaseModel):
     busy: Annotated[str | None, Field(description="Who holds the workload right now, in words.")]
     undecided: Annotated[str | None, Field(description="Why a restore waits for a decision.")]
     engine_problem: Annotated[str | None, Field(description="Why nothing is known about the instances.")]
+    safety_snapshots: SafetyKeptView
 
     @classmethod
-    def of(cls, status: WorkloadStatus) -> StatusView:
-        """The view of ``status``."""
+    def of(cls, status: WorkloadStatus, safety: SafetyKept) -> StatusView:
+        """The view of ``status``, and of the safety snapshots that are kept."""
         return cls(
             id=status.workload.id,
             name=status.workload.name,
@@ -101,4 +114,5 @@ class StatusView(BaseModel):
             busy=status.busy,
             undecided=status.undecided,
             engine_problem=status.engine_problem,
+            safety_snapshots=SafetyKeptView.model_validate(safety),
         )

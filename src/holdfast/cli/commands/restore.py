@@ -14,6 +14,7 @@ from holdfast.cli.commands.snapshot import table
 from holdfast.cli.confirm import confirm_by_name
 from holdfast.cli.exit_codes import ExitCode
 from holdfast.cli.plan import show_plan
+from holdfast.cli.safety import tell_of_safety
 from holdfast.cli.session import Session, session_of
 from holdfast.cli.watch import Watcher, conclude, follow
 from holdfast.domain.errors import InvalidInput, NotFound
@@ -58,6 +59,7 @@ def restore(
     rehearse(session, path, wanted, name, dry_run=dry_run, yes=yes)
     operation = session.client.send("POST", path, document=wanted, headers={"X-Confirm-Restore": chosen})
     follow(session, operation, detach=detach, done="Restored.")
+    tell_of_safety(session, name)
 
 
 def rehearse(session: Session, path: str, wanted: dict[str, Any], name: str, *, dry_run: bool, yes: bool) -> None:

@@ -10,6 +10,7 @@ from holdfast.cli import options
 from holdfast.cli.commands import archive, snapshot_files
 from holdfast.cli.confirm import confirm_by_name
 from holdfast.cli.output import Output, ago, both
+from holdfast.cli.safety import tell_of_safety
 from holdfast.cli.session import session_of
 from holdfast.cli.watch import follow
 from holdfast.domain.snapshot import Quiesce
@@ -65,6 +66,7 @@ def list_snapshots(
     table(session.output, page["items"])
     if page["next_cursor"] is not None:
         session.output.note(f"There are more than {limit}; see --limit.")
+    tell_of_safety(session, workload)
 
 
 def show(

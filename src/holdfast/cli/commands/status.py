@@ -9,6 +9,7 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.listing import every_page
 from holdfast.cli.output import Output, ago
+from holdfast.cli.safety import safety_in_words
 from holdfast.cli.session import session_of
 
 
@@ -61,6 +62,8 @@ def describe(output: Output, document: dict[str, Any]) -> None:
         output.say(f"not as deployed: {difference['message']}")
     for change in document["pending"]:
         output.say(f"not deployed yet: {change['path']}")
+    for line in safety_in_words(document["name"], document["safety_snapshots"]):
+        output.say(line)
     if document["instances"]:
         output.table(
             ("instance", "state", "health", "restarts", "started"),

@@ -7,6 +7,7 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.commands.restore import rehearse
 from holdfast.cli.output import both
+from holdfast.cli.safety import tell_of_safety
 from holdfast.cli.session import session_of
 from holdfast.cli.watch import follow
 from holdfast.domain.errors import NotFound
@@ -39,3 +40,4 @@ def undo(
     rehearse(session, path, wanted, name, dry_run=dry_run, yes=yes)
     operation = session.client.send("POST", path, document=wanted, headers={"X-Confirm-Restore": target["id"]})
     follow(session, operation, detach=detach, done="Undone.")
+    tell_of_safety(session, name)
