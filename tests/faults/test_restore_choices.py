@@ -109,7 +109,7 @@ async def test_an_image_of_then_that_is_gone_refuses_only_a_restore_that_asks_fo
     bench.runtime.remove_image(gone)
     before = bench.facts()
     error = await bench.refuses(422, "image_missing", await bench.ask({"with_image": True}), before)
-    assert gone in error["message"]
+    assert gone.removeprefix("sha256:")[:12] in error["message"]
     await bench.restored()
     assert bench.trees() == bench.taken
     assert {c.spec.image for c in bench.runtime.engine.state.containers.values() if c.alive} == {now}
