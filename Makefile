@@ -31,7 +31,7 @@ bench: setup ## measure against peers
 	@$(WITH_ENGINE) $(BIN)/python -m benchmarks
 
 torture: setup ## the fault tests at full length
-	@HOLDFAST_TORTURE=1 $(WITH_ENGINE) $(BIN)/python -m pytest -q tests/faults
+	@HOLDFAST_TORTURE=1 $(WITH_ENGINE) $(BIN)/python -m pytest -q --timeout 3600 tests/faults
 
 lock: setup ## write the lock files anew
 	@$(COMPILE) pyproject.toml --output-file requirements.lock
