@@ -302,3 +302,45 @@ async def test_an_undo_into_a_missing_directory_is_asked_for_in_the_same_way(tmp
             await undo()
         assert caught.value.code == "volume_missing"
         await succeeded(holdfast, await undo(create_missing=True))
+
+
+async def test_taken_back_a_replaced_directory_is_as_it_was_and_nothing_is_started_on_it(tmp_path: Path) -> None:
+    place = installation(tmp_path, behaviour=PICKY)
+    data = place.volumes / "notes/data"
+    async with hooked(place).running() as holdfast:
+        workload, snapshot = await picky(place, holdfast)
+        data.rename(data.with_name("moved"))
+        data.mkdir()
+        (data / "good").touch()
+        end = await ended(
+            holdfast,
+            await restore(holdfast, workload, snapshot, on_unhealthy=OnUnhealthy.REVERT, accept_replaced=True),
+        )
+        assert code_of(end) == "restore_reverted_unhealthy"
+        assert [path.name for path in data.iterdir()] == ["good"]
+        assert not running_of(engine(holdfast), workload)
+        deploy = await ended(holdfast, await holdfast.api.deployer.deploy(workload.id, actor="test"))
+        assert code_of(deploy) == "volume_replaced", "what was accepted for a restore that did not hold is not accepted"
+
+
+async def test_called_off_without_a_word_in_the_journal_it_is_missing_again_all_the_same(tmp_path: Path) -> None:
+    failing = [True]
+
+    async def hook(record: Record) -> None:
+        if record.type in (RecordType.SAFE, RecordType.ABORTED) and failing:
+            raise Failed("journal_write_failed", "Broken.", next_step="Mend it.")
+
+    place = installation(tmp_path)
+    async with hooked(place, before=hook).running() as holdfast:
+        there = await standing(place, holdfast)
+        shutil.rmtree(there.data)
+        assert code_of(await there.restore(create_missing=True)) == "restore_left_stopped"
+        assert not there.data.exists()
+        assert not running_of(engine(holdfast), there.workload)
+    failing.clear()
+    async with hooked(place).running() as holdfast:
+        for operation in (await holdfast.operations.list(limit=20)).items:
+            await ended(holdfast, operation)
+        await holdfast.reaper.idle()
+        assert not there.data.exists()
+    assert place.leftovers() == []
