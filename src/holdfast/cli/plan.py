@@ -22,7 +22,8 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
     say(f"Snapshot {plan['snapshot_id']}, taken {both(plan['snapshot_taken_at'])}.")
     for volume in plan["volumes"]:
         say(f"{volume['target']} ({volume['path']}):")
-        say(f"  {volume['restored_files']} files, {format_size(volume['restored_bytes'])} afterwards")
+        files = volume["restored_files"]
+        say(f"  {files} {'file' if files == 1 else 'files'}, {format_size(volume['restored_bytes'])} afterwards")
         for kind, sign in _CHANGES:
             count, size = volume.get(kind, 0), volume.get(f"bytes_{kind}", 0)
             if count:
