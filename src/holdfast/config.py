@@ -14,9 +14,11 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -67,6 +69,8 @@ class Settings:
         encrypt_repository: whether a snapshot repository that is made now is sealed; one that is there stays as it is.
         limits: bounds of what an imported archive may hold.
         max_upload_bytes: largest archive that may be uploaded.
+        prune_unused_percent: a pack of which at least so much is needed by no snapshot is written anew by a prune.
+        time_zone: where days, weeks, months and years begin, for what is kept of snapshots.
     """
 
     data_dir: Path = Path("/var/lib/holdfast")
@@ -86,6 +90,8 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     max_upload_bytes: Count = 100 * 1024 * MIB
     log_format: LogFormat = LogFormat.TEXT
+    time_zone: str = "UTC"
+    prune_unused_percent: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50
 
     def __post_init__(self) -> None:
         if self.volumes_base == Path():
@@ -100,6 +106,20 @@ class Settings:
     def listen_port(self) -> int:
         """The port to listen on; 0 lets the system choose."""
         return int(self.listen.rpartition(":")[2])
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone that ``time_zone`` names.
+
+        Raises:
+            ValueError: this host knows none of that name.
+        """
+        if self.time_zone == "UTC":  # known also where the host has no list of zones
+            return UTC
+        try:
+            return ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"this host knows no time zone {self.time_zone!r}, such as Europe/Berlin") from error
 
     @property
     def database_file(self) -> Path:
@@ -279,6 +299,10 @@ def _checked(settings: Settings) -> Settings:
     for limit in dataclasses.fields(Limits):
         if not 1 <= getattr(settings.limits, limit.name) <= MAX_SIZE:
             raise _invalid(f"limits.{limit.name}", f"a limit lies between 1 and {MAX_SIZE}")
+    try:
+        settings.zone  # noqa: B018 - looked up once, so that no prune fails by it
+    except ValueError as error:
+        raise _invalid("time_zone", str(error)) from error
     if _ADDRESS.fullmatch(settings.listen) is None or settings.listen_port > 65535:
         raise _invalid("listen", f"{settings.listen!r} is not an address and a port, such as 127.0.0.1:8484")
     if not settings.trusted_proxy and not _loopback(settings.listen_host):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,9 @@ def test_an_unknown_variable_is_refused_with_the_nearest_known_one() -> None:
         ("ENGINE_TIMEOUT", "0"),
         ("ENGINE_TIMEOUT", "soon"),
         ("LOG_FORMAT", "xml"),
+        ("TIME_ZONE", "Europe/Atlantis"),
+        ("TIME_ZONE", "../../etc/passwd"),
+        ("TIME_ZONE", ""),
         ("LIMITS_ENTRIES", "0"),
         ("LIMITS_FILE_BYTES", "-1"),
         ("LIMITS_ENTRIES", "1" + "0" * 400),
@@ -129,6 +133,12 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(name: str, value: str) -
     error = refusal(None, {f"HOLDFAST_{name}": value})
     assert error.code == "setting_invalid"
     assert str(error.details["setting"]).replace(".", "_").upper().startswith(name)
+
+
+def test_a_time_zone_is_known_by_its_name(tmp_path: Path) -> None:
+    settings = load_settings(settings_file(tmp_path, 'time_zone = "Europe/Berlin"'), {})
+    assert datetime(2026, 7, 1, tzinfo=UTC).astimezone(settings.zone).hour == 2
+    assert Settings().zone is UTC
 
 
 @pytest.mark.parametrize(

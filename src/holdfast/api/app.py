@@ -16,7 +16,16 @@ from starlette.types import Scope
 from holdfast import __version__
 from holdfast.api import errors
 from holdfast.api.middleware import MAX_JSON_BYTES, Bounds, Shield
-from holdfast.api.routes import deployments, operations, restores, snapshot_files, snapshots, system, workloads
+from holdfast.api.routes import (
+    deployments,
+    operations,
+    repository,
+    restores,
+    snapshot_files,
+    snapshots,
+    system,
+    workloads,
+)
 from holdfast.api.services import ApiServices
 
 _IMPORT: Final = re.compile(r"/api/workloads/[^/]+/snapshots/import")
@@ -59,6 +68,7 @@ def routers() -> tuple[APIRouter, ...]:
         deployments.router,
         snapshots.router,
         snapshot_files.router,
+        repository.router,
         restores.router,
         operations.router,
     )

@@ -100,6 +100,12 @@ class SnapshotFilesPort(Protocol):
     async def compare(self, ref: str, snapshot_id: str, *, against: str | None, actor: str) -> Operation: ...
 
 
+class RepositoryCarePort(Protocol):
+    async def prune(self, ref: str | None, *, dry_run: bool, actor: str) -> Operation: ...
+
+    async def verify(self, *, percent: int, actor: str) -> Operation: ...
+
+
 class RestoresPort(Protocol):
     async def restore(
         self,
@@ -171,6 +177,7 @@ class ApiServices:
     deployer: DeployerPort
     snapshots: SnapshotsPort
     snapshot_files: SnapshotFilesPort
+    care: RepositoryCarePort
     restores: RestoresPort
     operations: OperationsPort
     tokens: TokensPort

@@ -52,6 +52,7 @@ from holdfast.services.readiness import Readiness
 from holdfast.services.reaper import Reaper
 from holdfast.services.reconcile import Reconciler
 from holdfast.services.replacement import Replacement
+from holdfast.services.repository_care import RepositoryCare
 from holdfast.services.restore import Restores
 from holdfast.services.restore_images import RestoreImages
 from holdfast.services.restore_places import RestorePlaces
@@ -358,6 +359,17 @@ async def _assembled(
                     operations=operations,
                     workers=workers,
                     in_use=in_use,
+                ),
+                care=RepositoryCare(
+                    settings=settings,
+                    workloads=workload_store,
+                    snapshots=snapshots,
+                    store=stores,
+                    states=snapshot_states,
+                    operations=operations,
+                    workers=workers,
+                    in_use=in_use,
+                    registry=registry,
                 ),
                 restores=restores,
                 operations=operations,

@@ -17,6 +17,7 @@ class OperationKind(StrEnum):
     VERIFY = "verify"
     IMPORT = "import"
     COMPARE = "compare"
+    PRUNE = "prune"
     MOVE_IN = "move_in"
     """Takes snapshots that are archives into the repository."""
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from holdfast.domain.retention import Keep
+
 
 class Scope(StrEnum):
     """How a volume's source becomes a host path."""
@@ -105,6 +107,17 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotPolicy:
+    """What happens with a workload's snapshots by itself.
+
+    Attributes:
+        keep: which of them a prune keeps; ``None`` keeps all.
+    """
+
+    keep: Keep | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
     """A published port. ``host_port`` 0 lets the engine choose."""
 
@@ -136,6 +149,7 @@ class WorkloadSpec:
     strategy: Strategy = Strategy.AUTO
     max_instances: int = 1
     resources: Resources = field(default_factory=Resources)
+    snapshots: SnapshotPolicy = field(default_factory=SnapshotPolicy)
 
     @property
     def captured_volumes(self) -> tuple[Volume, ...]:
@@ -152,9 +166,9 @@ class WorkloadSpec:
 
     @property
     def config_hash(self) -> str:
-        """Names the containers that this configuration makes: 16 hex digits; the image is not part of it."""
+        """Names the containers that this configuration makes: 16 hex digits; image and snapshots are no part of it."""
         facts = dataclasses.asdict(self)
-        del facts["image"]
+        del facts["image"], facts["snapshots"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -24,7 +24,9 @@ from holdfast.engine.live import LiveRoots
 from holdfast.engine.missing import remove_empty, remove_parents
 from holdfast.engine.os_errors import translate
 from holdfast.engine.remove_tree import remove_tree
+from holdfast.engine.repository.audit import AuditResult
 from holdfast.engine.repository.browse import Comparison
+from holdfast.engine.repository.prune import PruneResult
 from holdfast.engine.snapshot_store import CaptureSource, WarmResult
 from holdfast.engine.staging import StageResult, stage
 from holdfast.engine.stores import StoreSettings, open_stores
@@ -79,6 +81,22 @@ class VerifyRequest(Request[tuple[str, ...]], frozen=True, kw_only=True, tag="ve
 
     result: ClassVar[object] = tuple[str, ...]
     snapshot_id: str
+
+
+class PruneRequest(Request[PruneResult], frozen=True, kw_only=True, tag="prune"):
+    """Free what no snapshot needs; ``without``: snapshots that a dry run takes for deleted."""
+
+    result: ClassVar[object] = PruneResult
+    dry_run: bool
+    without: tuple[str, ...]
+    unused_percent: int
+
+
+class AuditRequest(Request[AuditResult], frozen=True, kw_only=True, tag="audit"):
+    """Read a share of the repository back, above 0, at most 1."""
+
+    result: ClassVar[object] = AuditResult
+    share: float
 
 
 class ImportRequest(Request[SnapshotManifest], frozen=True, kw_only=True, tag="import"):
@@ -146,6 +164,8 @@ AnyRequest = (
     | WarmRequest
     | StageRequest
     | VerifyRequest
+    | PruneRequest
+    | AuditRequest
     | ImportRequest
     | MoveInRequest
     | CompareRequest
@@ -176,6 +196,12 @@ class Engine:
                 return self._stage(request, job)
             case VerifyRequest():
                 return self._store.verify(request.snapshot_id, job)
+            case PruneRequest():
+                return self._store.repository.prune(
+                    job, dry_run=request.dry_run, without=request.without, unused_percent=request.unused_percent
+                )
+            case AuditRequest():
+                return self._store.repository.audit(job, request.share)
             case ImportRequest():
                 return self._import(request, job)
             case MoveInRequest():

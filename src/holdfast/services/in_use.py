@@ -30,6 +30,10 @@ class SnapshotsInUse:
             if not self._readers[snapshot_id, why]:
                 del self._readers[snapshot_id, why]
 
+    def is_used(self, snapshot_id: str) -> bool:
+        """Whether anybody reads it."""
+        return any(reader == snapshot_id for reader, _ in self._readers)
+
     def check_free(self, snapshot_id: str) -> None:
         """Raises ``Conflict`` (``snapshot_in_use``) while anybody reads it."""
         for reader, why in self._readers:

@@ -368,6 +368,16 @@ class StandInSnapshotFiles(Recorder):
         return operation(OperationKind.COMPARE)
 
 
+class StandInCare(Recorder):
+    async def prune(self, ref: str | None, *, dry_run: bool, actor: str) -> Operation:
+        self.record("prune", ref=ref, dry_run=dry_run, actor=actor)
+        return operation(OperationKind.PRUNE)
+
+    async def verify(self, *, percent: int, actor: str) -> Operation:
+        self.record("verify", percent=percent, actor=actor)
+        return operation(OperationKind.VERIFY)
+
+
 def services_in(uploads: Path) -> ApiServices:
     """Stand-ins for all services."""
     return ApiServices(
@@ -375,6 +385,7 @@ def services_in(uploads: Path) -> ApiServices:
         deployer=StandInDeployer(),
         snapshots=StandInSnapshots(),
         snapshot_files=StandInSnapshotFiles(),
+        care=StandInCare(),
         restores=StandInRestores(),
         operations=StandInOperations(),
         tokens=StandInTokens(),
@@ -399,6 +410,7 @@ class Api:
         self.workloads = StandInWorkloads()
         self.deployer = StandInDeployer()
         self.snapshots = StandInSnapshots()
+        self.care = StandInCare()
         self.restores = StandInRestores()
         self.operations = StandInOperations()
         self.readiness = StandInReadiness()
@@ -407,6 +419,7 @@ class Api:
             workloads=self.workloads,
             deployer=self.deployer,
             snapshots=self.snapshots,
+            care=self.care,
             restores=self.restores,
             operations=self.operations,
             readiness=self.readiness,

@@ -41,6 +41,8 @@ NEEDED = {
     "list_files": O,
     "download": O,
     "compare": O,
+    "prune_repository": A,
+    "verify_repository": O,
     "restore_snapshot": A,
     "get_undo_target": V,
     "undo_restore": A,

@@ -406,3 +406,22 @@ async def test_a_declaration_is_read_beside_the_event_loop() -> None:
     await asyncio.sleep(0)  # as far as it gets by itself
     assert not reading.done()
     assert (await reading).name == "notes"
+
+
+# --- the repository
+
+
+async def test_a_prune_is_asked_for_all_workloads_or_one(api: Api) -> None:
+    answer = await api.ask("POST", "/api/repository/prune")
+    assert (answer.status_code, answer.json()["kind"]) == (202, "prune")
+    assert api.care.last == {"ref": None, "dry_run": False, "actor": "the admin"}
+    await api.ask("POST", "/api/repository/prune", json={"workload": "notes", "dry_run": True})
+    assert api.care.last == {"ref": "notes", "dry_run": True, "actor": "the admin"}
+
+
+async def test_a_share_of_the_repository_is_verified(api: Api) -> None:
+    answer = await api.ask("POST", "/api/repository/verify", json={"share": 10})
+    assert (answer.status_code, answer.json()["kind"]) == (202, "verify")
+    assert api.care.last == {"percent": 10, "actor": "the admin"}
+    for share in (0, 101, "10%", 1.5):
+        assert (await api.ask("POST", "/api/repository/verify", json={"share": share})).status_code == 400

@@ -16,6 +16,7 @@ from holdfast.api.schemas.workload import json_schema, parse_workload_json, pars
 from holdfast.api.schemas.workload_values import format_port, parse_port
 from holdfast.api.schemas.yaml_document import MAX_BYTES
 from holdfast.domain.errors import InvalidInput, TooLarge
+from holdfast.domain.retention import Keep
 from holdfast.domain.workload import (
     HealthCheck,
     HealthType,
@@ -23,6 +24,7 @@ from holdfast.domain.workload import (
     Resources,
     RestartPolicy,
     Scope,
+    SnapshotPolicy,
     Strategy,
     Volume,
     WorkloadSpec,
@@ -56,6 +58,7 @@ restart: no
 strategy: recreate
 max_instances: 1
 resources: {memory: 512MiB, cpus: 1.5}
+snapshots: {keep: {last: 7, daily: 14, yearly: 2}}
 """
 
 LAUGHS = "a: &a [x]\n" + "".join(
@@ -115,6 +118,7 @@ class TestReading:
             restart=RestartPolicy.NO,
             strategy=Strategy.RECREATE,
             resources=Resources(memory=512 * 1024**2, cpus=1.5),
+            snapshots=SnapshotPolicy(keep=Keep(last=7, daily=14, yearly=2)),
         )
 
     def test_the_order_of_the_environment_means_nothing(self) -> None:
@@ -193,7 +197,7 @@ class TestRefusals:
         assert (problem["path"], problem["code"]) == (path, "key_unknown")  # type: ignore[has-type] # JSON
         assert hint in problem["next_step"]  # type: ignore[has-type] # JSON
 
-    @pytest.mark.parametrize("key", ["secrets", "domains", "networks", "hooks", "snapshots"])
+    @pytest.mark.parametrize("key", ["secrets", "domains", "networks", "hooks"])
     def test_a_key_of_a_later_version_is_refused_as_such(self, key: str) -> None:
         assert problems({**MINIMAL, key: []}) == [(key, "key_not_supported")]
 
@@ -247,6 +251,13 @@ class TestRefusals:
             ("resources", {"memory": "1KiB"}, "resources.memory", "value_out_of_range"),
             ("resources", {"memory": "lots"}, "resources.memory", "size_malformed"),
             ("resources", {"cpus": float("nan")}, "resources.cpus", "value_malformed"),
+            ("snapshots", {"keep": {}}, "snapshots.keep", "key_has_no_effect"),
+            ("snapshots", {"keep": {"last": 0}}, "snapshots.keep.last", "value_out_of_range"),
+            ("snapshots", {"keep": {"last": "7"}}, "snapshots.keep.last", "value_wrong_type"),
+            ("snapshots", {"keep": {"last": True}}, "snapshots.keep.last", "value_wrong_type"),
+            ("snapshots", {"keep": {"dayly": 7, "last": 1}}, "snapshots.keep.dayly", "key_unknown"),
+            ("snapshots", {"kept": {"last": 1}}, "snapshots.kept", "key_unknown"),
+            ("snapshots", {"schedule": "0 3 * * *"}, "snapshots.schedule", "key_not_supported"),
             ("health", {"type": "http"}, "health.port", "key_missing"),
             ("health", {"type": "tcp"}, "health.port", "key_missing"),
             ("health", {"type": "command"}, "health.command", "key_missing"),
@@ -528,6 +539,10 @@ SPECS = st.builds(
         memory=st.none() | st.integers(6 * 1024**2, 2**40),
         cpus=st.none() | st.sampled_from([0.5, 1.0, 2.25]),
     ),
+    snapshots=st.builds(
+        SnapshotPolicy,
+        keep=st.none() | st.builds(Keep, last=st.integers(1, 10_000), daily=st.integers(0, 10_000)),
+    ),
 )
 
 
@@ -551,6 +566,10 @@ class TestRoundTrip:
     def test_a_port_reads_back(self, port: Port) -> None:
         assert parse_port(format_port(port)) == port
 
+    def test_what_is_kept_of_snapshots_makes_no_other_containers(self) -> None:
+        keeping = parse_workload_json({**MINIMAL, "snapshots": {"keep": {"last": 3}}})
+        assert keeping.config_hash == parse_workload_json(MINIMAL).config_hash
+
     def test_defaults_are_left_out(self) -> None:
         spec = parse_workload_json(MINIMAL)
         assert to_document(spec) == {"name": "notes", "stage": "production", "source": MINIMAL["source"]}
@@ -563,7 +582,15 @@ class TestPublished:
         jsonschema_rs.validator_for(json_schema()).validate(to_document(spec))
 
     @pytest.mark.parametrize(
-        "document", [{"secrets": []}, {"name": "A"}, {"volumes": [{"target": "/a", "scope": "named"}]}]
+        "document",
+        [
+            {"secrets": []},
+            {"name": "A"},
+            {"volumes": [{"target": "/a", "scope": "named"}]},
+            {"snapshots": {"keep": {}}},
+            {"snapshots": {"keep": {"last": 0}}},
+            {"snapshots": {"schedule": "0 3 * * *"}},
+        ],
     )
     def test_the_json_schema_refuses_what_the_parser_refuses(self, document: dict[str, Any]) -> None:
         assert not jsonschema_rs.validator_for(json_schema()).is_valid({**MINIMAL, **document})

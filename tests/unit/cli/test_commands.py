@@ -428,3 +428,50 @@ def test_the_status_of_all_is_one_line_each(server: FakeServer) -> None:
     result = server.run("status")
     assert [line.split()[:2] for line in result.stdout.splitlines()] == [["NAME", "CONDITION"], ["notes", "undecided"]]
     assert "never" in result.stdout
+
+
+PRUNED = {
+    "dry_run": True,
+    "deleted_snapshots": 1,
+    "snapshots": [
+        {"id": SNAPSHOT, "workload": "notes", "taken_at": AT, "deleted": False, "reasons": ["newest_good", "daily"]},
+        {"id": OPERATION, "workload": "notes", "taken_at": AT, "deleted": True, "reasons": []},
+    ],
+    "deleted_packs": 2,
+    "rewritten_packs": 1,
+    "freed_bytes": 2048,
+    "postponed_packs": 0,
+}
+
+
+def test_a_dry_run_of_a_prune_shows_what_goes_and_why_the_rest_stays(server: FakeServer) -> None:
+    server.on("POST", "/api/repository/prune", answer(operation("prune"), 202))
+    server.on("GET", EVENTS, stream(operation("prune", "succeeded", outcome=PRUNED)))
+    result = server.run("snapshot", "prune", "--dry-run")
+    assert result.exit_code == ExitCode.OK
+    assert server.bodies("POST", "/api/repository/prune") == [{"workload": None, "dry_run": True}]
+    assert "newest_good, daily" in result.stdout
+    assert "goes" in result.stdout
+    assert "2 KiB" in result.stdout
+
+
+def test_a_prune_asks_first(server: FakeServer) -> None:
+    result = server.run("snapshot", "prune", "notes")
+    assert result.exit_code == ExitCode.REFUSED
+    assert "--yes" in result.stderr
+
+
+@pytest.mark.parametrize(("given", "sent"), [("10%", 10), ("100", 100), (None, 100)])
+def test_a_share_of_the_repository_is_verified(server: FakeServer, given: str | None, sent: int) -> None:
+    outcome = {"bytes": 1024, "bytes_in_all": 2048, "since": None}
+    server.on("POST", "/api/repository/verify", answer(operation("verify"), 202))
+    server.on("GET", EVENTS, stream(operation("verify", "succeeded", outcome=outcome)))
+    result = server.run("repository", "verify", *(("--share", given) if given else ()))
+    assert result.exit_code == ExitCode.OK
+    assert server.bodies("POST", "/api/repository/verify") == [{"share": sent}]
+    assert "1 KiB of 2 KiB" in result.stdout
+
+
+@pytest.mark.parametrize("share", ["0", "101%", "ten", "1.5%", "-1"])
+def test_a_share_that_is_none_is_refused(server: FakeServer, share: str) -> None:
+    assert server.run("repository", "verify", "--share", share).exit_code == ExitCode.USAGE

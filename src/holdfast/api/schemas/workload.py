@@ -12,11 +12,20 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from holdfast.api.schemas.workload_models import HealthModel, ResourcesModel, SourceModel, VolumeModel, WorkloadModel
+from holdfast.api.schemas.workload_models import (
+    HealthModel,
+    KeepModel,
+    ResourcesModel,
+    SnapshotsModel,
+    SourceModel,
+    VolumeModel,
+    WorkloadModel,
+)
 from holdfast.api.schemas.workload_problems import FoundProblem, Position, describe, malformed
 from holdfast.api.schemas.workload_values import format_port
 from holdfast.api.schemas.yaml_document import MAX_DEPTH, MAX_NODES, read_yaml
 from holdfast.domain.errors import TooLarge
+from holdfast.domain.retention import KEEP_RULES, Keep
 from holdfast.domain.workload import HealthCheck, Volume, WorkloadSpec
 
 _HEALTH: Final = HealthCheck()
@@ -26,8 +35,10 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "volumes": tuple(VolumeModel.model_fields),
     "health": tuple(HealthModel.model_fields),
     "resources": tuple(ResourcesModel.model_fields),
+    "snapshots": tuple(SnapshotsModel.model_fields),
+    "snapshots.keep": tuple(KeepModel.model_fields),
 }
-"""The keys of this version, by the key that they stand under."""
+"""The keys of this version, by the dotted key that they stand under."""
 
 
 def parse_workload_json(value: object) -> WorkloadSpec:
@@ -113,6 +124,7 @@ def to_document(spec: WorkloadSpec) -> dict[str, object]:
             for name, value in (("memory", spec.resources.memory), ("cpus", spec.resources.cpus))
             if value is not None
         },
+        "snapshots": {} if spec.snapshots.keep is None else {"keep": _keep(spec.snapshots.keep)},
     }
     return document | {key: value for key, value in optional.items() if getattr(spec, key) != getattr(bare, key)}
 
@@ -147,6 +159,10 @@ def _health(health: HealthCheck) -> dict[str, object]:
         if value != getattr(_HEALTH, name):
             document[name] = _number(value)
     return document
+
+
+def _keep(keep: Keep) -> dict[str, object]:
+    return {rule: getattr(keep, rule) for rule in KEEP_RULES if getattr(keep, rule)}
 
 
 def _number(value: float) -> int | float:

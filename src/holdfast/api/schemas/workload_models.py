@@ -6,9 +6,9 @@ matters: a check sees the keys above its own.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from holdfast.api.schemas.workload_rules import check_health_key, check_instances, check_ports, check_volumes, note
 from holdfast.api.schemas.workload_values import (
@@ -28,6 +28,7 @@ from holdfast.api.schemas.workload_values import (
     check_source,
     problem,
 )
+from holdfast.domain.retention import KEEP_RULES, Keep
 from holdfast.domain.workload import (
     DEPLOYABLE_SCOPES,
     HealthCheck,
@@ -35,6 +36,7 @@ from holdfast.domain.workload import (
     Resources,
     RestartPolicy,
     Scope,
+    SnapshotPolicy,
     Strategy,
     Volume,
     WorkloadSpec,
@@ -175,6 +177,42 @@ class ResourcesModel(_Model):
     cpus: Annotated[float | None, Field(ge=0.01, le=1024, allow_inf_nan=False, description="Processors.")] = None
 
 
+_Count = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class KeepModel(_Model):
+    """Which snapshots a prune keeps; the others go. Each rule counts only periods that have a snapshot, and keeps the
+    newest of each. In any case kept: the newest that is not damaged, pinned ones, what a restore may still need.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    last: Annotated[_Count | None, Field(description="The last ones, whenever they were taken.", examples=[7])] = None
+    hourly: Annotated[_Count | None, Field(description="Of so many hours the newest.")] = None
+    daily: Annotated[_Count | None, Field(description="Of so many days the newest.", examples=[14])] = None
+    weekly: Annotated[_Count | None, Field(description="Of so many weeks the newest. Weeks begin on Monday.")] = None
+    monthly: Annotated[_Count | None, Field(description="Of so many months the newest.")] = None
+    yearly: Annotated[_Count | None, Field(description="Of so many years the newest.")] = None
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> Self:
+        if not any(getattr(self, rule) for rule in KEEP_RULES):
+            raise problem("key_has_no_effect", "keeps nothing", f"Say how many: {', '.join(KEEP_RULES)}.")
+        return self
+
+    def keep(self) -> Keep:
+        """The rules as the inside of Holdfast knows them."""
+        return Keep(**{rule: getattr(self, rule) or 0 for rule in KEEP_RULES})
+
+
+class SnapshotsModel(_Model):
+    """What happens with the workload's snapshots by itself."""
+
+    keep: Annotated[
+        KeepModel | None, Field(description="Which of them `holdfast snapshot prune` keeps; all if left out.")
+    ] = None
+
+
 class WorkloadModel(_Model):
     """A workload: what runs, with which configuration, on which data."""
 
@@ -266,6 +304,7 @@ class WorkloadModel(_Model):
         ),
     ] = 1
     resources: ResourcesModel = ResourcesModel()
+    snapshots: SnapshotsModel = SnapshotsModel()
 
     @field_validator("env", "labels")
     @classmethod
@@ -340,4 +379,5 @@ class WorkloadModel(_Model):
             strategy=self.strategy,
             max_instances=self.max_instances,
             resources=Resources(memory=self.resources.memory, cpus=self.resources.cpus),
+            snapshots=SnapshotPolicy(keep=None if self.snapshots.keep is None else self.snapshots.keep.keep()),
         )

@@ -32,8 +32,18 @@ Path: TypeAlias = tuple[str | int, ...]
 Position: TypeAlias = Callable[[Path], tuple[int, int] | None]
 """Where a path stands in the text, as line and column; ``None`` where there is no text."""
 
-LATER_KEYS: Final = frozenset({"secrets", "domains", "networks", "hooks", "snapshots"})
-"""Keys of later versions."""
+LATER_KEYS: Final = frozenset(
+    {
+        "secrets",
+        "domains",
+        "networks",
+        "hooks",
+        "snapshots.schedule",
+        "snapshots.quiesce",
+        "snapshots.before_deploy",
+    }
+)
+"""Keys of later versions, dotted."""
 
 _OTHER_NAMES: Final = {
     "image": "source.image",
@@ -76,7 +86,7 @@ def describe(error: ValidationError, keys: Mapping[str, Sequence[str]]) -> list[
     """What pydantic found, translated; of a great many the first.
 
     Args:
-        keys: the known keys, by the key that they stand under.
+        keys: the known keys, by the dotted key that they stand under.
     """
     return [_translate(dict(item), keys) for item in error.errors(include_url=False)[:_MAX_DESCRIBED]]
 
@@ -200,14 +210,15 @@ def _amount(number: float, path: Path) -> str:
 
 def _unknown(path: Path, keys: Mapping[str, Sequence[str]]) -> FoundProblem:
     key = str(path[-1])
-    parent = next((str(part) for part in path[:-1] if isinstance(part, str)), "")
+    parent = ".".join(part for part in path[:-1] if isinstance(part, str))
     known = keys.get(parent, ())
-    if not parent and key in LATER_KEYS:
+    dotted = f"{parent}.{key}" if parent else key
+    if dotted in LATER_KEYS:
         return FoundProblem(
             path=path,
             code="key_not_supported",
             message="isn't supported by this version",
-            next_step=f"Remove {key}; nothing stands in for it yet.",
+            next_step=f"Remove {dotted}; nothing stands in for it yet.",
         )
     nearest = _OTHER_NAMES.get(key) if not parent else None
     if nearest is None:

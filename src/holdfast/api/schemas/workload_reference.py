@@ -88,9 +88,10 @@ def reference_markdown() -> str:
         ("volumes", "volumes[]"),
         ("health", "health"),
         ("resources", "resources"),
+        ("snapshots", "snapshots"),
+        ("snapshots.keep", "snapshots.keep"),
     ):
-        inner = _resolved(schema["properties"][name], schema)
-        inner = _resolved(inner.get("items", inner), schema)
+        inner = _model_of(name, schema)
         parts.append(f"## `{title}`\n\n{inner['description']}\n\n{_table(inner, schema)}")
     parts.append(_VOLUMES)
     later = ", ".join(f"`{key}`" for key in sorted(LATER_KEYS))
@@ -100,6 +101,17 @@ def reference_markdown() -> str:
         "versions. They are refused as such (`key_not_supported`), never ignored.\n"
     )
     return "\n".join(parts)
+
+
+def _model_of(name: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The model of the key with this dotted name, or of its items."""
+    model: Mapping[str, Any] = schema
+    for key in name.split("."):
+        value = _resolved(model["properties"][key], schema)
+        options = [option for option in value.get("anyOf", ()) if option.get("type") != "null"]
+        value = _resolved(options[0], schema) if options else value
+        model = _resolved(value.get("items", value), schema)
+    return model
 
 
 def _table(model: Mapping[str, Any], schema: Mapping[str, Any]) -> str:

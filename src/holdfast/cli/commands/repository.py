@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from holdfast.cli.commands import repository_key, repository_take_over
+from holdfast.cli.commands import repository_key, repository_take_over, repository_verify
 
 
 def commands() -> typer.Typer:
     """The group of commands."""
     group = typer.Typer(no_args_is_help=True, help="Where snapshots are kept.")
+    group.command("verify")(repository_verify.verify)
     group.add_typer(repository_key.commands(), name="key")
     group.command("take-over")(repository_take_over.take_over)
     return group

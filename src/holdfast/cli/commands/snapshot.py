@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.commands import archive, snapshot_files
+from holdfast.cli.commands import archive, prune, snapshot_files
 from holdfast.cli.confirm import confirm_by_name
 from holdfast.cli.output import Output, ago, both
 from holdfast.cli.safety import tell_of_safety
@@ -27,6 +27,7 @@ def commands() -> typer.Typer:
     group.command("show")(show)
     group.command("verify")(verify)
     group.command("delete")(delete)
+    group.command("prune")(prune.prune)
     group.command("pin")(pin)
     group.command("unpin")(unpin)
     group.command("files")(snapshot_files.files)

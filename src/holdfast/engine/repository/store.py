@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -24,11 +24,13 @@ from holdfast.engine.job import Job, QuietJob
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.os_errors import translate
 from holdfast.engine.repository.absorb import absorb
+from holdfast.engine.repository.audit import AuditResult, audit
 from holdfast.engine.repository.browse import Comparison, Folder, compare, compare_live, find, list_folder
 from holdfast.engine.repository.capture import Capture
 from holdfast.engine.repository.chunk_reader import Chunk, ChunkReader
 from holdfast.engine.repository.contents import with_data
 from holdfast.engine.repository.folder_stream import Write, send_file, send_folder
+from holdfast.engine.repository.prune import Prune, PruneResult
 from holdfast.engine.repository.repository import Repository
 from holdfast.engine.repository.tree import Tree, TreeEntry
 from holdfast.engine.repository.verify import damage, in_words, incomplete, tree_of
@@ -177,6 +179,14 @@ class RepositoryStore:
         """See the port. Nothing is freed before a prune: other snapshots may need the same chunks."""
         self._repository.manifests.delete([snapshot_id])
         return 0
+
+    def prune(self, job: Job, *, dry_run: bool, without: Collection[str], unused_percent: int) -> PruneResult:
+        """Free what no snapshot needs; see :meth:`Prune.run`."""
+        return Prune(self._repository, job, unused_percent=unused_percent).run(without=without, dry_run=dry_run)
+
+    def audit(self, job: Job, share: float) -> AuditResult:
+        """Read a share of all packs back; see :func:`audit`."""
+        return audit(self._repository, job, share=share)
 
     def export(self, snapshot_id: str, write: Callable[[bytes], object], job: Job) -> None:
         """See the port."""
