@@ -103,7 +103,11 @@ class Bench:
             (base / name).mkdir(exist_ok=True)
         self.roots = LiveRoots(self.fs, [str(base / "live")])
         self.store_root = base / "data" / "snapshots"
-        self.store = open_store(self.fs, self.store_root, self.roots)
+        try:
+            self.store = open_store(self.fs, self.store_root, self.roots)
+        except BaseException:
+            self.close()
+            raise
 
     def live(self, name: str) -> Path:
         path = self.base / "live" / name

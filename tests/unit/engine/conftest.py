@@ -7,6 +7,16 @@ from pathlib import Path
 import pytest
 
 from holdfast.engine.fs import Fs
+from holdfast.testing.descriptors import open_descriptors
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_stays_open() -> Iterator[None]:
+    """Each one would be missing later: in the worker, and in a test that has but few."""
+    before = set(open_descriptors())
+    yield
+    left = {fd: what for fd, what in open_descriptors().items() if fd not in before}
+    assert left == {}
 
 
 @pytest.fixture

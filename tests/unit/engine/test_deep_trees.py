@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import resource
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from holdfast.engine.limits import Limits
 from holdfast.engine.remove_tree import remove_tree
 from holdfast.engine.tree_writer import TreeWriter, WritePolicy
 from holdfast.engine.walk import OPEN_LEVELS, WalkReport, walk
+from holdfast.testing.descriptors import few_descriptors
 
 OWN = WritePolicy(links=True, privileged=True, limits=Limits.for_own_snapshots())
 
@@ -51,18 +50,6 @@ def nest(directory: Path, depth: int, name: bytes = b"d", sibling: bytes = b"") 
     os.link(b"file", b"name", src_dir_fd=at, dst_dir_fd=at)
     os.symlink(b"file", b"symlink", dir_fd=at)
     os.close(at)
-
-
-@contextmanager
-def few_descriptors(more: int) -> Iterator[None]:
-    """Not more than so many descriptors beside those that are open."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + more, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def entries(fs: Fs, root: int) -> list[Entry]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from holdfast.domain.operation import Progress
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import Job, QuietJob
 from holdfast.engine.remove_tree import LEVELS, remove_tree
+from holdfast.testing.descriptors import few_descriptors
 
 
 def remove(path: Path, *, fs: Fs | None = None, job: Job | None = None) -> None:
@@ -68,12 +68,8 @@ def test_a_tree_deeper_than_there_are_descriptors_goes(tmp_path: Path) -> None:
         fs.close(at)
         at = below
     fs.close(at)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (LEVELS * 4, hard))
-    try:
+    with few_descriptors(LEVELS * 4):
         remove(tmp_path / "tree")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -113,10 +113,12 @@ class Importer:
             finally:
                 self._fs.close(fd)
         finally:
-            # After success it has been moved away.
-            with suppress(FileNotFoundError):
-                self._fs.unlinkat(dirfd, name)
-            self._fs.close(dirfd)
+            # After success it has been moved away. What is no file was not received by us.
+            try:
+                with suppress(FileNotFoundError, IsADirectoryError):
+                    self._fs.unlinkat(dirfd, name)
+            finally:
+                self._fs.close(dirfd)
 
     def _open(self, dirfd: int, name: bytes) -> int:
         fd = self._fs.openat(dirfd, name, os.O_RDONLY | os.O_NONBLOCK)

@@ -332,8 +332,9 @@ def test_an_upload_that_is_no_file_is_refused(place: Place, something: str, tmp_
         os.mkfifo(upload)
     elif something == "symlink":
         upload.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(HoldfastError):
+    with pytest.raises(HoldfastError) as caught:
         place.import_file(upload)
+    assert (caught.value.code == "archive_not_recognised") is (something in ("directory", "pipe"))
     assert place.bench.stored() == []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.contract.snapshot_store import WORKLOAD, Bench, FailingFs
+from tests.contract.snapshot_store import WORKLOAD, Bench, FailingFs, OpenStore
 from tests.unit.engine.test_tree_law import Tree, lay_out, trees
 
 from holdfast.domain.errors import HoldfastError
@@ -261,9 +261,9 @@ def test_no_flipped_byte_of_a_repository_stages_wrong_data(tmp_path: Path, encry
     store_root = tmp_path / "data" / "repository"
     (tmp_path / "data").mkdir()
 
-    def opened() -> RepositoryStore:
-        repository = Repository.open_local(FS, store_root, KEY, owner=INSTALLATION, encrypt=encrypt)
-        return RepositoryStore(FS, repository, LiveRoots(FS, [str(tmp_path / "live")]), KEY)
+    def opened(fs: Fs, _root: Path, roots: LiveRoots) -> RepositoryStore:
+        repository = Repository.open_local(fs, store_root, KEY, owner=INSTALLATION, encrypt=encrypt)
+        return RepositoryStore(fs, repository, roots, KEY)
 
     with bench_at_store(tmp_path, opened) as bench:
         snapshot = bench.capture("data").id
@@ -293,8 +293,8 @@ STRIDE = 1 if os.environ.get("HOLDFAST_TORTURE") else 23
 
 
 @contextmanager
-def bench_at_store(base: Path, opened: Any) -> Iterator[Bench]:
-    bench = Bench(base, lambda _fs, _root, _roots: opened())
+def bench_at_store(base: Path, opened: OpenStore) -> Iterator[Bench]:
+    bench = Bench(base, opened)
     try:
         yield bench
     finally:
