@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
         (SCHEMA_FILE, reference_schema()),
         ("docs/reference/openapi.json", openapi.rendered()),
         ("docs/reference/cli.md", cli_reference.rendered()),
-        ("docs/reference/errors.md", error_codes.rendered()),
+        ("docs/reference/errors.md", error_codes.rendered(error_codes.found_codes().values())),
     )
     for file, text in written:
         path = root / file

@@ -119,9 +119,9 @@ def documented_codes(page: str) -> set[tuple[str, str]]:
     return documented
 
 
-def rendered() -> str:
-    """The reference page."""
-    codes = sorted(found_codes().values(), key=lambda code: code.code)
+def rendered(found: Iterable[Code]) -> str:
+    """The reference page of these codes."""
+    codes = sorted(found, key=lambda code: code.code)
     parts = [_INTRODUCTION]
     for group, meaning in _GROUPS.items():
         rows = [code for code in codes if code.group == group]
@@ -267,4 +267,4 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(rendered())
+    sys.stdout.write(rendered(found_codes().values()))
