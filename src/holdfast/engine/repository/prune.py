@@ -49,6 +49,13 @@ _WARM_SECONDS: Final = 3600
 """How long what a warm pass read ahead is kept for the capture that is to follow."""
 _AT_ONCE: Final = 500
 _BEAT_ENTRIES: Final = 256
+_TREE_STEP: Final = (
+    "Take a new snapshot of that workload, which heals what is still live, or delete the damaged one; then prune again."
+)
+_MANIFEST_STEP: Final = (
+    "Bring the file of that name in the repository's folder manifests back from a copy, or remove it if nobody needs "
+    "the snapshot any more; then prune again."
+)
 _OF_NO_USE: Final = frozenset({"pack_header_damaged", "pack_incomplete", "pack_trailer_damaged"})
 """Why a pack can't be read in which nothing could be found, and never will be."""
 
@@ -167,7 +174,11 @@ class Prune:
     def _mark(self, needed: Needed, reader: ChunkReader, without: Collection[str] = ()) -> None:
         """Note what all snapshots need that were not seen yet, and what was read ahead for those that are to follow."""
         listing = self._repository.manifests.load()
-        problems = [_unreadable(problem) for problem in listing.damaged if problem.details["snapshot"] not in without]
+        problems = [
+            _unreadable(problem, _MANIFEST_STEP)
+            for problem in listing.damaged
+            if problem.details["snapshot"] not in without
+        ]
         new = [stored for stored in listing.snapshots if stored.id not in self._seen and stored.id not in without]
         for number, stored in enumerate(new):
             note = f"looking at what snapshot {number + 1} of {len(new)} needs"
@@ -175,7 +186,7 @@ class Prune:
             try:
                 needed.add(stored.trees, reader, self._beat)
             except Damaged as error:
-                problems.append(_unreadable(_of_tree(stored, error)))
+                problems.append(_unreadable(_of_tree(stored, error), _TREE_STEP))
             self._seen.add(stored.id)
         if problems:
             raise Refused(problems)
@@ -317,12 +328,11 @@ def _of_tree(stored: StoredSnapshot, error: Damaged) -> Problem:
     return Problem(code=error.code, message=error.message, details={"snapshot": stored.id})
 
 
-def _unreadable(problem: Problem) -> Problem:
+def _unreadable(problem: Problem, next_step: str) -> Problem:
     snapshot = problem.details["snapshot"]
     return Problem(
         code="prune_snapshot_unreadable",
         message=f"It can't be told what the snapshot {snapshot} needs: {problem.message} So nothing is deleted.",
-        next_step="Take a new snapshot of that workload, which heals what is still live, or delete the damaged one; "
-        "then prune again.",
+        next_step=next_step,
         details={"snapshot": snapshot},
     )
