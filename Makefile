@@ -27,8 +27,9 @@ check: setup ## format, lint, types and import contracts
 serve: setup ## run Holdfast from here, its data below ./.run
 	@HOLDFAST_DATA_DIR="$(CURDIR)/.run" $(WITH_ENGINE) $(BIN)/holdfast serve
 
-bench: setup ## measure against peers
-	@$(WITH_ENGINE) $(BIN)/python -m benchmarks
+bench: setup ## measure, beside others; PARTS=million for a million files, PARTS=--quick to try it out
+	@$(PYTHON) scripts/setup.py --bench
+	@$(WITH_ENGINE) $(BIN)/python -m benchmarks $(PARTS)
 
 torture: setup ## the fault tests at full length
 	@HOLDFAST_TORTURE=1 $(WITH_ENGINE) $(BIN)/python -m pytest -q --timeout 3600 tests/faults

@@ -2,7 +2,8 @@
 """Install the distribution's packages that Holdfast's tests and demonstrations need, and that are not there yet.
 
 Says what it will install before it does. Where it can't install (no root, no apt-get), it says what is missing and how
-to get it, and ends with 1. Standard library only; the Python packages come afterwards, from ``requirements-dev.lock``.
+to get it, and ends with 1. With ``--bench``, also what ``make bench`` compares with. Standard library only; the Python
+packages come afterwards, from ``requirements-dev.lock``.
 """
 
 from __future__ import annotations
@@ -60,6 +61,12 @@ NEEDS = (
     Need("btrfs-progs", "tests on btrfs", program("mkfs.btrfs")),
 )
 
+PEERS = (
+    Need("restic", "to compare with", program("restic")),
+    Need("borgbackup", "to compare with", program("borg")),
+    Need("zstd", "to compare with", program("zstd")),
+)
+
 
 def main() -> int:
     """Look, say, install. Returns the exit code."""
@@ -68,7 +75,8 @@ def main() -> int:
             f"setup: Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or later is needed, this is {sys.version.split()[0]}."
         )
         return 1
-    missing = [need for need in NEEDS if not need.there()]
+    needs = (*NEEDS, *PEERS) if "--bench" in sys.argv[1:] else NEEDS
+    missing = [need for need in needs if not need.there()]
     if not missing:
         return 0
     print("setup: these packages of the distribution are missing:")

@@ -1,0 +1,68 @@
+"""What was measured is told as it was measured, whether it pleases or not."""
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from benchmarks import page
+from benchmarks.comparison import Cache, Step
+
+SECONDS = {"Holdfast": 3.0, "restic": 10.0, "cp -a": 1.0}
+
+
+def results(*caches: Cache, days: int = 10) -> dict[str, Any]:
+    usages = {
+        cache.value: {
+            step.value: {tool: [{"seconds": s, "cpu": s, "peak": 1 << 20}] for tool, s in SECONDS.items()}
+            for step in Step
+        }
+        for cache in caches
+    }
+    stored = {"Holdfast": 50, "restic": 40, "cp -a": 500}
+    tree = {
+        "about": "A tree",
+        "counts": "3 files",
+        "changes": "1 file changed",
+        "usages": usages,
+        "stored": stored,
+        "days": days,
+        "stored_days": stored if days else {},
+    }
+    figures = {"tools": {"restic": "1.0 & <later>"}, "trees": {"small files": tree}}
+    return {"peers": {"machine": {"kernel": "6"}, "figures": figures}}
+
+
+def test_a_missed_target_stays_in_the_table() -> None:
+    text = page.text(results(Cache.WARM))
+    assert "| whole restore, flushed, warm | 0.8 × restic | 0.30, met |" in text
+    assert "| whole restore, flushed, warm | 1.5 × cp -a | 3.00, **missed** |" in text
+    assert "| stored by the first capture | 1.0 × restic | 1.25, **missed** |" in text
+
+
+def test_what_was_not_measured_is_not_told() -> None:
+    text = page.text(results(Cache.WARM, days=0))
+    assert "| first capture, cold | 0.4 × restic | – |" in text
+    assert "| stored after the days | 1.0 × restic | – |" in text
+
+
+def test_the_picture_is_well_formed_and_has_a_bar_for_each_tool_and_step() -> None:
+    svg = page.pictured(results(Cache.WARM, Cache.COLD))
+    assert svg is not None
+    root = ElementTree.fromstring(svg)
+    bars = [item for item in root.iter("{http://www.w3.org/2000/svg}rect") if item.get("class") in ("ours", "peer")]
+    assert len(bars) == len(SECONDS) * (len(Step) + 1)
+
+
+def test_the_page_keeps_what_people_wrote_around_the_figures(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = page.PAGE.read_text()
+    monkeypatch.setattr(page, "DOCS", tmp_path)
+    monkeypatch.setattr(page, "PAGE", tmp_path / "performance.md")
+    (tmp_path / "performance.md").write_text(original)
+
+    page.put("new figures", "<svg/>")
+
+    written = (tmp_path / "performance.md").read_text()
+    assert "new figures" in written
+    assert written.partition("<!--")[0] == original.partition("<!--")[0]
+    assert written.rpartition("-->")[2] == original.rpartition("-->")[2]
+    assert (tmp_path / page.PICTURE).read_text() == "<svg/>"
