@@ -74,6 +74,7 @@ DECLARATION: dict[str, Any] = {
     "strategy": "recreate",
     "max_instances": 1,
     "resources": {"memory": 8388608, "cpus": 1},
+    "snapshots": {"keep": {"last": 7, "hourly": 1, "daily": 1, "weekly": 1, "monthly": 1, "yearly": 1}},
 }
 
 
@@ -235,6 +236,8 @@ def test_the_declaration_with_odd_values_has_every_key() -> None:
     assert DECLARATION.keys() == schema["properties"].keys()
     for key, model in (("health", "HealthModel"), ("resources", "ResourcesModel"), ("source", "SourceModel")):
         assert DECLARATION[key].keys() == schema["$defs"][model]["properties"].keys()
+    assert DECLARATION["snapshots"].keys() == schema["$defs"]["SnapshotsModel"]["properties"].keys()
+    assert DECLARATION["snapshots"]["keep"].keys() == schema["$defs"]["KeepModel"]["properties"].keys()
     volumes = schema["$defs"]["VolumeModel"]["properties"].keys()
     assert {key for volume in DECLARATION["volumes"] for key in volume} == volumes
 

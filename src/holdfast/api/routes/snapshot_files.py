@@ -20,9 +20,9 @@ router = APIRouter(prefix="/api/workloads/{workload}/snapshots/{snapshot}", tags
 
 Target = Annotated[
     PrintableText | None,
-    Query(alias="volume", description="The volume's target; needed where there are several.", max_length=4096),
+    Query(alias="volume", description="The volume's target; needed where there are several.", max_length=512),
 ]
-Path = Annotated[str, Query(description="Plain text, from the volume's root; or see `encoded`.", max_length=16_384)]
+Path = Annotated[str, Query(description="Plain text, from the volume's root; or see `encoded`.", max_length=2048)]
 Encoded = Annotated[bool, Query(description="Whether `path` is as a listing gave it, and not plain text.")]
 
 
