@@ -41,7 +41,9 @@ class PullProgress:
         elif status in _DOWNLOADED and name in self._layers:
             layer = self._layers[name]
             layer.downloaded = True
-            layer.total = layer.done = layer.total or layer.done
+            # The engine leaves out messages when it is quick; unpacking then tells the size.
+            told = int((message.get("progressDetail") or {}).get("total") or 0)
+            layer.total = layer.done = layer.total or told or layer.done
         else:
             return False
         return True
