@@ -30,8 +30,7 @@ from holdfast.engine.repository.seal import RepositoryKeys, Sealer
 PACK_BYTES: Final = 24 << 20
 FRAME_BYTES: Final = 1 << 20
 LEVEL: Final = 2
-"""Of zstd: measured on a tree of mixed files, 1 MiB frames at this level are smaller than single chunks at level 3, and
-take half the time."""
+"""Of zstd; why this one is told in ``docs/adr/0006-repository.md``."""
 
 _FRAME_CHUNKS: Final = 1024
 _PACKS_AHEAD: Final = 1
