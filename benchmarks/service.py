@@ -28,7 +28,7 @@ from holdfast.testing.images import build_image
 DOCKER: Final = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
 IMAGE: Final = "holdfast-bench/idle:1"
 IDLE: Final = "trap 'exit 0' TERM\nwhile :; do sleep 1 & wait $!; done\n"
-STEPS: Final = ("stop", "safety", "recheck", "swap", "start", "gate")
+STEPS: Final = ("stop", "safety", "recheck", "swap", "start", "gate", "other")
 FEW_RUNS: Final = 3
 """For what takes minutes."""
 LARGE: Final = 5_000_000_000

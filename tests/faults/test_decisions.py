@@ -335,6 +335,9 @@ async def test_a_restore_tells_its_steps_and_its_progress_while_it_runs(servers:
     assert [each["steps"][-1]["name"] for each in seen] == ["staging", "safeguarding", "swapping", "confirming"]
     assert [each["state"] for each in seen] == ["running"] * 4
     assert [each["cancellable"] for each in seen] == [True, True, False, False]
-    assert end["outcome"]["downtime_seconds"] > 0
+    downtime, parts = end["outcome"]["downtime_seconds"], end["outcome"]["seconds"]
+    assert downtime > 0
+    assert set(parts) == {"stop", "safety", "recheck", "swap", "start", "gate", "other"}
+    assert sum(parts.values()) == pytest.approx(downtime, abs=0.005)
     assert end["outcome"]["safety_snapshot_id"]
     assert not end["cancellable"]

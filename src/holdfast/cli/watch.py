@@ -174,6 +174,13 @@ _RESULTS: Final = {
 }
 
 
+_NOTABLE: Final = 0.05
+"""Seconds from which on a part of a downtime is worth a word."""
+
+_PARTS: Final = {"safety": "safety snapshot", "recheck": "last checks", "gate": "health", "other": "records"}
+"""How the parts of a downtime are called for people, where their name alone says too little."""
+
+
 def outcome_in_words(operation: dict[str, Any]) -> str:
     """What an operation's result means; empty for operations without one."""
     outcome = operation["outcome"]
@@ -182,7 +189,13 @@ def outcome_in_words(operation: dict[str, Any]) -> str:
     if told and outcome.get("image_note"):
         told += f"\n{outcome['image_note']}"
     if told and "downtime_seconds" in outcome:
-        told += f"\nDowntime: {format_duration(outcome['downtime_seconds'])}."
+        told += f"\nDowntime: {format_duration(outcome['downtime_seconds'])}{_parts(outcome.get('seconds', {}))}."
     if told and outcome.get("safety_snapshot_id"):
         told += f" The data from before is in the safety snapshot {outcome['safety_snapshot_id']}, pinned."
     return told
+
+
+def _parts(seconds: dict[str, float]) -> str:
+    """What a downtime was spent on, in brackets, without what took no time to speak of."""
+    told = [f"{_PARTS.get(part, part)} {format_duration(took)}" for part, took in seconds.items() if took >= _NOTABLE]
+    return f" ({', '.join(told)})" if told else ""

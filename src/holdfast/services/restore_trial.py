@@ -379,9 +379,13 @@ class RestoreTrial:
         outcome["result"] = result
         outcome["safety_snapshot_id"] = restore.safety_snapshot_id
         if restore.stopped_at is not None:
-            outcome["downtime_seconds"] = round(time.monotonic() - restore.stopped_at, 3)
+            whole = time.monotonic() - restore.stopped_at
             trial = cast("dict[str, float]", outcome.get("seconds", {}))
-            outcome["seconds"] = {part: round(seconds, 3) for part, seconds in restore.seconds.items()} | trial
+            parts = {part: round(seconds, 3) for part, seconds in restore.seconds.items()} | trial
+            # What is in no part: the operation's own record, identities remembered, waiting for the engine.
+            parts["other"] = round(max(0.0, whole - sum(s for part, s in parts.items() if part != "other")), 3)
+            outcome["downtime_seconds"] = round(whole, 3)
+            outcome["seconds"] = parts
         return outcome
 
 
