@@ -44,9 +44,7 @@ def ready(server: FakeServer) -> FakeServer:
 
 def test_a_downtime_is_told_with_what_it_was_spent_on(ready: FakeServer) -> None:
     spent = {"stop": 0.2, "safety": 1.3, "recheck": 0.001, "other": 0.05}
-    end = operation(
-        "restore", "succeeded", outcome={"result": "restored", "downtime_seconds": 1.551, "seconds": spent}
-    )
+    end = operation("restore", "succeeded", outcome={"result": "restored", "downtime_seconds": 1.551, "seconds": spent})
     ready.on("GET", EVENTS, stream(operation("restore", "succeeded", outcome=dry_run_plan())), stream(end))
     result = ready.run("restore", "notes", SNAPSHOT, interactive=True, typed="notes\n")
     assert "Downtime: 1.6 s (stop 200 ms, safety snapshot 1.3 s, records 50 ms)." in result.stdout
