@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+import msgspec
 
 
 class EntryKind(StrEnum):
@@ -14,9 +15,8 @@ class EntryKind(StrEnum):
     HARDLINK = "hardlink"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One name in a tree.
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One name in a tree. Millions of them are made, and a struct takes a tenth of a frozen dataclass' time.
 
     Attributes:
         path: raw bytes relative to the tree's root, components joined by ``/``; ``b""`` is the root directory itself.

@@ -57,10 +57,9 @@ def read_xattrs(fs: Fs, fd: int, *, opened: bool = True) -> tuple[tuple[bytes, b
     return tuple(found)
 
 
-def describe_file(fs: Fs, fd: int, path: bytes) -> tuple[Entry, os.stat_result]:
-    """The FILE entry of an open regular file, and the facts that it was made from."""
-    facts = fs.fstat(fd)
-    entry = Entry(
+def describe_file(fs: Fs, fd: int, path: bytes, facts: os.stat_result) -> Entry:
+    """The FILE entry of an open regular file, made from its facts."""
+    return Entry(
         path=path,
         kind=EntryKind.FILE,
         mode=stat.S_IMODE(facts.st_mode),
@@ -71,11 +70,12 @@ def describe_file(fs: Fs, fd: int, path: bytes) -> tuple[Entry, os.stat_result]:
         xattrs=read_xattrs(fs, fd),
         extents=data_regions(fs, fd, facts.st_size),
     )
-    return entry, facts
 
 
 def data_regions(fs: Fs, fd: int, size: int, *, max_regions: int = MAX_REGIONS) -> Regions | None:
     """Where a file has data, or ``None`` where it has no holes."""
+    if fs.is_dense(fd, size):
+        return None
     regions: list[tuple[int, int]] = []
     smallest_hole = 1
     for offset, length in fs.extents(fd, size):
@@ -130,7 +130,7 @@ class FileContent:
         """Read a small file whole. Returns whether the file is still the one that was described."""
         if self.entry.data_bytes > PREFETCH_BYTES:
             return self.consistent()
-        data = b"".join(self._read())
+        data = self._read_whole()
         self._whole = self.consistent()
         self._prefetched = data
         return self._whole
@@ -146,6 +146,18 @@ class FileContent:
             yield from self._read()
         elif self._prefetched:
             yield self._prefetched
+
+    def _read_whole(self) -> bytes:
+        """All data of a small file: of one that is dense and as long as promised, by one call."""
+        entry = self.entry
+        if entry.extents is None:
+            try:
+                data = self._fs.pread(self._fd, entry.size, 0)
+            except OSError as error:
+                raise translate(error, f"reading {display_path(entry.path)}") from error
+            if len(data) == entry.size:
+                return data
+        return b"".join(self._read())
 
     def _read(self) -> Iterator[bytes]:
         entry = self.entry

@@ -225,6 +225,15 @@ class Fs:
             written = os.pwrite(fd, rest, offset)
             rest, offset = rest[written:], offset + written
 
+    def is_dense(self, fd: int, size: int) -> bool:
+        """Whether the first ``size`` bytes of a file are data throughout: whether its first hole is at its end."""
+        try:
+            return size == 0 or os.lseek(fd, 0, os.SEEK_HOLE) >= size
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # it is empty by now
+                return False
+            raise
+
     def extents(self, fd: int, size: int) -> Iterator[tuple[int, int]]:
         """The data regions of a file as (offset, length), ascending, cut off at ``size``."""
         position = 0

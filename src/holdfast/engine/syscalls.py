@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -63,10 +64,23 @@ def _call(number: int, *arguments: object) -> int:
         result = int(syscall(ctypes.c_long(number), *arguments))
         if result >= 0:
             return result
-        code = ctypes.get_errno()
-        # Python's own calls go on after a signal whose handler returned (PEP 475); so do these.
-        if code != errno.EINTR:
-            raise OSError(code, os.strerror(code))
+        _unless_interrupted()
+
+
+def _unless_interrupted() -> None:
+    """Raise the ``OSError`` unless it is a signal's: Python's own calls go on after one (PEP 475), and so do these."""
+    code = ctypes.get_errno()
+    if code != errno.EINTR:
+        raise OSError(code, os.strerror(code))
+
+
+@cache
+def _openat2() -> tuple[Callable[..., int], int]:
+    """The one call that is made for every file, with its types known beforehand, and its number."""
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    call.restype = ctypes.c_long
+    call.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
+    return call, _numbers().openat2
 
 
 @cache
@@ -77,7 +91,12 @@ def _open_how(flags: int, mode: int, resolve: int) -> bytes:
 def openat2(dirfd: int, path: bytes, flags: int, mode: int, resolve: int) -> int:
     """Open ``path`` below ``dirfd`` under the given ``RESOLVE_*`` restrictions."""
     how = _open_how(flags, mode, resolve)
-    return _call(_numbers().openat2, ctypes.c_int(dirfd), path, how, ctypes.c_size_t(len(how)))
+    call, number = _openat2()
+    while True:
+        fd = int(call(number, dirfd, path, how, len(how)))
+        if fd >= 0:
+            return fd
+        _unless_interrupted()
 
 
 def renameat2(old_dirfd: int, old: bytes, new_dirfd: int, new: bytes, flags: int) -> None:

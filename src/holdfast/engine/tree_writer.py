@@ -19,8 +19,10 @@ import errno
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec.structs import replace
 
 from holdfast.domain.errors import Failed, HoldfastError, InvalidInput
 from holdfast.engine.entries import Entry, EntryKind, display_path

@@ -16,8 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -99,9 +98,8 @@ class Walked:
         self.entry = entry
         self.stat = facts
 
-    @contextmanager
-    def open(self) -> Iterator[FileContent]:
-        """Open a FILE's data.
+    def open(self) -> _Opened:
+        """Open a FILE's data, as a context manager.
 
         What is handed out is a :class:`FileContent`: iterate over it for the concatenated data regions, exactly
         ``content.entry.data_bytes`` bytes. **Store ``content.entry``, not the ``entry`` from before**: where the file
@@ -119,17 +117,33 @@ class Walked:
         except OSError as error:
             raise translate(error, f"reading {display_path(self.entry.path)}") from error
         self.entry, self.stat = content.entry, content.stat
-        yield content
-        if not content.consistent():
-            self._report.changed.add(self.entry.path)
+        return _Opened(content, self._report)
 
     def _settle(self) -> FileContent:
         content = FileContent(self._fs, self._fd, self.entry, self.stat)
         for _ in range(_RETRIES):
             if content.prefetch():
                 break
-            content = FileContent(self._fs, self._fd, *describe_file(self._fs, self._fd, self.entry.path))
+            facts = self._fs.fstat(self._fd)
+            content = FileContent(self._fs, self._fd, describe_file(self._fs, self._fd, self.entry.path, facts), facts)
         return content
+
+
+class _Opened:
+    """A file's data in use. Where it was not consistent in the end, the report names it."""
+
+    __slots__ = ("_content", "_report")
+
+    def __init__(self, content: FileContent, report: WalkReport) -> None:
+        self._content = content
+        self._report = report
+
+    def __enter__(self) -> FileContent:
+        return self._content
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None and not self._content.consistent():
+            self._report.changed.add(self._content.entry.path)
 
 
 T = TypeVar("T")
@@ -326,7 +340,7 @@ class _Walker(Generic[T]):
                 return Walked(self._fs, -1, self._report, entry, facts)
         fd = self._fs.reopen(path_fd, os.O_RDONLY | os.O_NOATIME)
         self._current = fd
-        entry, facts = describe_file(self._fs, fd, path)
+        entry = describe_file(self._fs, fd, path, facts)
         if facts.st_nlink > 1:
             # Only now that it is surely given: a first name that vanished must not leave the others without content.
             self._groups.remember(facts, self._level, name)

@@ -100,6 +100,18 @@ def test_a_link_is_made_to_the_open_file_whatever_its_name_is_now(fs: Fs, tmp_pa
     assert (tmp_path / "c").read_text() == "meant"
 
 
+def test_a_file_is_dense_where_its_first_hole_is_its_end(fs: Fs, tmp_path: Path) -> None:
+    with open(tmp_path / "file", "wb+") as file:
+        fd = file.fileno()
+        assert fs.is_dense(fd, 0)
+        assert not fs.is_dense(fd, 1), "it was longer when it was described"
+        os.pwrite(fd, b"x" * 4096, 0)
+        assert fs.is_dense(fd, 4096)
+        assert not fs.is_dense(fd, 8192)
+        os.ftruncate(fd, 1 << 20)
+        assert not fs.is_dense(fd, 1 << 20)
+
+
 def test_flags_are_read_and_set(fs: Fs, tmp_path: Path, open_dir: OpenDir) -> None:
     fd = open_dir(tmp_path / "d")
     before = fs.flags(fd)

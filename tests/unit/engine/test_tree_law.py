@@ -1,6 +1,5 @@
 """The law that capture and staging stand on: what the writer writes is what the walker reads."""
 
-import dataclasses
 import os
 import tempfile
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from holdfast.engine.entries import Entry, EntryKind
 from holdfast.engine.fs import Fs
@@ -70,19 +70,19 @@ def lay_out(root: tuple[Any, ...]) -> Tree:
         entry = Entry(path=path, kind=kind, xattrs=xattrs, **facts)
         if kind is EntryKind.FILE:
             data, size, extents = content
-            files.append(dataclasses.replace(entry, size=size, extents=extents))
+            files.append(replace(entry, size=size, extents=extents))
             found.append((files[-1], data))
         elif kind is EntryKind.SYMLINK:
             # Linux gives symlinks no mode of their own.
-            found.append((dataclasses.replace(entry, link_target=content, mode=0o777), b""))
+            found.append((replace(entry, link_target=content, mode=0o777), b""))
         elif kind is EntryKind.DIRECTORY:
             found.append((entry, b""))
             for name, node in sorted(content.items()):
                 visit(path + b"/" + name if path else name, *node)
         elif files:
             first = files[content % len(files)]
-            link = dataclasses.replace(first, path=path, kind=kind, link_target=first.path)
-            found.append((dataclasses.replace(link, size=0, extents=None, xattrs=()), b""))
+            link = replace(first, path=path, kind=kind, link_target=first.path)
+            found.append((replace(link, size=0, extents=None, xattrs=()), b""))
 
     visit(b"", EntryKind.DIRECTORY, *root)
     return found

@@ -208,6 +208,23 @@ def test_a_file_that_changed_while_it_was_read_is_read_again(tree: Path, open_di
     assert report == WalkReport()
 
 
+def test_a_file_that_changed_between_its_description_and_its_opening_is_described_anew(
+    tree: Path, open_dir: OpenDir
+) -> None:
+    class Late(Fs):
+        """A container rewrites the file when its facts are known and its data isn't."""
+
+        def reopen(self, fd: int, flags: int) -> int:
+            if (tree / "a").read_bytes() == b"aaa":
+                (tree / "a").write_bytes(b"other")
+                os.chmod(tree / "a", 0o604)
+            return super().reopen(fd, flags)
+
+    entries, data, report = read_all(Late(), open_dir(tree))
+    assert (data[b"a"], entries[b"a"].size, entries[b"a"].mode) == (b"other", 5, 0o604)
+    assert report == WalkReport()
+
+
 def test_a_file_that_keeps_changing_is_reported_and_its_size_still_fits_its_entry(
     tree: Path, open_dir: OpenDir
 ) -> None:
