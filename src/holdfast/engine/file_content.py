@@ -162,16 +162,20 @@ class FileContent:
     def _read(self) -> Iterator[bytes]:
         entry = self.entry
         for start, length in entry.extents if entry.extents is not None else ((0, entry.size),):
-            position, end = start, start + length
-            while position < end:
-                wanted = min(CHUNK_BYTES, end - position)
-                try:
-                    piece = self._fs.pread(self._fd, wanted, position)
-                except OSError as error:
-                    raise translate(error, f"reading {display_path(entry.path)}") from error
-                if not piece:
-                    # Shorter than promised: zeros keep the promise, and the file is reported as changed.
-                    self._short = True
-                    piece = bytes(wanted)
-                yield piece
-                position += len(piece)
+            yield from self.part(start, start + length)
+
+    def part(self, start: int, end: int) -> Iterator[bytes]:
+        """The bytes of a data region, or of a part of one. Several threads may read at once."""
+        position = start
+        while position < end:
+            wanted = min(CHUNK_BYTES, end - position)
+            try:
+                piece = self._fs.pread(self._fd, wanted, position)
+            except OSError as error:
+                raise translate(error, f"reading {display_path(self.entry.path)}") from error
+            if not piece:
+                # Shorter than promised: zeros keep the promise, and the file is reported as changed.
+                self._short = True
+                piece = bytes(wanted)
+            yield piece
+            position += len(piece)

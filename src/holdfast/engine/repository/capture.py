@@ -7,7 +7,6 @@ not store them again, and a prune removes them.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -24,11 +23,13 @@ from holdfast.engine.live import LiveRoots
 from holdfast.engine.live_sources import open_sources
 from holdfast.engine.repository.chunk_reader import ChunkReader
 from holdfast.engine.repository.chunking import Chunker
+from holdfast.engine.repository.earlier_files import EarlierFiles
 from holdfast.engine.repository.manifests import StoredSnapshot, VolumeTree
-from holdfast.engine.repository.recognition import Recogniser, Scan, begin_scan
+from holdfast.engine.repository.recognition import Scan, begin_scan
 from holdfast.engine.repository.repository import Repository
-from holdfast.engine.repository.tree import Tree, TreeEntry, split_list
-from holdfast.engine.repository.tree_capture import Find, Meter, TreeCapture
+from holdfast.engine.repository.stretches import Stretches
+from holdfast.engine.repository.tree import Tree
+from holdfast.engine.repository.tree_capture import Meter, TreeCapture
 from holdfast.engine.repository.warm_files import Warm
 from holdfast.engine.snapshot_store import CaptureSource, WarmResult
 
@@ -111,11 +112,12 @@ class Capture:
             meter = Meter(job)
             reader = stack.enter_context(repository.reader())
             writer = stack.enter_context(repository.writer())
+            stretches = stack.enter_context(Stretches(repository.keys.chunk_id))
             captures, trees = [], []
             for source, fd in zip(sources, opened, strict=True):
                 scan = begin_scan(self._fs, fd, self._now_ns())
-                find = self._find(scan, earlier, reader)
-                capture = TreeCapture(self._fs, writer, self._chunker, meter, find)
+                known = self._known(scan, earlier, reader)
+                capture = TreeCapture(self._fs, writer, self._chunker, meter, known, stretches)
                 chunks = capture.run(fd)
                 captures.append(capture)
                 trees.append(
@@ -134,8 +136,8 @@ class Capture:
                 found += [_Earlier(tree=tree, name=stored.id) for tree in stored.trees]
         return iter(sorted(found, key=lambda item: item.tree.scan_started_ns, reverse=True))
 
-    def _find(self, scan: Scan, earlier: Sequence[_Earlier], reader: ChunkReader) -> Find | None:
-        """What recognises the unchanged files of a directory: the newest earlier tree of the very same one."""
+    def _known(self, scan: Scan, earlier: Sequence[_Earlier], reader: ChunkReader) -> EarlierFiles | None:
+        """What is known of the files of a directory: by the newest earlier tree of the very same one."""
         if scan.root is None or (earlier and earlier[0].tree.scan_started_ns >= scan.started_ns):
             return None
         found = next((item for item in earlier if item.tree.root == scan.root), None)
@@ -145,27 +147,8 @@ class Capture:
             tree = Tree(found.tree.chunks, reader.read_many)
         except Damaged:
             return None
-        recogniser = Recogniser(_as_far_as_it_can_be_read(tree), found.tree.scan_started_ns)
-        if self._repository.index.is_whole(found.name):
-            return recogniser.find
-
-        def find(path: bytes, facts: os.stat_result) -> TreeEntry | None:
-            entry = recogniser.find(path, facts)
-            return entry if entry is not None and self._is_there(entry, reader) else None
-
-        return find
-
-    def _is_there(self, entry: TreeEntry, reader: ChunkReader) -> bool:
-        """Whether all chunks of a file are usable, so that it need not be read again."""
-        ids = entry.ids
-        if self._repository.index.missing(ids):
-            return False
-        if not entry.listed:
-            return True
-        try:
-            return not any(self._repository.index.missing(split_list(chunk)) for chunk in reader.read_many(ids))
-        except Damaged:
-            return False
+        index = self._repository.index
+        return EarlierFiles(tree, found.tree.scan_started_ns, index, reader, whole=index.is_whole(found.name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,11 +157,3 @@ class _Done:
     trees: tuple[VolumeTree, ...]
     meter: Meter
     stored_bytes: int
-
-
-def _as_far_as_it_can_be_read(tree: Tree) -> Iterator[tuple[bytes, TreeEntry]]:
-    """What can't be read of an earlier tree is read from the live files instead, which heals it."""
-    try:
-        yield from tree.keyed(tree.parts)
-    except Damaged:
-        return

@@ -116,6 +116,12 @@ class ChunkWriter:
             self.submit()
         return ticket
 
+    def known(self, chunk_id: bytes) -> Ticket:
+        """What stands for a chunk that is usable already, as :meth:`put` gives it for one that may not be."""
+        batch = Batch()
+        batch.ids = [chunk_id]
+        return Ticket(batch, 0)
+
     def submit(self) -> None:
         """Send the chunks of the present batch on, however few they are."""
         batch = self._batch

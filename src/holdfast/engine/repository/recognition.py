@@ -89,3 +89,8 @@ class Recogniser:
         ):
             return found
         return None
+
+    def changed(self, path: bytes) -> TreeEntry | None:
+        """The earlier entry of a regular file that :meth:`find` was asked about last, whatever became of it since."""
+        found = self._next
+        return found if found is not None and found.kind == 0 and found.path == path else None

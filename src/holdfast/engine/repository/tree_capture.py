@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
 from holdfast.domain.operation import Progress
 from holdfast.engine.archive.census import Census
 from holdfast.engine.entries import Entry, EntryKind
+from holdfast.engine.file_content import FileContent
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import Job
 from holdfast.engine.repository.chunk_writer import ChunkWriter
 from holdfast.engine.repository.chunking import WHOLE_BYTES, Chunker
+from holdfast.engine.repository.earlier_files import EarlierContent, EarlierFiles
 from holdfast.engine.repository.file_ids import FileIds, store_file
+from holdfast.engine.repository.stretches import Stretches
 from holdfast.engine.repository.tree import TreeBuilder, TreeEntry
 from holdfast.engine.walk import Walked, WalkReport, walk_recognising
 
 _PENDING: Final = 4096
 """Entries that may wait for the ids of their chunks."""
 _BEAT_ENTRIES: Final = 64
-
-Find = Callable[[bytes, os.stat_result], TreeEntry | None]
-"""Finds the earlier entry of a file that is still the same, as :meth:`Recogniser.find` does."""
+_LARGE_BYTES: Final = 4 << 20
+"""From this size on a file that changed is compared with what it was; a smaller one is cut as quickly."""
 
 
 class Meter:
@@ -31,7 +31,7 @@ class Meter:
 
     Attributes:
         files, bytes: of regular files met so far.
-        read_files, read_bytes: of those that had to be read.
+        read_files, read_bytes: of those that had to be read; of large ones only the bytes that had changed.
     """
 
     def __init__(self, job: Job, *, total_files: int | None = None, total_bytes: int | None = None) -> None:
@@ -58,9 +58,13 @@ class Meter:
             self.beat()
 
     def data(self, count: int) -> None:
-        """Count data that was read."""
-        self.bytes += count
+        """Count data that was read and cut into chunks."""
         self.read_bytes += count
+        self.known_data(count)
+
+    def known_data(self, count: int) -> None:
+        """Count data of a file that changed which is as it was."""
+        self.bytes += count
         if count >= WHOLE_BYTES // 4:
             self.beat()
 
@@ -82,12 +86,21 @@ class TreeCapture:
     """Captures one directory.
 
     Args:
-        find: what recognises unchanged files; ``None`` reads every file.
+        known: of its files, from an earlier capture; ``None`` reads and cuts every file.
     """
 
-    def __init__(self, fs: Fs, writer: ChunkWriter, chunker: Chunker, meter: Meter, find: Find | None) -> None:
+    def __init__(
+        self,
+        fs: Fs,
+        writer: ChunkWriter,
+        chunker: Chunker,
+        meter: Meter,
+        known: EarlierFiles | None,
+        stretches: Stretches,
+    ) -> None:
         self.census, self.report = Census(), WalkReport()
-        self._fs, self._writer, self._chunker, self._meter, self._find = fs, writer, chunker, meter, find
+        self._fs, self._writer, self._chunker, self._meter = fs, writer, chunker, meter
+        self._known, self._stretches = known, stretches
         self._builder = TreeBuilder(writer.put, writer.wait)
         self._pending: deque[tuple[TreeEntry, FileIds | None]] = deque()
 
@@ -97,7 +110,8 @@ class TreeCapture:
         Raises:
             HoldfastError: what reading and storing raise.
         """
-        for found in walk_recognising(self._fs, root_fd, self.report, self._find):
+        find = None if self._known is None else self._known.find
+        for found in walk_recognising(self._fs, root_fd, self.report, find):
             if isinstance(found, TreeEntry):
                 self._take_over(found)
             else:
@@ -112,17 +126,38 @@ class TreeCapture:
             self._count(walked.entry)
             self._append(TreeEntry.of(walked.entry, inode=facts.st_ino, ctime_ns=facts.st_ctime_ns), None)
             return
-        if self._find is not None and facts.st_nlink > 1:
-            known = self._find(walked.entry.path, facts)
+        if self._known is not None and facts.st_nlink > 1:
+            known = self._known.find(walked.entry.path, facts)
             if known is not None:
                 self._take_over(known)
                 return
         with walked.open() as content:
-            ids = store_file(content, content.entry.data_bytes, self._writer, self._chunker, self._meter.data)
             entry, facts = content.entry, content.stat
+            ids = self._store(content)
         self._meter.read_files += 1
         self._count(entry)
         self._append(TreeEntry.of(entry, inode=facts.st_ino, ctime_ns=facts.st_ctime_ns), ids)
+
+    def _store(self, content: FileContent) -> FileIds | None:
+        entry = content.entry
+        if self._known is not None and entry.extents is None and entry.size >= _LARGE_BYTES:
+            earlier = self._known.content_of(entry.path)
+            if earlier is not None:
+                return self._store_changes(content, earlier)
+        return store_file(content, entry.data_bytes, self._writer, self._chunker, self._meter.data)
+
+    def _store_changes(self, content: FileContent, earlier: EarlierContent) -> FileIds:
+        """Store what became another of a large file."""
+        ids = FileIds(self._writer)
+        for start, end, known in self._stretches.of(content, earlier):
+            if known is not None:
+                self._meter.known_data(end - start)
+                ids.add(self._writer.known(known))
+                continue
+            for chunk in self._chunker.cut(content.part(start, end)):
+                self._meter.data(len(chunk))
+                ids.add(self._writer.put(chunk))
+        return ids
 
     def _take_over(self, known: TreeEntry) -> None:
         size = known.data_bytes
