@@ -3,21 +3,23 @@
 - What :meth:`Database.write` committed is on disk (``synchronous=FULL``) before it returns.
 - Writers queue for one lock instead of spinning on SQLite's, and take SQLite's write lock at their beginning
   (``BEGIN IMMEDIATE``), so that no transaction reads first and then fails to write. Readers never wait (WAL).
+- Each call runs in a thread, to its end: who is cancelled meanwhile goes on only afterwards, so that no two threads use
+  one connection at a time. (SQLAlchemy's own asyncio extension would load its ORM, a tenth of the server's memory.)
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection, Table, event, insert, update
+from sqlalchemy import URL, Connection, Engine, Executable, Result, Table, create_engine, event, insert, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from holdfast.domain.errors import Failed, NoSpace
@@ -25,6 +27,69 @@ from holdfast.store.migrations import migrate
 
 _WRITES: Final = "holdfast_writes"
 _PRAGMAS: Final = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
+_KEPT: Final = 4
+_MOST: Final = 32
+"""Connections that are kept open, and that there are at most. Each has a thread while it works."""
+
+T = TypeVar("T")
+
+
+class Transaction:
+    """One transaction on one connection; :meth:`Database.read` and :meth:`Database.write` give it."""
+
+    def __init__(self, engine: Engine, threads: ThreadPoolExecutor) -> None:
+        self._engine = engine
+        self._threads = threads
+        self._open: Connection | None = None
+
+    async def execute(self, statement: Executable) -> Result[Any]:
+        """Execute a statement. Gives all of its rows."""
+
+        def whole(connection: Connection) -> Result[Any]:
+            result = connection.execute(statement)
+            return result.freeze()() if result.returns_rows else result
+
+        return await self.run(whole)
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Do something with the connection, in a thread."""
+        return await self._to_its_end(lambda: work(self._connection))
+
+    async def begin(self) -> None:
+        """Take a connection and begin."""
+
+        def begin() -> None:
+            self._open = self._engine.connect()
+            self._open.begin()
+
+        await self._to_its_end(begin)
+
+    async def commit(self) -> None:
+        """Make what was done durable."""
+        await self.run(Connection.commit)
+
+    async def close(self) -> None:
+        """Undo what was not committed, and give the connection back."""
+        if self._open is not None:
+            await self.run(Connection.close)
+
+    @property
+    def _connection(self) -> Connection:
+        assert self._open is not None
+        return self._open
+
+    async def _to_its_end(self, work: Callable[[], T]) -> T:
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        cancelled: asyncio.CancelledError | None = None
+        while not running.done():
+            try:
+                await asyncio.wait([running])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            running.exception()
+            raise cancelled
+        return running.result()
 
 
 class Database:
@@ -35,18 +100,20 @@ class Database:
     """
 
     def __init__(self, url: URL) -> None:
-        self._engine = create_async_engine(url, pool_size=4, max_overflow=28)
-        self._writer: AsyncEngine = self._engine.execution_options(**{_WRITES: True})
+        self._engine = create_engine(url, pool_size=_KEPT, max_overflow=_MOST - _KEPT)
+        self._writer = self._engine.execution_options(**{_WRITES: True})
+        self._threads = ThreadPoolExecutor(_MOST, thread_name_prefix="database")
+        self._connections = asyncio.Semaphore(_MOST)
         self._writing = asyncio.Lock()
         self._file = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
         if self._file is not None:
-            event.listen(self._engine.sync_engine, "connect", _configure)
-            event.listen(self._engine.sync_engine, "begin", _begin)
+            event.listen(self._engine, "connect", _configure)
+            event.listen(self._engine, "begin", _begin)
 
     @classmethod
     def at(cls, path: Path) -> Database:
         """The database in a file. Nothing is opened yet."""
-        return cls(URL.create("sqlite+aiosqlite", database=str(path)))
+        return cls(URL.create("sqlite", database=str(path)))
 
     async def open(self) -> None:
         """Open it, make it if it is not there, and bring its schema up to date.
@@ -58,29 +125,32 @@ class Database:
         if self._file is not None:
             await asyncio.to_thread(_make_private, self._file)
         async with self.write() as connection:
-            await connection.run_sync(migrate)
+            await connection.run(migrate)
 
     async def close(self) -> None:
         """Let go of all connections."""
-        await self._engine.dispose()
+        await asyncio.to_thread(self._engine.dispose)
+        self._threads.shutdown(wait=False)
 
     async def check(self) -> list[str]:
         """What the database's own quick check finds wrong, in its words."""
-        async with self.read() as connection:
+
+        def found(connection: Connection) -> list[str]:
             if connection.dialect.name != "sqlite":
                 return []
-            found = (await connection.exec_driver_sql("PRAGMA quick_check(10)")).scalars().all()
-        return [str(line) for line in found if line != "ok"]
+            return [str(line) for line in connection.exec_driver_sql("PRAGMA quick_check(10)").scalars()]
+
+        async with self.read() as connection:
+            return [line for line in await connection.run(found) if line != "ok"]
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self) -> AsyncIterator[Transaction]:
         """A connection that sees one consistent state and changes nothing."""
-        with _translated():
-            async with self._engine.connect() as connection:
-                yield connection
+        async with self._transaction(self._engine) as connection:
+            yield connection
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
+    async def write(self) -> AsyncIterator[Transaction]:
         """A transaction: durable when the block has ended, undone when it raises.
 
         Raises:
@@ -88,13 +158,24 @@ class Database:
             NoSpace: ``database_no_space``; nothing was changed.
             IntegrityError: a constraint does not hold; stores translate it.
         """
+        async with self._writing, self._transaction(self._writer) as connection:
+            yield connection
+            await connection.commit()
+
+    @asynccontextmanager
+    async def _transaction(self, engine: Engine) -> AsyncIterator[Transaction]:
+        transaction = Transaction(engine, self._threads)
         with _translated():
-            async with self._writing, self._writer.begin() as connection:
-                yield connection
+            async with self._connections:
+                try:
+                    await transaction.begin()
+                    yield transaction
+                finally:
+                    await transaction.close()
 
 
 async def upsert(
-    connection: AsyncConnection,
+    connection: Transaction,
     table: Table,
     key: Mapping[str, object],
     values: Mapping[str, object],
@@ -106,10 +187,8 @@ async def upsert(
     Args:
         new: what else a row gets that is made.
     """
-    found = await connection.execute(
-        update(table).where(*(table.c[column] == value for column, value in key.items())).values(**values)
-    )
-    if not found.rowcount:
+    change = update(table).where(*(table.c[column] == value for column, value in key.items())).values(**values)
+    if not await connection.run(lambda found: found.execute(change).rowcount):
         await connection.execute(insert(table).values({**new, **key, **values}))
 
 

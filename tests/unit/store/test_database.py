@@ -4,6 +4,7 @@ import asyncio
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, create_engine, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from holdfast.domain.errors import Damaged, Failed
@@ -19,7 +20,7 @@ from holdfast.domain.restore import Identity
 from holdfast.store import migrations
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database, upsert
-from holdfast.store.migrations.upgrade import configuration
+from holdfast.store.migrations.upgrade import configuration, upgrade
 from holdfast.store.tables import metadata, snapshots
 
 
@@ -57,12 +58,43 @@ async def test_the_files_are_for_their_owner_only(database: Database, tmp_path: 
     assert modes(tmp_path)["state.db"] == modes(tmp_path)["state.db-wal"] == 0o600
 
 
-async def test_migrations_build_exactly_the_tables(database: Database) -> None:
-    def differences(connection: Connection) -> list[object]:
-        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+def differences(connection: Connection) -> list[object]:
+    return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
-    async with database.read() as connection:
-        assert await connection.run_sync(differences) == []
+
+def schema(connection: Connection) -> dict[str, object]:
+    """All that there is of tables, whatever the order in which it came."""
+    found = inspect(connection)
+    return {
+        table: [
+            found.get_pk_constraint(table),
+            *sorted(repr(column) for column in found.get_columns(table)),
+            *sorted(repr(index) for index in found.get_indexes(table)),
+            *sorted(repr(unique) for unique in found.get_unique_constraints(table)),
+            *sorted(repr(key) for key in found.get_foreign_keys(table)),
+            connection.execute(text("SELECT * FROM alembic_version")).all(),
+        ]
+        for table in found.get_table_names()
+    }
+
+
+async def test_migrations_build_exactly_the_tables_that_a_new_database_has(database: Database, tmp_path: Path) -> None:
+    with create_engine(f"sqlite:///{tmp_path / 'migrated.db'}").begin() as connection:
+        upgrade(connection)
+        assert differences(connection) == []
+        migrated = schema(connection)
+    async with database.read() as new:
+        assert await new.run(differences) == []
+        assert await new.run(schema) == migrated
+    assert "workloads" in migrated
+
+
+async def test_a_database_without_tables_of_ours_is_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "state.db").touch()
+    database = Database.at(tmp_path / "state.db")
+    await database.open()
+    assert await ids(database) == []
+    await database.close()
 
 
 def test_the_known_revisions_are_those_of_the_files() -> None:
@@ -163,6 +195,34 @@ async def test_cancelled_writers_leave_the_database_usable_and_whole(database: D
     assert "s201" in await ids(database)
 
 
+async def test_who_is_cancelled_goes_on_only_when_the_thread_is_done_with_the_connection(database: Database) -> None:
+    begun, go = threading.Event(), threading.Event()
+    told = []
+
+    def work(_connection: Connection) -> None:
+        begun.set()
+        go.wait(30)
+        told.append("worked")
+
+    async def ask() -> None:
+        try:
+            async with database.read() as connection:
+                await connection.run(work)
+        finally:
+            told.append("went on")
+
+    task = asyncio.create_task(ask())
+    await asyncio.to_thread(begun.wait, 30)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    assert told == []
+    go.set()
+    await asyncio.wait([task])
+    assert told == ["worked", "went on"]
+    assert task.cancelled()
+
+
 async def test_an_upsert_makes_a_row_once_and_changes_it_afterwards(database: Database) -> None:
     for pinned in (False, True):
         async with database.write() as connection:
@@ -173,10 +233,14 @@ async def test_an_upsert_makes_a_row_once_and_changes_it_afterwards(database: Da
         ]
 
 
-async def test_a_start_with_the_schema_as_it_should_be_does_not_load_alembic(
-    database: Database, tmp_path: Path
+@pytest.mark.parametrize("new", [True, False])
+async def test_neither_a_new_database_nor_one_as_it_should_be_loads_alembic_or_an_orm(
+    new: bool, tmp_path: Path
 ) -> None:
-    await database.close()
+    if not new:
+        database = Database.at(tmp_path / "state.db")
+        await database.open()
+        await database.close()
     program = (
         "import asyncio, pathlib, sys\n"
         "from holdfast.store.database import Database\n"
@@ -185,7 +249,7 @@ async def test_a_start_with_the_schema_as_it_should_be_does_not_load_alembic(
         "    await database.open()\n"
         "    await database.close()\n"
         "asyncio.run(main())\n"
-        "sys.exit('alembic' in sys.modules)\n"
+        "sys.exit(any(name in sys.modules for name in ('alembic', 'sqlalchemy.orm')))\n"
     )
     done = await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", program, str(tmp_path / "state.db")], check=False
