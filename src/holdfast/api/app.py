@@ -17,6 +17,7 @@ from holdfast import __version__
 from holdfast.api import errors
 from holdfast.api.middleware import MAX_JSON_BYTES, Bounds, Shield
 from holdfast.api.routes import (
+    clones,
     deployments,
     operations,
     repository,
@@ -70,6 +71,7 @@ def routers() -> tuple[APIRouter, ...]:
         snapshot_files.router,
         repository.router,
         restores.router,
+        clones.router,
         operations.router,
     )
 

@@ -14,6 +14,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from holdfast.domain.accounts import Principal
+from holdfast.domain.clone import LikeSource
 from holdfast.domain.deployment import Deployment
 from holdfast.domain.operation import Operation
 from holdfast.domain.restore import OnUnhealthy
@@ -21,6 +22,7 @@ from holdfast.domain.snapshot import FolderFormat, Quiesce, SafetyKept, Snapshot
 from holdfast.domain.workload import Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
 from holdfast.runtime.port import ContainerLog
+from holdfast.services.clones import CloneWish
 from holdfast.services.doctor import Finding
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
@@ -72,6 +74,10 @@ class SnapshotsPort(Protocol):
     ) -> Operation: ...
 
     async def list(self, ref: str, *, limit: int, cursor: str | None) -> Page[Snapshot]: ...
+
+    async def list_all(self, *, of: str | None, limit: int, cursor: str | None) -> Page[Snapshot]: ...
+
+    async def anywhere(self, sid: str) -> Snapshot: ...
 
     async def safety_kept(self, ref: str) -> SafetyKept: ...
 
@@ -141,6 +147,20 @@ class RestoresPort(Protocol):
     async def decide(self, ref: str, choice: Decision, *, confirm: str | None, actor: str) -> Operation: ...
 
 
+class ClonesPort(Protocol):
+    async def into(
+        self,
+        wish: CloneWish,
+        ref: str,
+        *,
+        on_unhealthy: OnUnhealthy | None = None,
+        create_missing: bool = False,
+        accept_replaced: bool = False,
+    ) -> Operation: ...
+
+    async def new(self, wish: CloneWish, wanted: WorkloadSpec | LikeSource) -> Operation: ...
+
+
 class OperationsPort(Protocol):
     async def get(self, operation_id: str) -> Operation: ...
 
@@ -179,6 +199,7 @@ class ApiServices:
     snapshot_files: SnapshotFilesPort
     care: RepositoryCarePort
     restores: RestoresPort
+    clones: ClonesPort
     operations: OperationsPort
     tokens: TokensPort
     readiness: ReadinessPort

@@ -34,6 +34,7 @@ from holdfast.runtime.port import ContainerRuntime, EngineInfo
 from holdfast.services.active_restores import ActiveRestores
 from holdfast.services.archive_moves import ArchiveMoves
 from holdfast.services.capture import Capture
+from holdfast.services.clones import Clones
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deployer import Deployer
 from holdfast.services.doctor import Doctor
@@ -372,6 +373,17 @@ async def _assembled(
                     registry=registry,
                 ),
                 restores=restores,
+                clones=Clones(
+                    restores=restores,
+                    workloads=workloads,
+                    store=workload_store,
+                    deployments=deployment_store,
+                    snapshots=snapshots,
+                    volumes=volumes,
+                    images=images,
+                    locks=locks,
+                    operation_store=operation_store,
+                ),
                 operations=operations,
                 tokens=tokens,
                 readiness=readiness,

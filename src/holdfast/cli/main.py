@@ -13,6 +13,7 @@ from holdfast import __version__
 from holdfast.cli import exit_codes
 from holdfast.cli.commands import (
     apply,
+    clone,
     deploy,
     doctor,
     logs,
@@ -88,6 +89,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.command("logs")(logs.logs)
     app.command("restore")(restore.restore)
     app.command("undo")(undo.undo)
+    app.command("clone")(clone.clone)
     app.command("restore-decision")(restore_decision.restore_decision)
     app.add_typer(workload.commands(), name="workload")
     app.add_typer(snapshot.commands(), name="snapshot")

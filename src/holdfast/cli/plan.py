@@ -20,6 +20,8 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
     """
     say = output.note if to_stderr else output.say
     say(f"Snapshot {plan['snapshot_id']}, taken {both(plan['snapshot_taken_at'])}.")
+    if source := plan.get("cloned_from"):
+        say(f"The data of {source['name']} goes into {plan['workload']}; {source['name']} is not touched.")
     for volume in plan["volumes"]:
         say(f"{volume['target']} ({volume['path']}):")
         files = volume["restored_files"]

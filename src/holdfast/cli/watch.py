@@ -186,6 +186,8 @@ def outcome_in_words(operation: dict[str, Any]) -> str:
     outcome = operation["outcome"]
     result = outcome.get("result")
     told = _RESULTS.get(result, "") if isinstance(result, str) else ""
+    if told and (source := outcome.get("cloned_from")):
+        told = f"Cloned {source['name']} into {outcome['workload']}. {told}"
     if told and outcome.get("image_note"):
         told += f"\n{outcome['image_note']}"
     if told and "downtime_seconds" in outcome:

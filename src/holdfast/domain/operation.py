@@ -14,6 +14,8 @@ class OperationKind(StrEnum):
     SNAPSHOT = "snapshot"
     RESTORE = "restore"
     UNDO = "undo"
+    CLONE = "clone"
+    """A restore of another workload's snapshot, into the workload that the operation belongs to."""
     VERIFY = "verify"
     IMPORT = "import"
     COMPARE = "compare"

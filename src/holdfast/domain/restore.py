@@ -192,6 +192,16 @@ class Redeploy:
 
     workload_id: str
     image: ImageFacts
+    first: bool = False
+    """Whether it never ran before: what runs then is a version that somebody asked for, and repeats none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClonedFrom:
+    """The workload whose data a clone brings to another one, as the snapshot's manifest names it: for people."""
+
+    workload_id: str
+    workload_name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +214,7 @@ class RestoreFacts:
         image_before: what the workload ran on the data from before; ``None`` if nothing ran and nothing was deployed.
         with_image: whether code and data return together.
         redeploys: which of them run again afterwards; those that did not run before are not among them.
+        cloned_from: whose data it is, if it is another workload's.
     """
 
     restore_id: str
@@ -219,6 +230,7 @@ class RestoreFacts:
     image_before: ImageFacts | None = None
     with_image: bool = False
     redeploys: tuple[Redeploy, ...] = ()
+    cloned_from: ClonedFrom | None = None
 
     @property
     def image(self) -> ImageFacts | None:

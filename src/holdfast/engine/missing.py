@@ -20,7 +20,7 @@ from holdfast.domain.restore import Identity, LiveBefore, RootRef, VolumeFacts
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.os_errors import translate
-from holdfast.engine.wrapper_place import MADE, STAGED, opened_parent, opened_wrapper
+from holdfast.engine.wrapper_place import MADE, STAGED, opened_parent, opened_wrapper, parent_if_there
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 
@@ -82,8 +82,8 @@ def remove_empty(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> bool:
     if facts.before is not LiveBefore.MISSING or facts.live_identity is None:
         return True
     try:
-        with opened_parent(fs, roots, facts) as place:
-            if _identity(fs, place.fd, place.name) == facts.live_identity:
+        with parent_if_there(fs, roots, facts) as place:
+            if place is not None and _identity(fs, place.fd, place.name) == facts.live_identity:
                 fs.rmdirat(place.fd, place.name)
                 fs.fsync(place.fd)
     except OSError as error:

@@ -18,7 +18,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from typing import Final
 
 from holdfast.domain.errors import Failed, HoldfastError, Problem
@@ -39,6 +39,7 @@ from holdfast.engine.wrapper_place import (
     mounted_at,
     opened_parent,
     opened_wrapper,
+    parent_if_there,
     staged_path,
     wrapper_path,
 )
@@ -305,7 +306,7 @@ def remove_wrapper(fs: Fs, roots: LiveRoots, facts: VolumeFacts, job: Job | None
     """
     job = QuietJob() if job is None else job
     try:
-        with _holding(fs, roots, facts) as place:
+        with parent_if_there(fs, roots, facts) as place:
             if place is None:
                 return
             with suppress(FileNotFoundError), opened_wrapper(fs, place.fd, facts) as wrapper:
@@ -317,16 +318,6 @@ def remove_wrapper(fs: Fs, roots: LiveRoots, facts: VolumeFacts, job: Job | None
         if error.errno == errno.ENOTEMPTY:
             raise _kept(facts, "there is something in it that Holdfast did not put there") from error
         raise translate(error, f"removing {wrapper_path(facts)}") from error
-
-
-@contextmanager
-def _holding(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Iterator[Place | None]:
-    """As :func:`opened_parent`; ``None`` where that was missing and is missing again."""
-    if facts.missing_parents and roots.first_missing(facts.live) not in (None, facts.live):
-        yield None
-        return
-    with opened_parent(fs, roots, facts) as place:
-        yield place
 
 
 def _require_removable(fs: Fs, place: Place, wrapper: int, facts: VolumeFacts) -> None:

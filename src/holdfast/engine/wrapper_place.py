@@ -65,6 +65,16 @@ def opened_parent(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Iterator[Plac
 
 
 @contextmanager
+def parent_if_there(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Iterator[Place | None]:
+    """As :func:`opened_parent`; ``None`` where that was missing and is missing again."""
+    if facts.missing_parents and roots.first_missing(facts.live) not in (None, facts.live):
+        yield None
+        return
+    with opened_parent(fs, roots, facts) as place:
+        yield place
+
+
+@contextmanager
 def opened_wrapper(fs: Fs, parent: int, facts: VolumeFacts) -> Iterator[int]:
     """The volume's wrapper; ``OSError`` where it is missing, a symlink, a mount or no directory."""
     if not _WRAPPER.fullmatch(facts.wrapper):

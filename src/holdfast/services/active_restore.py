@@ -17,6 +17,7 @@ from holdfast.engine.journal import Journal
 from holdfast.services.locks import Held
 from holdfast.services.operations import OperationContext
 from holdfast.services.restore_files import RestoreFiles
+from holdfast.services.restore_plan import told_of_clone
 from holdfast.services.retrying import until_journal_takes
 
 _MEND_DISK: Final = "Mend the disk that holds Holdfast's data directory; the restore then goes on by itself."
@@ -61,7 +62,7 @@ class ActiveRestore:
     def told(self) -> dict[str, object]:
         """What the operation's outcome says of the restore from its beginning on."""
         facts, before, after = self.facts, self.facts.image_before, self.facts.image
-        return {
+        return told_of_clone(facts.cloned_from, facts.workload_name) | {
             "restore_id": facts.restore_id,
             "snapshot_id": facts.snapshot_id,
             "volumes": [volume.target for volume in facts.volumes],

@@ -73,6 +73,7 @@ class ActiveRestores:
             image_before=plan.images.before.image if plan.images.before else None,
             with_image=plan.with_image,
             redeploys=plan.images.redeploys,
+            cloned_from=plan.cloned_from,
         )
         workloads = await self._workloads_of(plan.lock_ids)
         return ActiveRestore(

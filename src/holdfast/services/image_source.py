@@ -100,6 +100,19 @@ class ImageSource:
             return _version(image, here, ref)
         return _version(image, pulled, ref)
 
+    async def here(self, image: str) -> Version | None:
+        """What a reference, or an image id, means on this host now; no registry is asked.
+
+        Raises:
+            InvalidInput: the reference is malformed.
+            Unavailable: the engine does not answer.
+        """
+        if _IMAGE_ID.fullmatch(image):
+            return await self.pinned(image)
+        ref = parse_image_ref(image)
+        found = await self._runtime.image(ref.with_tag)
+        return None if found is None else _version(image, found, ref)
+
     async def pinned(self, image_id: str, *, reference: str | None = None) -> Version:
         """The version of an image on this host, by id; nothing is pulled.
 

@@ -7,8 +7,9 @@ undo, and a person's decisions.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
 
 from holdfast.domain.errors import HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.ids import new_id
@@ -39,6 +40,10 @@ from holdfast.store.operations import OperationStore
 
 UNDOABLE = frozenset({"restored", "restored_stopped", "restored_unhealthy", "restored_deploy_failed"})
 """Results of a restore after which the workload stands on restored data, so that there is something to undo."""
+_RESTORING: Final = frozenset({OperationKind.RESTORE, OperationKind.UNDO, OperationKind.CLONE})
+
+FirstSteps = Callable[[OperationContext, Callable[[RestoreRequest], Awaitable[Outcome]]], Awaitable[Outcome]]
+"""What an operation does around a restore: given its context, and what carries out the restore that it asks for."""
 
 
 class Restores:
@@ -110,7 +115,7 @@ class Restores:
             Refused: everything that the preflight found. Nothing was touched.
         """
         workload = await self._workloads.get(ref)
-        await self._snapshots.get(ref, snapshot_id)
+        await self._snapshots.get(ref, snapshot_id)  # one of another workload is cloned, and never restored
         request = RestoreRequest(
             workload_id=workload.id,
             snapshot_id=snapshot_id,
@@ -122,24 +127,51 @@ class Restores:
             actor=actor,
         )
         if dry_run:
-            await self._preflight.check(request, workload, await self._preflight.lock_ids(workload))
-            return await self._operations.start(kind, workload.id, actor, lambda ctx: self._dry_run(ctx, request))
+            return await self.rehearse(kind, request, workload)
         require_confirmed(confirm, snapshot_id)
+        return await self.begin(kind, request, workload, idempotency_key=idempotency_key)
+
+    async def rehearse(self, kind: OperationKind, request: RestoreRequest, workload: Workload) -> Operation:
+        """Check everything, or refuse it, and start telling what would change, also of a workload yet to be made."""
+        await self._preflight.check(request, workload, await self._preflight.lock_ids(workload))
+        belongs_to = workload.id if request.starts is None else None
+        return await self._operations.start(
+            kind, belongs_to, request.actor, lambda ctx: self._dry_run(ctx, request, workload)
+        )
+
+    async def begin(
+        self,
+        kind: OperationKind,
+        request: RestoreRequest,
+        workload: Workload,
+        *,
+        idempotency_key: str | None = None,
+        first: FirstSteps | None = None,
+    ) -> Operation:
+        """Check everything, or refuse it, and start a restore that was confirmed.
+
+        Args:
+            first: what belongs to the operation besides.
+        """
         if idempotency_key is not None:
-            known = await self._operation_store.find_by_key(actor, idempotency_key)
+            known = await self._operation_store.find_by_key(request.actor, idempotency_key)
             if known is not None and (known.kind, known.workload_id) == (kind, workload.id):
                 return known
         restore_id = new_id()
+
+        async def run(ctx: OperationContext) -> Outcome:
+            async def carry_out(final: RestoreRequest) -> Outcome:
+                return await self._restore_claimed(ctx, final, restore_id)
+
+            try:
+                return await (carry_out(request) if first is None else first(ctx, carry_out))
+            finally:
+                self._registry.end(workload.id, restore_id)
+
         self._registry.begin(workload.id, restore_id)
         try:
             await self._preflight.check(request, workload, await self._preflight.lock_ids(workload))
-            return await self._operations.start(
-                kind,
-                workload.id,
-                actor,
-                lambda ctx: self._restore(ctx, request, restore_id),
-                idempotency_key=idempotency_key,
-            )
+            return await self._operations.start(kind, workload.id, request.actor, run, idempotency_key=idempotency_key)
         except BaseException:
             self._registry.end(workload.id, restore_id)
             raise
@@ -158,12 +190,12 @@ class Restores:
         return newest, await self._snapshots.get(ref, str(newest.outcome["safety_snapshot_id"]))
 
     async def _newest(self, workload_id: str, wanted: Callable[[Operation], bool]) -> Operation | None:
-        """The newest restore or undo of a workload that is as it is wanted."""
+        """The newest restore, undo or clone into a workload that is as it is wanted."""
         cursor: str | None = None
         while True:
             page = await self._operations.list(limit=100, cursor=cursor, workload_id=workload_id)
             for operation in page.items:
-                if operation.kind in (OperationKind.RESTORE, OperationKind.UNDO) and wanted(operation):
+                if operation.kind in _RESTORING and wanted(operation):
                     return operation
             if page.next_cursor is None:
                 return None
@@ -252,9 +284,8 @@ class Restores:
 
     # --- what runs as an operation -------------------------------------------------------------------------------
 
-    async def _dry_run(self, ctx: OperationContext, request: RestoreRequest) -> Outcome:
+    async def _dry_run(self, ctx: OperationContext, request: RestoreRequest, workload: Workload) -> Outcome:
         """Exactly the preflight, and what would change."""
-        workload = await self._workloads.get(request.workload_id)
         await ctx.step(RestoreStep.PREFLIGHT)
         plan = await self._preflight.check(request, workload, await self._preflight.lock_ids(workload))
         with self._in_use.hold(request.snapshot_id, f"dry run {ctx.id}"):
@@ -274,12 +305,6 @@ class Restores:
                 ]
         last = await self._newest(workload.id, lambda operation: "downtime_seconds" in operation.outcome)
         return describe_plan(plan, diffs, live_bytes, last.outcome["downtime_seconds"] if last else None)
-
-    async def _restore(self, ctx: OperationContext, request: RestoreRequest, restore_id: str) -> Outcome:
-        try:
-            return await self._restore_claimed(ctx, request, restore_id)
-        finally:
-            self._registry.end(request.workload_id, restore_id)
 
     async def _restore_claimed(self, ctx: OperationContext, request: RestoreRequest, restore_id: str) -> Outcome:
         await ctx.step(RestoreStep.REQUESTED)

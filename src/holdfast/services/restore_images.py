@@ -46,6 +46,7 @@ class RestoreImages:
         if before is None:
             before = await self._ran.last(workload.id)
             after = before.image if before and workload.desired is DesiredState.RUNNING else None
+        after = request.starts or after
         then = ImageFacts(id=manifest.image_id, reference=manifest.image, digest=manifest.image_digest)
         warnings = await self._warnings(request, workload, manifest, then, before, after)
         if after is not None and request.with_image:
@@ -57,10 +58,14 @@ class RestoreImages:
                 running = await self._ran.running(workload_id, own)
                 image = running.image if running else None
             if image is not None:
-                redeploys.append(Redeploy(workload_id=workload_id, image=image))
+                first = workload_id == workload.id and request.starts is not None
+                redeploys.append(Redeploy(workload_id=workload_id, image=image, first=first))
         problems, to_pull = [], []
         for redeploy in redeploys:
             if redeploy.image.id and await self._runtime.image(redeploy.image.id) is not None:
+                continue
+            if redeploy.image == request.starts and not redeploy.image.id and not request.with_image:
+                warnings.append(f"{redeploy.image.reference} is not on this host yet, and is pulled first.")
                 continue
             if redeploy.image.id and redeploy.image.digest is not None:
                 to_pull.append(redeploy.image)
@@ -102,7 +107,11 @@ class RestoreImages:
                 told.append(
                     f"The snapshot was taken with {then.words}, and {after.words} is going to run on its data. "
                     "To return to the image of then as well, restore with --with-image (with_image)."
+                    if request.cloned_from is None
+                    else "To run that image on it, clone with --with-image (with_image)."
                 )
+        if request.cloned_from is not None:
+            return told  # nothing of the other workload's configuration is looked at, let alone told
         if manifest.config_hash and manifest.config_hash != workload.spec.config_hash:
             told.append(await self._reconfigured(workload, manifest.config_hash))
         return told

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
 from holdfast.domain.errors import Problem
-from holdfast.domain.restore import ContainerFacts, ImageFacts, LiveBefore, OnUnhealthy, Redeploy, RootRef
+from holdfast.domain.restore import ClonedFrom, ContainerFacts, ImageFacts, LiveBefore, OnUnhealthy, Redeploy, RootRef
 from holdfast.domain.restore_mapping import MappedVolume
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.domain.workload import DesiredState, Workload
@@ -26,6 +26,10 @@ class RestoreRequest:
         with_image: return to the image that ran when the snapshot was taken, too.
         create_missing: a directory that is missing is made.
         accept_replaced: a directory that is another one than the one last seen is replaced like any other.
+        cloned_from: whose snapshot it is, if it is another workload's: only a clone may bring that here.
+        renames: captured target → the target that it goes to, where they differ; a clone's.
+        notices: what a person should know besides what the preflight finds.
+        starts: what a workload that never ran is to run on the data; its id is empty where it is yet to be pulled.
     """
 
     workload_id: str
@@ -35,6 +39,10 @@ class RestoreRequest:
     with_image: bool = False
     create_missing: bool = False
     accept_replaced: bool = False
+    cloned_from: ClonedFrom | None = None
+    renames: Mapping[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    starts: ImageFacts | None = None
     actor: str
 
 
@@ -100,6 +108,7 @@ class RestorePlan:
     on_unhealthy: OnUnhealthy
     with_image: bool
     warnings: tuple[str, ...]
+    cloned_from: ClonedFrom | None = None
 
     @property
     def image(self) -> ImageFacts | None:
@@ -121,7 +130,7 @@ def describe_plan(
         last_downtime: seconds for which the newest restore kept this workload down; ``None`` if there was none.
     """
     taken = plan.manifest
-    return {
+    return told_of_clone(plan.cloned_from, plan.workload.name) | {
         "result": "dry_run",
         "snapshot_id": taken.id,
         "snapshot_taken_at": taken.created_at,
@@ -147,3 +156,10 @@ def describe_plan(
         "last_downtime_seconds": last_downtime,
         "warnings": list(plan.warnings),
     }
+
+
+def told_of_clone(source: ClonedFrom | None, name: str) -> dict[str, object]:
+    """What an outcome says of a clone besides: whose data it is, and to whom it goes."""
+    if source is None:
+        return {}
+    return {"workload": name, "cloned_from": {"id": source.workload_id, "name": source.workload_name}}

@@ -15,6 +15,7 @@ from holdfast.config import Settings
 from holdfast.domain.errors import HoldfastError, Problem, Refused
 from holdfast.domain.restore import LiveBefore, OnUnhealthy, RootRef
 from holdfast.domain.restore_mapping import map_volumes
+from holdfast.domain.volumes import overlap
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.engine import mounts, space
 from holdfast.engine.fs import Fs
@@ -73,11 +74,18 @@ class RestorePreflight:
         """
         manifest = await asyncio.to_thread(self._snapshots.manifest, request.snapshot_id)
         problems = list(await asyncio.to_thread(self._snapshots.check, manifest))
-        mapped, found = map_volumes(manifest, workload.spec, request.volumes)
+        mapped, found = map_volumes(
+            manifest,
+            workload.spec,
+            request.volumes,
+            renames=request.renames,
+            any_scope=request.cloned_from is not None,
+        )
         problems += found
         places = await self._places.find(request, workload, mapped)
         problems += places.problems
-        warnings = list(places.warnings)
+        problems += await self._of_the_source(request, workload, places.volumes)
+        warnings = [*request.notices, *places.warnings]
         everything = await self._runtime.containers()
         # Who shares only by what is deployed would not come back as it was: it has to be stopped by a person.
         held = await self._sharing.configured(workload)
@@ -103,7 +111,28 @@ class RestorePreflight:
             on_unhealthy=request.on_unhealthy or await self._default_on_unhealthy(workload, places.volumes, own),
             with_image=request.with_image and any(r.workload_id == workload.id for r in images.redeploys),
             warnings=tuple(warnings),
+            cloned_from=request.cloned_from,
         )
+
+    async def _of_the_source(
+        self, request: RestoreRequest, workload: Workload, volumes: Iterable[PlannedVolume]
+    ) -> list[Problem]:
+        """A clone never replaces data that the workload it comes from uses, too."""
+        source = request.cloned_from
+        if source is None or source.workload_id == workload.id:
+            return []
+        used = await self._sharing.paths_of(source.workload_id)
+        return [
+            Problem(
+                code="clone_shares_volume",
+                message=f"{volume.live.path} (for {volume.target}) is a volume of {source.workload_name} itself: the "
+                f"clone would replace the data of the workload that it comes from.",
+                next_step=f"Name the volumes to clone, leaving this one out; or give {workload.name} another project.",
+                details={"target": volume.target, "path": volume.live.path},
+            )
+            for volume in volumes
+            if any(overlap(volume.live.path, path) for path in used)
+        ]
 
     async def check_space(self, plan: RestorePlan, live_bytes: int) -> None:
         """Check bytes and inodes, per filesystem, of all that the restore will write before it frees anything.

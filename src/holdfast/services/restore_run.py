@@ -20,6 +20,7 @@ from holdfast.domain.errors import Failed, HoldfastError, Problem, Refused
 from holdfast.domain.recovery import Observation
 from holdfast.domain.restore import (
     RecordType,
+    RestoreFacts,
     RestoreStep,
     TreeSide,
     VolumeFacts,
@@ -166,7 +167,7 @@ class RestoreRun:
             consistency=Consistency.STOPPED,
             actor=restore.facts.actor,
             ran=plan.images.before,
-            note=f"before restoring {restore.facts.snapshot_id}",
+            note=_before(restore.facts),
             stopped_cleanly=restore.stopped_cleanly if any(c.running for c in restore.containers) else None,
         )
         with restore.timed("safety"):
@@ -256,6 +257,12 @@ class RestoreRun:
         if restore.settled and (left := await self._reaper.reap_or_leave(restore.journal)) is not None:
             await restore.tell(f"what was staged can't be removed yet: {left.why} {left.mend} It is tried again.")
         return result.left
+
+
+def _before(facts: RestoreFacts) -> str:
+    if facts.cloned_from is None:
+        return f"before restoring {facts.snapshot_id}"
+    return f"before cloning {facts.snapshot_id} of {facts.cloned_from.workload_name}"
 
 
 def _moved(volume: VolumeFacts, seen: Observation) -> Problem:

@@ -203,9 +203,8 @@ class RestoreTrial:
         for facts in mine:
             await self._runtime.remove(facts.id, force=True)
         version = await self._deployer.version_of(redeploy.image.id, workload)
-        await self._deployer.redeploy_locked(
-            restore.held, workload, version, ctx, trial=True, reason=DeployReason.RESTORE
-        )
+        reason = DeployReason.DEPLOY if redeploy.first else DeployReason.RESTORE
+        await self._deployer.redeploy_locked(restore.held, workload, version, ctx, trial=True, reason=reason)
 
     async def _on_trial(self, restore: ActiveRestore) -> list[ContainerFacts]:
         """The containers that this restore made: those that were not there when it began."""
@@ -278,7 +277,9 @@ class RestoreTrial:
         self._tell(restore, result)
         restore.ctx.outcome["kept_trees"] = kept
         now = "The data is what it was before, and the workload runs on it."
-        if not healthy:
+        if not any(facts.running for facts in restore.containers):
+            now = "The data is what it was before, and nothing runs on it, as before."
+        elif not healthy:
             now = "The data is what it was before, but the workload is not healthy on it either."
         if left:
             now = stays_stopped(restore, left)

@@ -35,3 +35,12 @@ class Sharing:
             if (last := await self._deployments.last_successful(other.id)) is not None
         ]
         return self._volumes.sharers(workload, [*everyone, *deployed])
+
+    async def paths_of(self, workload_id: str) -> frozenset[str]:
+        """Where the volumes of a workload are, as configured and as deployed; none of one that there is not (more)."""
+        workload = await self._workloads.get(workload_id)
+        if workload is None:
+            return frozenset()
+        deployed = await self._deployments.last_successful(workload_id)
+        specs = [workload.spec] if deployed is None else [workload.spec, deployed.spec]
+        return frozenset(place.path for spec in specs for place in self._volumes.placed(spec))

@@ -99,6 +99,38 @@ class Snapshots:
             [_joined(m, states.get(m.id)) for m in found[: limit + 1]], limit, lambda snapshot: snapshot.id
         )
 
+    async def list_all(self, *, of: str | None, limit: int, cursor: str | None) -> Page[Snapshot]:
+        """All snapshots that the store holds, newest first, also those of workloads that were deleted.
+
+        Args:
+            of: only those of this workload: its id, or its name of now or then.
+        """
+        check_page(limit, cursor)
+        ids = {of}
+        if of is not None:
+            with suppress(NotFound):
+                ids.add((await self._workloads.get(of)).id)
+        manifests = await asyncio.to_thread(lambda: list(self._store.manifests()))
+        found = sorted(
+            (
+                m
+                for m in manifests
+                if (of is None or m.workload_id in ids or m.workload_name == of) and (cursor is None or m.id < cursor)
+            ),
+            key=lambda manifest: manifest.id,
+            reverse=True,
+        )[: limit + 1]
+        return make_page([_joined(m, await self._states.get(m.id)) for m in found], limit, lambda snapshot: snapshot.id)
+
+    async def anywhere(self, snapshot_id: str) -> Snapshot:
+        """One snapshot, whosever it is; also of a workload that was deleted.
+
+        Raises:
+            NotFound: ``snapshot_unknown``.
+        """
+        manifest = await asyncio.to_thread(self._store.manifest, snapshot_id)
+        return _joined(manifest, await self._states.get(snapshot_id))
+
     async def safety_kept(self, ref: str) -> SafetyKept:
         """The workload's safety snapshots that are still pinned."""
         workload = await self._workloads.get(ref)

@@ -290,6 +290,6 @@ def _name_fixed(workload: Workload, name: str) -> Problem:
     return Problem(
         code="workload_name_fixed",
         message=f"The workload {workload.name} can't become {name}: its name is the name of its data's directory.",
-        next_step=f"Keep the name {workload.name}, or create another workload and bring the data over as an archive.",
+        next_step=f"Keep the name {workload.name}, or clone it: holdfast clone {workload.name} --as {name}",
         details={"name": workload.name, "asked": name},
     )

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from holdfast.api.services import ApiServices
 from holdfast.domain.accounts import Principal, Role
 from holdfast.domain.changes import changes
+from holdfast.domain.clone import LikeSource
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.errors import Conflict, HoldfastError, NotFound
 from holdfast.domain.operation import Operation, OperationKind, OperationState
@@ -30,6 +31,7 @@ from holdfast.domain.snapshot import (
 from holdfast.domain.workload import DesiredState, Scope, Volume, Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
 from holdfast.runtime.port import ContainerLog
+from holdfast.services.clones import CloneWish
 from holdfast.services.doctor import Finding, FindingLevel
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
@@ -205,6 +207,14 @@ class StandInSnapshots(Recorder):
         self.record("list", ref=ref, limit=limit, cursor=cursor)
         return Page((SNAPSHOT,))
 
+    async def list_all(self, *, of: str | None, limit: int, cursor: str | None) -> Page[Snapshot]:
+        self.record("list_all", of=of, limit=limit, cursor=cursor)
+        return Page((SNAPSHOT,))
+
+    async def anywhere(self, sid: str) -> Snapshot:
+        self.record("anywhere", sid=sid)
+        return SNAPSHOT
+
     async def safety_kept(self, ref: str) -> SafetyKept:
         self.record("safety_kept", ref=ref)
         return SafetyKept(count=2, stored_bytes=30, oldest_id=SNAPSHOT_ID, oldest_at=AT)
@@ -300,6 +310,31 @@ class StandInRestores(Recorder):
         return operation(OperationKind.RESTORE)
 
 
+class StandInClones(Recorder):
+    async def into(
+        self,
+        wish: CloneWish,
+        ref: str,
+        *,
+        on_unhealthy: OnUnhealthy | None = None,
+        create_missing: bool = False,
+        accept_replaced: bool = False,
+    ) -> Operation:
+        self.record(
+            "into",
+            wish=wish,
+            ref=ref,
+            on_unhealthy=on_unhealthy,
+            create_missing=create_missing,
+            accept_replaced=accept_replaced,
+        )
+        return operation(OperationKind.CLONE)
+
+    async def new(self, wish: CloneWish, wanted: WorkloadSpec | LikeSource) -> Operation:
+        self.record("new", wish=wish, wanted=wanted)
+        return operation(OperationKind.CLONE)
+
+
 class StandInOperations(Recorder):
     def __init__(self) -> None:
         super().__init__()
@@ -387,6 +422,7 @@ def services_in(uploads: Path) -> ApiServices:
         snapshot_files=StandInSnapshotFiles(),
         care=StandInCare(),
         restores=StandInRestores(),
+        clones=StandInClones(),
         operations=StandInOperations(),
         tokens=StandInTokens(),
         readiness=StandInReadiness(),
@@ -412,6 +448,7 @@ class Api:
         self.snapshots = StandInSnapshots()
         self.care = StandInCare()
         self.restores = StandInRestores()
+        self.clones = StandInClones()
         self.operations = StandInOperations()
         self.readiness = StandInReadiness()
         self.services = dataclasses.replace(
@@ -421,6 +458,7 @@ class Api:
             snapshots=self.snapshots,
             care=self.care,
             restores=self.restores,
+            clones=self.clones,
             operations=self.operations,
             readiness=self.readiness,
             **settings,

@@ -44,6 +44,9 @@ NEEDED = {
     "prune_repository": A,
     "verify_repository": O,
     "restore_snapshot": A,
+    "list_all_snapshots": V,
+    "get_any_snapshot": V,
+    "clone_snapshot": A,
     "get_undo_target": V,
     "undo_restore": A,
     "get_pending_decision": V,
@@ -119,6 +122,7 @@ async def test_another_scheme_than_bearer_is_no_token(api: Api) -> None:
     [
         ("POST", "/api/workloads/notes/deploy", Role.VIEWER),
         ("POST", f"/api/workloads/notes/snapshots/{SNAPSHOT_ID}/restore", Role.OPERATOR),
+        ("POST", f"/api/snapshots/{SNAPSHOT_ID}/clone", Role.OPERATOR),
         ("DELETE", f"/api/workloads/notes/snapshots/{SNAPSHOT_ID}", Role.OPERATOR),
     ],
 )

@@ -13,15 +13,19 @@ from starlette.types import Message
 
 from holdfast import __version__
 from holdfast.api.workload_body import read_declaration
+from holdfast.domain.clone import LikeSource
 from holdfast.domain.errors import NotFound
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.snapshot import Quiesce
+from holdfast.domain.workload import Port, WorkloadSpec
+from holdfast.services.clones import CloneWish
 from holdfast.services.restore_registry import Decision, Undecided
 from tests.unit.api.standins import OPERATION_ID, SNAPSHOT_ID, WORKLOAD_ID, Api, left_in
 
 DECLARATION: dict[str, Any] = {"name": "notes", "source": {"type": "image", "image": "notes:2"}}
 YAML = b"name: notes\nsource: {type: image, image: 'notes:2'}\n"
 SNAPSHOTS = "/api/workloads/notes/snapshots"
+CLONE = f"/api/snapshots/{SNAPSHOT_ID}/clone"
 ONE = f"{SNAPSHOTS}/{SNAPSHOT_ID}"
 LOCATION = f"/api/operations/{OPERATION_ID}"
 
@@ -299,6 +303,70 @@ async def test_a_restore_with_odd_wishes_is_refused(api: Api, body: dict[str, An
     answer = await api.ask("POST", f"{ONE}/restore", json=body)
     assert answer.status_code == 400
     assert not api.restores.calls
+
+
+async def test_snapshots_are_listed_and_looked_at_whosever_they_are(api: Api) -> None:
+    answer = await api.ask("GET", "/api/snapshots?workload=gone&limit=2")
+    assert [item["id"] for item in answer.json()["items"]] == [SNAPSHOT_ID]
+    assert api.snapshots.last == {"of": "gone", "limit": 2, "cursor": None}
+    assert (await api.ask("GET", f"/api/snapshots/{SNAPSHOT_ID}")).json()["workload_name"] == "notes"
+    assert (await api.ask("GET", "/api/snapshots/nonsense")).status_code == 404
+
+
+async def test_a_clone_into_a_workload_passes_its_wishes_on(api: Api) -> None:
+    body = {"into": "staging", "volumes": ["/data"], "map": {"/a": "/data"}, "on_unhealthy": "keep", "with_image": True}
+    headers = {"X-Confirm-Restore": SNAPSHOT_ID, "Idempotency-Key": "k"}
+    answer = await api.ask("POST", CLONE, json=body | {"create_missing": True}, headers=headers)
+    assert (answer.status_code, answer.headers["Location"]) == (202, LOCATION)
+    assert api.clones.last == {
+        "wish": CloneWish(
+            snapshot_id=SNAPSHOT_ID,
+            actor="the admin",
+            confirm=SNAPSHOT_ID,
+            volumes=("/data",),
+            renames={"/a": "/data"},
+            with_image=True,
+            idempotency_key="k",
+        ),
+        "ref": "staging",
+        "on_unhealthy": OnUnhealthy.KEEP,
+        "create_missing": True,
+        "accept_replaced": False,
+    }
+
+
+async def test_a_clone_into_a_new_workload_is_like_its_source_or_as_declared(api: Api) -> None:
+    like = {"name": "staging", "project": "lab", "stage": "test", "ports": ["127.0.0.1:8081:80"]}
+    assert (await api.ask("POST", CLONE, json={"like_source": like})).status_code == 202
+    port = Port(container_port=80, host_port=8081, host_ip="127.0.0.1")
+    assert api.clones.last["wanted"] == LikeSource(name="staging", project="lab", stage="test", ports=(port,))
+    declared = WorkloadSpec(name="staging", image="notes:1", project="staging")
+    for declaration in (
+        '{"name": "staging", "source": {"type": "image", "image": "notes:1"}}',
+        "name: staging\nsource: {type: image, image: 'notes:1'}\n",
+    ):
+        assert (await api.ask("POST", CLONE, json={"declaration": declaration})).status_code == 202
+        assert api.clones.last["wanted"] == declared
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"into": "staging", "like_source": {"name": "other"}},
+        {"into": "Not A Name"},
+        {"like_source": {"name": "Not A Name"}},
+        {"like_source": {"name": "other", "ports": ["99999"]}},
+        {"like_source": {"name": "other"}, "on_unhealthy": "revert"},
+        {"declaration": "name: staging"},
+        {"declaration": ""},
+        {"declaration": "name: [\n"},
+        {"into": "staging", "map": {"/a\n": "/b"}},
+    ],
+)
+async def test_a_clone_with_odd_wishes_is_refused(api: Api, body: dict[str, Any]) -> None:
+    assert (await api.ask("POST", CLONE, json=body)).status_code == 400
+    assert not api.clones.calls
 
 
 async def test_undo_shows_its_target_and_is_confirmed_with_it(api: Api) -> None:

@@ -137,3 +137,15 @@ def test_directories_above_it_go_as_far_as_they_were_made_and_are_empty(
         assert (tmp_path / "before/a").exists() is (kept is not None)
         assert (tmp_path / "before/a/b").exists() is (kept == "a/b")
         assert (tmp_path / "before").is_dir()
+
+
+def test_it_is_gone_with_the_directories_above_it_however_often_that_is_asked(
+    roots: LiveRoots, volume: VolumeFacts
+) -> None:
+    facts = dataclasses.replace(placed(roots, volume), missing_parents=1)
+    remove_wrapper(Fs(), roots, facts)
+    for _ in range(2):
+        assert remove_empty(Fs(), roots, facts)
+        remove_wrapper(Fs(), roots, facts)
+        remove_parents(Fs(), roots, facts)
+        assert not live_tree(facts).parent.exists()

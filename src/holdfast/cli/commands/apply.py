@@ -25,7 +25,7 @@ def apply(
 ) -> None:
     """Create a workload, or change its configuration. Shows the difference. What runs changes with the next deploy."""
     session = session_of(context, as_json=as_json)
-    text = _read(file)
+    text = read_file(file)
     kind = "application/json" if file.endswith(".json") else "application/yaml"
     preview = session.client.send_text("POST", "/api/workloads/preview", text, kind)
     name = preview["name"]
@@ -56,7 +56,13 @@ def show_changes(output: Output, preview: dict[str, Any]) -> None:
             output.say(f"~ {change['path']}: {shown(before)} → {shown(after)}")
 
 
-def _read(file: str) -> bytes:
+def read_file(file: str) -> bytes:
+    """A workload's configuration, as it is in a file or, for ``-``, on stdin.
+
+    Raises:
+        InvalidInput: ``file_unreadable``.
+        TooLarge: ``file_too_large``.
+    """
     try:
         if file == "-":
             text = sys.stdin.buffer.read(_MAX_BYTES + 1)

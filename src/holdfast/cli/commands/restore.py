@@ -47,7 +47,7 @@ def restore(
     """Return a workload's data to a snapshot. The data of now is kept as a safety snapshot; 'undo' takes it back."""
     session = session_of(context, as_json=as_json)
     name = session.client.get(f"/api/workloads/{workload}")["name"]
-    chosen = snapshot or _choose(session, workload)
+    chosen = snapshot or choose(session, workload, f"/api/workloads/{workload}/snapshots")
     wanted = {
         "volumes": volume or None,
         "on_unhealthy": on_unhealthy,
@@ -62,11 +62,21 @@ def restore(
     tell_of_safety(session, name)
 
 
-def rehearse(session: Session, path: str, wanted: dict[str, Any], name: str, *, dry_run: bool, yes: bool) -> None:
+def rehearse(
+    session: Session,
+    path: str,
+    wanted: dict[str, Any],
+    name: str,
+    *,
+    dry_run: bool,
+    yes: bool,
+    what: str | None = None,
+) -> None:
     """Show the dry run, then have it confirmed.
 
     Args:
         dry_run: end after the dry run.
+        what: is about to happen; ``None``: live data is replaced.
 
     Raises:
         typer.Exit: it was only a dry run, or it found that the restore can't be done.
@@ -82,22 +92,27 @@ def rehearse(session: Session, path: str, wanted: dict[str, Any], name: str, *, 
         output.document(operation)
         output.say("Nothing was changed.")
         raise typer.Exit(ExitCode.OK)
-    confirm_by_name(session, name, f"This replaces the live data of {name}, after a safety snapshot of it.", yes=yes)
+    what = what or f"This replaces the live data of {name}, after a safety snapshot of it."
+    confirm_by_name(session, name, what, yes=yes)
 
 
-def _choose(session: Session, workload: str) -> str:
-    """The snapshot that the person at the terminal picks from a list."""
+def choose(session: Session, whose: str, path: str, **query: str) -> str:
+    """The snapshot that the person at the terminal picks from a list.
+
+    Args:
+        path: where the list is.
+    """
     if not session.output.is_terminal or session.output.as_json:
         raise InvalidInput(
             "snapshot_missing",
             "Which snapshot is missing, and nobody can be asked here.",
-            next_step=f"Name one of: holdfast snapshot list {workload}",
+            next_step=f"Name one of: holdfast snapshot list {whose}",
         )
-    page = session.client.get(f"/api/workloads/{workload}/snapshots", limit=20)
+    page = session.client.get(path, limit=20, **query)
     found = page["items"]
     if not found:
         raise NotFound(
-            "no_snapshots", f"{workload} has no snapshots.", next_step=f"Take one: holdfast snapshot create {workload}"
+            "no_snapshots", f"{whose} has no snapshots.", next_step=f"Take one: holdfast snapshot create {whose}"
         )
     table(session.output, [item | {"id": f"{number:>2}) {item['id']}"} for number, item in enumerate(found, 1)])
     number = typer.prompt(f"Which one (1-{len(found)})", type=int, err=True)

@@ -58,16 +58,30 @@ def create(
 
 
 def list_snapshots(
-    context: typer.Context, workload: options.WorkloadName, limit: options.Limit = 50, *, as_json: options.Json = False
+    context: typer.Context,
+    workload: Annotated[
+        str | None,
+        typer.Argument(help="The workload's name or id; without it all are listed.", callback=options.name),
+    ] = None,
+    limit: options.Limit = 50,
+    *,
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="The workload may be one that was deleted: find it by its name of then.")
+    ] = False,
+    as_json: options.Json = False,
 ) -> None:
-    """List a workload's snapshots, newest first."""
+    """List a workload's snapshots, or those of all, newest first."""
     session = session_of(context, as_json=as_json)
-    page = session.client.get(f"/api/workloads/{workload}/snapshots", limit=limit)
+    if workload is None or deleted:
+        page = session.client.get("/api/snapshots", limit=limit, workload=workload)
+    else:
+        page = session.client.get(f"/api/workloads/{workload}/snapshots", limit=limit)
     session.output.document(page)
-    table(session.output, page["items"])
+    table(session.output, page["items"], with_workload=workload is None)
     if page["next_cursor"] is not None:
         session.output.note(f"There are more than {limit}; see --limit.")
-    tell_of_safety(session, workload)
+    if workload is not None and not deleted:
+        tell_of_safety(session, workload)
 
 
 def show(
@@ -148,13 +162,15 @@ def _set_pinned(context: typer.Context, workload: str, snapshot: str, *, pinned:
     session.output.say(f"{snapshot} is {'pinned' if pinned else 'no longer pinned'}.")
 
 
-def table(output: Output, snapshots: list[dict[str, Any]]) -> None:
+def table(output: Output, snapshots: list[dict[str, Any]], *, with_workload: bool = False) -> None:
     """Snapshots, one a line."""
+    whose = ("workload",) if with_workload else ()
     output.table(
-        ("id", "taken", "reason", "consistency", "size", "files", "verified", "pinned", "note"),
+        ("id", *whose, "taken", "reason", "consistency", "size", "files", "verified", "pinned", "note"),
         [
             (
                 s["id"],
+                *((s["workload_name"],) if with_workload else ()),
                 ago(s["created_at"]),
                 s["reason"],
                 s["consistency"],

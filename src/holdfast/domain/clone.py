@@ -1,0 +1,111 @@
+"""Clones into a new workload: its configuration where that is another's, and what of it would collide.
+
+A new workload gets the other one's configuration only because somebody asks for it by name, and only what can stand
+beside the other: no directory of its own that is the same, no published port twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from holdfast.domain.errors import Problem
+from holdfast.domain.volumes import Placed, overlap
+from holdfast.domain.workload import Port, Workload, WorkloadSpec
+
+_ANYWHERE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LikeSource:
+    """A new workload that is to be configured like the one whose data it gets.
+
+    Attributes:
+        project: ``None``: the source's, or its own name where the source's is its own name.
+        stage: ``None``: the source's.
+        ports: what it publishes instead of the source's ports; ``None``: the same.
+    """
+
+    name: str
+    project: str | None = None
+    stage: str | None = None
+    ports: tuple[Port, ...] | None = None
+
+    def spec(self, source: WorkloadSpec, *, image: str | None = None) -> WorkloadSpec:
+        """The configuration of the new workload.
+
+        Args:
+            image: what it is to run instead of the source's image.
+        """
+        return replace(
+            source,
+            name=self.name,
+            project=self.project or (self.name if source.project == source.name else source.project),
+            stage=self.stage or source.stage,
+            ports=source.ports if self.ports is None else self.ports,
+            image=image or source.image,
+        )
+
+
+def port_problems(spec: WorkloadSpec, others: Iterable[Workload], next_step: str) -> list[Problem]:
+    """Host ports of ``spec`` that another workload publishes, too: one of both could not start."""
+    return [
+        Problem(
+            code="port_conflict",
+            message=f"The host port {port.host_port}/{port.protocol} (for {port.container_port}) is published by the "
+            f"workload {other.name}, too.",
+            next_step=next_step,
+            details={"host_port": port.host_port, "other_workload": other.name},
+        )
+        for port in spec.ports
+        for other in others
+        if any(_collide(port, taken) for taken in other.spec.ports)
+    ]
+
+
+def shared_problems(mine: Iterable[Placed], source: Iterable[Placed]) -> list[Problem]:
+    """Volumes of a new workload, configured like its source, that would be the source's own."""
+    theirs = tuple(source)
+    return [
+        Problem(
+            code="clone_shares_volume",
+            message=f"{volume.path} (for {volume.target}) is a volume of {other.workload} itself: the new workload "
+            "would write to the data of the one that it is cloned from.",
+            next_step=_APART,
+            details={"target": volume.target, "path": volume.path},
+        )
+        for volume in mine
+        for other in theirs
+        if overlap(volume.path, other.path)
+    ]
+
+
+def copied_as_it_is(spec: WorkloadSpec, source: str) -> str | None:
+    """A warning about what came along from the source's configuration and may point to the source's world.
+
+    Names only: values may be secrets.
+    """
+    named = [f"{what} ({', '.join(name for name, _ in pairs)})" for what, pairs in _pairs(spec) if pairs]
+    if not named:
+        return None
+    return (
+        f"{spec.name} gets the {' and the '.join(named)} of {source} as they are. Where those point to services or "
+        f"names of {source}, give a configuration of its own (--file, declaration)."
+    )
+
+
+_APART: Final = (
+    "Give it a project of its own (--project, project) if the volume is of scope project; or give a configuration of "
+    "its own (--file, declaration), in which the volume has another source."
+)
+
+
+def _pairs(spec: WorkloadSpec) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    return (("environment", spec.env), ("labels", spec.labels))
+
+
+def _collide(one: Port, other: Port) -> bool:
+    if not one.host_port or (one.host_port, one.protocol) != (other.host_port, other.protocol):
+        return False
+    return one.host_ip == other.host_ip or not _ANYWHERE.isdisjoint({one.host_ip, other.host_ip})

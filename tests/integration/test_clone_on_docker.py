@@ -1,0 +1,98 @@
+"""Clones between real containers: production is copied while it runs, and never notices."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from holdfast.bootstrap import Holdfast
+from holdfast.domain.clone import LikeSource
+from holdfast.domain.errors import Refused
+from holdfast.domain.operation import OperationKind
+from holdfast.domain.workload import Scope, Volume
+from holdfast.services.clones import CloneWish
+from holdfast.services.workload_status import Condition
+from holdfast.testing.installation import deployed, snapshotted, succeeded, undone
+from holdfast.testing.trees import build_sample_tree, describe_tree
+from tests.integration.engine_bench import SCRATCH, DockerPlace, build_keeper, keeper, the_one_running
+
+
+@pytest.fixture
+async def place(tmp_path: Path, docker_host: str) -> AsyncIterator[DockerPlace]:
+    await build_keeper(docker_host)
+    (tmp_path / "srv").mkdir()
+    place = DockerPlace(directory=tmp_path, docker_host=docker_host, roots=(tmp_path / "srv",))
+    yield place
+    await place.clean()
+
+
+async def production(holdfast: Holdfast, place: DockerPlace) -> str:
+    """A workload that runs on two volumes, one of them somewhere on the host; and a snapshot of it."""
+    elsewhere = place.directory / "srv/media"
+    elsewhere.mkdir(parents=True)
+    volumes = (
+        Volume(target="/data", scope=Scope.STAGE, source="data"),
+        Volume(target="/media", scope=Scope.ABSOLUTE, source=str(elsewhere)),
+        SCRATCH,
+    )
+    workload = await deployed(holdfast, replace(keeper(), volumes=volumes))
+    for path in (place.volumes / "keeper/data", elsewhere):
+        build_sample_tree(path)
+    return await snapshotted(holdfast, workload)
+
+
+def production_trees(place: DockerPlace) -> tuple[object, object]:
+    return describe_tree(place.volumes / "keeper/data"), describe_tree(place.directory / "srv/media")
+
+
+async def test_production_is_cloned_into_staging_byte_for_byte_and_never_stopped(place: DockerPlace) -> None:
+    async with place.running() as holdfast:
+        snapshot_id = await production(holdfast, place)
+        good = production_trees(place)
+        source = await the_one_running(holdfast, (await holdfast.api.workloads.get("keeper")).id)
+        staging = await deployed(holdfast, replace(keeper(), name="staging", project="lab"))
+        data, media = place.volumes / "staging/data", place.volumes / "@lab/media"
+        (data / "mine").write_text("of staging")
+        before = describe_tree(data), describe_tree(media)
+
+        wish = CloneWish(snapshot_id=snapshot_id, confirm=snapshot_id, actor="test")
+        end = await succeeded(holdfast, await holdfast.api.clones.into(wish, "staging"))
+        assert (end.kind, end.outcome["result"]) == (OperationKind.CLONE, "restored")
+        assert (describe_tree(data), describe_tree(media)) == good
+        await the_one_running(holdfast, staging.id)
+
+        await undone(holdfast, staging)
+        assert (describe_tree(data), describe_tree(media)) == before
+        assert production_trees(place) == good
+        now = await the_one_running(holdfast, source.labels["holdfast.workload"])
+        assert (now.id, now.started_at, now.restart_count) == (source.id, source.started_at, source.restart_count)
+        await holdfast.reaper.idle()
+        assert place.leftovers() == []
+
+
+async def test_a_new_workload_runs_on_the_data_of_the_snapshot_and_an_undo_takes_it_away(place: DockerPlace) -> None:
+    async with place.running() as holdfast:
+        snapshot_id = await production(holdfast, place)
+        good = production_trees(place)
+        wish = CloneWish(snapshot_id=snapshot_id, confirm=snapshot_id, actor="test")
+        with pytest.raises(Refused) as refusal:
+            await holdfast.api.clones.new(wish, LikeSource(name="trial", project="trial"))
+        assert [problem.code for problem in refusal.value.problems] == ["clone_shares_volume"]
+
+        spec = replace(keeper(), name="trial", project="trial")
+        end = await succeeded(holdfast, await holdfast.api.clones.new(wish, spec))
+        data, media = place.volumes / "trial/data", place.volumes / "@trial/media"
+        assert (end.outcome["result"], end.outcome["workload"]) == ("restored", "trial")
+        assert (describe_tree(data), describe_tree(media)) == good
+        trial = await holdfast.api.workloads.get("trial")
+        assert (await the_one_running(holdfast, trial.id)).restart is spec.restart
+        status = await holdfast.api.workloads.status("trial")
+        assert (status.condition, status.differences) == (Condition.RUNNING, ())
+
+        await undone(holdfast, trial)
+        assert not any(data.iterdir())
+        await holdfast.reaper.idle()
+        assert place.leftovers() == []
