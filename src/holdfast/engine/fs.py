@@ -125,6 +125,10 @@ class Fs:
         """Make a symlink with ``target`` as its text."""
         os.symlink(target, name, dir_fd=dirfd)
 
+    def mknodat(self, dirfd: int, name: bytes, mode: int) -> None:
+        """Make a FIFO or a socket, whichever the file type in ``mode`` says; the mode is subject to the umask."""
+        os.mknod(name, mode, dir_fd=dirfd)
+
     def linkat(self, fd: int, dirfd: int, name: bytes) -> None:
         """Give the open file ``fd`` another name. By descriptor, so that no path decides what gets linked."""
         os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=dirfd, follow_symlinks=True)
@@ -146,6 +150,13 @@ class Fs:
         with os.scandir(fd) as names:
             for item in names:
                 yield os.fsencode(item.name)
+
+    def scan_kinds(self, fd: int) -> Iterator[tuple[bytes, bool, bool]]:
+        """As :meth:`scan`, each with whether it is a directory, and whether a regular file or a symlink."""
+        with os.scandir(fd) as names:
+            for item in names:
+                plain = item.is_file(follow_symlinks=False) or item.is_symlink()
+                yield os.fsencode(item.name), item.is_dir(follow_symlinks=False), plain
 
     def listdir(self, fd: int) -> list[bytes]:
         """The names in a directory, in no order."""
@@ -271,6 +282,10 @@ class Fs:
     def fchmod(self, fd: int, mode: int) -> None:
         """Set the permission bits."""
         os.fchmod(fd, mode)
+
+    def chmod_path(self, fd: int, mode: int) -> None:
+        """As :meth:`fchmod`, for an ``O_PATH`` descriptor of what is no symlink."""
+        os.chmod(f"/proc/self/fd/{fd}", mode)
 
     def utime_fd(self, fd: int, mtime_ns: int) -> None:
         """Set modification and access time, both to ``mtime_ns``."""

@@ -23,9 +23,12 @@ from holdfast.engine.limits import Limits
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.missing import remove_empty, remove_parents
 from holdfast.engine.os_errors import translate
+from holdfast.engine.part_staging import CaughtUp, PartLook, PartsStaged, catch_up, look_at_part, stage_parts
 from holdfast.engine.remove_tree import remove_tree
 from holdfast.engine.repository.audit import AuditResult
 from holdfast.engine.repository.browse import Comparison
+from holdfast.engine.repository.manifests import VolumeTree
+from holdfast.engine.repository.parts import Part
 from holdfast.engine.repository.prune import PruneResult
 from holdfast.engine.snapshot_store import CaptureSource, WarmResult
 from holdfast.engine.staging import StageResult, stage
@@ -74,6 +77,39 @@ class StageRequest(Request[StageResult], frozen=True, kw_only=True, tag="stage")
     result: ClassVar[object] = StageResult
     snapshot_id: str
     volumes: tuple[VolumeFacts, ...]
+
+
+class LookAtPartRequest(Request[PartLook], frozen=True, kw_only=True, tag="look_at_part"):
+    """See whether chosen paths of a volume can be restored, and how much that takes."""
+
+    result: ClassVar[object] = PartLook
+    snapshot_id: str
+    part: Part
+    live: RootRef
+
+
+class StagePartsRequest(Request[PartsStaged], frozen=True, kw_only=True, tag="stage_parts"):
+    """Build staged trees of chosen paths and the live rest; ``touched_ns``: see :func:`stage_parts`."""
+
+    result: ClassVar[object] = PartsStaged
+    snapshot_id: str
+    workload_id: str
+    volumes: tuple[VolumeFacts, ...]
+    parts: tuple[Part, ...]
+    touched_ns: int
+
+
+class CatchUpRequest(Request[CaughtUp], frozen=True, kw_only=True, tag="catch_up"):
+    """Bring the rest of staged trees up to what is live; see :func:`catch_up`."""
+
+    result: ClassVar[object] = CaughtUp
+    snapshot_id: str
+    workload_id: str
+    volumes: tuple[VolumeFacts, ...]
+    parts: tuple[Part, ...]
+    staged: tuple[VolumeTree, ...]
+    touched_ns: int
+    stopped_as: str | None
 
 
 class VerifyRequest(Request[tuple[str, ...]], frozen=True, kw_only=True, tag="verify"):
@@ -163,6 +199,9 @@ AnyRequest = (
     CaptureRequest
     | WarmRequest
     | StageRequest
+    | LookAtPartRequest
+    | StagePartsRequest
+    | CatchUpRequest
     | VerifyRequest
     | PruneRequest
     | AuditRequest
@@ -194,6 +233,13 @@ class Engine:
                 return self._store.warm(request.workload_id, request.sources, job)
             case StageRequest():
                 return self._stage(request, job)
+            case LookAtPartRequest():
+                parts = self._store.browsable(request.snapshot_id).parts
+                return look_at_part(self._fs, self._roots, parts, request.snapshot_id, request.part, request.live, job)
+            case StagePartsRequest():
+                return self._stage_parts(request, job)
+            case CatchUpRequest():
+                return self._catch_up(request, job)
             case VerifyRequest():
                 return self._store.verify(request.snapshot_id, job)
             case PruneRequest():
@@ -230,6 +276,34 @@ class Engine:
         own = self._store.manifest(request.snapshot_id).own
         limits = Limits.for_own_snapshots() if own else self._limits
         return stage(self._fs, self._roots, self._store, request.snapshot_id, request.volumes, limits, job)
+
+    def _stage_parts(self, request: StagePartsRequest, job: Job) -> PartsStaged:
+        return stage_parts(
+            self._fs,
+            self._roots,
+            self._store.browsable(request.snapshot_id),
+            request.snapshot_id,
+            request.workload_id,
+            request.volumes,
+            request.parts,
+            request.touched_ns,
+            job,
+        )
+
+    def _catch_up(self, request: CatchUpRequest, job: Job) -> CaughtUp:
+        return catch_up(
+            self._fs,
+            self._roots,
+            self._store.repository,
+            request.snapshot_id,
+            request.workload_id,
+            request.volumes,
+            request.parts,
+            request.staged,
+            request.touched_ns,
+            request.stopped_as,
+            job,
+        )
 
     def _compare(self, request: CompareRequest, job: Job) -> Comparison:
         store = self._store.browsable(request.snapshot_id)

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.restore import Identity, LiveBefore, VolumeFacts
@@ -22,7 +22,6 @@ from holdfast.engine.limits import Limits, Tally
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.missing import remove_parents
 from holdfast.engine.os_errors import is_full, translate
-from holdfast.engine.snapshot_store import SnapshotStore
 from holdfast.engine.swap import make_wrapper, remove_wrapper
 from holdfast.engine.tree_writer import TreeWriter, WritePolicy, Written
 from holdfast.engine.wrapper_place import opened_parent, staged_path, wrapper_path
@@ -46,10 +45,20 @@ class StageResult:
     parents: dict[int, Identity] = field(default_factory=dict)
 
 
+class TreeSource(Protocol):
+    """Where the trees come from; every snapshot store is one."""
+
+    def manifest(self, snapshot_id: str) -> SnapshotManifest:
+        """The authenticated manifest of what is staged."""
+
+    def stage(self, snapshot_id: str, writers: Mapping[int, TreeWriter], job: Job) -> None:
+        """Write the trees, every byte verified, without finishing the writers."""
+
+
 def stage(
     fs: Fs,
     roots: LiveRoots,
-    store: SnapshotStore,
+    store: TreeSource,
     snapshot_id: str,
     volumes: Sequence[VolumeFacts],
     limits: Limits,
@@ -73,7 +82,7 @@ def stage(
             if facts.missing_parents:
                 cleanup.parents.append(facts)
                 roots.create_parents(facts.live)
-        flushers = _open_flushers(fs, roots, volumes, opened)
+        flushers = open_flushers(fs, roots, volumes, opened)
         staged: dict[int, int] = {}
         for facts in volumes:
             staged[facts.index] = make_wrapper(fs, roots, facts)
@@ -89,7 +98,7 @@ def stage(
         store.stage(snapshot_id, writers, job)
         written = {index: writer.finish() for index, writer in writers.items()}
         job.check()
-        _flush(fs, flushers)
+        flush(fs, flushers)
         identities = {facts.index: _identity(fs, facts, staged[facts.index]) for facts in volumes}
         parents = {facts.index: _parent(fs, roots, facts) for facts in volumes if facts.parent_identity is None}
     return StageResult(identities=identities, written=written, parents=parents)
@@ -149,7 +158,7 @@ def _policy(manifest: SnapshotManifest, limits: Limits) -> WritePolicy:
     return WritePolicy(links=manifest.own or manifest.allow_links, privileged=manifest.own, limits=limits)
 
 
-def _open_flushers(
+def open_flushers(
     fs: Fs, roots: LiveRoots, volumes: Sequence[VolumeFacts], opened: ExitStack
 ) -> Mapping[int, tuple[int, VolumeFacts]]:
     """One descriptor for each filesystem (by ``st_dev``) that is written to, with the first volume on it."""
@@ -186,7 +195,8 @@ def _like_live(fs: Fs, roots: LiveRoots, facts: VolumeFacts, staged: int) -> Ent
     )
 
 
-def _flush(fs: Fs, flushers: Mapping[int, tuple[int, VolumeFacts]]) -> None:
+def flush(fs: Fs, flushers: Mapping[int, tuple[int, VolumeFacts]]) -> None:
+    """Make durable what was written since the descriptors were opened. Raises ``Failed``, ``NoSpace``."""
     for fd, facts in flushers.values():
         try:
             fs.syncfs(fd)

@@ -27,6 +27,7 @@ from msgspec.structs import replace
 from holdfast.domain.errors import Failed, HoldfastError, InvalidInput
 from holdfast.engine.entries import Entry, EntryKind, display_path
 from holdfast.engine.entry_checks import check_entry, check_path
+from holdfast.engine.file_writing import write_content
 from holdfast.engine.fs import Fs
 from holdfast.engine.limits import Limits, Tally
 from holdfast.engine.metadata import ACL_ATTRIBUTES, MetadataKeeper
@@ -87,7 +88,7 @@ class TreeWriter:
         self._root_fd = root_fd
         self._policy = policy
         self._tally = tally if tally is not None else Tally(policy.limits)
-        self._metadata = MetadataKeeper(fs, privileged=policy.privileged, leave_out=self._leave_out)
+        self._metadata = MetadataKeeper(fs, privileged=policy.privileged, leave_out=self.leave_out)
         self._top = Directory(None, b"")
         self._parents = Parents(fs, root_fd, self._top, self._make_implicit)
         self._written = WrittenFiles()
@@ -120,7 +121,7 @@ class TreeWriter:
             elif entry.kind is EntryKind.DIRECTORY:
                 self._add_directory(entry)
             elif not self._policy.links:
-                self._leave_out(entry.path, entry.kind.value)
+                self.leave_out(entry.path, entry.kind.value)
             elif entry.kind is EntryKind.SYMLINK:
                 _, parent, name = self._parents.split(entry.path)
                 self._symlinks.append((parent, replace(entry, path=name)))
@@ -186,31 +187,8 @@ class TreeWriter:
         self._files += 1
 
     def _write(self, fd: int, entry: Entry, data: Iterable[bytes | memoryview]) -> None:
-        left = entry.data_bytes
-        regions = iter(entry.extents or ())
-        position = end = 0
-        for piece in data:
-            left -= len(piece)
-            if left < 0:
-                raise _wrong_size(entry)
-            self._tally.data(len(piece), entry.path)
-            if entry.extents is None:
-                self._fs.write_all(fd, piece)
-                continue
-            rest = memoryview(piece)
-            while rest:
-                if position == end:
-                    position, length = next(regions)
-                    end = position + length
-                part = rest[: end - position]
-                self._fs.pwrite_all(fd, part, position)
-                position += len(part)
-                rest = rest[len(part) :]
-        if left:
-            raise _wrong_size(entry)
+        write_content(self._fs, fd, entry, data, lambda count: self._tally.data(count, entry.path))
         self._bytes += entry.data_bytes
-        if entry.extents is not None:
-            self._fs.ftruncate(fd, entry.size)
 
     def _add_directory(self, entry: Entry) -> None:
         parent_fd, parent, name = self._parents.split(entry.path)
@@ -304,7 +282,8 @@ class TreeWriter:
 
     # --- words ---------------------------------------------------------------------------------------------------
 
-    def _leave_out(self, path: bytes, what: str) -> None:
+    def leave_out(self, path: bytes, what: str) -> None:
+        """Note what is not taken."""
         self._left_out += 1
         if len(self.not_taken) < _NAMED_NOT_TAKEN:
             self.not_taken.append(f"{display_path(path)} ({what})")
@@ -336,13 +315,4 @@ def _duplicate(path: bytes) -> InvalidInput:
         f"{display_path(path)} occurs more than once.",
         next_step="The archive is malformed or hostile; make a new one.",
         details={"path": display_path(path)},
-    )
-
-
-def _wrong_size(entry: Entry) -> InvalidInput:
-    return InvalidInput(
-        "archive_size_disagrees",
-        f"{display_path(entry.path)} was announced with {entry.data_bytes} bytes of data and has another number.",
-        next_step="The archive is malformed or was cut off; make a new one.",
-        details={"path": display_path(entry.path), "announced": entry.data_bytes},
     )

@@ -175,7 +175,7 @@ def open_written(fs: Fs, root_fd: int, path: bytes, written: WrittenFiles) -> in
     compared with those that were written all the same.
     """
     try:
-        fd = _open_steps(fs, root_fd, path)
+        fd = open_steps(fs, root_fd, path)
     except OSError as error:
         if error.errno in _LEADS_NOWHERE:
             return None
@@ -187,7 +187,8 @@ def open_written(fs: Fs, root_fd: int, path: bytes, written: WrittenFiles) -> in
     return None
 
 
-def _open_steps(fs: Fs, root_fd: int, path: bytes) -> int:
+def open_steps(fs: Fs, root_fd: int, path: bytes, flags: int = os.O_PATH | os.O_NOFOLLOW) -> int:
+    """Open what stands at a path of any length, through no symlink and across no mount. Raises ``OSError``."""
     at, rest = root_fd, path
     while len(rest) > _LONGEST_STEP and (cut := rest.rfind(b"/", 0, _LONGEST_STEP)) > 0:
         try:
@@ -197,7 +198,7 @@ def _open_steps(fs: Fs, root_fd: int, path: bytes) -> int:
                 fs.close(at)
         at, rest = below, rest[cut + 1 :]
     try:
-        return fs.open_beneath(at, rest, os.O_PATH | os.O_NOFOLLOW, no_xdev=True)
+        return fs.open_beneath(at, rest, flags, no_xdev=True)
     finally:
         if at != root_fd:
             fs.close(at)

@@ -83,6 +83,12 @@ def _implied(path: bytes) -> Entry:
     return Entry(path=path, kind=EntryKind.DIRECTORY, mode=0o755, uid=0, gid=0, mtime_ns=0)
 
 
+def is_there(tree: Tree, path: bytes) -> bool:
+    """Whether there is an entry of that path, or a folder that only what lies in it implies."""
+    found = next(tree.entries(path), None)
+    return found is not None and (found.path == path or found.path.startswith(path + b"/"))
+
+
 def _is_folder(tree: Tree, path: bytes) -> bool:
     found = next(tree.entries(path), None)
     if found is None:

@@ -91,6 +91,12 @@ class Capture:
 
     def warm(self, workload_id: str, sources: Sequence[CaptureSource], job: Job) -> WarmResult:
         """As the port's ``warm``: what was read is stored, and the next capture relies on it."""
+        return self.read_ahead(workload_id, sources, job)[0]
+
+    def read_ahead(
+        self, workload_id: str, sources: Sequence[CaptureSource], job: Job
+    ) -> tuple[WarmResult, tuple[VolumeTree, ...]]:
+        """As :meth:`warm`; gives the trees that it found as well, one for each source."""
         with self._repository.lock.shared(job):
             losses = self._repository.sync_index()
             done = self._scan(workload_id, sources, job)
@@ -98,11 +104,12 @@ class Capture:
             self._repository.warm_files.write(workload_id, warm)
             self._repository.index.set_whole(warm.name, since=losses)
         meter = done.meter
-        return WarmResult(
+        found = WarmResult(
             changed_files=meter.read_files,
             changed_bytes=meter.read_bytes,
             useful=meter.read_files >= _WORTH_FILES or meter.read_bytes >= _WORTH_BYTES,
         )
+        return found, done.trees
 
     def _scan(self, workload_id: str, sources: Sequence[CaptureSource], job: Job) -> _Done:
         repository = self._repository

@@ -11,7 +11,6 @@ from typing import Final
 
 from holdfast.domain import times
 from holdfast.domain.errors import Damaged, Problem
-from holdfast.domain.operation import Progress
 from holdfast.domain.restore import RootRef
 from holdfast.domain.snapshot import FolderFormat, SnapshotManifest
 from holdfast.engine.archive.format import Use, encode
@@ -27,12 +26,14 @@ from holdfast.engine.repository.absorb import absorb
 from holdfast.engine.repository.audit import AuditResult, audit
 from holdfast.engine.repository.browse import Comparison, Folder, compare, compare_live, find, list_folder
 from holdfast.engine.repository.capture import Capture
-from holdfast.engine.repository.chunk_reader import Chunk, ChunkReader
+from holdfast.engine.repository.chunk_reader import ChunkReader
 from holdfast.engine.repository.contents import with_data
 from holdfast.engine.repository.folder_stream import Write, send_file, send_folder
+from holdfast.engine.repository.parts import Parts
+from holdfast.engine.repository.passing_meter import PassingMeter
 from holdfast.engine.repository.prune import Prune, PruneResult
 from holdfast.engine.repository.repository import Repository
-from holdfast.engine.repository.tree import Tree, TreeEntry
+from holdfast.engine.repository.tree import Tree
 from holdfast.engine.repository.verify import damage, in_words, incomplete, tree_of
 from holdfast.engine.snapshot_store import CaptureSource, WarmResult
 from holdfast.engine.tree_writer import TreeWriter
@@ -40,8 +41,6 @@ from holdfast.engine.walk import WalkReport, walk
 
 _NAMED: Final = 20
 """Files that a problem names."""
-_BEAT_ENTRIES: Final = 64
-_BEAT_BYTES: Final = 64 << 10
 
 
 @contextmanager
@@ -86,6 +85,7 @@ class RepositoryStore:
         self._fs, self._roots = fs, roots
         self._repository, self._archive_key = repository, archive_key
         self._capture = Capture(fs, roots, repository, now_ns)
+        self.parts = Parts(repository, self._capture)
 
     def capture(self, draft: SnapshotManifest, sources: Sequence[CaptureSource], job: Job) -> SnapshotManifest:
         """See the port. ``sources`` are the draft's volumes, in the same order."""
@@ -126,7 +126,7 @@ class RepositoryStore:
         trees = [(writer, tree_of(stored, index)) for index, writer in sorted(writers.items())]
         total_bytes = sum(volume.bytes for volume in stored.manifest.volumes if volume.index in writers)
         total_files = sum(volume.files for volume in stored.manifest.volumes if volume.index in writers)
-        meter = _Meter(job, total_files=total_files, total_bytes=total_bytes)
+        meter = PassingMeter(job, total_files=total_files, total_bytes=total_bytes)
         with (
             _reading(snapshot_id),
             self._repository.lock.shared(job),
@@ -170,7 +170,7 @@ class RepositoryStore:
             stored = repository.manifests.read(snapshot_id)
         except Damaged as error:
             return [error.message]
-        meter = _Meter(job, total_files=stored.manifest.files, total_bytes=stored.manifest.bytes)
+        meter = PassingMeter(job, total_files=stored.manifest.files, total_bytes=stored.manifest.bytes)
         with repository.lock.shared(job), repository.reader() as reader:
             repository.sync_index()
             return list(damage(stored, repository.index, reader, meter.entry, meter.watch))
@@ -192,7 +192,7 @@ class RepositoryStore:
         """See the port."""
         repository = self._repository
         stored = repository.manifests.read(snapshot_id)
-        meter = _Meter(job, total_files=stored.manifest.files, total_bytes=stored.manifest.bytes)
+        meter = PassingMeter(job, total_files=stored.manifest.files, total_bytes=stored.manifest.bytes)
         writer = ArchiveWriter(write, threads=1)
         with _reading(snapshot_id), repository.lock.shared(job), repository.reader() as reader:
             repository.sync_index()
@@ -272,40 +272,3 @@ class RepositoryStore:
     def close(self) -> None:
         """Let go of descriptors and connections."""
         self._repository.close()
-
-
-class _Meter:
-    """Progress and cancellation while a stored tree passes by."""
-
-    def __init__(self, job: Job, *, total_files: int, total_bytes: int) -> None:
-        self._job, self._total_files, self._total_bytes = job, total_files, total_bytes
-        self._entries = self._files = self._bytes = 0
-
-    def watch(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        """Count data as it passes."""
-        for chunk in chunks:
-            self._bytes += len(chunk)
-            if len(chunk) >= _BEAT_BYTES:
-                self.beat()
-            yield chunk
-
-    def entry(self, entry: TreeEntry) -> None:
-        """Count one entry whose data has passed; holes count when their file is done."""
-        self._entries += 1
-        if not entry.kind:
-            self._files += 1
-            self._bytes += entry.size - entry.data_bytes
-        if not self._entries % _BEAT_ENTRIES:
-            self.beat()
-
-    def beat(self) -> None:
-        """Report, and stop if somebody cancelled."""
-        self._job.check()
-        self._job.progress(
-            Progress(
-                done_bytes=self._bytes,
-                total_bytes=self._total_bytes,
-                done_files=self._files,
-                total_files=self._total_files,
-            )
-        )
