@@ -27,7 +27,20 @@ from holdfast.runtime.port import (
     Mount,
     Tmpfs,
 )
-from tests.contract.runtime_lab import FAILING, HANGING, HELLO, PATIENCE, UNKNOWN, Images, Lab, eventually, read_log
+from tests.contract.runtime_lab import (
+    FAILING,
+    HANGING,
+    HELLO,
+    MARK,
+    MARKED,
+    PATIENCE,
+    UNKNOWN,
+    WHO,
+    Images,
+    Lab,
+    eventually,
+    read_log,
+)
 
 
 class RuntimeContract:
@@ -354,6 +367,47 @@ class RuntimeContract:
             await lab.runtime.exec(container_id, HANGING, 0.3)
         assert failure.value.code == "exec_timeout"
         assert (await lab.runtime.exec(container_id, HELLO, PATIENCE)).code == 0
+
+    async def test_a_command_runs_as_the_container_s_own_user(self, lab: Lab, tmp_path: Path) -> None:
+        data = tmp_path / "data"
+        data.mkdir()
+        data.chmod(0o777)
+        container_id = await lab.run(lab.images.writing, binds=[Bind(source=str(data), target="/data")])
+        assert (await lab.runtime.exec(container_id, WHO, PATIENCE)).output == "1000\n"
+
+    async def test_a_command_s_id_is_told_before_it_starts_and_an_error_keeps_it_from_starting(self, lab: Lab) -> None:
+        container_id = await lab.run(lab.images.steady)
+
+        async def refuse(exec_id: str) -> None:
+            assert exec_id
+            assert (await lab.runtime.exec(container_id, MARKED, PATIENCE)).code == 1
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            await lab.runtime.exec(container_id, MARK, PATIENCE, on_made=refuse)
+        assert (await lab.runtime.exec(container_id, MARKED, PATIENCE)).code == 1
+
+    async def test_a_command_can_be_ended_by_its_id(self, lab: Lab) -> None:
+        container_id = await lab.run(lab.images.steady)
+        made: list[str] = []
+
+        async def note(exec_id: str) -> None:
+            made.append(exec_id)
+
+        command = asyncio.create_task(lab.runtime.exec(container_id, HANGING, PATIENCE, on_made=note))
+
+        async def ended() -> bool:
+            return bool(made) and await lab.runtime.end_exec(container_id, made[0]) and command.done()
+
+        await eventually(ended)
+        assert (await command).code == 137
+        assert await lab.runtime.end_exec(container_id, made[0])
+
+    async def test_a_command_that_is_gone_with_its_container_counts_as_ended(self, lab: Lab) -> None:
+        container_id = await lab.run(lab.images.steady)
+        assert await lab.runtime.end_exec(container_id, "0" * 64)
+        await lab.runtime.remove(container_id, force=True)
+        assert await lab.runtime.end_exec(container_id, "0" * 64)
 
     async def test_a_command_needs_a_running_container(self, lab: Lab) -> None:
         container_id = await lab.create(lab.images.steady)

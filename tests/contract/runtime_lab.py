@@ -14,6 +14,9 @@ HELLO = ("echo", "hello")
 FAILING = ("false",)
 HANGING = ("sleep", "1000")
 UNKNOWN = ("no-such-program",)
+WHO = ("id", "-u")
+MARK = ("touch", "/tmp/marked")
+MARKED = ("test", "-e", "/tmp/marked")
 """Commands that the images know; a fake has to be told of them."""
 
 PATIENCE = 60.0

@@ -11,14 +11,10 @@ import pytest
 from holdfast.domain.errors import Failed, Unavailable
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import Bind, Container, ContainerSpec, ContainerState, ExecResult, ImageHealth
-from holdfast.testing.fake_records import Behaviour, Outage
+from holdfast.testing.fake_records import Behaviour, Command, Outage
 from holdfast.testing.fake_runtime import Call, FakeRuntime
 from tests.contract.runtime import RuntimeContract
-from tests.contract.runtime_lab import FAILING, HANGING, HELLO, Images
-
-
-def hang(_container: Container, _command: Sequence[str]) -> ExecResult:
-    raise TimeoutError
+from tests.contract.runtime_lab import FAILING, HANGING, HELLO, MARK, MARKED, WHO, Images
 
 
 @pytest.fixture
@@ -26,7 +22,14 @@ def runtime() -> FakeRuntime:
     runtime = FakeRuntime()
     runtime.on_exec(HELLO, ExecResult(code=0, output="hello\n"))
     runtime.on_exec(FAILING, ExecResult(code=1, output=""))
-    runtime.on_exec(HANGING, hang)
+    marked: list[bool] = []
+
+    def mark(_container: Container, _command: Sequence[str]) -> ExecResult:
+        marked.append(True)
+        return ExecResult(code=0, output="")
+
+    runtime.on_exec(MARK, mark)
+    runtime.on_exec(MARKED, lambda _container, _command: ExecResult(code=0 if marked else 1, output=""))
     return runtime
 
 
@@ -41,13 +44,17 @@ def images(runtime: FakeRuntime) -> Images:
         printing="test/printing",
         writing="test/writing",
     )
-    runtime.add_image(images.steady, Behaviour(logs=("ready",)))
+    hanging = {" ".join(HANGING): Command(hangs=True)}
+    runtime.add_image(images.steady, Behaviour(logs=("ready",), commands=hanging))
+    who = {" ".join(WHO): Command(output="1000\n")}
     runtime.add_image(images.stubborn, Behaviour(ignores_term=True, logs=("ready",)))
     runtime.add_image(images.failing, Behaviour(exit_code=3))
     runtime.add_image(images.healthy, Behaviour(health=ImageHealth.HEALTHY, logs=("ready",)))
     runtime.add_image(images.unhealthy, Behaviour(health=ImageHealth.UNHEALTHY, logs=("ready",)))
     runtime.add_image(images.printing, Behaviour(logs=("ready", "one", "stderr:two", "three")))
-    runtime.add_image(images.writing, Behaviour(writes={"/data/file": "written"}, logs=("ready",)), user="1000")
+    runtime.add_image(
+        images.writing, Behaviour(writes={"/data/file": "written"}, logs=("ready",), commands=who), user="1000"
+    )
     return images
 
 

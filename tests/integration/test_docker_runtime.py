@@ -84,7 +84,7 @@ class TestDockerRuntime(RuntimeContract):
 
     async def test_a_command_that_hangs_leaves_no_process_behind(self, lab: Lab, steady: str) -> None:
         with pytest.raises(Failed) as failure:
-            await lab.runtime.exec(steady, ["sh", "-c", "sleep 4321 & sleep 4322"], 0.3)
+            await lab.runtime.exec(steady, ["sh", "-c", "sleep 4321 & (sleep 4324 & sleep 4325 &) ; sleep 4322"], 0.3)
         assert failure.value.details["killed"] is True
         listed = await lab.runtime.exec(steady, ["ps"], 10)
         assert "sleep 60" in listed.output

@@ -32,6 +32,7 @@ from holdfast.runtime.port import (
     ExecResult,
     Exit,
     Image,
+    OnMade,
 )
 
 KILLED: Final = 137
@@ -238,8 +239,13 @@ class DockerRuntime(ContainerRuntime):
         except DockerError as error:
             raise refused(error, unknown_container(container_id)) from error
 
-    async def exec(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
-        return await docker_exec.run(self._client, quote(container_id, safe=""), command, timeout)
+    async def exec(
+        self, container_id: str, command: Sequence[str], timeout: float, *, on_made: OnMade | None = None
+    ) -> ExecResult:
+        return await docker_exec.run(self._client, quote(container_id, safe=""), command, timeout, on_made)
+
+    async def end_exec(self, container_id: str, exec_id: str) -> bool:
+        return await docker_exec.end(self._client, quote(container_id, safe=""), quote(exec_id, safe=""))
 
     def events(self) -> AsyncIterator[ContainerEvent]:
         # Asked for since this very moment, so that nothing is missed between this call and the first wait.

@@ -1,8 +1,9 @@
 """Commands inside containers, and their end.
 
 A command started by the engine survives the client that asked for it: to stop waiting is not to stop it. At its time
-limit its process and everything below it are killed by their host pids, each held by a descriptor first, so that a pid
-that was given away meanwhile is never hit.
+limit its process, everything below it and everything in its session are killed by their host pids, each held by a
+descriptor first, so that a pid that was given away meanwhile is never hit. The engine makes each command the leader of
+a session of its own, so that what it put into the background is found although its parent is gone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any, Final
@@ -20,15 +22,23 @@ from aiodocker import DockerError
 from holdfast.domain.errors import Failed
 from holdfast.runtime.docker_client import DockerClient, refused, unknown_container
 from holdfast.runtime.docker_streams import frames
-from holdfast.runtime.port import ExecResult
+from holdfast.runtime.port import ExecResult, OnMade
 
 _OUTPUT: Final = 1 << 20
 """Bytes of output that are kept, the last ones."""
+_NOT_FOUND: Final = 404
+_DEAD: Final = frozenset("XxZ")
+_ROUNDS: Final = 20
+"""Looks for processes to kill: one that is just being started is there at the next look."""
+_TOLD: Final = 4096
+"""Bytes of them that go into an error."""
 _POLL: Final = 0.02
 """Seconds between two looks at whether a process has ended."""
 
 
-async def run(client: DockerClient, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
+async def run(
+    client: DockerClient, container_id: str, command: Sequence[str], timeout: float, on_made: OnMade | None = None
+) -> ExecResult:
     """Run ``command`` in a container for at most ``timeout`` seconds.
 
     Raises:
@@ -38,13 +48,16 @@ async def run(client: DockerClient, container_id: str, command: Sequence[str], t
     body = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command)}
     try:
         made = await client.ask("POST", f"containers/{container_id}/exec", body=body)
+        if on_made is not None:
+            await on_made(str(made["Id"]))
+        output = bytearray()
         try:
             async with asyncio.timeout(timeout):
-                output = await _output(client, made["Id"])
+                await _output(client, made["Id"], output)
                 facts = await _ended(client, made["Id"])
         except TimeoutError as error:
             killed = await _kill(client, made["Id"], container_id)
-            raise _timed_out(command, timeout, killed=killed) from error
+            raise _timed_out(command, timeout, killed=killed, output=output) from error
         except BaseException:
             # Whoever is no longer waiting has given the command up; it must not write on behind their back.
             with contextlib.suppress(Exception):
@@ -55,14 +68,23 @@ async def run(client: DockerClient, container_id: str, command: Sequence[str], t
     return ExecResult(code=int(facts["ExitCode"]), output=output.decode(errors="replace"))
 
 
-async def _output(client: DockerClient, exec_id: str) -> bytes:
-    kept = bytearray()
+async def end(client: DockerClient, container_id: str, exec_id: str) -> bool:
+    """Kill a command if it still runs. Returns whether it is known not to."""
+    try:
+        return await _kill(client, exec_id, container_id)
+    except DockerError as error:
+        if error.status == _NOT_FOUND:
+            return True  # with its container, or forgotten after its end
+        raise refused(error) from error
+
+
+async def _output(client: DockerClient, exec_id: str, kept: bytearray) -> None:
+    """Start the command, and keep what it prints until it ends."""
     start = client.stream("POST", f"exec/{exec_id}/start", body={"Detach": False, "Tty": False})
     async with start as pieces, aclosing(frames(pieces)) as output:
         async for _, payload in output:
             kept += payload
             del kept[:-_OUTPUT]
-    return bytes(kept)
 
 
 async def _ended(client: DockerClient, exec_id: str) -> dict[str, Any]:
@@ -80,7 +102,7 @@ async def _kill(client: DockerClient, exec_id: str, container_id: str) -> bool:
     if not facts["Running"]:
         return True
     pid = int(facts["Pid"] or 0)
-    if not pid or not _kill_tree(pid, container_id):
+    if not pid or not await asyncio.to_thread(_kill_tree, pid, container_id):
         return False
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(client.timeout):
@@ -90,28 +112,50 @@ async def _kill(client: DockerClient, exec_id: str, container_id: str) -> bool:
 
 
 def _kill_tree(pid: int, container_id: str) -> bool:
-    """Kill a process of the container and all below it. Returns whether it could be done from here."""
-    with contextlib.ExitStack() as held:
-        victims: list[int] = []
-        for process in [pid, *_descendants(pid)]:
-            try:
-                descriptor = os.pidfd_open(process)
-            except OSError:
-                continue
-            held.callback(os.close, descriptor)
-            if _belongs(process, container_id):
-                victims.append(descriptor)
-        for descriptor in victims:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        return bool(victims)
+    """Kill a process of the container, all below it and all of its session. Returns whether that was done from here."""
+    done = False
+    for _ in range(_ROUNDS):
+        with contextlib.ExitStack() as held:
+            victims: list[int] = []
+            for process in {pid, *_descendants(pid), *_session(pid)}:
+                try:
+                    descriptor = os.pidfd_open(process)
+                except OSError:
+                    continue
+                held.callback(os.close, descriptor)
+                if _belongs(process, container_id):
+                    victims.append(descriptor)
+            for descriptor in victims:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            if not victims:
+                break
+            done = True
+            time.sleep(_POLL)
+    return done
+
+
+def _session(leader: int) -> list[int]:
+    """The processes whose session ``leader`` leads, or led: its number is given away only when all of them are gone."""
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _stat(int(entry))[1] == leader]
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    """State and session of a process; ``X`` (dead) and 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", errors="replace") as stat:
+            # pid (comm) state ppid pgrp session …; the command's name may hold anything, parentheses too
+            facts = stat.read().rpartition(")")[2].split()
+    except OSError:
+        return "X", 0
+    return facts[0], int(facts[3])
 
 
 def _belongs(pid: int, container_id: str) -> bool:
-    """Whether a process is in the container's control group: proof that the pid is seen from the engine's own view."""
+    """Whether a process lives in the container's control group: proof that the pid is of the engine's own view."""
     try:
         with open(f"/proc/{pid}/cgroup") as groups:
-            return container_id in groups.read()
+            return container_id in groups.read() and _stat(pid)[0] not in _DEAD
     except OSError:
         return False
 
@@ -128,18 +172,19 @@ def _descendants(pid: int) -> list[int]:
     return found[1:]
 
 
-def _timed_out(command: Sequence[str], timeout: float, *, killed: bool) -> Failed:
+def _timed_out(command: Sequence[str], timeout: float, *, killed: bool, output: bytearray) -> Failed:
     what = " ".join(command)
+    details = {"killed": killed, "output": output[-_TOLD:].decode(errors="replace")}
     if killed:
         return Failed(
             "exec_timeout",
             f"The command {what} did not end within {timeout:g} s and was killed.",
             next_step="Look at what the command waits for, or give it more time.",
-            details={"killed": True},
+            details=details,
         )
     return Failed(
         "exec_timeout",
         f"The command {what} did not end within {timeout:g} s; it could not be killed and may still run.",
         next_step="Stop the container to end it, then look at what the command waits for.",
-        details={"killed": False},
+        details=details,
     )

@@ -9,10 +9,10 @@ engine's own words for the rest.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from holdfast.domain.workload import Port, RestartPolicy
 
@@ -176,6 +176,10 @@ class ContainerEvent:
     at: str
 
 
+OnMade: TypeAlias = Callable[[str], Awaitable[None]]
+"""Awaited with a command's id before the command starts; what it raises keeps the command from starting."""
+
+
 class ContainerRuntime(Protocol):
     """The container engine of one host."""
 
@@ -245,10 +249,22 @@ class ContainerRuntime(Protocol):
     ) -> AsyncIterator[ContainerLog]:
         """Log lines, oldest first; with ``follow`` until the container ends or the iterator is closed."""
 
-    async def exec(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
-        """Run a command inside.
+    async def exec(
+        self, container_id: str, command: Sequence[str], timeout: float, *, on_made: OnMade | None = None
+    ) -> ExecResult:
+        """Run a command inside, as the container's own user.
 
-        At ``timeout`` seconds its process is killed (by host pid) and ``Failed("exec_timeout")`` raised.
+        At ``timeout`` seconds its process and all that it started are killed (by host pid) and
+        ``Failed("exec_timeout")`` raised; so they are when the caller gives up.
+        """
+
+    async def end_exec(self, container_id: str, exec_id: str) -> bool:
+        """End a command that somebody who is gone by now may have left running.
+
+        What a command that has ended left behind on purpose is not touched.
+
+        Returns:
+            Whether it is known not to run; so it is when the command or its container is gone.
         """
 
     def events(self) -> AsyncIterator[ContainerEvent]:

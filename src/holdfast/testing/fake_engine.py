@@ -200,6 +200,7 @@ class FakeEngine:
         container.state = ContainerState.EXITED
         container.exit_code = code
         container.finished = self._clock()
+        container.running.clear()
         self.tell(container, "die")
 
     @staticmethod

@@ -31,6 +31,15 @@ class Outage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What a command does that is run in a container. ``hangs``: it runs until it is killed."""
+
+    code: int = 0
+    output: str = ""
+    hangs: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
     """How containers of an image behave; declarative, so that it outlives the process.
 
@@ -47,6 +56,7 @@ class Behaviour:
         requires: files that must be there with this text when it starts (``None``: with any), else it exits with 1.
         logs: lines that it prints at each start; those that begin with ``stderr:`` go there without it.
         ip: its address while it runs; the host's own, so that tests can put a real server there.
+        commands: what can be run in it, by program and arguments joined with spaces.
     """
 
     health: ImageHealth = ImageHealth.NONE
@@ -60,6 +70,7 @@ class Behaviour:
     requires: dict[str, str | None] = field(default_factory=dict)
     logs: tuple[str, ...] = ()
     ip: str = "127.0.0.1"
+    commands: dict[str, Command] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,7 +94,12 @@ class FakeImage:
 
 @dataclass(slots=True, kw_only=True)
 class FakeContainer:
-    """One container with what the engine keeps of it. Times in seconds since 1970, 0 for never."""
+    """One container with what the engine keeps of it. Times in seconds since 1970, 0 for never.
+
+    Attributes:
+        ran: the commands that were begun in it, in order.
+        running: those that have not ended, by id; gone when it stops.
+    """
 
     id: str
     serial: int
@@ -100,6 +116,8 @@ class FakeContainer:
     stopped_by_hand: bool = False
     host_ports: list[int] = field(default_factory=list)
     logs: list[ContainerLog] = field(default_factory=list)
+    ran: list[str] = field(default_factory=list)
+    running: dict[str, str] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:

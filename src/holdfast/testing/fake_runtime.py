@@ -11,6 +11,7 @@ last call left it.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -30,12 +31,11 @@ from holdfast.runtime.port import (
     ExecResult,
     Exit,
     Image,
+    OnMade,
 )
+from holdfast.testing.fake_commands import ExecBehaviour, FakeCommands
 from holdfast.testing.fake_engine import FakeEngine
 from holdfast.testing.fake_records import KILLED, Behaviour, FakeContainer, Outage, engine_error, matches, unknown_image
-
-ExecBehaviour = Callable[[Container, Sequence[str]], ExecResult]
-"""What a command does in a container. Raise ``TimeoutError`` for a command that hangs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class FakeRuntime(ContainerRuntime):
         self._hanging: set[str] = set()
         self._failing: dict[str, _Failure] = {}
         self._slow = 0.0
-        self._exec: dict[str, ExecBehaviour] = {}
+        self._commands = FakeCommands(self.engine)
         self._watchers: list[asyncio.Queue[ContainerEvent | HoldfastError]] = []
 
     # What tests arrange
@@ -163,8 +163,8 @@ class FakeRuntime(ContainerRuntime):
         self._slow = 0.0
 
     def on_exec(self, command: Sequence[str], result: ExecResult | ExecBehaviour) -> None:
-        """What ``command`` does when it is run in a container; commands not told of end with 127."""
-        self._exec[" ".join(command)] = result if callable(result) else lambda _container, _command: result
+        """What ``command`` does in any container, in this process; others do what the image knows, or end with 127."""
+        self._commands.told[" ".join(command)] = result if callable(result) else lambda _container, _command: result
 
     def print(self, container_id: str, text: str, *, stream: str = "stdout") -> None:
         """Let a container print a line."""
@@ -299,22 +299,23 @@ class FakeRuntime(ContainerRuntime):
         finally:
             end()
 
-    async def exec(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
+    async def exec(
+        self, container_id: str, command: Sequence[str], timeout: float, *, on_made: OnMade | None = None
+    ) -> ExecResult:
         async with self._call("exec", container_id):
             container = self.engine.find(container_id)
             if container.state is not ContainerState.RUNNING:
                 raise engine_error(f"Container {container_id} is not running")
-            behaviour = self._exec.get(" ".join(command))
-            if behaviour is None:
-                return ExecResult(code=127, output=f'exec: "{command[0]}": executable file not found in $PATH\n')
-            try:
-                return behaviour(self.engine.public(container), command)
-            except TimeoutError as hanging:
-                raise Failed(
-                    "exec_timeout",
-                    f"The command {' '.join(command)} did not end within {timeout:g} s and was killed.",
-                    next_step="Look at what the command waits for, or give it more time.",
-                ) from hanging
+            exec_id = secrets.token_hex(32)
+        if on_made is not None:
+            await on_made(exec_id)
+        async with self._call("exec_start", container_id):
+            return await self._commands.run(container, exec_id, command, timeout)
+
+    async def end_exec(self, container_id: str, exec_id: str) -> bool:
+        async with self._call("end_exec", container_id):
+            self._commands.end(container_id, exec_id)
+            return True
 
     def events(self) -> AsyncIterator[ContainerEvent]:
         queue: asyncio.Queue[ContainerEvent | HoldfastError] = asyncio.Queue()
