@@ -69,6 +69,13 @@ def check_crash(crash: Crash, containers: Sequence[FakeContainer], after_power_c
         assert appended <= written, "a record was lost that had been appended"
 
 
+def check_hooks_undone(containers: Sequence[FakeContainer]) -> None:
+    """After each hook that began the one that undoes it ran, and none of them runs any more."""
+    for container in containers:
+        assert container.running == {}
+        assert container.ran[-1:] in ([], ["release"]), container.ran
+
+
 def expected_side(crash: Crash, *, survives: bool) -> str:
     """The side that the last durable direction record names; where no journal is left, how the restore had ended.
 

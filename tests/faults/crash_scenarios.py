@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Self
 
 from tests.faults.crash_bench import Bench, side_of, watched
-from tests.faults.crash_checks import Crash
+from tests.faults.crash_checks import Crash, check_hooks_undone
 
 from holdfast.bootstrap import Holdfast, Seams
 from holdfast.domain.errors import Failed
 from holdfast.domain.operation import Operation, OperationKind, OperationState
-from holdfast.domain.snapshot import Quiesce
-from holdfast.domain.workload import DesiredState, RestartPolicy, Scope, Volume
+from holdfast.domain.workload import DesiredState, Quiesce, RestartPolicy, Scope, Volume
 from holdfast.runtime.port import ContainerState
 from holdfast.testing.crash import QuickClock
 from holdfast.testing.fake_records import Behaviour, FakeContainer
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import (
+    HOOKS,
+    WILLING,
     deployed,
     ended,
     installation,
@@ -218,6 +219,25 @@ class CapturedStopped(Captured):
     """The same, with the workload stopped."""
 
     quiesce: Quiesce = Quiesce.STOP
+
+
+@dataclass(kw_only=True)
+class CapturedHooked(Captured):
+    """The same, with the workload held by its hooks: wherever one began, what undoes it has run, and none runs on."""
+
+    quiesce: Quiesce = Quiesce.HOOKS
+
+    async def begin(self, holdfast: Holdfast) -> None:
+        assert isinstance(holdfast.runtime, FakeRuntime)
+        holdfast.runtime.add_image("notes:1", WILLING)
+        self.workloads = (await deployed(holdfast, replace(spec_of(), hooks=HOOKS)),)
+        await self.fill(holdfast)
+
+    async def recovered(self, holdfast: Holdfast, crash: Crash) -> str:
+        side = await super().recovered(holdfast, crash)
+        assert isinstance(holdfast.runtime, FakeRuntime)
+        check_hooks_undone(self.containers(holdfast.runtime))
+        return side
 
 
 @dataclass(kw_only=True)

@@ -24,11 +24,20 @@ from holdfast.bootstrap import Holdfast
 from holdfast.config import Settings
 from holdfast.domain.errors import Conflict
 from holdfast.domain.operation import Operation, OperationKind, OperationState
-from holdfast.domain.snapshot import Quiesce
-from holdfast.domain.workload import DesiredState, RestartPolicy, Scope, Volume, Workload, WorkloadSpec
+from holdfast.domain.workload import DesiredState, Quiesce, RestartPolicy, Scope, Volume, Workload, WorkloadSpec
 from holdfast.runtime.port import LABEL_WORKLOAD
 from holdfast.testing.fake_runtime import Call, FakeRuntime
-from holdfast.testing.installation import Installation, deployed, ended, installation, restore, snapshotted, spec_of
+from holdfast.testing.installation import (
+    HOOKS,
+    WILLING,
+    Installation,
+    deployed,
+    ended,
+    installation,
+    restore,
+    snapshotted,
+    spec_of,
+)
 
 CHANGING = frozenset({"start", "stop", "pause", "unpause", "remove", "set_restart_policy"})
 LEGITIMATE = frozenset(
@@ -78,7 +87,7 @@ def current_operation() -> object:
 
 def watched(directory: Path, observer: Observer) -> Installation:
     """An installation whose engine tells the observer of each call."""
-    place = installation(directory)
+    place = installation(directory, behaviour=WILLING)
 
     def runtime(_settings: Settings) -> FakeRuntime:
         observer.runtime = FakeRuntime(
@@ -113,6 +122,7 @@ async def test_two_hundred_things_at_once_never_meet_on_one_workload(tmp_path: P
         spec_of("two", volumes=(own, SHARED)),
         spec_of("three", volumes=(own,)),
     ]
+    specs = [replace(spec, hooks=HOOKS) for spec in specs]
     chance = random.Random(20_26)
     async with place.running() as holdfast:
         workloads = [await deployed(holdfast, spec) for spec in specs]

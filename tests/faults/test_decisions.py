@@ -12,13 +12,12 @@ from tests.faults.restart_bench import ServerDiedError, Servers
 
 from holdfast.domain.ids import new_id
 from holdfast.domain.restore import RecordType
-from holdfast.domain.snapshot import Quiesce
-from holdfast.domain.workload import Scope, Volume
+from holdfast.domain.workload import Quiesce, Scope, Volume
 from holdfast.engine.fs import Fs
-from holdfast.engine.holds import Hold, HoldFiles
+from holdfast.engine.holds import Hold, HoldFiles, HookedContainer
 from holdfast.engine.journal import journals
 from holdfast.services.quiesce import facts_of
-from holdfast.testing.installation import deployed, spec_of
+from holdfast.testing.installation import WILLING, deployed, spec_of
 
 DECISION = "/api/workloads/notes/restore-decision"
 LONG_AGO = "2020-01-01T00:00:00.000000Z"
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def standing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
-    servers = await Servers.at(tmp_path_factory.mktemp("deciding"))
+    servers = await Servers.at(tmp_path_factory.mktemp("deciding"), behaviour=WILLING)
     other = Volume(target="/data", scope=Scope.STAGE, source="data")
     await deployed(servers.bench.holdfast, spec_of("other", volumes=(other,)))
     yield servers
@@ -284,6 +283,36 @@ async def test_what_an_interrupted_capture_held_is_let_go_at_the_next_start(serv
     assert end["kind"] == "snapshot"
     assert_told(end["error"], "snapshot_interrupted")
     assert bench.facts() == before
+    await bench.settled()
+    await works_again(servers)
+
+
+@pytest.mark.parametrize(("command", "code"), [("release", "snapshot_interrupted"), ("fail", "post_snapshot_failed")])
+async def test_a_hook_that_a_killed_server_left_running_is_ended_and_undone_at_the_next_start(
+    servers: Servers, command: str, code: str
+) -> None:
+    async def interrupt() -> None:
+        engine = servers.place.fake_engine()
+        (mine,) = [c for c in await engine.containers() if c.name.startswith("notes")]
+        hooked = HookedContainer(id=mine.id, name=mine.name, exec_id="e1", post_snapshot=(command,), timeout=5.0)
+        gone = HookedContainer(id="0" * 64, name="notes-gone", exec_id="e2", post_snapshot=(command,), timeout=5.0)
+        hold = Hold(operation_id=new_id(), quiesce=Quiesce.HOOKS, containers=(facts_of(mine),), hooked=(gone, hooked))
+        HoldFiles(Fs(), servers.place.settings.holds_dir).write(hold)
+        container = engine.engine.find(mine.id)
+        container.ran.append("hold")
+        container.running["e1"] = "hold"
+        engine.engine.save()
+
+    bench = await servers.restart(interrupt)
+    end = await servers.recovered()
+    assert_told(end["error"], code)
+    (container,) = [c for c in servers.containers() if c.spec.name.startswith("notes")]
+    assert container.running == {}
+    assert container.ran[-2:] == ["hold", command]
+    levels = {line["level"] for line in end["log"]}
+    assert "warning" in levels, "of the container that is gone"
+    assert ("error" in levels) is (command == "fail")
+    assert list(servers.place.settings.holds_dir.iterdir()) == []
     await bench.settled()
     await works_again(servers)
 

@@ -13,8 +13,7 @@ from holdfast.domain.errors import Refused
 from holdfast.domain.operation import Operation
 from holdfast.domain.restore import RecordType
 from holdfast.domain.restore_records import Record
-from holdfast.domain.snapshot import Quiesce
-from holdfast.domain.workload import Workload
+from holdfast.domain.workload import Quiesce, Workload
 from holdfast.testing.fake_runtime import Call, FakeRuntime
 from holdfast.testing.installation import (
     TWO_VOLUMES,

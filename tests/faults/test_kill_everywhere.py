@@ -7,8 +7,8 @@ What must hold then is in ``crash_checks.py``; what goes on meanwhile, in ``cras
 
 With ``make test``: every point of a restore and of a revert of a running workload, and of a capture; every point of a
 restore of a stopped workload and of one that is called off, from where it begins to differ from those; the points
-between which a missing directory is made; and every point of the recovery from the states that decide: SAFE, COMMIT,
-CONFIRMED, BACKWARD, ABORTED.
+between which a missing directory is made, and between which hooks hold a workload; and every point of the recovery from
+the states that decide: SAFE, COMMIT, CONFIRMED, BACKWARD, ABORTED.
 
 Only with ``make torture`` (``HOLDFAST_TORTURE=1``): every point of an undo and of a restore of a shared volume; every
 point of the recovery from all other states; the points that were left out above because they are the same; and all of
@@ -24,6 +24,7 @@ import pytest
 from tests.faults.crash_scenarios import (
     AbortedLate,
     Captured,
+    CapturedHooked,
     CapturedStopped,
     CapturedWhilePausedByHand,
     DamagedSnapshot,
@@ -41,6 +42,8 @@ TORTURE = os.environ.get("HOLDFAST_TORTURE") == "1"
 BEGUN = None if TORTURE else "before journal STAGING #1"
 MADE = None if TORTURE else "before journal MADE #1"
 SAFE = None if TORTURE else "before journal SAFE #1"
+HOOKED = None if TORTURE else "before engine exec notes #1"
+UNHOOKED = None if TORTURE else "after engine exec_start notes #2"
 CALLED_OFF = None if TORTURE else "before engine info #2"
 HOSTS = [pytest.param(False, id="host-stays"), *([pytest.param(True, id="host-goes-down")] if TORTURE else [])]
 
@@ -104,6 +107,11 @@ def test_a_capture_killed_at_any_point_leaves_the_containers_as_they_were(
     tmp_path: Path, scenario: type[Captured]
 ) -> None:
     assert scenario.at(tmp_path).crash_everywhere() >= 10
+
+
+@patiently
+def test_a_capture_killed_while_hooks_hold_the_workload_is_followed_by_what_undoes_them(tmp_path: Path) -> None:
+    assert CapturedHooked.at(tmp_path).crash_everywhere(since=HOOKED, until=UNHOOKED) >= 18
 
 
 @patiently

@@ -17,13 +17,12 @@ from pathlib import Path
 
 import pytest
 from tests.faults.crash_bench import Act
-from tests.faults.crash_checks import check_running
-from tests.faults.crash_scenarios import RunningWorkload
+from tests.faults.crash_checks import check_hooks_undone, check_running
+from tests.faults.crash_scenarios import CapturedHooked, RunningWorkload
 
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.operation import Operation, OperationState
-from holdfast.domain.snapshot import Quiesce
-from holdfast.domain.workload import DesiredState
+from holdfast.domain.workload import DesiredState, Quiesce
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import ended, restore
 
@@ -75,11 +74,11 @@ def test_a_restore_whose_worker_is_killed_anywhere_before_commit_is_called_off_a
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("quiesce", [Quiesce.PAUSE, Quiesce.STOP])
+@pytest.mark.parametrize("quiesce", [Quiesce.PAUSE, Quiesce.STOP, Quiesce.HOOKS])
 def test_a_capture_whose_worker_is_killed_anywhere_lets_the_containers_go_at_once(
     tmp_path: Path, quiesce: Quiesce
 ) -> None:
-    bench = RunningWorkload.at(tmp_path)
+    bench = CapturedHooked.at(tmp_path)
     bench.open()
 
     async def take(holdfast: Holdfast) -> Operation:
@@ -93,6 +92,7 @@ def test_a_capture_whose_worker_is_killed_anywhere_lets_the_containers_go_at_onc
         assert died(await take(holdfast))
         assert isinstance(holdfast.runtime, FakeRuntime)
         check_running(bench.containers(holdfast.runtime), bench.workloads, DesiredState.RUNNING)
+        check_hooks_undone(bench.containers(holdfast.runtime))
         assert list(bench.place.settings.holds_dir.iterdir()) == []
 
     for point in serve(bench, tmp_path / "worker", None, taken)[::STRIDE]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from holdfast.bootstrap import Holdfast, Seams, running
 from holdfast.config import Settings
-from holdfast.domain.workload import HealthCheck, HealthType, RestartPolicy, Scope, Volume, WorkloadSpec
+from holdfast.domain.workload import HealthCheck, HealthType, Hooks, RestartPolicy, Scope, Volume, WorkloadSpec
 from holdfast.runtime.port import LABEL_WORKLOAD, Container
 from holdfast.testing.images import build_image
 from tests.integration.conftest import remove_labelled
@@ -21,9 +21,15 @@ KEEPER = """
 trap 'exit 0' TERM
 if [ -e /data/poison ]; then echo 'this data poisons me'; exit 3; fi
 touch /scratch/alive
-while :; do date >> /scratch/writing; sleep 0.1 & wait $!; done
+while :; do
+  while [ -e /scratch/hold ]; do touch /scratch/held; sleep 0.05; done
+  date >> /scratch/writing; sleep 0.1 & wait $!
+done
 """
-"""Works on any data but poisoned one, and keeps writing beside its volumes, so that trees stay comparable."""
+"""Works on any data but poisoned one, and keeps writing beside its volumes, so that trees stay comparable.
+
+Writes nothing while its hooks hold it.
+"""
 
 TWO_VOLUMES = (
     Volume(target="/data", scope=Scope.STAGE, source="data"),
@@ -83,6 +89,17 @@ class DockerPlace:
         return found + list(self.settings.journal_dir.iterdir())
 
 
+HOOKS = Hooks(
+    pre_snapshot=(
+        "sh",
+        "-c",
+        "rm -f /scratch/held; touch /scratch/hold; while [ ! -e /scratch/held ]; do sleep 0.01; done; echo held",
+    ),
+    post_snapshot=("rm", "/scratch/hold"),
+)
+"""For programs that stand still, and make ``/scratch/held``, while there is ``/scratch/hold``."""
+
+
 def keeper(name: str = "keeper", *, volumes: tuple[Volume, ...] = TWO_VOLUMES, image: str = IMAGE) -> WorkloadSpec:
     """A workload of the image above, with restart policy ``always``."""
     return WorkloadSpec(
@@ -93,6 +110,7 @@ def keeper(name: str = "keeper", *, volumes: tuple[Volume, ...] = TWO_VOLUMES, i
         health=replace(PATIENT, type=HealthType.COMMAND, command=("test", "-e", "/scratch/alive")),
         restart=RestartPolicy.ALWAYS,
         stop_grace=10.0,
+        hooks=HOOKS,
     )
 
 

@@ -11,8 +11,7 @@ import pytest
 
 from holdfast.domain.operation import OperationState
 from holdfast.domain.restore import OnUnhealthy
-from holdfast.domain.snapshot import Quiesce
-from holdfast.domain.workload import RestartPolicy
+from holdfast.domain.workload import Quiesce, RestartPolicy
 from holdfast.services.restore_registry import Decision
 from holdfast.testing.installation import deployed, ended, restore, snapshotted, succeeded
 from holdfast.testing.trees import build_sample_tree, describe_tree

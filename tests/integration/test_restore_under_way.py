@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.domain.operation import Operation, OperationState
-from holdfast.domain.snapshot import Quiesce
-from holdfast.domain.workload import HealthCheck, HealthType, RestartPolicy, Workload, WorkloadSpec
+from holdfast.domain.workload import HealthCheck, HealthType, Quiesce, RestartPolicy, Workload, WorkloadSpec
 from holdfast.runtime.port import ImageHealth
 from holdfast.services.restore_registry import Decision
 from holdfast.testing.images import build_image
@@ -27,6 +26,7 @@ mkdir -p /data/ticks
 n=0
 while :; do
   [ -e /data/crash ] && exit 3
+  while [ -e /scratch/hold ]; do touch /scratch/held; sleep 0.01; done
   n=$((n + 1)); echo "tick $n of $HOSTNAME" >> /data/ticks/log
   touch /scratch/alive
   sleep 0.02 & wait $!
@@ -72,7 +72,8 @@ async def dry_run(place: DockerPlace, workload: Workload, snapshot: str) -> Oper
 
 
 @pytest.mark.parametrize(
-    ("quiesce", "consistency"), [(Quiesce.PAUSE, "paused"), (Quiesce.STOP, "stopped"), (Quiesce.NONE, "live")]
+    ("quiesce", "consistency"),
+    [(Quiesce.PAUSE, "paused"), (Quiesce.STOP, "stopped"), (Quiesce.HOOKS, "hooked"), (Quiesce.NONE, "live")],
 )
 async def test_a_volume_that_is_written_to_all_the_time_is_captured_and_comes_back(
     place: DockerPlace, quiesce: Quiesce, consistency: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,46 @@ def test_killed_during_the_trial_what_is_on_trial_is_judged_by_the_next_server(s
         confirmed = {"X-Confirm-Restore": undo}
         running.succeeded(running.start("POST", "/api/workloads/held/undo", json={}, headers=confirmed))
         assert story.trees() == story.damaged
+
+
+def test_killed_while_a_hook_hangs_the_next_server_ends_it_and_undoes_what_it_did(story: Story) -> None:
+    hangs = "touch /data/locked; sleep 4711 & (sleep 4712 &); wait"
+    hooks = {"pre_snapshot": ["sh", "-c", hangs], "post_snapshot": ["rm", "/data/locked"], "timeout": "10m"}
+    asked = {"quiesce": "hooks"}
+    with story.server() as running:
+        assert running.http.post("/api/workloads", json={**WORKLOAD, "hooks": hooks}).is_success
+        running.succeeded(running.start("POST", "/api/workloads/held/deploy", json={}))
+        before = story.the_one_running()
+        operation = running.start("POST", "/api/workloads/held/snapshots", json=asked)
+        until((story.data / "locked").exists)
+        until(lambda: len(processes("sleep", "471")) == 2)
+        running.kill()
+    assert len(processes("sleep", "471")) == 2, "the engine lets a command outlive who asked for it"
+    with story.server() as running:
+        error = running.ended(operation)["error"]
+        assert error["code"] == "snapshot_interrupted", error
+        assert not (story.data / "locked").exists()
+        assert processes("sleep", "471") == []
+        assert story.the_one_running().id == before.id
+
+        hooks["pre_snapshot"] = ["sh", "-c", "touch /data/locked; echo locked; id -u"]
+        assert running.http.put("/api/workloads/held", json={**WORKLOAD, "hooks": hooks}).is_success
+        taken = running.succeeded(running.start("POST", "/api/workloads/held/snapshots", json=asked))
+        snapshot = running.http.get(f"/api/workloads/held/snapshots/{taken['snapshot_id']}").json()
+        assert (snapshot["consistency"], snapshot["files"]) == ("hooked", 1), "locked while it was captured"
+        assert not (story.data / "locked").exists()
+
+
+def processes(*words: str) -> list[int]:
+    """The processes of this host whose command line begins with these words, the last one's beginning at least."""
+    found = []
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdigit():
+            with suppress(OSError):
+                line = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                if line[: len(words) - 1] == list(words[:-1]) and line[len(words) - 1].startswith(words[-1]):
+                    found.append(int(directory.name))
+    return found
 
 
 def on_trial(story: Story, old: Container) -> Container | None:

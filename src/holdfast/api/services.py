@@ -18,8 +18,8 @@ from holdfast.domain.clone import LikeSource
 from holdfast.domain.deployment import Deployment
 from holdfast.domain.operation import Operation
 from holdfast.domain.restore import OnUnhealthy
-from holdfast.domain.snapshot import FolderFormat, Quiesce, SafetyKept, Snapshot
-from holdfast.domain.workload import Workload, WorkloadSpec
+from holdfast.domain.snapshot import FolderFormat, SafetyKept, Snapshot
+from holdfast.domain.workload import Quiesce, Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
 from holdfast.runtime.port import ContainerLog
 from holdfast.services.clones import CloneWish
@@ -70,7 +70,7 @@ class DeployerPort(Protocol):
 
 class SnapshotsPort(Protocol):
     async def create(
-        self, ref: str, *, quiesce: Quiesce, note: str, actor: str, idempotency_key: str | None = None
+        self, ref: str, *, quiesce: Quiesce | None = None, note: str, actor: str, idempotency_key: str | None = None
     ) -> Operation: ...
 
     async def list(self, ref: str, *, limit: int, cursor: str | None) -> Page[Snapshot]: ...

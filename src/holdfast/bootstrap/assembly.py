@@ -40,6 +40,7 @@ from holdfast.services.deployer import Deployer
 from holdfast.services.doctor import Doctor
 from holdfast.services.engine_watch import EngineWatch
 from holdfast.services.health_gate import HealthGate
+from holdfast.services.hooks import SnapshotHooks
 from holdfast.services.image_source import ImageSource
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.instances import Instances
@@ -236,6 +237,7 @@ async def _assembled(
         sharing=sharing,
         runtime=runtime,
         quiescer=quiescer,
+        hooks=SnapshotHooks(runtime),
         holds=holds,
         locks=locks,
         workers=workers,

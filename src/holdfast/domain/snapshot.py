@@ -25,14 +25,6 @@ class Consistency(StrEnum):
     LIVE = "live"
 
 
-class Quiesce(StrEnum):
-    """How the caller wants the writer held."""
-
-    STOP = "stop"
-    PAUSE = "pause"
-    NONE = "none"
-
-
 class FolderFormat(StrEnum):
     """How a folder of a snapshot is handed out; the value is the suffix of the file."""
 

@@ -57,6 +57,15 @@ class Strategy(StrEnum):
     BLUE_GREEN = "blue_green"
 
 
+class Quiesce(StrEnum):
+    """How a caller wants the writers held while a snapshot is taken."""
+
+    STOP = "stop"
+    PAUSE = "pause"
+    HOOKS = "hooks"
+    NONE = "none"
+
+
 class DesiredState(StrEnum):
     """Whether the workload should have running instances. Set by deploy/start and by stop."""
 
@@ -108,13 +117,28 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotPolicy:
-    """What happens with a workload's snapshots by itself.
+    """How a workload's snapshots are taken and kept where nobody says otherwise.
 
     Attributes:
+        quiesce: how the writers are held.
         keep: which of them a prune keeps; ``None`` keeps all.
     """
 
+    quiesce: Quiesce = Quiesce.PAUSE
     keep: Keep | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """Commands that run inside of the workload's instances around a capture; empty: none.
+
+    Attributes:
+        timeout: seconds that each of them gets before it is killed.
+    """
+
+    pre_snapshot: tuple[str, ...] = ()
+    post_snapshot: tuple[str, ...] = ()
+    timeout: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +172,7 @@ class WorkloadSpec:
     restart: RestartPolicy = RestartPolicy.UNLESS_STOPPED
     strategy: Strategy = Strategy.AUTO
     max_instances: int = 1
+    hooks: Hooks = field(default_factory=Hooks)
     resources: Resources = field(default_factory=Resources)
     snapshots: SnapshotPolicy = field(default_factory=SnapshotPolicy)
 
@@ -166,9 +191,12 @@ class WorkloadSpec:
 
     @property
     def config_hash(self) -> str:
-        """Names the containers that this configuration makes: 16 hex digits; image and snapshots are no part of it."""
+        """Names the containers that this configuration makes: 16 hex digits.
+
+        The image, hooks and snapshots are no part of it: none of them makes another container.
+        """
         facts = dataclasses.asdict(self)
-        del facts["image"], facts["snapshots"]
+        del facts["image"], facts["hooks"], facts["snapshots"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -2,7 +2,7 @@
 
 - The lifecycle locks of the workload and of all that share its volumes are held for the quiesce window, and the volumes
   are resolved again after taking them (I9).
-- What will be paused or stopped is on disk first (a hold file); it is undone at the next start, whatever dies.
+- What will be paused, stopped or hooked is on disk first (a hold file); it is undone at the next start, whatever dies.
 - The consistency that is recorded is what was really achieved: the weakest writer's.
 """
 
@@ -11,14 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from holdfast.domain.errors import NotFound, Refused
-from holdfast.domain.snapshot import Consistency, Quiesce, SnapshotManifest, SnapshotReason
-from holdfast.domain.workload import Workload
+from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
+from holdfast.domain.workload import Quiesce, Workload
 from holdfast.engine.holds import Hold, HoldFiles
 from holdfast.engine.jobs import CaptureRequest, WarmRequest
 from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Container, ContainerRuntime
+from holdfast.services.hooks import OpenHold, SnapshotHooks, check_hooks, release_failed
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.operations import OperationContext
 from holdfast.services.path_users import overlap
@@ -33,6 +35,20 @@ from holdfast.services.workers import Workers
 from holdfast.store.workloads import WorkloadStore
 
 
+@dataclass(slots=True, kw_only=True)
+class _Held:
+    """How well the writers are held.
+
+    Attributes:
+        clean: whether those that were stopped ended within their grace; ``None`` if none was.
+        not_undone: once they are let go, what could not be undone, in words.
+    """
+
+    consistency: Consistency
+    clean: bool | None = None
+    not_undone: tuple[str, ...] = ()
+
+
 class Capture:
     """Captures workloads."""
 
@@ -45,6 +61,7 @@ class Capture:
         sharing: Sharing,
         runtime: ContainerRuntime,
         quiescer: Quiescer,
+        hooks: SnapshotHooks,
         holds: HoldFiles,
         locks: LifecycleLocks,
         workers: Workers,
@@ -57,6 +74,7 @@ class Capture:
         self._sharing = sharing
         self._runtime = runtime
         self._quiescer = quiescer
+        self._hooks = hooks
         self._holds = holds
         self._locks = locks
         self._workers = workers
@@ -71,6 +89,8 @@ class Capture:
         Raises:
             Refused: a volume is not what it was; with every problem.
             NotFound: the workload was deleted meanwhile.
+            Failed: ``pre_snapshot_failed``, ``pre_snapshot_timeout``: no snapshot was taken. ``post_snapshot_failed``:
+                it was, and what it was taken of may still be held.
         """
         async with self._workers.session(ctx) as worker:
             await ctx.step("waiting")
@@ -82,21 +102,24 @@ class Capture:
                 await ctx.step("quiescing")
                 ctx.check()
                 ran = await self._ran_on(workload)  # before it is stopped: then nothing tells any more
-                async with self._held(ctx, workload, quiesce, [s.live.path for s in sources]) as (consistency, clean):
+                async with self._held(ctx, workload, quiesce, [s.live.path for s in sources]) as held:
                     await ctx.step("capturing")
                     draft = draft_manifest(
                         workload=workload,
                         volumes=enumerate(workload.spec.captured_volumes),
                         reason=reason,
-                        consistency=consistency,
+                        consistency=held.consistency,
                         actor=ctx.actor,
                         ran=ran,
                         note=note,
-                        stopped_cleanly=clean,
+                        stopped_cleanly=held.clean,
                     )
                     manifest: SnapshotManifest = await worker.run(CaptureRequest(draft=draft, sources=sources))
-        for warning in manifest.warnings:
-            await ctx.log(warning, level="warning")
+                    ctx.outcome["snapshot_id"] = manifest.id
+        await ctx.log_lines(manifest.warnings, level="warning")
+        if held.not_undone:
+            stands = f"The snapshot {manifest.id} was taken and is complete."
+            raise release_failed(held.not_undone, what_stands=stands, snapshot_id=manifest.id)
         return manifest
 
     @asynccontextmanager
@@ -145,8 +168,8 @@ class Capture:
     @asynccontextmanager
     async def _held(
         self, ctx: OperationContext, workload: Workload, quiesce: Quiesce, paths: Sequence[str]
-    ) -> AsyncIterator[tuple[Consistency, bool | None]]:
-        """Hold every writer still for the block. Gives the consistency achieved, and whether stops were clean."""
+    ) -> AsyncIterator[_Held]:
+        """Hold every writer still for the block."""
         ids = sorted(await self._sharers(workload.id))
         own = await self._own(ids)
         strangers = await self._strangers({container.id for container in own}, paths)
@@ -156,28 +179,57 @@ class Capture:
         running = [container for container in facts if container.running]
         if quiesce is Quiesce.NONE or not running:
             calm = not running and not strangers
-            yield (Consistency.STOPPED if calm else Consistency.LIVE), None
+            yield _Held(consistency=Consistency.STOPPED if calm else Consistency.LIVE)
             return
-        graces = {w.id: w.spec.stop_grace for w in await self._workloads.list()}
-        hold = Hold(operation_id=ctx.id, quiesce=quiesce, containers=facts)
-        await asyncio.to_thread(self._holds.write, hold)
+        if quiesce is Quiesce.HOOKS:
+            check_hooks(workload)  # it may be configured otherwise since it was asked for
+        holding = OpenHold(self._holds, Hold(operation_id=ctx.id, quiesce=quiesce, containers=facts))
+        await holding.begin()
         try:
-            clean: bool | None = None
-            if quiesce is Quiesce.STOP:
-                clean = await self._quiescer.stop(facts, graces)
-            else:
-                await self._quiescer.pause(facts)
-            achieved = Consistency.STOPPED if quiesce is Quiesce.STOP else Consistency.PAUSED
-            yield (Consistency.LIVE if strangers else achieved), clean
-        finally:
-            await asyncio.shield(self.let_go(ctx, hold))
+            held = await self._hold(ctx, holding)
+            if strangers:
+                held.consistency = Consistency.LIVE
+            yield held
+        except BaseException:
+            await asyncio.shield(self.let_go(ctx, holding.hold))
+            raise
+        held.not_undone = await asyncio.shield(self.let_go(ctx, holding.hold))
 
-    async def let_go(self, ctx: OperationContext, hold: Hold) -> None:
-        """Put the held containers back as they were, waiting for the engine if need be, and forget the hold."""
-        result = await until_engine_answers(ctx, lambda: self._quiescer.let_go(hold.containers))
+    async def _hold(self, ctx: OperationContext, holding: OpenHold) -> _Held:
+        """Stop, pause or hook what a hold names, as it says."""
+        facts = holding.hold.containers
+        workloads = {workload.id: workload.spec for workload in await self._workloads.list()}
+        match holding.hold.quiesce:
+            case Quiesce.STOP:
+                graces = {workload_id: spec.stop_grace for workload_id, spec in workloads.items()}
+                clean = await self._quiescer.stop(facts, graces)
+                return _Held(consistency=Consistency.STOPPED, clean=clean)
+            case Quiesce.HOOKS:
+                # What a person paused is held better than by a hook, and can't run one.
+                awake = [container for container in facts if container.running and not container.paused]
+                hooks = {id_: spec.hooks for id_, spec in workloads.items() if spec.hooks.pre_snapshot}
+                hooked = [container for container in awake if container.workload_id in hooks]
+                await self._hooks.before(ctx, holding, hooks, hooked)
+                await self._quiescer.pause(container for container in awake if container.workload_id not in hooks)
+                return _Held(consistency=Consistency.HOOKED if hooked else Consistency.PAUSED)
+            case _:
+                await self._quiescer.pause(facts)
+                return _Held(consistency=Consistency.PAUSED)
+
+    async def let_go(self, ctx: OperationContext, hold: Hold) -> tuple[str, ...]:
+        """Put the held containers back as they were, waiting for the engine if need be, and forget the hold.
+
+        Returns:
+            What could not be undone of the hooks, in words.
+        """
+        try:
+            result = await until_engine_answers(ctx, lambda: self._quiescer.let_go(hold.containers))
+        finally:
+            not_undone = await self._hooks.after(ctx, hold)
         for name in result.gone:
             await ctx.log(f"the container {name} is gone and was not started again", level="warning")
         await asyncio.to_thread(self._holds.remove, hold.operation_id)
+        return not_undone
 
     async def _strangers(self, own_ids: set[str], paths: Sequence[str]) -> list[str]:
         """Running containers that are not Holdfast's to hold and mount one of the paths for writing."""

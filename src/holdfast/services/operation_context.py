@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, cast
 
@@ -150,9 +150,14 @@ class OperationContext:
 
     async def log(self, message: str, level: str = "info") -> None:
         """Add a line to the operation's log (``info``, ``warning`` or ``error``). Durable."""
-        line = LogLine(at=times.now(), message=" ".join(message.split()), level=level)
-        self._live.change(log=(*self._live.operation.log, line)[-MAX_LOG_LINES:])
-        await self._live.save()
+        await self.log_lines([message], level)
+
+    async def log_lines(self, messages: Iterable[str], level: str = "info") -> None:
+        """Add several lines at once. Durable; nothing is done if there are none."""
+        lines = [LogLine(at=times.now(), message=" ".join(message.split()), level=level) for message in messages]
+        if lines:
+            self._live.change(log=(*self._live.operation.log, *lines)[-MAX_LOG_LINES:])
+            await self._live.save()
 
     def waiting(self, reason: str) -> None:
         """Tell whom the operation waits for (``restore 01j…``); ``""`` when the waiting is over."""

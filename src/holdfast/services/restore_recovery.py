@@ -22,6 +22,7 @@ from holdfast.engine.journal import Journal
 from holdfast.services.active_restore import left_stopped
 from holdfast.services.active_restores import ActiveRestores
 from holdfast.services.capture import Capture
+from holdfast.services.hooks import release_failed
 from holdfast.services.locks import Held, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations, Run
 from holdfast.services.restore import Restores
@@ -179,7 +180,9 @@ class RestoreRecovery:
         async def run(ctx: OperationContext) -> Outcome:
             async with self._locks.hold(ids, f"recovery of snapshot {hold.operation_id}"):
                 locked.set()
-                await self._capture.let_go(ctx, hold)
+                not_undone = await self._capture.let_go(ctx, hold)
+            if not_undone:
+                raise release_failed(not_undone, what_stands="The server was interrupted while it took the snapshot.")
             raise Failed(
                 "snapshot_interrupted",
                 "The server was interrupted while it took the snapshot. The containers are as they were before.",

@@ -16,13 +16,14 @@ from holdfast.domain import times
 from holdfast.domain.errors import Conflict, Damaged, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind
-from holdfast.domain.snapshot import Quiesce, SafetyKept, Snapshot, SnapshotManifest, SnapshotReason
-from holdfast.domain.workload import Workload
+from holdfast.domain.snapshot import SafetyKept, Snapshot, SnapshotManifest, SnapshotReason
+from holdfast.domain.workload import Quiesce, Workload
 from holdfast.engine.job import QuietJob
 from holdfast.engine.jobs import ImportRequest, VerifyRequest
 from holdfast.engine.snapshot_store import SnapshotStore
 from holdfast.services.capture import Capture
 from holdfast.services.doctor import SnapshotFacts
+from holdfast.services.hooks import check_hooks
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.paging import Page, check_page, make_page
@@ -56,13 +57,16 @@ class Snapshots:
         self._in_use = in_use
 
     async def create(
-        self, ref: str, *, quiesce: Quiesce, note: str, actor: str, idempotency_key: str | None = None
+        self, ref: str, *, quiesce: Quiesce | None = None, note: str, actor: str, idempotency_key: str | None = None
     ) -> Operation:
         """Take a snapshot of all captured volumes.
 
+        Args:
+            quiesce: how the writers are held; ``None`` as the workload is configured.
+
         Raises:
             NotFound: ``workload_unknown``.
-            Refused: ``nothing_to_capture``.
+            Refused: ``nothing_to_capture``, ``hooks_missing``.
         """
         workload = await self._workloads.get(ref)
         if not workload.spec.captured_volumes:
@@ -76,8 +80,12 @@ class Snapshots:
                 ]
             )
 
+        held = quiesce or workload.spec.snapshots.quiesce
+        if held is Quiesce.HOOKS:
+            check_hooks(workload)
+
         async def run(ctx: OperationContext) -> dict[str, object]:
-            manifest = await self._capture.take(ctx, workload.id, quiesce, reason=SnapshotReason.MANUAL, note=note)
+            manifest = await self._capture.take(ctx, workload.id, held, reason=SnapshotReason.MANUAL, note=note)
             return _told(manifest)
 
         return await self._operations.start(

@@ -11,13 +11,15 @@ from holdfast.bootstrap import Holdfast, Seams, running
 from holdfast.config import Settings
 from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.restore import OnUnhealthy
-from holdfast.domain.snapshot import Quiesce
-from holdfast.domain.workload import HealthCheck, RestartPolicy, Scope, Volume, Workload, WorkloadSpec
-from holdfast.testing.fake_records import Behaviour
+from holdfast.domain.workload import HealthCheck, Hooks, Quiesce, RestartPolicy, Scope, Volume, Workload, WorkloadSpec
+from holdfast.testing.fake_records import Behaviour, Command
 from holdfast.testing.fake_runtime import FakeRuntime
 
 IMAGE = "notes:1"
 QUICK = HealthCheck(interval=0.02, timeout=0.5, deadline=2.0)
+HOOKS = Hooks(pre_snapshot=("hold",), post_snapshot=("release",))
+WILLING = Behaviour(commands={"hold": Command(), "release": Command()})
+"""How containers behave that know these hooks."""
 TWO_VOLUMES = (
     Volume(target="/data", scope=Scope.STAGE, source="data"),
     Volume(target="/media", scope=Scope.PROJECT, source="media"),

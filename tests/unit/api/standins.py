@@ -22,13 +22,12 @@ from holdfast.domain.snapshot import (
     CapturedVolume,
     Consistency,
     FolderFormat,
-    Quiesce,
     SafetyKept,
     Snapshot,
     SnapshotManifest,
     SnapshotReason,
 )
-from holdfast.domain.workload import DesiredState, Scope, Volume, Workload, WorkloadSpec
+from holdfast.domain.workload import DesiredState, Quiesce, Scope, Volume, Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
 from holdfast.runtime.port import ContainerLog
 from holdfast.services.clones import CloneWish
@@ -198,7 +197,7 @@ class StandInSnapshots(Recorder):
         return upload.read_bytes(), upload.stat().st_mode & 0o777
 
     async def create(
-        self, ref: str, *, quiesce: Quiesce, note: str, actor: str, idempotency_key: str | None = None
+        self, ref: str, *, quiesce: Quiesce | None = None, note: str, actor: str, idempotency_key: str | None = None
     ) -> Operation:
         self.record("create", ref=ref, quiesce=quiesce, note=note, actor=actor, idempotency_key=idempotency_key)
         return operation(OperationKind.SNAPSHOT)

@@ -16,8 +16,7 @@ from holdfast.api.workload_body import read_declaration
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.errors import NotFound
 from holdfast.domain.restore import OnUnhealthy
-from holdfast.domain.snapshot import Quiesce
-from holdfast.domain.workload import Port, WorkloadSpec
+from holdfast.domain.workload import Port, Quiesce, WorkloadSpec
 from holdfast.services.clones import CloneWish
 from holdfast.services.restore_registry import Decision, Undecided
 from tests.unit.api.standins import OPERATION_ID, SNAPSHOT_ID, WORKLOAD_ID, Api, left_in
@@ -183,9 +182,9 @@ async def test_a_snapshot_is_taken_as_asked(api: Api) -> None:
     assert api.snapshots.last["idempotency_key"] == "k"
 
 
-async def test_a_snapshot_without_a_body_pauses(api: Api) -> None:
+async def test_a_snapshot_without_a_body_holds_as_the_workload_says(api: Api) -> None:
     assert (await api.ask("POST", SNAPSHOTS)).status_code == 202
-    assert api.snapshots.last["quiesce"] is Quiesce.PAUSE
+    assert api.snapshots.last["quiesce"] is None
 
 
 async def test_snapshots_are_shown_with_their_sums(api: Api) -> None:

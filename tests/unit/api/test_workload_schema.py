@@ -20,7 +20,9 @@ from holdfast.domain.retention import Keep
 from holdfast.domain.workload import (
     HealthCheck,
     HealthType,
+    Hooks,
     Port,
+    Quiesce,
     Resources,
     RestartPolicy,
     Scope,
@@ -57,8 +59,9 @@ health: {type: http, port: 80, path: /healthz, interval: 500ms, timeout: 3, dead
 restart: no
 strategy: recreate
 max_instances: 1
+hooks: {pre_snapshot: [redis-cli, save], post_snapshot: ["true"], timeout: 2m}
 resources: {memory: 512MiB, cpus: 1.5}
-snapshots: {keep: {last: 7, daily: 14, yearly: 2}}
+snapshots: {quiesce: hooks, keep: {last: 7, daily: 14, yearly: 2}}
 """
 
 LAUGHS = "a: &a [x]\n" + "".join(
@@ -118,7 +121,8 @@ class TestReading:
             restart=RestartPolicy.NO,
             strategy=Strategy.RECREATE,
             resources=Resources(memory=512 * 1024**2, cpus=1.5),
-            snapshots=SnapshotPolicy(keep=Keep(last=7, daily=14, yearly=2)),
+            hooks=Hooks(pre_snapshot=("redis-cli", "save"), post_snapshot=("true",), timeout=120.0),
+            snapshots=SnapshotPolicy(quiesce=Quiesce.HOOKS, keep=Keep(last=7, daily=14, yearly=2)),
         )
 
     def test_the_order_of_the_environment_means_nothing(self) -> None:
@@ -197,7 +201,7 @@ class TestRefusals:
         assert (problem["path"], problem["code"]) == (path, "key_unknown")  # type: ignore[has-type] # JSON
         assert hint in problem["next_step"]  # type: ignore[has-type] # JSON
 
-    @pytest.mark.parametrize("key", ["secrets", "domains", "networks", "hooks"])
+    @pytest.mark.parametrize("key", ["secrets", "domains", "networks"])
     def test_a_key_of_a_later_version_is_refused_as_such(self, key: str) -> None:
         assert problems({**MINIMAL, key: []}) == [(key, "key_not_supported")]
 
@@ -251,6 +255,15 @@ class TestRefusals:
             ("resources", {"memory": "1KiB"}, "resources.memory", "value_out_of_range"),
             ("resources", {"memory": "lots"}, "resources.memory", "size_malformed"),
             ("resources", {"cpus": float("nan")}, "resources.cpus", "value_malformed"),
+            ("hooks", {"post_restore": ["x"]}, "hooks.post_restore", "key_not_supported"),
+            ("hooks", {"pre_snapshots": ["x"]}, "hooks.pre_snapshots", "key_unknown"),
+            ("hooks", {"pre_snapshot": "save"}, "hooks.pre_snapshot", "value_wrong_type"),
+            ("hooks", {"pre_snapshot": [" ", "save"]}, "hooks.pre_snapshot", "value_malformed"),
+            ("hooks", {"post_snapshot": ["go"]}, "hooks.post_snapshot", "key_has_no_effect"),
+            ("hooks", {"pre_snapshot": ["x"], "timeout": 0}, "hooks.timeout", "value_out_of_range"),
+            ("hooks", {"pre_snapshot": ["x"], "timeout": "2h"}, "hooks.timeout", "value_out_of_range"),
+            ("snapshots", {"quiesce": "hooks"}, "snapshots.quiesce", "key_missing"),
+            ("snapshots", {"quiesce": "freeze"}, "snapshots.quiesce", "value_unknown"),
             ("snapshots", {"keep": {}}, "snapshots.keep", "key_has_no_effect"),
             ("snapshots", {"keep": {"last": 0}}, "snapshots.keep.last", "value_out_of_range"),
             ("snapshots", {"keep": {"last": "7"}}, "snapshots.keep.last", "value_wrong_type"),
@@ -355,14 +368,14 @@ class TestRefusals:
             {
                 "name": "A",
                 "x": 1,
-                "hooks": {},
+                "secrets": [],
                 "ports": ["80:80", "80:80"],
                 "health": {"type": "tcp"},
                 "max_instances": 2,
             }
         )
         assert {path for path, _ in found} == {
-            "name", "x", "hooks", "ports[1]", "health.port", "max_instances", "source",
+            "name", "x", "secrets", "ports[1]", "health.port", "max_instances", "source",
         }  # fmt: skip
 
     def test_problems_stand_in_the_order_of_the_document(self) -> None:
@@ -509,6 +522,17 @@ def healths(draw: st.DrawFn) -> HealthCheck:
     return check
 
 
+@st.composite
+def hooks(draw: st.DrawFn) -> Hooks:
+    pre = draw(st.lists(TEXTS, max_size=2))
+    post = draw(st.lists(TEXTS, max_size=2)) if pre else []
+    return Hooks(
+        pre_snapshot=("hook", *pre) if pre else (),
+        post_snapshot=("hook", *post) if post else (),
+        timeout=draw(st.sampled_from([1.0, 60.0, 90.5])),
+    )
+
+
 PORTS = st.builds(
     Port,
     container_port=st.integers(1, 65535),
@@ -534,6 +558,7 @@ SPECS = st.builds(
     health=healths(),
     restart=st.sampled_from(RestartPolicy),
     strategy=st.sampled_from([Strategy.AUTO, Strategy.RECREATE]),
+    hooks=hooks(),
     resources=st.builds(
         Resources,
         memory=st.none() | st.integers(6 * 1024**2, 2**40),
@@ -541,6 +566,7 @@ SPECS = st.builds(
     ),
     snapshots=st.builds(
         SnapshotPolicy,
+        quiesce=st.sampled_from([Quiesce.PAUSE, Quiesce.STOP, Quiesce.NONE]),
         keep=st.none() | st.builds(Keep, last=st.integers(1, 10_000), daily=st.integers(0, 10_000)),
     ),
 )
@@ -566,8 +592,11 @@ class TestRoundTrip:
     def test_a_port_reads_back(self, port: Port) -> None:
         assert parse_port(format_port(port)) == port
 
-    def test_what_is_kept_of_snapshots_makes_no_other_containers(self) -> None:
-        keeping = parse_workload_json({**MINIMAL, "snapshots": {"keep": {"last": 3}}})
+    def test_hooks_and_what_is_kept_of_snapshots_make_no_other_containers(self) -> None:
+        hooks = {"pre_snapshot": ["save"]}
+        keeping = parse_workload_json(
+            {**MINIMAL, "hooks": hooks, "snapshots": {"quiesce": "hooks", "keep": {"last": 3}}}
+        )
         assert keeping.config_hash == parse_workload_json(MINIMAL).config_hash
 
     def test_defaults_are_left_out(self) -> None:

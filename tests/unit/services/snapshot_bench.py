@@ -11,14 +11,15 @@ from tests.unit.services.deploy_bench import STATEFUL, Bench
 
 from holdfast.domain.errors import NotFound
 from holdfast.domain.operation import Operation, OperationState
-from holdfast.domain.snapshot import Quiesce, SnapshotManifest, SnapshotReason
-from holdfast.domain.workload import Workload, WorkloadSpec
+from holdfast.domain.snapshot import SnapshotManifest, SnapshotReason
+from holdfast.domain.workload import Quiesce, Workload, WorkloadSpec
 from holdfast.engine.fs import Fs
 from holdfast.engine.holds import HoldFiles
 from holdfast.engine.jobs import WorkerSettings
 from holdfast.engine.stores import open_stores
 from holdfast.services.capture import Capture
 from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.hooks import SnapshotHooks
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.ran import RanVersions
@@ -54,19 +55,7 @@ class SnapshotBench(Bench):
         self.holds = HoldFiles(Fs(), own / "holds")
         self.in_use = SnapshotsInUse()
         self.states = SnapshotStateStore(self.database)
-        self.capture = Capture(
-            installation=INSTALLATION,
-            workloads=self.workloads,
-            volumes=self.volumes,
-            sharing=Sharing(workloads=self.workloads, deployments=self.deployments, volumes=self.volumes),
-            runtime=self.runtime,
-            quiescer=Quiescer(self.runtime, INSTALLATION),
-            holds=self.holds,
-            locks=self.locks,
-            workers=self.workers,
-            registry=self.registry,
-            ran=RanVersions(DeployRecords(self.deployments, self.workloads, self.images)),
-        )
+        self.capture = self.capture_with(self.holds)
         self.snapshots = Snapshots(
             workloads=cast("Workloads", _Found(self)),
             store=self.store,
@@ -75,6 +64,23 @@ class SnapshotBench(Bench):
             workers=self.workers,
             capture=self.capture,
             in_use=self.in_use,
+        )
+
+    def capture_with(self, holds: HoldFiles) -> Capture:
+        """Captures that write down what they hold in ``holds``."""
+        return Capture(
+            installation=INSTALLATION,
+            workloads=self.workloads,
+            volumes=self.volumes,
+            sharing=Sharing(workloads=self.workloads, deployments=self.deployments, volumes=self.volumes),
+            runtime=self.runtime,
+            quiescer=Quiescer(self.runtime, INSTALLATION),
+            hooks=SnapshotHooks(self.runtime),
+            holds=holds,
+            locks=self.locks,
+            workers=self.workers,
+            registry=self.registry,
+            ran=RanVersions(DeployRecords(self.deployments, self.workloads, self.images)),
         )
 
     def data_of(self, workload: Workload) -> Path:

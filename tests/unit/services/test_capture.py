@@ -13,8 +13,8 @@ from tests.unit.services.snapshot_bench import SnapshotBench, opened
 
 from holdfast.domain.errors import Cancelled, Conflict, Failed, HoldfastError, NotFound, Refused
 from holdfast.domain.operation import OperationKind, OperationState
-from holdfast.domain.snapshot import Consistency, Quiesce, SnapshotManifest, SnapshotReason
-from holdfast.domain.workload import RestartPolicy, Scope, Volume, Workload
+from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
+from holdfast.domain.workload import Quiesce, RestartPolicy, Scope, Volume, Workload
 from holdfast.runtime.port import Bind, ContainerSpec, ContainerState
 from holdfast.services.operations import OperationContext
 from holdfast.services.restore_registry import Undecided

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.api.parameters import PrintableText
-from holdfast.domain.snapshot import Consistency, Quiesce, Snapshot, SnapshotReason
-from holdfast.domain.workload import Scope
+from holdfast.domain.snapshot import Consistency, Snapshot, SnapshotReason
+from holdfast.domain.workload import Quiesce, Scope
 
 
 class CapturedVolumeView(BaseModel):
@@ -86,7 +86,10 @@ class SnapshotView(BaseModel):
 
 
 class SnapshotRequest(BaseModel, extra="forbid"):
-    quiesce: Annotated[Quiesce, Field(description="How the writer is held while capturing.")] = Quiesce.PAUSE
+    quiesce: Annotated[
+        Quiesce | None,
+        Field(description="How the writer is held while capturing; as the workload declares it if left out."),
+    ] = None
     note: Annotated[PrintableText, Field(description="Why it is taken, for people.", max_length=500)] = ""
 
 

@@ -14,26 +14,28 @@ from pydantic import ValidationError
 
 from holdfast.api.schemas.workload_models import (
     HealthModel,
-    KeepModel,
     ResourcesModel,
-    SnapshotsModel,
     SourceModel,
     VolumeModel,
     WorkloadModel,
 )
 from holdfast.api.schemas.workload_problems import FoundProblem, Position, describe, malformed
+from holdfast.api.schemas.workload_snapshots import HooksModel, KeepModel, SnapshotsModel
 from holdfast.api.schemas.workload_values import format_port
 from holdfast.api.schemas.yaml_document import MAX_DEPTH, MAX_NODES, read_yaml
 from holdfast.domain.errors import TooLarge
 from holdfast.domain.retention import KEEP_RULES, Keep
-from holdfast.domain.workload import HealthCheck, Volume, WorkloadSpec
+from holdfast.domain.workload import HealthCheck, Hooks, SnapshotPolicy, Volume, WorkloadSpec
 
 _HEALTH: Final = HealthCheck()
+_HOOKS: Final = Hooks()
+_SNAPSHOTS: Final = SnapshotPolicy()
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "": tuple(WorkloadModel.model_fields),
     "source": tuple(SourceModel.model_fields),
     "volumes": tuple(VolumeModel.model_fields),
     "health": tuple(HealthModel.model_fields),
+    "hooks": tuple(HooksModel.model_fields),
     "resources": tuple(ResourcesModel.model_fields),
     "snapshots": tuple(SnapshotsModel.model_fields),
     "snapshots.keep": tuple(KeepModel.model_fields),
@@ -119,12 +121,13 @@ def to_document(spec: WorkloadSpec) -> dict[str, object]:
         "restart": spec.restart.value,
         "strategy": spec.strategy.value,
         "max_instances": spec.max_instances,
+        "hooks": _hooks(spec.hooks),
         "resources": {
             name: value
             for name, value in (("memory", spec.resources.memory), ("cpus", spec.resources.cpus))
             if value is not None
         },
-        "snapshots": {} if spec.snapshots.keep is None else {"keep": _keep(spec.snapshots.keep)},
+        "snapshots": _snapshots(spec.snapshots),
     }
     return document | {key: value for key, value in optional.items() if getattr(spec, key) != getattr(bare, key)}
 
@@ -158,6 +161,25 @@ def _health(health: HealthCheck) -> dict[str, object]:
         value = getattr(health, name)
         if value != getattr(_HEALTH, name):
             document[name] = _number(value)
+    return document
+
+
+def _hooks(hooks: Hooks) -> dict[str, object]:
+    document: dict[str, object] = {}
+    for name in ("pre_snapshot", "post_snapshot"):
+        if command := getattr(hooks, name):
+            document[name] = list(command)
+    if hooks.timeout != _HOOKS.timeout:
+        document["timeout"] = _number(hooks.timeout)
+    return document
+
+
+def _snapshots(policy: SnapshotPolicy) -> dict[str, object]:
+    document: dict[str, object] = {}
+    if policy.quiesce is not _SNAPSHOTS.quiesce:
+        document["quiesce"] = policy.quiesce.value
+    if policy.keep is not None:
+        document["keep"] = _keep(policy.keep)
     return document
 
 

@@ -6,12 +6,14 @@ matters: a check sees the keys above its own.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from holdfast.api.schemas.workload_rules import check_health_key, check_instances, check_ports, check_volumes, note
+from holdfast.api.schemas.workload_snapshots import HooksModel, SnapshotsModel
 from holdfast.api.schemas.workload_values import (
+    STRICT,
     Duration,
     EnvName,
     HealthPath,
@@ -28,15 +30,14 @@ from holdfast.api.schemas.workload_values import (
     check_source,
     problem,
 )
-from holdfast.domain.retention import KEEP_RULES, Keep
 from holdfast.domain.workload import (
     DEPLOYABLE_SCOPES,
     HealthCheck,
     HealthType,
+    Quiesce,
     Resources,
     RestartPolicy,
     Scope,
-    SnapshotPolicy,
     Strategy,
     Volume,
     WorkloadSpec,
@@ -46,7 +47,7 @@ _HEALTH: Final = HealthCheck()
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+    model_config = STRICT
 
 
 class SourceModel(_Model):
@@ -177,42 +178,6 @@ class ResourcesModel(_Model):
     cpus: Annotated[float | None, Field(ge=0.01, le=1024, allow_inf_nan=False, description="Processors.")] = None
 
 
-_Count = Annotated[int, Field(ge=1, le=10_000)]
-
-
-class KeepModel(_Model):
-    """Which snapshots a prune keeps; the others go. Each rule counts only periods that have a snapshot, and keeps the
-    newest of each. In any case kept: the newest that is not damaged, pinned ones, what a restore may still need.
-    """
-
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
-
-    last: Annotated[_Count | None, Field(description="The last ones, whenever they were taken.", examples=[7])] = None
-    hourly: Annotated[_Count | None, Field(description="Of so many hours the newest.")] = None
-    daily: Annotated[_Count | None, Field(description="Of so many days the newest.", examples=[14])] = None
-    weekly: Annotated[_Count | None, Field(description="Of so many weeks the newest. Weeks begin on Monday.")] = None
-    monthly: Annotated[_Count | None, Field(description="Of so many months the newest.")] = None
-    yearly: Annotated[_Count | None, Field(description="Of so many years the newest.")] = None
-
-    @model_validator(mode="after")
-    def _keeps_something(self) -> Self:
-        if not any(getattr(self, rule) for rule in KEEP_RULES):
-            raise problem("key_has_no_effect", "keeps nothing", f"Say how many: {', '.join(KEEP_RULES)}.")
-        return self
-
-    def keep(self) -> Keep:
-        """The rules as the inside of Holdfast knows them."""
-        return Keep(**{rule: getattr(self, rule) or 0 for rule in KEEP_RULES})
-
-
-class SnapshotsModel(_Model):
-    """What happens with the workload's snapshots by itself."""
-
-    keep: Annotated[
-        KeepModel | None, Field(description="Which of them `holdfast snapshot prune` keeps; all if left out.")
-    ] = None
-
-
 class WorkloadModel(_Model):
     """A workload: what runs, with which configuration, on which data."""
 
@@ -303,6 +268,7 @@ class WorkloadModel(_Model):
             "nor a host port, or where `strategy: blue_green` says that the program is made for it.",
         ),
     ] = 1
+    hooks: HooksModel = HooksModel()
     resources: ResourcesModel = ResourcesModel()
     snapshots: SnapshotsModel = SnapshotsModel()
 
@@ -346,6 +312,20 @@ class WorkloadModel(_Model):
         check_instances(count, info.data.get("strategy"), writable=writable, fixed_port=fixed, info=info)
         return count
 
+    @field_validator("snapshots")
+    @classmethod
+    def _hooks_declared(cls, snapshots: SnapshotsModel, info: ValidationInfo) -> SnapshotsModel:
+        hooks = info.data.get("hooks")
+        if snapshots.quiesce is Quiesce.HOOKS and hooks is not None and not hooks.pre_snapshot:
+            note(
+                info,
+                ("snapshots", "quiesce"),
+                "key_missing",
+                "is hooks, and there is no hook: hooks.pre_snapshot is missing",
+                "Add hooks.pre_snapshot, or choose pause, stop or none.",
+            )
+        return snapshots
+
     def spec(self) -> WorkloadSpec:
         """The configuration as the inside of Holdfast knows it. Mappings are sorted: their order means nothing."""
         health = self.health
@@ -378,6 +358,7 @@ class WorkloadModel(_Model):
             restart=self.restart,
             strategy=self.strategy,
             max_instances=self.max_instances,
+            hooks=self.hooks.hooks(),
             resources=Resources(memory=self.resources.memory, cpus=self.resources.cpus),
-            snapshots=SnapshotPolicy(keep=None if self.snapshots.keep is None else self.snapshots.keep.keep()),
+            snapshots=self.snapshots.policy(),
         )

@@ -37,9 +37,8 @@ LATER_KEYS: Final = frozenset(
         "secrets",
         "domains",
         "networks",
-        "hooks",
+        "hooks.post_restore",
         "snapshots.schedule",
-        "snapshots.quiesce",
         "snapshots.before_deploy",
     }
 )

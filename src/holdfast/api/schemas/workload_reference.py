@@ -87,6 +87,7 @@ def reference_markdown() -> str:
         ("source", "source"),
         ("volumes", "volumes[]"),
         ("health", "health"),
+        ("hooks", "hooks"),
         ("resources", "resources"),
         ("snapshots", "snapshots"),
         ("snapshots.keep", "snapshots.keep"),
@@ -149,7 +150,7 @@ def _type(value: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
 
 
 def _meaning(value: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    meaning = str(value.get("description") or _resolved(value, schema).get("description", ""))
+    meaning = " ".join(str(value.get("description") or _resolved(value, schema).get("description", "")).split())
     examples = ", ".join(f"`{example}`" for example in dict.fromkeys(map(str, _examples(value, schema))))
     return f"{meaning} For example: {examples}." if examples else meaning
 

@@ -11,7 +11,7 @@ import posixpath
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from holdfast.domain.errors import InvalidInput
@@ -250,6 +250,9 @@ def _pattern(pattern: str, **more: object) -> WithJsonSchema:
 
 Name = Annotated[str, AfterValidator(_name), _pattern(NAME_PATTERN)]
 ImageReference = Annotated[str, AfterValidator(_image)]
+STRICT: Final = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+"""What every part of a declaration is: nothing unknown, nothing converted, nothing changed afterwards."""
+
 Text = Annotated[str, AfterValidator(_text), Field(max_length=128 * 1024)]
 EnvName = Annotated[str, AfterValidator(_env_key), _pattern(_ENV_KEY)]
 LabelName = Annotated[str, AfterValidator(_label_key), _pattern(_LABEL_KEY)]

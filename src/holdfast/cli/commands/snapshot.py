@@ -13,8 +13,8 @@ from holdfast.cli.output import Output, ago, both
 from holdfast.cli.safety import tell_of_safety
 from holdfast.cli.session import session_of
 from holdfast.cli.watch import follow
-from holdfast.domain.snapshot import Quiesce
 from holdfast.domain.units import format_duration, format_size
+from holdfast.domain.workload import Quiesce
 
 
 def commands() -> typer.Typer:
@@ -41,7 +41,10 @@ def commands() -> typer.Typer:
 def create(
     context: typer.Context,
     workload: options.WorkloadName,
-    quiesce: Annotated[Quiesce, typer.Option("--quiesce", help="How the workload is held meanwhile.")] = Quiesce.PAUSE,
+    quiesce: Annotated[
+        Quiesce | None,
+        typer.Option("--quiesce", help="How the workload is held meanwhile; as it declares itself if left out."),
+    ] = None,
     note: Annotated[str, typer.Option("--note", help="Why it is taken.")] = "",
     *,
     detach: options.Detach = False,
@@ -50,7 +53,7 @@ def create(
     """Take a snapshot of all volumes of a workload."""
     session = session_of(context, as_json=as_json)
     operation = session.client.send(
-        "POST", f"/api/workloads/{workload}/snapshots", document={"quiesce": quiesce.value, "note": note}
+        "POST", f"/api/workloads/{workload}/snapshots", document={"quiesce": quiesce and quiesce.value, "note": note}
     )
     ended = follow(session, operation, detach=detach, done="The snapshot is taken and durable.")
     if snapshot_id := ended["outcome"].get("snapshot_id"):

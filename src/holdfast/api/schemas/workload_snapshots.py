@@ -1,0 +1,115 @@
+"""The models of what a declaration says about snapshots: how they are taken, and which of them are kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from holdfast.api.schemas.workload_values import STRICT, Duration, Text, problem
+from holdfast.domain.retention import KEEP_RULES, Keep
+from holdfast.domain.workload import Hooks, Quiesce, SnapshotPolicy
+
+_HOOKS: Final = Hooks()
+_Command = Annotated[list[Text], Field(max_length=1000)]
+
+
+class _Model(BaseModel):
+    model_config = STRICT
+
+
+class HooksModel(_Model):
+    """Commands that run inside of the workload's containers, as their own user, around a snapshot taken with quiesce
+    `hooks`: `pre_snapshot` makes the program's data whole on disk and keeps it so, `post_snapshot` lets it go on.
+    """
+
+    pre_snapshot: Annotated[
+        _Command,
+        Field(
+            description="Program and arguments. If it fails or hangs, no snapshot is taken.",
+            examples=[["redis-cli", "save"]],
+        ),
+    ] = []
+    post_snapshot: Annotated[
+        _Command,
+        Field(
+            description="Program and arguments. It runs whatever happened since `pre_snapshot` began, if need be at "
+            "the next start of Holdfast; then it may run a second time.",
+        ),
+    ] = []
+    timeout: Annotated[
+        Duration, Field(ge=1, le=3600, description="How long each may take before it is killed, with all it started.")
+    ] = _HOOKS.timeout
+
+    @field_validator("pre_snapshot", "post_snapshot")
+    @classmethod
+    def _names_a_program(cls, command: list[str]) -> list[str]:
+        if command and not command[0].strip():
+            raise problem("value_malformed", "names no program", "Write the program first, then its arguments.")
+        return command
+
+    @field_validator("post_snapshot")
+    @classmethod
+    def _undoes_something(cls, command: list[str], info: ValidationInfo) -> list[str]:
+        if command and info.data.get("pre_snapshot") == []:
+            raise problem(
+                "key_has_no_effect",
+                "runs only where a pre_snapshot hook ran",
+                "Add hooks.pre_snapshot, or remove it.",
+            )
+        return command
+
+    def hooks(self) -> Hooks:
+        """The hooks as the inside of Holdfast knows them."""
+        return Hooks(
+            pre_snapshot=tuple(self.pre_snapshot), post_snapshot=tuple(self.post_snapshot), timeout=self.timeout
+        )
+
+
+_Count = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class KeepModel(_Model):
+    """Which snapshots a prune keeps; the others go. Each rule counts only periods that have a snapshot, and keeps the
+    newest of each. In any case kept: the newest that is not damaged, pinned ones, what a restore may still need.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    last: Annotated[_Count | None, Field(description="The last ones, whenever they were taken.", examples=[7])] = None
+    hourly: Annotated[_Count | None, Field(description="Of so many hours the newest.")] = None
+    daily: Annotated[_Count | None, Field(description="Of so many days the newest.", examples=[14])] = None
+    weekly: Annotated[_Count | None, Field(description="Of so many weeks the newest. Weeks begin on Monday.")] = None
+    monthly: Annotated[_Count | None, Field(description="Of so many months the newest.")] = None
+    yearly: Annotated[_Count | None, Field(description="Of so many years the newest.")] = None
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> Self:
+        if not any(getattr(self, rule) for rule in KEEP_RULES):
+            raise problem("key_has_no_effect", "keeps nothing", f"Say how many: {', '.join(KEEP_RULES)}.")
+        return self
+
+    def keep(self) -> Keep:
+        """The rules as the inside of Holdfast knows them."""
+        return Keep(**{rule: getattr(self, rule) or 0 for rule in KEEP_RULES})
+
+
+class SnapshotsModel(_Model):
+    """How the workload's snapshots are taken, and which are kept."""
+
+    quiesce: Annotated[
+        Quiesce,
+        Field(
+            strict=False,
+            description="How the containers are held while a snapshot is taken, unless its caller says otherwise: "
+            "`pause` freezes them, `stop` stops and starts them again, `hooks` runs `hooks.pre_snapshot` and "
+            "`hooks.post_snapshot` in them, `none` captures while they write.",
+        ),
+    ] = Quiesce.PAUSE
+    keep: Annotated[
+        KeepModel | None, Field(description="Which of them `holdfast snapshot prune` keeps; all if left out.")
+    ] = None
+
+    def policy(self) -> SnapshotPolicy:
+        """The same as the inside of Holdfast knows it."""
+        return SnapshotPolicy(quiesce=self.quiesce, keep=None if self.keep is None else self.keep.keep())
