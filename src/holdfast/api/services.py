@@ -120,6 +120,7 @@ class RestoresPort(Protocol):
         *,
         confirm: str | None,
         volumes: tuple[str, ...] | None,
+        paths: tuple[bytes, ...] = (),
         on_unhealthy: OnUnhealthy | None,
         with_image: bool,
         create_missing: bool = False,

@@ -57,6 +57,7 @@ from holdfast.services.replacement import Replacement
 from holdfast.services.repository_care import RepositoryCare
 from holdfast.services.restore import Restores
 from holdfast.services.restore_images import RestoreImages
+from holdfast.services.restore_parts import RestoreParts
 from holdfast.services.restore_places import RestorePlaces
 from holdfast.services.restore_preflight import RestorePreflight
 from holdfast.services.restore_recovery import RestoreRecovery
@@ -253,6 +254,7 @@ async def _assembled(
         capture=capture,
         in_use=in_use,
     )
+    parts = RestoreParts(stores)
     preflight = RestorePreflight(
         settings=settings,
         installation=installation,
@@ -261,6 +263,7 @@ async def _assembled(
         sharing=sharing,
         places=RestorePlaces(fs=fs, roots=roots, volumes=volumes),
         images=RestoreImages(runtime=runtime, ran=ran),
+        parts=parts,
         runtime=runtime,
         deployer=deployer,
     )
@@ -299,6 +302,7 @@ async def _assembled(
         reaper=reaper,
         active=active,
         images=images,
+        parts=parts,
     )
     swaps = SwapRecovery(files=files, registry=registry, workloads=workload_store)
     recovery = RestoreRecovery(

@@ -24,14 +24,17 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
         say(f"The data of {source['name']} goes into {plan['workload']}; {source['name']} is not touched.")
     for volume in plan["volumes"]:
         say(f"{volume['target']} ({volume['path']}):")
-        files = volume["restored_files"]
-        say(f"  {files} {'file' if files == 1 else 'files'}, {format_size(volume['restored_bytes'])} afterwards")
+        say(_extent(volume))
+        for path in volume.get("paths") or ():
+            say(f"      {path}")
         for kind, sign in _CHANGES:
             count, size = volume.get(kind, 0), volume.get(f"bytes_{kind}", 0)
             if count:
                 say(f"  {sign} {count} {kind} ({format_size(size)})")
             for path in volume.get(f"{kind}_paths", [])[:_SAMPLES]:
                 say(f"      {sign} {path}")
+    if any(volume.get("paths") for volume in plan["volumes"]):
+        say("All else stays as it is when the workload is stopped for the exchange.")
     say(f"A safety snapshot of the live data ({format_size(plan['live_bytes'])}) is taken first and kept.")
     if plan["last_downtime_seconds"] is not None:
         say(f"The last restore of it meant a downtime of {format_duration(plan['last_downtime_seconds'])}.")
@@ -45,3 +48,12 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
         say("The workload stays stopped afterwards.")
     for warning in plan["warnings"]:
         say(f"warning: {warning}")
+
+
+def _extent(volume: Mapping[str, Any]) -> str:
+    """How much of a volume is restored."""
+    files, size = volume["restored_files"], format_size(volume["restored_bytes"])
+    if volume.get("paths"):
+        names = "name" if files == 1 else "names"
+        return f"  only these and what is below them ({files} {names}, {size} in the snapshot):"
+    return f"  {files} {'file' if files == 1 else 'files'}, {size} afterwards"

@@ -177,7 +177,13 @@ _RESULTS: Final = {
 _NOTABLE: Final = 0.05
 """Seconds from which on a part of a downtime is worth a word."""
 
-_PARTS: Final = {"safety": "safety snapshot", "recheck": "last checks", "gate": "health", "other": "records"}
+_PARTS: Final = {
+    "safety": "safety snapshot",
+    "recheck": "last checks",
+    "catch_up": "catching up",
+    "gate": "health",
+    "other": "records",
+}
 """How the parts of a downtime are called for people, where their name alone says too little."""
 
 

@@ -21,6 +21,8 @@ class RestoreStep(StrEnum):
     WARMING = "warming"
     QUIESCING = "quiescing"
     SAFEGUARDING = "safeguarding"
+    CATCHING_UP = "catching_up"
+    """Only where chosen paths are restored."""
     COMMITTING = "committing"
     SWAPPING = "swapping"
     REDEPLOYING = "redeploying"
@@ -215,6 +217,7 @@ class RestoreFacts:
         with_image: whether code and data return together.
         redeploys: which of them run again afterwards; those that did not run before are not among them.
         cloned_from: whose data it is, if it is another workload's.
+        paths: what is restored, for people, if it is not whole volumes; recovery decides nothing by it.
     """
 
     restore_id: str
@@ -231,6 +234,7 @@ class RestoreFacts:
     with_image: bool = False
     redeploys: tuple[Redeploy, ...] = ()
     cloned_from: ClonedFrom | None = None
+    paths: tuple[str, ...] = ()
 
     @property
     def image(self) -> ImageFacts | None:

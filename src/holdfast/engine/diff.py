@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
 
+from holdfast.domain.chosen_paths import ChosenPaths
 from holdfast.domain.operation import Progress
 from holdfast.domain.restore import RootRef
 from holdfast.engine.entries import Entry, EntryKind, display_path
@@ -71,9 +72,18 @@ class _Found:
 
 
 def diff(
-    fs: Fs, roots: LiveRoots, store: SnapshotStore, snapshot_id: str, index: int, live: RootRef | None, job: Job
+    fs: Fs,
+    roots: LiveRoots,
+    store: SnapshotStore,
+    snapshot_id: str,
+    index: int,
+    live: RootRef | None,
+    job: Job,
+    chosen: ChosenPaths | None = None,
 ) -> VolumeDiff:
     """Compare volume ``index`` of a snapshot with the live directory that it would replace; ``None``: it is missing.
+
+    With ``chosen``, only these paths and what is below them.
 
     Memory grows with the number of the snapshot's names (about 250 bytes each), not with the live tree's, nor with how
     deep they lie.
@@ -85,10 +95,13 @@ def diff(
     """
     wanted: dict[bytes, bytes] = {}
     for number, entry in enumerate(store.entries(snapshot_id, index, job)):
-        wanted[_key(entry.path)] = _facts(entry)
+        if chosen is None or chosen.covers(entry.path):
+            wanted[_key(entry.path)] = _facts(entry)
         _tell(job, number, "reading the snapshot")
     added, changed, removed = _Found(), _Found(), _Found()
     for number, entry in enumerate(_live_entries(fs, roots, live)):
+        if chosen is not None and not chosen.covers(entry.path):
+            continue
         facts = wanted.pop(_key(entry.path), None)
         if facts is None:
             removed.add(_key(entry.path), entry.size)

@@ -12,6 +12,7 @@ from typing import ClassVar, Generic, TypeVar, assert_never
 
 import msgspec
 
+from holdfast.domain.chosen_paths import ChosenPaths
 from holdfast.domain.errors import HoldfastError
 from holdfast.domain.restore import RootRef, VolumeFacts
 from holdfast.domain.snapshot import SnapshotManifest
@@ -166,12 +167,13 @@ class CompareRequest(Request[Comparison], frozen=True, kw_only=True, tag="compar
 
 
 class DiffRequest(Request[VolumeDiff], frozen=True, kw_only=True, tag="diff"):
-    """Compare a volume of a snapshot with what is live; ``live``: ``None`` if that is missing."""
+    """Compare a volume of a snapshot with what is live; ``live``: ``None`` if it is missing; ``paths``: only these."""
 
     result: ClassVar[object] = VolumeDiff
     snapshot_id: str
     index: int
     live: RootRef | None
+    paths: tuple[bytes, ...] | None = None
 
 
 class MeasureRequest(Request[int], frozen=True, kw_only=True, tag="measure"):
@@ -255,7 +257,7 @@ class Engine:
             case CompareRequest():
                 return self._compare(request, job)
             case DiffRequest():
-                return diff(self._fs, self._roots, self._store, request.snapshot_id, request.index, request.live, job)
+                return self._diff(request, job)
             case MeasureRequest():
                 return sum(measure(self._fs, self._roots, live, job) for live in request.live)
             case ReapRequest():
@@ -303,6 +305,12 @@ class Engine:
             request.touched_ns,
             request.stopped_as,
             job,
+        )
+
+    def _diff(self, request: DiffRequest, job: Job) -> VolumeDiff:
+        chosen = None if request.paths is None else ChosenPaths(request.paths)
+        return diff(
+            self._fs, self._roots, self._store, request.snapshot_id, request.index, request.live, job, chosen=chosen
         )
 
     def _compare(self, request: CompareRequest, job: Job) -> Comparison:

@@ -43,12 +43,15 @@ class PartLook:
 
     Attributes:
         live_bytes: what capturing all that is live may store.
+        chosen_bytes, chosen_inodes: what is chosen in the snapshot.
         staged_bytes, staged_inodes: what the staged tree will hold, the rest included.
         problems: why it can't be done.
         warnings: what a person should know.
     """
 
     live_bytes: int
+    chosen_bytes: int
+    chosen_inodes: int
     staged_bytes: int
     staged_inodes: int
     problems: tuple[Problem, ...]
@@ -112,6 +115,8 @@ def look_at_part(
         fs.close(fd)
     return PartLook(
         live_bytes=live_bytes,
+        chosen_bytes=size.bytes,
+        chosen_inodes=size.inodes,
         staged_bytes=rest_bytes + size.bytes,
         staged_inodes=rest_inodes + size.inodes + len(special) + len(chosen.above),
         problems=(*map(parent_not_directory, blocked), *_in_the_way(special, chosen)),

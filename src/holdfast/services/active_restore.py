@@ -66,6 +66,7 @@ class ActiveRestore:
             "restore_id": facts.restore_id,
             "snapshot_id": facts.snapshot_id,
             "volumes": [volume.target for volume in facts.volumes],
+            **({"paths": list(facts.paths)} if facts.paths else {}),
             "with_image": facts.with_image,
             "image_before": before.reference if before else None,
             "image_before_id": before.id if before else None,

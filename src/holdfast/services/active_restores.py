@@ -74,6 +74,7 @@ class ActiveRestores:
             with_image=plan.with_image,
             redeploys=plan.images.redeploys,
             cloned_from=plan.cloned_from,
+            paths=plan.paths,
         )
         workloads = await self._workloads_of(plan.lock_ids)
         return ActiveRestore(

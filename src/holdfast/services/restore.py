@@ -27,6 +27,7 @@ from holdfast.services.locks import Held, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.reaper import Reaper
 from holdfast.services.restore_files import RestoreFiles
+from holdfast.services.restore_parts import RestoreParts
 from holdfast.services.restore_plan import RestorePlan, RestoreRequest, describe_plan
 from holdfast.services.restore_preflight import RestorePreflight
 from holdfast.services.restore_registry import DECIDABLE, Decision, RestoreRegistry, Undecided
@@ -67,6 +68,7 @@ class Restores:
         reaper: Reaper,
         active: ActiveRestores,
         images: ImageSource,
+        parts: RestoreParts,
     ) -> None:
         self._workloads = workloads
         self._snapshots = snapshots
@@ -83,6 +85,7 @@ class Restores:
         self._reaper = reaper
         self._active = active
         self._images = images
+        self._parts = parts
 
     async def restore(
         self,
@@ -91,6 +94,7 @@ class Restores:
         *,
         confirm: str | None,
         volumes: tuple[str, ...] | None,
+        paths: tuple[bytes, ...] = (),
         on_unhealthy: OnUnhealthy | None,
         with_image: bool,
         create_missing: bool = False,
@@ -105,6 +109,7 @@ class Restores:
         Args:
             confirm: the snapshot's id, once more; not asked for a dry run.
             volumes: container targets; ``None`` for all.
+            paths: only these paths, as the container sees them (:func:`container_path`); all else stays as it is.
             with_image: return to the image of then as well.
             create_missing: make the directory of a volume that is missing.
             accept_replaced: restore onto a directory that is another one than the one last seen, too.
@@ -120,6 +125,7 @@ class Restores:
             workload_id=workload.id,
             snapshot_id=snapshot_id,
             volumes=volumes,
+            paths=paths,
             on_unhealthy=on_unhealthy,
             with_image=with_image,
             create_missing=create_missing,
@@ -290,7 +296,7 @@ class Restores:
         plan = await self._preflight.check(request, workload, await self._preflight.lock_ids(workload))
         with self._in_use.hold(request.snapshot_id, f"dry run {ctx.id}"):
             async with self._workers.session(ctx) as worker:
-                live_bytes = await self._measure(worker, plan)
+                plan, live_bytes = await self._measure(worker, plan)
                 await self._preflight.check_space(plan, live_bytes)
                 await ctx.step("comparing")
                 diffs = [
@@ -299,6 +305,7 @@ class Restores:
                             snapshot_id=request.snapshot_id,
                             index=volume.index,
                             live=volume.live if volume.live in plan.there else None,
+                            paths=None if volume.part is None else volume.part.chosen.paths,
                         )
                     )
                     for volume in plan.volumes
@@ -311,13 +318,14 @@ class Restores:
         async with self._locked(ctx, request.workload_id) as (held, workload, lock_ids):
             await ctx.step(RestoreStep.PREFLIGHT)
             plan = await self._preflight.check(request, workload, lock_ids)
-            for warning in plan.warnings:
-                await ctx.log(warning, level="warning")
             with self._in_use.hold(request.snapshot_id, f"restore {ctx.id}"):
                 for image in plan.images.to_pull:
                     await self._images.fetch(image, ctx)
                 async with self._workers.session(ctx) as worker:
-                    await self._preflight.check_space(plan, await self._measure(worker, plan))
+                    plan, live_bytes = await self._measure(worker, plan)
+                    for warning in plan.warnings:
+                        await ctx.log(warning, level="warning")
+                    await self._preflight.check_space(plan, live_bytes)
                     ctx.check()
                     restore = await self._active.begin(ctx, held, plan, restore_id)
                     ctx.outcome.update(restore.told, warnings=list(plan.warnings))
@@ -362,10 +370,11 @@ class Restores:
     def _hold(self, ctx: OperationContext, ids: tuple[str, ...]) -> AbstractAsyncContextManager[Held]:
         return self._locks.hold(ids, f"restore {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible)
 
-    async def _measure(self, worker: WorkerSession, plan: RestorePlan) -> int:
-        """What the live trees hold now, in bytes on disk."""
-        size: int = await worker.run(MeasureRequest(live=plan.there))
-        return size
+    async def _measure(self, worker: WorkerSession, plan: RestorePlan) -> tuple[RestorePlan, int]:
+        """The plan with what a look at the live trees adds to it, and what they hold now, in bytes on disk."""
+        if plan.in_parts:
+            return await self._parts.look(worker, plan)
+        return plan, await worker.run(MeasureRequest(live=plan.there))
 
     async def _decide(self, ctx: OperationContext, workload_id: str, restore_id: str, choice: Decision) -> Outcome:
         pending = self._registry.undecided(workload_id)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from holdfast.domain.chosen_paths import ChosenPaths, shown
 from holdfast.domain.errors import Problem
 from holdfast.domain.restore import ClonedFrom, ContainerFacts, ImageFacts, LiveBefore, OnUnhealthy, Redeploy, RootRef
 from holdfast.domain.restore_mapping import MappedVolume
@@ -22,6 +23,7 @@ class RestoreRequest:
 
     Attributes:
         volumes: container targets to restore; ``None`` for all.
+        paths: of these, or of all, only these paths, as the container sees them; empty for whole volumes.
         on_unhealthy: ``None`` leaves it to the state that the workload is found in.
         with_image: return to the image that ran when the snapshot was taken, too.
         create_missing: a directory that is missing is made.
@@ -35,6 +37,7 @@ class RestoreRequest:
     workload_id: str
     snapshot_id: str
     volumes: tuple[str, ...] | None = None
+    paths: tuple[bytes, ...] = ()
     on_unhealthy: OnUnhealthy | None = None
     with_image: bool = False
     create_missing: bool = False
@@ -47,18 +50,51 @@ class RestoreRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenPart:
+    """What is chosen of one volume, where it is not the whole of it.
+
+    Attributes:
+        names, bytes: how much that is in the snapshot; known once it was looked at, as the others.
+        staged_bytes, staged_inodes: what the staged tree will hold, all else in the volume included.
+    """
+
+    chosen: ChosenPaths
+    names: int = 0
+    bytes: int = 0
+    staged_bytes: int = 0
+    staged_inodes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedVolume:
     """One volume and where it lives now, derived from the current configuration alone.
 
     Attributes:
         before: what is at the live path.
         missing_parents: how many directories above a missing one are missing as well.
+        part: what of it is restored; ``None`` for all of it.
     """
 
     mapped: MappedVolume
     live: RootRef
     before: LiveBefore = LiveBefore.AS_SEEN
     missing_parents: int = 0
+    part: ChosenPart | None = None
+
+    @property
+    def staged_bytes(self) -> int:
+        """How much is going to be staged."""
+        return self.mapped.captured.disk_bytes if self.part is None else self.part.staged_bytes
+
+    @property
+    def staged_inodes(self) -> int:
+        return self.mapped.captured.inodes if self.part is None else self.part.staged_inodes
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The chosen paths as the container sees them, for people."""
+        root = self.target.encode().rstrip(b"/")
+        return () if self.part is None else tuple(shown(root + b"/" + path) for path in self.part.chosen.paths)
 
     @property
     def index(self) -> int:
@@ -116,9 +152,28 @@ class RestorePlan:
         return next((r.image for r in self.images.redeploys if r.workload_id == self.workload.id), None)
 
     @property
+    def in_parts(self) -> bool:
+        """Whether only chosen paths are restored."""
+        return any(volume.part is not None for volume in self.volumes)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The chosen paths as containers see them, for people; none where whole volumes are restored."""
+        return tuple(path for volume in self.volumes for path in volume.paths)
+
+    @property
     def there(self) -> tuple[RootRef, ...]:
         """The live directories that there are."""
         return tuple(volume.live for volume in self.volumes if volume.before is not LiveBefore.MISSING)
+
+
+def _extent(volume: PlannedVolume) -> dict[str, object]:
+    """How much of a volume is restored."""
+    if volume.part is None:
+        captured = volume.mapped.captured
+        return {"restored_bytes": captured.bytes, "restored_files": captured.files, "paths": None}
+    part = volume.part
+    return {"restored_bytes": part.bytes, "restored_files": part.names, "paths": list(volume.paths)}
 
 
 def describe_plan(
@@ -134,13 +189,13 @@ def describe_plan(
         "result": "dry_run",
         "snapshot_id": taken.id,
         "snapshot_taken_at": taken.created_at,
+        **({"paths": list(plan.paths)} if plan.in_parts else {}),
         "volumes": [
             {
                 "target": volume.target,
                 "path": volume.live.path,
                 "before": volume.before,
-                "restored_bytes": volume.mapped.captured.bytes,
-                "restored_files": volume.mapped.captured.files,
+                **_extent(volume),
                 **msgspec.to_builtins(diff),
             }
             for volume, diff in zip(plan.volumes, diffs, strict=True)

@@ -14,7 +14,7 @@ from typing import Final
 from holdfast.config import Settings
 from holdfast.domain.errors import HoldfastError, Problem, Refused
 from holdfast.domain.restore import LiveBefore, OnUnhealthy, RootRef
-from holdfast.domain.restore_mapping import map_volumes
+from holdfast.domain.restore_mapping import MappedVolume, map_volumes
 from holdfast.domain.volumes import overlap
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.engine import mounts, space
@@ -25,6 +25,7 @@ from holdfast.services.deployer import Deployer
 from holdfast.services.path_users import others_on_paths
 from holdfast.services.quiesce import facts_of
 from holdfast.services.restore_images import RestoreImages
+from holdfast.services.restore_parts import RestoreParts, choose, chosen_in
 from holdfast.services.restore_places import RestorePlaces
 from holdfast.services.restore_plan import PlannedVolume, RestorePlan, RestoreRequest
 from holdfast.services.sharing import Sharing
@@ -46,6 +47,7 @@ class RestorePreflight:
         sharing: Sharing,
         places: RestorePlaces,
         images: RestoreImages,
+        parts: RestoreParts,
         runtime: ContainerRuntime,
         deployer: Deployer,
     ) -> None:
@@ -56,6 +58,7 @@ class RestorePreflight:
         self._sharing = sharing
         self._places = places
         self._images = images
+        self._parts = parts
         self._runtime = runtime
         self._deployer = deployer
 
@@ -74,23 +77,29 @@ class RestorePreflight:
         """
         manifest = await asyncio.to_thread(self._snapshots.manifest, request.snapshot_id)
         problems = list(await asyncio.to_thread(self._snapshots.check, manifest))
-        mapped, found = map_volumes(
-            manifest,
-            workload.spec,
-            request.volumes,
-            renames=request.renames,
-            any_scope=request.cloned_from is not None,
-        )
+        chosen, found = choose(request, workload.spec)
         problems += found
+        mapped: tuple[MappedVolume, ...] = ()
+        if chosen != {}:
+            mapped, found = map_volumes(
+                manifest,
+                workload.spec,
+                request.volumes if chosen is None else tuple(chosen),
+                renames=request.renames,
+                any_scope=request.cloned_from is not None,
+            )
+            problems += found
         places = await self._places.find(request, workload, mapped)
         problems += places.problems
-        problems += await self._of_the_source(request, workload, places.volumes)
+        volumes = places.volumes if chosen is None else chosen_in(places.volumes, chosen)
+        problems += await self._parts.problems(manifest.id, volumes)
+        problems += await self._of_the_source(request, workload, volumes)
         warnings = [*request.notices, *places.warnings]
         everything = await self._runtime.containers()
         # Who shares only by what is deployed would not come back as it was: it has to be stopped by a person.
         held = await self._sharing.configured(workload)
         own = [c for c in everything if self._is_own(c) and c.labels.get(LABEL_WORKLOAD) in held]
-        paths = [volume.live.path for volume in places.volumes]
+        paths = [volume.live.path for volume in volumes]
         refusals, noticed = await asyncio.to_thread(others_on_paths, everything, {c.id for c in own}, paths)
         problems += refusals
         warnings += noticed
@@ -103,12 +112,12 @@ class RestorePreflight:
         return RestorePlan(
             workload=workload,
             manifest=manifest,
-            volumes=places.volumes,
+            volumes=volumes,
             lock_ids=lock_ids,
             containers=tuple(facts_of(container) for container in own),
             images=images,
             desired=workload.desired,
-            on_unhealthy=request.on_unhealthy or await self._default_on_unhealthy(workload, places.volumes, own),
+            on_unhealthy=request.on_unhealthy or await self._default_on_unhealthy(workload, volumes, own),
             with_image=request.with_image and any(r.workload_id == workload.id for r in images.redeploys),
             warnings=tuple(warnings),
             cloned_from=request.cloned_from,
@@ -146,8 +155,8 @@ class RestorePreflight:
         needs = [
             space.Need(
                 path=f"{volume.live.root}/{volume.live.parent_relative}",
-                bytes=volume.mapped.captured.disk_bytes,
-                inodes=volume.mapped.captured.inodes + 1,
+                bytes=volume.staged_bytes,
+                inodes=volume.staged_inodes + 1,
                 why=f"the staged tree of {volume.target}",
             )
             for volume in plan.volumes

@@ -42,6 +42,7 @@ from holdfast.services.active_restore import ActiveRestore, left_stopped, take_e
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.reaper import Reaper
 from holdfast.services.restore_files import RestoreFiles
+from holdfast.services.restore_parts import PartsRun
 from holdfast.services.restore_plan import RestorePlan
 from holdfast.services.restore_preflight import RestorePreflight
 from holdfast.services.retrying import until_engine_answers
@@ -76,19 +77,22 @@ class RestoreRun:
         self._warm_passes_max = warm_passes_max
 
     async def to_swapped(self, restore: ActiveRestore, plan: RestorePlan, worker: WorkerSession) -> None:
-        """Stage, warm, quiesce, safeguard, commit, swap.
+        """Stage, warm, quiesce, safeguard, catch up where only chosen paths are restored, commit, swap.
 
         Raises:
             HoldfastError: the restore was aborted; data, containers and policies are as they were. The exception is
                 ``Failed`` with ``commit_uncertain``: then the workload stays stopped until a restart decides.
                 With ``restore.committed`` set it came after COMMIT, and the caller goes backward.
         """
+        parts = PartsRun(plan, worker) if plan.in_parts else None
         try:
-            await self._stage(restore, worker)
-            await self._warm(restore, worker)
+            await self._stage(restore, worker, parts)
+            await self._warm(restore, worker, parts)
             await self._quiesce(restore)
             await self._make_missing(restore)
             await self._safeguard(restore, plan, worker)
+            if parts is not None:
+                await parts.catch_up_with_the_stop(restore)
             await self._check_again(restore)
         except BaseException as error:
             # The first error is the one that is told; a shutdown's cancellation must not cut the way back off.
@@ -110,23 +114,28 @@ class RestoreRun:
         await self._commit(restore)
         await self._swap(restore)
 
-    async def _stage(self, restore: ActiveRestore, worker: WorkerSession) -> None:
+    async def _stage(self, restore: ActiveRestore, worker: WorkerSession, parts: PartsRun | None) -> None:
         await restore.ctx.step(RestoreStep.STAGING)
-        staged = await worker.run(
-            StageRequest(snapshot_id=restore.facts.snapshot_id, volumes=restore.facts.volumes),
-        )
+        if parts is None:
+            staged = await worker.run(
+                StageRequest(snapshot_id=restore.facts.snapshot_id, volumes=restore.facts.volumes),
+            )
+        else:
+            staged = await parts.stage(restore)
         for index, written in sorted(staged.written.items()):
             for name in written.not_taken:
                 await restore.ctx.log(f"volume {index}: not taken: {name}", level="warning")
         await self._files.append(restore.journal, StagedRecord(staged=staged.identities, parents=staged.parents))
 
-    async def _warm(self, restore: ActiveRestore, worker: WorkerSession) -> None:
+    async def _warm(self, restore: ActiveRestore, worker: WorkerSession, parts: PartsRun | None) -> None:
         await restore.ctx.step(RestoreStep.WARMING)
         for _ in range(self._warm_passes_max):
-            result = await worker.run(
-                WarmRequest(workload_id=restore.facts.workload_id, sources=_sources(restore.volumes)),
-            )
-            if not result.useful:
+            if parts is not None:
+                useful = await parts.catch_up(restore)
+            else:
+                request = WarmRequest(workload_id=restore.facts.workload_id, sources=_sources(restore.volumes))
+                useful = (await worker.run(request)).useful
+            if not useful:
                 break
         try:
             info = await self._runtime.info()

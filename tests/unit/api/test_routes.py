@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from holdfast import __version__
+from holdfast.api.schemas.snapshot_files import encode_path
 from holdfast.api.workload_body import read_declaration
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.errors import NotFound
@@ -281,6 +282,7 @@ async def test_a_restore_hands_confirmation_and_wishes_on(api: Api) -> None:
         "sid": SNAPSHOT_ID,
         "confirm": SNAPSHOT_ID,
         "volumes": ("/data",),
+        "paths": (),
         "on_unhealthy": OnUnhealthy.KEEP,
         "with_image": True,
         "create_missing": True,
@@ -295,6 +297,19 @@ async def test_a_restore_without_a_body_is_one_of_everything(api: Api) -> None:
     assert (await api.ask("POST", f"{ONE}/restore")).status_code == 202
     given = api.restores.last
     assert (given["confirm"], given["volumes"], given["on_unhealthy"], given["dry_run"]) == (None, None, None, False)
+
+
+async def test_chosen_paths_are_given_as_text_or_as_a_listing_gave_them(api: Api) -> None:
+    body = {"paths": ["/data/up loads/"], "encoded_paths": [{"volume": "/media", "path": encode_path(b"caf\xe9/\n")}]}
+    assert (await api.ask("POST", f"{ONE}/restore", json=body)).status_code == 202
+    assert api.restores.last["paths"] == (b"/data/up loads", b"/media/caf\xe9/\n")
+
+
+@pytest.mark.parametrize("path", ["data", "/data/../etc", "/data//x", "/data/./x", "/da\0ta"])
+async def test_what_is_no_path_in_a_container_is_refused(api: Api, path: str) -> None:
+    answer = await api.ask("POST", f"{ONE}/restore", json={"paths": [path]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "path_malformed")
+    assert not api.restores.calls
 
 
 @pytest.mark.parametrize("body", [{"volumes": []}, {"dry_run": "perhaps"}, {"volumes": ["/a\n"]}, {"force": True}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -92,6 +93,25 @@ def test_yes_asks_nothing_and_passes_the_options_on(ready: FakeServer) -> None:
         "create_missing": True,
         "accept_replaced": True,
     }
+
+
+def test_chosen_paths_travel_as_text_or_encoded_if_they_are_none(ready: FakeServer) -> None:
+    ready.on("GET", f"/api/workloads/notes/snapshots/{SNAPSHOT}", answer(snapshot()))
+    chosen = ("--path", "/data/up loads/", "--path", os.fsdecode(b"/data/caf\xe9"))
+    assert ready.run("restore", "notes", SNAPSHOT, "--yes", *chosen).exit_code == ExitCode.OK
+    sent = ready.bodies("POST", RESTORE)[1]
+    assert sent["paths"] == ["/data/up loads"]
+    assert sent["encoded_paths"] == [{"volume": "/data", "path": "Y2Fm6Q"}]
+
+
+def test_the_plan_of_chosen_paths_names_them_and_says_that_all_else_stays(ready: FakeServer) -> None:
+    plan = dry_run_plan()
+    outcome = plan | {"paths": ["/data/a"], "volumes": [plan["volumes"][0] | {"paths": ["/data/a"]}]}
+    ready.on("GET", EVENTS, stream(operation("restore", "succeeded", outcome=outcome)))
+    result = ready.run("restore", "notes", SNAPSHOT, "--dry-run", "--path", "/data/a")
+    assert "only these and what is below them" in result.stdout
+    assert "      /data/a\n" in result.stdout
+    assert "All else stays as it is" in result.stdout
 
 
 def test_a_dry_run_shows_the_plan_and_ends(ready: FakeServer) -> None:

@@ -30,7 +30,8 @@ router = APIRouter(prefix="/api/workloads/{workload}", tags=["restores"], route_
     "/snapshots/{snapshot}/restore",
     summary="Return a workload's data to a snapshot",
     description="Needs `X-Confirm-Restore: <id of the snapshot>`, but for a dry run. The operation's outcome says how "
-    "it ended; that of a dry run holds the plan.",
+    "it ended; that of a dry run holds the plan. With `paths`, only these are brought back, each with "
+    "all that lay below it; all else stays as it is, also what is written while the restore is under way.",
     status_code=202,
     responses=accepted_or(404, 409, 422, 428, 507),
 )
@@ -50,6 +51,7 @@ async def restore_snapshot(
         snapshot_id,
         confirm=confirm,
         volumes=tuple(wanted.volumes) if wanted.volumes is not None else None,
+        paths=wanted.raw_paths,
         on_unhealthy=wanted.on_unhealthy,
         with_image=wanted.with_image,
         create_missing=wanted.create_missing,

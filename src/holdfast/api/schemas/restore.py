@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field
 
 from holdfast.api.parameters import PrintableText
 from holdfast.api.schemas.snapshot import SnapshotView
+from holdfast.api.schemas.snapshot_files import decode_path
+from holdfast.domain.chosen_paths import container_path
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.services.restore_registry import Decision
 
@@ -32,10 +34,36 @@ class Rehearsable(BaseModel, extra="forbid"):
     ] = False
 
 
+class EncodedPath(BaseModel, extra="forbid"):
+    volume: Annotated[PrintableText, Field(description="The volume's target.", min_length=1, max_length=1024)]
+    path: Annotated[str, Field(description="base64url of the raw path in the volume.", max_length=8192)]
+
+    @property
+    def raw(self) -> bytes:
+        """The path as the container sees it."""
+        return self.volume.encode().rstrip(b"/") + b"/" + decode_path(self.path, encoded=True)
+
+
 class RestoreRequest(Rehearsable):
     volumes: Annotated[
         list[Annotated[PrintableText, Field(min_length=1, max_length=1024)]] | None,
         Field(description="Container targets to restore; null for all volumes.", min_length=1, max_length=64),
+    ] = None
+    paths: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=4096)]] | None,
+        Field(
+            description="Only these paths, as the container sees them (`/data/uploads`); null for whole volumes. A "
+            "directory becomes exactly what it was: what was added since goes, what was removed comes back. All else "
+            "stays as it is. The root of a volume, or one named in `volumes` as well, is that whole volume.",
+            min_length=1,
+            max_length=1000,
+        ),
+    ] = None
+    encoded_paths: Annotated[
+        list[EncodedPath] | None,
+        Field(
+            description="Likewise, as a listing gave them, for names that are no text.", min_length=1, max_length=1000
+        ),
     ] = None
     on_unhealthy: Annotated[
         OnUnhealthy | None,
@@ -48,6 +76,16 @@ class RestoreRequest(Rehearsable):
             "deployment returns to that."
         ),
     ] = False
+
+    @property
+    def raw_paths(self) -> tuple[bytes, ...]:
+        """The chosen paths as the container sees them.
+
+        Raises:
+            InvalidInput: ``path_malformed``.
+        """
+        plain = [each.encode("utf-8", "surrogatepass") for each in self.paths or ()]
+        return tuple(map(container_path, [*plain, *(each.raw for each in self.encoded_paths or ())]))
 
 
 class UndoRequest(Rehearsable):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import exit_codes, options
+from holdfast.cli.chosen_paths import chosen_paths
 from holdfast.cli.commands.snapshot import table
 from holdfast.cli.confirm import confirm_by_name
 from holdfast.cli.exit_codes import ExitCode
@@ -31,6 +32,15 @@ def restore(
     volume: Annotated[
         list[str] | None, typer.Option("--volume", help="Only this volume (its path in the container); repeatable.")
     ] = None,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--path",
+            metavar="PATH",
+            help="Only this file or directory, as the container sees it (/data/uploads), exactly as it was: what was "
+            "added in it since goes, what was removed comes back; all else stays as it is. Repeatable.",
+        ),
+    ] = None,
     on_unhealthy: Annotated[
         OnUnhealthy | None,
         typer.Option("--on-unhealthy", help="What to do when the workload is unhealthy on the restored data."),
@@ -50,14 +60,15 @@ def restore(
     chosen = snapshot or choose(session, workload, f"/api/workloads/{workload}/snapshots")
     wanted = {
         "volumes": volume or None,
+        **chosen_paths(session, workload, chosen, path or []),
         "on_unhealthy": on_unhealthy,
         "with_image": with_image,
         "create_missing": create_missing,
         "accept_replaced": accept_replaced,
     }
-    path = f"/api/workloads/{workload}/snapshots/{chosen}/restore"
-    rehearse(session, path, wanted, name, dry_run=dry_run, yes=yes)
-    operation = session.client.send("POST", path, document=wanted, headers={"X-Confirm-Restore": chosen})
+    address = f"/api/workloads/{workload}/snapshots/{chosen}/restore"
+    rehearse(session, address, wanted, name, dry_run=dry_run, yes=yes)
+    operation = session.client.send("POST", address, document=wanted, headers={"X-Confirm-Restore": chosen})
     follow(session, operation, detach=detach, done="Restored.")
     tell_of_safety(session, name)
 
@@ -92,7 +103,10 @@ def rehearse(
         output.document(operation)
         output.say("Nothing was changed.")
         raise typer.Exit(ExitCode.OK)
-    what = what or f"This replaces the live data of {name}, after a safety snapshot of it."
+    if what is None:
+        paths = operation["outcome"].get("paths")
+        replaced = f"{', '.join(paths)} in the live data" if paths else "the live data"
+        what = f"This replaces {replaced} of {name}, after a safety snapshot of all of it."
     confirm_by_name(session, name, what, yes=yes)
 
 

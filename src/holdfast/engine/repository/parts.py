@@ -270,7 +270,7 @@ def _near(tree: Tree, path: bytes) -> tuple[bytes, ...]:
                 names = [entry.path for entry in list_folder(tree, folder, limit=_LOOKED_AT).entries]
             except NotFound:
                 return ()
-            known = {display_path(found): found for found in names}
-            return tuple(known[near] for near in get_close_matches(display_path(below), known, n=_NEAR, cutoff=0.6))
+            known = {display_path(found.rpartition(b"/")[2]): found for found in names}
+            return tuple(known[near] for near in get_close_matches(display_path(name), known, n=_NEAR))
         folder = below
     return ()
