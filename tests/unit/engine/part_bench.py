@@ -37,7 +37,7 @@ class PartBench:
         self.fs = fs or Fs()
         (base / "volumes").mkdir()
         self.roots = LiveRoots(self.fs, [str(base / "volumes")])
-        self.facts = live_volume(base / "volumes")
+        self.facts: VolumeFacts = live_volume(base / "volumes")
         self.live = live_tree(self.facts)
         (self.live / "which").unlink()
         self.repository = Repository.open_local(self.fs, base / "store", KEY, owner=INSTALLATION, encrypt=encrypt)
@@ -87,7 +87,7 @@ class PartBench:
             job or QuietJob(),
         )
         self.known = staged.live
-        self.facts: VolumeFacts = replace(self.facts, staged_identity=staged.result.identities[0])
+        self.facts = replace(self.facts, staged_identity=staged.result.identities[0])
         return staged
 
     def catch_up(self, stopped_as: str | None = None, job: Job | None = None) -> CaughtUp:
