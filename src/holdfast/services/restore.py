@@ -17,7 +17,7 @@ from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.restore import OnUnhealthy, RestoreStep
 from holdfast.domain.snapshot import Snapshot
 from holdfast.domain.workload import Workload
-from holdfast.engine.jobs import DiffRequest, MeasureRequest
+from holdfast.engine.jobs import MeasureRequest
 from holdfast.services.active_restore import ActiveRestore
 from holdfast.services.active_restores import ActiveRestores
 from holdfast.services.confirmation import require_confirmed
@@ -299,17 +299,7 @@ class Restores:
                 plan, live_bytes = await self._measure(worker, plan)
                 await self._preflight.check_space(plan, live_bytes)
                 await ctx.step("comparing")
-                diffs = [
-                    await worker.run(
-                        DiffRequest(
-                            snapshot_id=request.snapshot_id,
-                            index=volume.index,
-                            live=volume.live if volume.live in plan.there else None,
-                            paths=None if volume.part is None else volume.part.chosen.paths,
-                        )
-                    )
-                    for volume in plan.volumes
-                ]
+                diffs = [await worker.run(comparison) for comparison in plan.comparisons]
         last = await self._newest(workload.id, lambda operation: "downtime_seconds" in operation.outcome)
         return describe_plan(plan, diffs, live_bytes, last.outcome["downtime_seconds"] if last else None)
 

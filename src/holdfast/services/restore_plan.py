@@ -14,6 +14,7 @@ from holdfast.domain.restore_mapping import MappedVolume
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.engine.diff import VolumeDiff
+from holdfast.engine.jobs import DiffRequest
 from holdfast.services.ran import Ran
 
 
@@ -160,6 +161,19 @@ class RestorePlan:
     def paths(self) -> tuple[str, ...]:
         """The chosen paths as containers see them, for people; none where whole volumes are restored."""
         return tuple(path for volume in self.volumes for path in volume.paths)
+
+    @property
+    def comparisons(self) -> tuple[DiffRequest, ...]:
+        """What has to be asked to know what would change, for each volume."""
+        return tuple(
+            DiffRequest(
+                snapshot_id=self.manifest.id,
+                index=volume.index,
+                live=volume.live if volume.live in self.there else None,
+                paths=None if volume.part is None else volume.part.chosen.paths,
+            )
+            for volume in self.volumes
+        )
 
     @property
     def there(self) -> tuple[RootRef, ...]:
