@@ -3,10 +3,12 @@
 - ``start``: the server's start, and its memory at rest.
 - ``downtime``: how long a service is away for a restore, whatever the size of its data.
 - ``peers``: Holdfast's engine beside restic, borg, tar and cp, on three trees, with warm and cold caches.
+- ``large``: the downtime with ten gigabytes.
 - ``million``: a million small files, for memory.
 
-Prints tables and saves them to build/bench/; what a part measured stays there until it is measured again. A whole run
-also writes them into docs/reference/performance.md, with a picture.
+What matters most comes first, and what was measured is saved, printed and put on the page as soon as it is there: a run
+that is broken off leaves a true page, which says what it has no figures of. What a part measured stays until it is
+measured again. Everything is kept in build/bench/; the page is docs/reference/performance.md, with a picture.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,34 +25,64 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import measuring, page, peers, service, trees, volumes
+from benchmarks import measuring, page, peers, service, trees, very_many, volumes
 from benchmarks.comparison import compare
-from benchmarks.disk import own_filesystem
-from benchmarks.trees import Tree
+from benchmarks.disk import detached, own_filesystem
+from benchmarks.volumes import Contents
+from holdfast.domain import times
 
 BUILD: Final = Path(__file__).resolve().parent.parent / "build" / "bench"
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Of what is saved as JSON."""
 GIB: Final = 1 << 30
-ROOM: Final = 48 * GIB
-"""What the comparison may take on the disk; a million files take about half of it."""
+ROOM: Final = 24 * GIB
+"""What the comparison may take on the disk."""
+MANY_ROOM: Final = 20 * GIB
+"""What a million files and their copy may take."""
+MANY_BYTES_PER_INODE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured: runs of the service's parts, warm and cold runs of the comparison, days, files."""
+    """How much is measured: starts, warm and cold rounds of the comparison, days, files."""
 
     quick: bool
-    service: int
+    starts: int
     warm: int
     cold: int
     days: int
     many: int
 
 
-FULL: Final = Plan(quick=False, service=5, warm=3, cold=3, days=10, many=1_000_000)
-QUICK: Final = Plan(quick=True, service=1, warm=1, cold=1, days=2, many=20_000)
-DEFAULT: Final = ("start", "downtime", "peers")
+FULL: Final = Plan(quick=False, starts=5, warm=3, cold=1, days=10, many=1_000_000)
+QUICK: Final = Plan(quick=True, starts=1, warm=1, cold=1, days=2, many=20_000)
+
+
+class Results:
+    """What was measured, now and by earlier runs. Saved, printed and published whenever something new is there."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._saved = BUILD / ("quick.json" if plan.quick else "results.json")
+        self._results = earlier(self._saved)
+
+    def keep(self, part: str, measured: Mapping[str, Any]) -> None:
+        """Put what a part measured so far in the place of what it measured before."""
+        self._results[part] = dict(measured)
+        self._saved.write_text(json.dumps(self._results, indent=1) + "\n")
+        text, svg = page.text(self._results), page.pictured(self._results)
+        self._saved.with_suffix(".md").write_text(text + "\n")
+        if svg is not None:
+            self._saved.with_suffix(".svg").write_text(svg)
+        if not self._plan.quick:
+            page.put(text, svg)
+
+    def __str__(self) -> str:
+        return page.text(self._results)
+
+
+Keep = Callable[[Mapping[str, Any]], None]
+"""Takes what a part has measured so far, with what a reader has to know of the machine."""
 
 
 def main() -> None:
@@ -56,31 +90,28 @@ def main() -> None:
     options = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all but the last if none is named")
+    options.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all, in this order, if none is named")
     options.add_argument("--quick", action="store_true", help="a little of everything, to see whether it works")
     chosen = options.parse_args()
     unknown = set(chosen.parts) - set(PARTS)
     if unknown:
         options.error(f"there is no part {', '.join(sorted(unknown))}")
     plan = QUICK if chosen.quick else FULL
-    saved = BUILD / ("quick.json" if plan.quick else "results.json")
-    results = earlier(saved)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("broken off"))  # what was mounted and started is let go of
     work = BUILD / "work"
+    detached(work / "disk")
     shutil.rmtree(work, ignore_errors=True)
-    for part in chosen.parts or DEFAULT:
-        work.mkdir(parents=True)
-        try:
-            results[part] = PARTS[part](plan, work)
-        finally:
-            shutil.rmtree(work)
-        saved.write_text(json.dumps(results, indent=1) + "\n")
-    text, svg = page.text(results), page.pictured(results)
-    print(text)
-    saved.with_suffix(".md").write_text(text + "\n")
-    if svg is not None:
-        saved.with_suffix(".svg").write_text(svg)
-    if not plan.quick and set(DEFAULT) <= set(results):
-        page.put(text, svg)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    results = Results(plan)
+    try:
+        for part in chosen.parts or PARTS:
+            work.mkdir()
+            try:
+                PARTS[part](plan, work, partial(results.keep, part))
+            finally:
+                shutil.rmtree(work)
+    finally:
+        print(results)
 
 
 def earlier(saved: Path) -> dict[str, Any]:
@@ -89,50 +120,82 @@ def earlier(saved: Path) -> dict[str, Any]:
     return found if found.get("format") == FORMAT else {"format": FORMAT}
 
 
-def measure_start(plan: Plan, work: Path) -> dict[str, Any]:
+def measure_start(plan: Plan, work: Path, keep: Keep) -> None:
     """The server's start."""
     with service.prepared(work, say) as bench:
-        return _measured(partial(service.machine, work), lambda: bench.start(plan.service))
+        told = _telling(partial(service.machine, work))
+        keep(told(bench.start(plan.starts)))
 
 
-def measure_downtime(plan: Plan, work: Path) -> dict[str, Any]:
+def measure_downtime(plan: Plan, work: Path, keep: Keep) -> None:
     """The downtime of restores."""
-    fitting = [contents for contents in volumes.contents(quick=plan.quick) if contents.fits(work)]
+    _downtime(volumes.usual(quick=plan.quick), work, keep)
+
+
+def measure_large(plan: Plan, work: Path, keep: Keep) -> None:
+    """The downtime of a restore of very much."""
+    _downtime(volumes.large(quick=plan.quick), work, keep)
+
+
+def _downtime(measured: tuple[Contents, ...], work: Path, keep: Keep) -> None:
     with service.prepared(work, say) as bench:
-        return _measured(
-            partial(service.machine, work),
-            lambda: {item.name: bench.downtime(item, service.runs_of(item, plan.service)) for item in fitting},
-        )
+        told = _telling(partial(service.machine, work))
+        figures: dict[str, Any] = {}
+        for contents in measured:
+            if not contents.fits(work):
+                say(f"no room for {contents.name}")
+                continue
+            figures[contents.name] = bench.downtime(contents)
+            keep(told(figures))
 
 
-def measure_peers(plan: Plan, work: Path) -> dict[str, Any]:
+def measure_peers(plan: Plan, work: Path, keep: Keep) -> None:
     """The comparison."""
-    return _compare(trees.standard(quick=plan.quick), peers.tools(), plan, work)
-
-
-def measure_million(plan: Plan, work: Path) -> dict[str, Any]:
-    """Memory, with very many files; once, and only with those that keep an index of them."""
-    many = Tree(f"{plan.many:,} small files", "Files of up to a kilobyte", partial(trees.many, count=plan.many))
-    few = Plan(quick=plan.quick, service=0, warm=1, cold=0, days=0, many=plan.many)
-    return _compare((many,), peers.indexing(), few, work)
-
-
-def _compare(measured: tuple[Tree, ...], tools: tuple[peers.Tool, ...], plan: Plan, work: Path) -> dict[str, Any]:
-    with own_filesystem(work / "disk", ROOM) as own:
-        if not own:
-            say("no filesystem of its own could be mounted: measured where the build directory is")
-        disk = work / "disk"
-        return _measured(
-            partial(measuring.machine, disk),
-            lambda: compare(measured, tools, disk / "all", say, warm=plan.warm, cold=plan.cold, days=plan.days),
+    disk = work / "disk"
+    with own_filesystem(disk, ROOM) as own:
+        _say_where(own=own)
+        told = _telling(partial(measuring.machine, disk))
+        compare(
+            trees.standard(quick=plan.quick),
+            peers.tools(),
+            disk / "all",
+            say,
+            lambda figures: keep(told(figures)),
+            warm=plan.warm,
+            cold=plan.cold,
+            days=plan.days,
         )
 
 
-def _measured(machine: Callable[[], Mapping[str, str]], measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """Figures, with what a reader has to know of the machine."""
+def measure_million(plan: Plan, work: Path, keep: Keep) -> None:
+    """Memory, with very many files."""
+    disk = work / "disk"
+    with own_filesystem(disk, MANY_ROOM, bytes_per_inode=MANY_BYTES_PER_INODE) as own:
+        _say_where(own=own)
+        told = _telling(partial(measuring.machine, disk))
+        very_many.measure(plan.many, disk / "all", say, lambda figures: keep(told(figures)))
+
+
+def _say_where(*, own: bool) -> None:
+    if not own:
+        say("no filesystem of its own could be mounted: measured where the build directory is")
+
+
+def _telling(machine: Callable[[], Mapping[str, str]]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """What adds to figures what a reader has to know of the machine, its load since now among it."""
     before = measuring.load()
-    figures = measure()
-    return {"machine": {**machine(), "load average": f"{before} before, {measuring.load()} after"}, "figures": figures}
+
+    def told(figures: Mapping[str, Any]) -> dict[str, Any]:
+        load = f"{before} before, {measuring.load()} after"
+        return {"machine": {"measured": _measured(), **machine(), "load average": load}, "figures": dict(figures)}
+
+    return told
+
+
+def _measured() -> str:
+    """When, and of what."""
+    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return f"{times.now()}, commit {found.stdout.strip() or 'unknown'}"
 
 
 def say(text: str) -> None:
@@ -140,10 +203,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-PARTS: Final[Mapping[str, Callable[[Plan, Path], dict[str, Any]]]] = {
+PARTS: Final[Mapping[str, Callable[[Plan, Path, Keep], None]]] = {
     "start": measure_start,
     "downtime": measure_downtime,
     "peers": measure_peers,
+    "large": measure_large,
     "million": measure_million,
 }
 

@@ -1,9 +1,11 @@
 """The comparison: every tool does the same to the same tree, in turns, in one run.
 
-A run makes the live tree anew. Then, step by step and within each step tool by tool, in an order that moves on from run
-to run: first capture, capture with nothing changed, capture with 1 % changed, a whole restore, a restore in the place
-of the changed tree. Restores are checked against the tree that was captured. Nobody pays for what another left to the
-kernel: it is flushed before each step.
+A round makes the live tree anew. Then, step by step and within each step tool by tool, in an order that moves on from
+round to round: first capture, capture with nothing changed, capture with 1 % changed, a whole restore, a restore in the
+place of the changed tree. Restores are checked against the tree that was captured. Nobody pays for what another left to
+the kernel: it is flushed before each step. Who stores and restores everything each time is measured once a round.
+
+Rounds go over all trees before the next begins, so that there are figures of each however early one stops.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -47,7 +50,7 @@ class Figures:
     Attributes:
         counts: the tree, in words.
         changes: the 1 %, in words.
-        usages: cache → step → tool → one usage for each run.
+        usages: cache → step → tool → one usage for each round.
         stored: tool → bytes after the first capture.
         stored_days: tool → bytes after so many days, on each of which 1 % changed.
     """
@@ -69,7 +72,7 @@ class Comparison:
     """Measures tools on one tree.
 
     Args:
-        work: a directory for everything, removed in the end.
+        work: a directory for everything, which does not exist yet; it stays.
         say: told what is done, for people who wait.
     """
 
@@ -79,24 +82,14 @@ class Comparison:
         self._expected = trees.Count()
         self.figures = Figures(about=tree.about)
 
-    def run(self, *, warm: int, cold: int, days: int) -> Figures:
-        """Measure with so many runs of each kind; the last warm one goes on for so many days."""
-        self._work.mkdir(parents=True)
-        try:
+    def round(self, cache: Cache, number: int, *, days: int) -> None:
+        """One round, which goes on for so many days."""
+        self._say(f"{self._tree.name}, {cache}, round {number + 1}")
+        if not self._base.exists():
+            self._work.mkdir(parents=True)
             self._tree.make(self._base)
             self._expected = trees.count(self._base)
             self.figures.counts = str(self._expected)
-            for number in range(cold):
-                self._one(Cache.COLD, number, days=0)
-            for number in range(warm):
-                self._one(Cache.WARM, number, days=days if number == warm - 1 else 0)
-        finally:
-            shutil.rmtree(self._work)
-        return self.figures
-
-    def _one(self, cache: Cache, number: int, *, days: int) -> None:
-        self._say(f"{self._tree.name}, {cache}, run {number + 1}")
-        shutil.rmtree(self._live, ignore_errors=True)
         subprocess.run(["cp", "-a", self._base, self._live], check=True)
         turn = number % len(self._tools)
         tools = [*self._tools[turn:], *self._tools[:turn]]
@@ -117,9 +110,12 @@ class Comparison:
             self._days(days)
         for tool in tools:
             tool.end()
+        shutil.rmtree(self._live)
 
     def _step(self, cache: Cache, tools: Sequence[Tool], step: Step, measure: Callable[[Tool], Usage]) -> None:
         for tool in tools:
+            if tool.whole and step not in (Step.FIRST, Step.RESTORE):
+                continue
             if cache is Cache.COLD:
                 measuring.drop_caches()
             else:
@@ -142,9 +138,8 @@ class Comparison:
         self.figures.days = days
         for day in range(2, days + 1):
             trees.change(self._live, seed=day)
-            for tool in self._tools:
-                if not tool.whole:
-                    tool.capture()
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(lambda tool: tool.whole or tool.capture(), self._tools))
         for tool in self._tools:
             self.figures.stored_days[tool.name] = (
                 (days + 1) * self.figures.stored[tool.name] if tool.whole else tool.stored()
@@ -156,20 +151,26 @@ def compare(
     tools: Sequence[Tool],
     work: Path,
     say: Callable[[str], object],
+    keep: Callable[[dict[str, Any]], object],
     *,
     warm: int,
     cold: int,
     days: int,
-) -> dict[str, Any]:
-    """All tools on all trees. Plain data, as it is saved."""
+) -> None:
+    """All tools on all trees, in so many rounds of each kind; the last warm one goes on for so many days.
+
+    Args:
+        keep: given all that was measured so far, as plain data, after each tree of each round.
+    """
     work.mkdir()
     if cold and not measuring.drop_caches():
         say("caches can't be dropped here: cold figures are left out")
         cold = 0
-    return {
-        "tools": {tool.name: tool.version() for tool in tools},
-        "trees": {
-            tree.name: Comparison(tree, tools, work / "tree", say).run(warm=warm, cold=cold, days=days).plain()
-            for tree in measured
-        },
-    }
+    versions = {tool.name: tool.version() for tool in tools}
+    comparisons = [Comparison(tree, tools, work / tree.name, say) for tree in measured]
+    found: dict[str, Any] = {}
+    for number, cache in enumerate([Cache.WARM] * warm + [Cache.COLD] * cold):
+        for tree, comparison in zip(measured, comparisons, strict=True):
+            comparison.round(cache, number, days=days if number == warm - 1 else 0)
+            found[tree.name] = comparison.figures.plain()
+            keep({"tools": versions, "trees": found})

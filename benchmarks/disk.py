@@ -16,11 +16,12 @@ from pathlib import Path
 
 
 @contextmanager
-def own_filesystem(directory: Path, size: int) -> Iterator[bool]:
+def own_filesystem(directory: Path, size: int, *, bytes_per_inode: int = 8192) -> Iterator[bool]:
     """Mount a new filesystem at ``directory``, which is made, and remove it in the end.
 
     Args:
         size: bytes that it may grow to; it takes what is written to it.
+        bytes_per_inode: how many files fit.
 
     Yields:
         Whether that was allowed. If not, ``directory`` is a plain one.
@@ -30,7 +31,7 @@ def own_filesystem(directory: Path, size: int) -> Iterator[bool]:
     with image.open("xb") as file:
         file.truncate(size)
     settled = "lazy_itable_init=0,lazy_journal_init=0"  # nothing that still goes on in the background
-    subprocess.run(["mkfs.ext4", "-q", "-i", "8192", "-E", settled, image], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-i", str(bytes_per_inode), "-E", settled, image], check=True)
     mounted = os.geteuid() == 0 and _mount(image, directory)
     try:
         yield mounted
@@ -39,6 +40,12 @@ def own_filesystem(directory: Path, size: int) -> Iterator[bool]:
             subprocess.run(["umount", directory], check=True)
         image.unlink()
         shutil.rmtree(directory)
+
+
+def detached(directory: Path) -> None:
+    """Unmount what a run that was killed has left mounted at ``directory``."""
+    if os.path.ismount(directory):
+        subprocess.run(["umount", directory], check=True)
 
 
 def _mount(image: Path, directory: Path) -> bool:

@@ -2,41 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import peers_report, picture, service
+from benchmarks import peers_report, picture, service, very_many
+from benchmarks.tables import table
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs" / "reference"
 PAGE: Final = DOCS / "performance.md"
 PICTURE: Final = "performance.svg"
 SHOWN: Final = "small files"
 """The tree that the picture is of."""
+PARTS: Final = {
+    "start": "the start of the server, and its memory at rest",
+    "downtime": "the downtime of restores",
+    "peers": "capture and staging beside others",
+    "large": "the downtime with 10 GB",
+    "million": "memory with a million files",
+}
 
 _BEGIN: Final = "<!-- measured: written by `make bench` -->"
 _END: Final = "<!-- /measured -->"
 
 
 def text(results: Mapping[str, Any]) -> str:
-    """All figures there are, for people."""
+    """All figures there are, for people; and of what there are none."""
     lines = ["Measured by `make bench`, each figure the median of its runs (least to most)."]
+    for part, what in PARTS.items():
+        if part not in results:
+            lines += ["", f"**Not measured: {what}** (`make bench PARTS={part}`)."]
+    lines += ["", "## Targets", *_targets(results)]
     if "start" in results:
-        lines += _part("Start", results["start"], service.report_start)
-    if "downtime" in results:
-        lines += _part("Downtime of a restore", results["downtime"], service.report_downtime)
+        lines += ["", "## Start", "", *_machine(results["start"])]
+        lines += service.report_start(results["start"]["figures"])
+    if downtimes := [results[part] for part in ("downtime", "large") if part in results]:
+        lines += ["", "## Downtime of a restore", "", *_machine(*downtimes)]
+        lines += service.report_downtime(_together(downtimes))
     if "peers" in results:
-        lines += ["", "## Targets", *peers_report.targets(results)]
-        lines += ["", f"![{SHOWN.capitalize()}: seconds and sizes, tool by tool]({PICTURE})"]
-        lines += _part("Beside others", results["peers"], peers_report.report)
+        lines += ["", "## Beside others", "", f"![{SHOWN.capitalize()}: seconds and sizes, tool by tool]({PICTURE})"]
+        lines += ["", *_machine(results["peers"]), *peers_report.report(results["peers"]["figures"])]
     if "million" in results:
-        lines += _part("Very many files", results["million"], peers_report.report)
+        lines += ["", "## Very many files", "", *_machine(results["million"])]
+        lines += very_many.report(results["million"]["figures"])
     return "\n".join(lines)
 
 
-def _part(title: str, part: Mapping[str, Any], report: Callable[[Any], list[str]]) -> list[str]:
-    machine = [f"- {name}: {value}" for name, value in part["machine"].items()]
-    return ["", f"## {title}", "", *machine, *report(part["figures"])]
+def _targets(results: Mapping[str, Any]) -> list[str]:
+    rows: list[list[str]] = []
+    if "start" in results:
+        rows += service.targets_of_start(results["start"]["figures"])
+    if downtimes := [results[part] for part in ("downtime", "large") if part in results]:
+        rows += service.targets_of_downtime(_together(downtimes))
+    if "million" in results:
+        rows += very_many.targets(results["million"]["figures"])
+    lines = table(["target", "at most", "measured"], rows) if rows else []
+    return lines + (peers_report.targets(results["peers"]["figures"]) if "peers" in results else [])
+
+
+def _together(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: measured for part in parts for name, measured in part["figures"].items()}
+
+
+def _machine(*parts: Mapping[str, Any]) -> list[str]:
+    """What is known of the machine; where several parts differ, what each of them says."""
+    values = {name: list(dict.fromkeys(part["machine"][name] for part in parts)) for name in parts[0]["machine"]}
+    return [f"- {name}: {'; '.join(differing)}" for name, differing in values.items()]
 
 
 def pictured(results: Mapping[str, Any]) -> str | None:

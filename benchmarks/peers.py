@@ -277,13 +277,13 @@ def restic() -> Tool:
     )
 
 
-def borg(compression: str) -> Tool:
-    """Not encrypted."""
+def borg() -> Tool:
+    """Not encrypted; compression is its default."""
     return CommandLine(
-        f"borg {compression}",
+        "borg",
         Commands(
             begin='borg init --encryption none "$REPO"',
-            capture=f'cd "$LIVE" && borg create --compression {compression} "$REPO::$SNAPSHOT" .',
+            capture='cd "$LIVE" && borg create --compression lz4 "$REPO::$SNAPSHOT" .',
             restore='cd "$TARGET" && borg extract --numeric-ids "$REPO::$SNAPSHOT" && sync -f .',
         ),
         version="borg --version",
@@ -322,9 +322,4 @@ def cp() -> Tool:
 
 def tools() -> tuple[Tool, ...]:
     """All that is compared, ours first."""
-    return (Holdfast(sealed=False), Holdfast(sealed=True), restic(), borg("lz4"), borg("zstd"), tar(), cp())
-
-
-def indexing() -> tuple[Tool, ...]:
-    """Those that keep an index of what they hold, and so may need memory for each file."""
-    return (Holdfast(sealed=False), restic(), borg("lz4"))
+    return (Holdfast(sealed=False), Holdfast(sealed=True), restic(), borg(), tar(), cp())

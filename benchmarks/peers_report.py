@@ -1,4 +1,4 @@
-"""What the comparison says, as text: tables, and the targets beside what was measured."""
+"""What the comparison says, as text: tables, and its targets beside what was measured."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from benchmarks.comparison import Cache, Step
-from benchmarks.tables import quantile, table, told
+from benchmarks.tables import judged, table, told
 
 OURS: Final = "Holdfast"
 MIB: Final = 1 << 20
-MAX_PEAK_MIB: Final = 256
-MAX_API_MS: Final = 50.0
 
 RATIOS: Final = (
-    (Step.FIRST, "restic", Step.FIRST, 0.4),
-    (Step.UNCHANGED, "restic", Step.UNCHANGED, 0.3),
-    (Step.CHANGED, "restic", Step.CHANGED, 0.3),
-    (Step.RESTORE, "restic", Step.RESTORE, 0.8),
-    (Step.RESTORE, "cp -a", Step.RESTORE, 1.5),
+    (Step.FIRST, "restic", 0.4),
+    (Step.UNCHANGED, "restic", 0.3),
+    (Step.CHANGED, "restic", 0.3),
+    (Step.RESTORE, "restic", 0.8),
+    (Step.RESTORE, "cp -a", 1.5),
 )
-"""Our step → at most so many times a peer's step (``design`` sets them; a missed one stays in the table)."""
+"""A step → at most so many times what a peer takes for it."""
 
 Figures = Mapping[str, Any]
 
@@ -31,7 +29,8 @@ def report(figures: Figures) -> list[str]:
     lines: list[str] = []
     for name, measured in figures["trees"].items():
         lines += ["", f"### {name.capitalize()}", "", f"{measured['about']}: {measured['counts']}."]
-        lines += [f"The change of 1 %: {measured['changes']}."]
+        rounds = " and ".join(f"{_rounds(measured, cache)} {cache}" for cache in measured["usages"])
+        lines += [f"The change of 1 %: {measured['changes']}. Rounds: {rounds}."]
         lines += _tree(measured)
     lines += ["", "### What was run", ""]
     lines += [f"- **{name}**: {version}" for name, version in figures["tools"].items()]
@@ -58,28 +57,18 @@ def _tree(figures: Figures) -> Iterator[str]:
     yield from table(["sizes", *tools], sizes)
 
 
-def targets(results: Figures) -> list[str]:
-    """Every target with what was measured, from whatever parts of the benchmark there are."""
-    trees: Figures = results["peers"]["figures"]["trees"]
+def targets(figures: Figures) -> list[str]:
+    """Every target with what was measured; a missed one stays in the table."""
+    trees: Figures = figures["trees"]
     rows: list[list[str]] = []
-    for step, peer, peer_step, most in RATIOS:
+    for step, peer, most in RATIOS:
         for cache in Cache:
-            cells = [_ratio(figures, cache, (step, peer, peer_step), most) for figures in trees.values()]
+            cells = [_ratio(measured, cache, step, peer, most) for measured in trees.values()]
             rows.append([f"{step}, {cache}", f"{most} × {peer}", *cells])
     for what, key in (("stored by the first capture", "stored"), ("stored after the days", "stored_days")):
-        cells = [_judged(f[key][OURS] / f[key]["restic"], 1.0) if f[key] else "–" for f in trees.values()]
+        cells = [judged(f[key][OURS] / f[key]["restic"], 1.0) if f[key] else "–" for f in trees.values()]
         rows.append([what, "1.0 × restic", *cells])
-    lines = table(["target", "at most", *trees], rows)
-    others = []
-    if "million" in results:
-        for figures in results["million"]["figures"]["trees"].values():
-            peak = max(_peak(figures, step, OURS) for step in Step)
-            others.append([f"peak memory, {figures['counts']}", f"{MAX_PEAK_MIB} MiB", _judged(peak, MAX_PEAK_MIB)])
-    if "downtime" in results:
-        for name, figures in results["downtime"]["figures"].items():
-            slowest = quantile(figures["API while capturing"]["milliseconds"], 0.99)
-            others.append([f"API while capturing, p99, {name}", f"{MAX_API_MS:.0f} ms", _judged(slowest, MAX_API_MS)])
-    return lines + (table(["target", "at most", "measured"], others) if others else [])
+    return table(["target", "at most", *trees], rows)
 
 
 def median_seconds(figures: Figures, cache: Cache, step: Step, tool: str) -> float | None:
@@ -97,16 +86,14 @@ def _of(figures: Figures, cache: Cache, step: Step, tool: str, what: str) -> lis
     return [usage[what] for usage in usages]
 
 
+def _rounds(figures: Figures, cache: str) -> int:
+    return max(len(usages) for step in figures["usages"][cache].values() for usages in step.values())
+
+
 def _peak(figures: Figures, step: Step, tool: str) -> float:
     return max(_of(figures, Cache.WARM, step, tool, "peak"), default=0) / MIB
 
 
-def _ratio(figures: Figures, cache: Cache, compared: tuple[Step, str, Step], most: float) -> str:
-    step, peer, peer_step = compared
-    ours, theirs = median_seconds(figures, cache, step, OURS), median_seconds(figures, cache, peer_step, peer)
-    return "–" if ours is None or not theirs else _judged(ours / theirs, most)
-
-
-def _judged(value: float, most: float) -> str:
-    figure = f"{value:.2f}" if value < 10 else f"{value:.0f}"
-    return f"{figure}, {'met' if value <= most else '**missed**'}"
+def _ratio(figures: Figures, cache: Cache, step: Step, peer: str, most: float) -> str:
+    ours, theirs = median_seconds(figures, cache, step, OURS), median_seconds(figures, cache, step, peer)
+    return "–" if ours is None or not theirs else judged(ours / theirs, most)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 from benchmarks import measuring
 from benchmarks.server import Program, Server, serving
-from benchmarks.tables import quantile, table, told
+from benchmarks.tables import judged, quantile, table, told
 from benchmarks.volumes import Contents
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD
@@ -29,9 +30,7 @@ DOCKER: Final = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
 IMAGE: Final = "holdfast-bench/idle:1"
 IDLE: Final = "trap 'exit 0' TERM\nwhile :; do sleep 1 & wait $!; done\n"
 STEPS: Final = ("stop", "safety", "recheck", "swap", "start", "gate", "other")
-FEW_RUNS: Final = 3
-"""For what takes minutes."""
-LARGE: Final = 5_000_000_000
+MAX_API_MS: Final = 50.0
 Figures = dict[str, list[float]]
 
 
@@ -67,8 +66,8 @@ class Service:
         figures["seconds of `holdfast --help`"] = [self._program.help_seconds() for _ in range(runs)]
         return figures
 
-    def downtime(self, contents: Contents, runs: int) -> dict[str, Figures]:
-        """Restores of a volume, each after a little of it changed; and the same by hand, in turn."""
+    def downtime(self, contents: Contents) -> dict[str, Figures]:
+        """Restores of a volume, each after a little of it changed; in turn the same by hand, where that is asked."""
         self._say(f"downtime, {contents.name}")
         directory = self._work / contents.name.replace(" ", "-")
         ours: Figures = {part: [] for part in (*STEPS, "downtime", "whole operation")}
@@ -78,8 +77,9 @@ class Service:
             contents.fill(volume)
             snapshot, latencies = capture(server)
             archive = directory / "by-hand.tar.zst"
-            subprocess.run(["tar", "-C", volume, "--zstd", "-cf", archive, "."], check=True)
-            for number in range(runs):
+            if contents.by_hand:
+                subprocess.run(["tar", "-C", volume, "--zstd", "-cf", archive, "."], check=True)
+            for number in range(contents.runs):
                 contents.disturb(volume, number)
                 began = time.monotonic()
                 outcome = server.run(f"/api/workloads/bench/snapshots/{snapshot}/restore", confirm=snapshot)["outcome"]
@@ -88,7 +88,8 @@ class Service:
                 for part in STEPS:
                     ours[part].append(outcome["seconds"].get(part, 0.0))
                 self._say(f"  {contents.name}: {ours['downtime'][-1]:.2f} s of {ours['whole operation'][-1]:.1f} s")
-                restore_by_hand(volume, archive, by_hand)
+                if contents.by_hand:
+                    restore_by_hand(volume, archive, by_hand)
         clean(directory)
         shutil.rmtree(directory)
         return {"holdfast": ours, "by hand": by_hand, "API while capturing": {"milliseconds": latencies}}
@@ -102,11 +103,6 @@ def prepared(work: Path, say: Callable[[str], object]) -> Iterator[Service]:
         yield Service(work, say)
     finally:
         clean(work)
-
-
-def runs_of(contents: Contents, runs: int) -> int:
-    """How often a restore is measured."""
-    return min(runs, FEW_RUNS) if contents.bytes >= LARGE else runs
 
 
 def deploy(server: Server, name: str, data: Path) -> Path:
@@ -219,3 +215,25 @@ def report_downtime(figures: Mapping[str, Any]) -> list[str]:
         ["requests, one after the other", *(str(len(values)) for values in api)],
     ]
     return lines + table(["API while all of it is captured, milliseconds", *sizes], rows)
+
+
+def targets_of_start(figures: Mapping[str, Sequence[float]]) -> list[list[str]]:
+    """Rows: what, at most, measured."""
+    return [
+        [name, f"{most:g} {unit}", judged(statistics.median(figures[name]), most)]
+        for name, most, unit in (("seconds to ready", 2.0, "s"), ("resident MiB at rest", 110.0, "MiB"))
+    ]
+
+
+def targets_of_downtime(figures: Mapping[str, Any]) -> list[list[str]]:
+    """Rows: what, at most, measured. Alike means within a quarter of the slowest run with the least data."""
+    rows = []
+    least, *others = ((name, measured["holdfast"]["downtime"]) for name, measured in figures.items())
+    most = 1.25 * max(least[1])
+    for name, seconds in others:
+        middle = judged(statistics.median(seconds), most)
+        rows.append([f"downtime, {name}, seconds", f"{most:.2f}: a quarter more than any with {least[0]}", middle])
+    for name, measured in figures.items():
+        slowest = quantile(measured["API while capturing"]["milliseconds"], 0.99)
+        rows.append([f"API while capturing, p99, {name}", f"{MAX_API_MS:g} ms", judged(slowest, MAX_API_MS)])
+    return rows

@@ -21,6 +21,12 @@ def told(values: Sequence[float]) -> str:
     return f"{_figure(statistics.median(values))} ({_figure(min(values))} to {_figure(max(values))})"
 
 
+def judged(value: float, most: float) -> str:
+    """A figure, and whether it is at most what it should be."""
+    figure = f"{value:.2f}" if value < 10 else f"{value:.0f}"
+    return f"{figure}, {'met' if value <= most else '**missed**'}"
+
+
 def quantile(values: Sequence[float], share: float) -> float:
     """The value below which ``share`` of ``values`` lie."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]

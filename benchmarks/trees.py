@@ -66,13 +66,13 @@ class Tree:
 def standard(*, quick: bool) -> tuple[Tree, ...]:
     """The three trees of the comparison."""
     scale = 16 if quick else 1
-    parts = ("/usr/include",) if quick else ("/usr/share", "/usr/include")
+    parts = ("/usr/include",) if quick else ("/usr/share/doc", "/usr/share/man", "/usr/include")
     return (
-        Tree("small files", f"A copy of {' and '.join(parts)} as installed", partial(copies, parts=parts)),
+        Tree("small files", f"A copy of {', '.join(parts)} as installed", partial(copies, parts=parts)),
         Tree(
             "database",
             "One file of 8 KiB pages of rows: text, numbers, random keys, free space",
-            partial(database, size=512 * MIB // scale),
+            partial(database, size=256 * MIB // scale),
         ),
         Tree(
             "mix",

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 from benchmarks import page
+from benchmarks.__main__ import PARTS
 from benchmarks.comparison import Cache, Step
 
 SECONDS = {"Holdfast": 3.0, "restic": 10.0, "cp -a": 1.0}
@@ -32,6 +33,21 @@ def results(*caches: Cache, days: int = 10) -> dict[str, Any]:
     return {"peers": {"machine": {"kernel": "6"}, "figures": figures}}
 
 
+START = {"seconds to ready": [1.5], "resident MiB at rest": [120.0]}
+
+
+def downtimes(seconds: dict[str, list[float]]) -> dict[str, Any]:
+    figures = {
+        name: {
+            "holdfast": {"downtime": values},
+            "by hand": {"downtime": []},
+            "API while capturing": {"milliseconds": [1, 9]},
+        }
+        for name, values in seconds.items()
+    }
+    return {"machine": {"kernel": "6"}, "figures": figures}
+
+
 def test_a_missed_target_stays_in_the_table() -> None:
     text = page.text(results(Cache.WARM))
     assert "| whole restore, flushed, warm | 0.8 × restic | 0.30, met |" in text
@@ -43,6 +59,29 @@ def test_what_was_not_measured_is_not_told() -> None:
     text = page.text(results(Cache.WARM, days=0))
     assert "| first capture, cold | 0.4 × restic | – |" in text
     assert "| stored after the days | 1.0 × restic | – |" in text
+
+
+def test_a_run_that_was_broken_off_leaves_a_page_that_says_what_is_not_there() -> None:
+    text = page.text({**results(Cache.WARM), "start": {"machine": {}, "figures": START}})
+    assert "| seconds to ready | 2 s | 1.50, met |" in text
+    assert "| resident MiB at rest | 110 MiB | 120, **missed** |" in text
+    assert "**Not measured: the downtime with 10 GB** (`make bench PARTS=large`)." in text
+    assert "Not measured: the start" not in text
+    assert "Not measured" in page.text({})
+    assert page.pictured({}) is None
+
+
+def test_downtimes_of_all_sizes_stand_in_one_table_beside_the_least() -> None:
+    parts = {"downtime": downtimes({"10 MB": [0.5, 0.6], "1 GB": [0.7]}), "large": downtimes({"10 GB": [0.8]})}
+    text = page.text(parts)
+    assert "| restore, holdfast, seconds | 10 MB | 1 GB | 10 GB |" in text
+    assert "| downtime, 1 GB, seconds | 0.75: a quarter more than any with 10 MB | 0.70, met |" in text
+    assert "| downtime, 10 GB, seconds | 0.75: a quarter more than any with 10 MB | 0.80, **missed** |" in text
+    assert "| API while capturing, p99, 10 GB | 50 ms | 9.00, met |" in text
+
+
+def test_every_part_that_is_measured_has_a_name_on_the_page() -> None:
+    assert set(page.PARTS) == set(PARTS)
 
 
 def test_the_picture_is_well_formed_and_has_a_bar_for_each_tool_and_step() -> None:
