@@ -5,10 +5,11 @@ recovery goes by; they are placed by a seam (:mod:`holdfast.testing.crash`), nev
 by a run that nobody kills which points there are, then kills one server at each of them, and asserts that it did.
 What must hold then is in ``crash_checks.py``; what goes on meanwhile, in ``crash_scenarios.py``.
 
-With ``make test``: every point of a restore and of a revert of a running workload, and of a capture; every point of a
-restore of a stopped workload and of one that is called off, from where it begins to differ from those; the points
-between which a missing directory is made, and between which hooks hold a workload; and every point of the recovery from
-the states that decide: SAFE, COMMIT, CONFIRMED, BACKWARD, ABORTED.
+With ``make test``: every point of a restore of a running workload, and of a capture; every point of a restore that is
+taken back, of one of a stopped workload and of one that is called off, from where it begins to differ from that (a kill
+before COMMIT has a restore aborted, whatever its trial would have shown); the points between which a missing directory
+is made, and between which hooks hold a workload; and every point of the recovery from the states that decide: SAFE,
+COMMIT, CONFIRMED, BACKWARD, ABORTED.
 
 Only with ``make torture`` (``HOLDFAST_TORTURE=1``): every point of an undo and of a restore of a shared volume; every
 point of the recovery from all other states; the points that were left out above because they are the same; and all of
@@ -17,10 +18,10 @@ it once more with the host going down along with the server, so that the engine 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
+from tests.faults.crash_bench import TORTURE
 from tests.faults.crash_scenarios import (
     AbortedLate,
     Captured,
@@ -38,9 +39,9 @@ from tests.faults.crash_scenarios import (
 
 PARTS = 2
 """Tests into which a long scenario is cut, so that they run side by side."""
-TORTURE = os.environ.get("HOLDFAST_TORTURE") == "1"
 BEGUN = None if TORTURE else "before journal STAGING #1"
 MADE = None if TORTURE else "before journal MADE #1"
+DECIDED = None if TORTURE else "before journal COMMIT #1"
 SAFE = None if TORTURE else "before journal SAFE #1"
 HOOKED = None if TORTURE else "before engine exec notes #1"
 UNHOOKED = None if TORTURE else "after engine exec_start notes #2"
@@ -58,7 +59,7 @@ patiently = pytest.mark.timeout(600)
 def test_a_restore_killed_at_any_point_ends_with_all_volumes_old_or_all_new(
     tmp_path: Path, part: int, power_cut: bool
 ) -> None:
-    assert RunningWorkload.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS) >= 90
+    assert RunningWorkload.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS) >= 75
 
 
 @patiently
@@ -73,7 +74,7 @@ def test_a_restore_of_a_stopped_workload_killed_at_any_point_leaves_it_stopped(t
 def test_a_restore_on_which_the_workload_is_unhealthy_is_taken_back_wherever_it_is_killed(
     tmp_path: Path, part: int, power_cut: bool
 ) -> None:
-    assert UnhealthyOnRestoredData.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS) >= 105
+    assert UnhealthyOnRestoredData.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS, since=DECIDED) >= 45
 
 
 @patiently
@@ -106,12 +107,12 @@ def test_a_restore_into_a_missing_directory_killed_at_any_point_leaves_it_missin
 def test_a_capture_killed_at_any_point_leaves_the_containers_as_they_were(
     tmp_path: Path, scenario: type[Captured]
 ) -> None:
-    assert scenario.at(tmp_path).crash_everywhere() >= 10
+    assert scenario.at(tmp_path).crash_everywhere() >= 8
 
 
 @patiently
 def test_a_capture_killed_while_hooks_hold_the_workload_is_followed_by_what_undoes_them(tmp_path: Path) -> None:
-    assert CapturedHooked.at(tmp_path).crash_everywhere(since=HOOKED, until=UNHOOKED) >= 18
+    assert CapturedHooked.at(tmp_path).crash_everywhere(since=HOOKED, until=UNHOOKED) >= 15
 
 
 @patiently
@@ -171,7 +172,7 @@ if TORTURE:
     def test_a_restore_of_a_shared_volume_killed_at_any_point_brings_both_workloads_back(
         tmp_path: Path, part: int, power_cut: bool
     ) -> None:
-        assert SharedVolume.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS) >= 120
+        assert SharedVolume.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS) >= 105
 
     @patiently
     @every_host
@@ -179,4 +180,4 @@ if TORTURE:
     def test_an_undo_killed_at_any_point_ends_with_all_volumes_old_or_all_new(
         tmp_path: Path, part: int, power_cut: bool
     ) -> None:
-        assert Undone.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS) >= 90
+        assert Undone.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS) >= 75
