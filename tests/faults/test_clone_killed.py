@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from tests.faults.crash_bench import side_of
+from tests.faults.crash_bench import TORTURE, side_of
 from tests.faults.crash_checks import Crash, Trees, check_running, check_told, expected_side
 from tests.faults.crash_scenarios import RunningWorkload
-from tests.faults.test_kill_everywhere import TORTURE
 
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.errors import NotFound
