@@ -128,6 +128,16 @@ IdempotencyKey = Annotated[
     ),
     AfterValidator(_visible),
 ]
+ConfirmDelete = Annotated[
+    str | None,
+    Header(
+        alias="X-Confirm-Delete",
+        description="The id of the snapshot that is to be deleted; proves that it is meant.",
+        max_length=64,
+        json_schema_extra={"pattern": "^[!-~]+$"},
+    ),
+    AfterValidator(_visible),
+]
 ConfirmRestore = Annotated[
     str | None,
     Header(

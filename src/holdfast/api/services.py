@@ -27,6 +27,7 @@ from holdfast.services.doctor import Finding
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.snapshot_files import Download
+from holdfast.services.unreadable_snapshots import UnreadableSnapshot
 from holdfast.services.workloads import ApplyResult, WorkloadStatus
 
 
@@ -110,6 +111,12 @@ class RepositoryCarePort(Protocol):
     async def prune(self, ref: str | None, *, dry_run: bool, actor: str) -> Operation: ...
 
     async def verify(self, *, percent: int, actor: str) -> Operation: ...
+
+
+class UnreadableSnapshotsPort(Protocol):
+    async def list(self) -> Sequence[UnreadableSnapshot]: ...
+
+    async def delete(self, sid: str, *, confirm: str | None, actor: str) -> None: ...
 
 
 class RestoresPort(Protocol):
@@ -199,6 +206,7 @@ class ApiServices:
     snapshots: SnapshotsPort
     snapshot_files: SnapshotFilesPort
     care: RepositoryCarePort
+    unreadable: UnreadableSnapshotsPort
     restores: RestoresPort
     clones: ClonesPort
     operations: OperationsPort

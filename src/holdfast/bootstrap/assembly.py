@@ -71,6 +71,7 @@ from holdfast.services.snapshots import Snapshots, former_workload
 from holdfast.services.swap_recovery import SwapRecovery
 from holdfast.services.tokens import Tokens
 from holdfast.services.trials import Trials
+from holdfast.services.unreadable_snapshots import UnreadableSnapshots
 from holdfast.services.volume_removal import WorkerDataRemover
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workload_deletion import WorkloadDeletion
@@ -377,6 +378,9 @@ async def _assembled(
                     workers=workers,
                     in_use=in_use,
                     registry=registry,
+                ),
+                unreadable=UnreadableSnapshots(
+                    store=stores, states=snapshot_states, workloads=workload_store, in_use=in_use
                 ),
                 restores=restores,
                 clones=Clones(

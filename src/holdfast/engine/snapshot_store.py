@@ -68,6 +68,9 @@ class SnapshotStore(Protocol):
     def manifests(self) -> Iterator[SnapshotManifest]:
         """All readable manifests, in no particular order; unreadable ones are left out (see ``damaged_manifests``)."""
 
+    def damaged_manifests(self) -> Sequence[Problem]:
+        """Why each manifest that :meth:`manifests` leaves out can't be read; ``details["snapshot"]`` is its id."""
+
     def check(self, manifest: SnapshotManifest) -> Sequence[Problem]:
         """A quick look that everything the snapshot needs is present. Reads no data."""
 

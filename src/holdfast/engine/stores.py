@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem, Refused
+from holdfast.domain.errors import Conflict, Damaged, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.engine.archive.importer import ImportRequest
 from holdfast.engine.archive.store import ArchiveStore
@@ -122,6 +122,30 @@ class Stores:
     def delete(self, snapshot_id: str) -> int:
         """See the port."""
         return self._of(snapshot_id).delete(snapshot_id)
+
+    def delete_damaged(self, snapshot_id: str) -> None:
+        """Remove a snapshot whose manifest is damaged: that alone, wherever it is.
+
+        Raises:
+            NotFound: ``snapshot_unknown``.
+            Conflict: ``snapshot_readable``: it can be read, so it is deleted as any other.
+            HoldfastError: why it can't be read now, where that is no damage. It is still there.
+        """
+        for store in (self.repository, self.archives):
+            try:
+                store.manifest(snapshot_id)
+            except NotFound:
+                continue
+            except Damaged:
+                store.delete(snapshot_id)
+                return
+            raise Conflict(
+                "snapshot_readable",
+                f"The manifest of the snapshot {snapshot_id} can be read.",
+                next_step="Delete it as any other, with `holdfast snapshot delete`.",
+                details={"snapshot": snapshot_id},
+            )
+        self.archives.manifest(snapshot_id)
 
     def export(self, snapshot_id: str, write: Callable[[bytes], object], job: Job) -> None:
         """See the port."""

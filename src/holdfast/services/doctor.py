@@ -56,11 +56,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotFacts:
-    """How the snapshots are. ``damaged`` are ids."""
+    """How the snapshots are. ``damaged`` and ``unreadable`` are ids, the latter where the manifest can't be read."""
 
     total: int
     never_verified: int
     damaged: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 def worst(findings: Sequence[Finding]) -> FindingLevel:
@@ -274,6 +275,14 @@ def _probe_exchange(fs: Fs, dirfd: int, probe: bytes) -> None:
 async def check_snapshots(facts: Callable[[], Awaitable[SnapshotFacts]]) -> Finding:
     """Whether snapshots are whole, and known to be."""
     found = await facts()
+    if found.unreadable:
+        return Finding(
+            check="snapshots",
+            level=FindingLevel.ERROR,
+            message=f"{len(found.unreadable)} snapshots have a manifest that can't be read: {_some(found.unreadable)}.",
+            mend="See `holdfast repository damaged`: bring the manifests back from a copy, or delete these snapshots. "
+            "Until then no prune frees anything. Check the disk (dmesg, smartctl).",
+        )
     if found.damaged:
         return Finding(
             check="snapshots",

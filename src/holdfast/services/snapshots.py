@@ -229,12 +229,14 @@ class Snapshots:
     async def facts(self) -> SnapshotFacts:
         """How the snapshots of all workloads are, for the doctor."""
         manifests = await asyncio.to_thread(lambda: list(self._store.manifests()))
+        unreadable = await asyncio.to_thread(self._store.damaged_manifests)
         states = {s.snapshot_id: s for m in {m.workload_id for m in manifests} for s in await self._states.list(m)}
         known = [states.get(manifest.id) for manifest in manifests]
         return SnapshotFacts(
             total=len(manifests),
             never_verified=sum(1 for state in known if state is None or state.verified_at is None),
             damaged=tuple(state.snapshot_id for state in known if state is not None and state.damaged),
+            unreadable=tuple(str(problem.details["snapshot"]) for problem in unreadable),
         )
 
     async def export(self, ref: str, snapshot_id: str) -> tuple[str, AsyncIterator[bytes]]:

@@ -35,6 +35,7 @@ from holdfast.services.doctor import Finding, FindingLevel
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.snapshot_files import Download
+from holdfast.services.unreadable_snapshots import UnreadableSnapshot
 from holdfast.services.workload_status import Condition, WorkloadStatus
 from holdfast.services.workloads import ApplyResult
 
@@ -414,6 +415,15 @@ class StandInCare(Recorder):
         return operation(OperationKind.VERIFY)
 
 
+class StandInUnreadable(Recorder):
+    async def list(self) -> list[UnreadableSnapshot]:
+        why = "It can't be read."
+        return [UnreadableSnapshot(id=SNAPSHOT_ID, code="manifest_malformed", message=why, workload="notes")]
+
+    async def delete(self, sid: str, *, confirm: str | None, actor: str) -> None:
+        self.record("delete", sid=sid, confirm=confirm, actor=actor)
+
+
 def services_in(uploads: Path) -> ApiServices:
     """Stand-ins for all services."""
     return ApiServices(
@@ -422,6 +432,7 @@ def services_in(uploads: Path) -> ApiServices:
         snapshots=StandInSnapshots(),
         snapshot_files=StandInSnapshotFiles(),
         care=StandInCare(),
+        unreadable=StandInUnreadable(),
         restores=StandInRestores(),
         clones=StandInClones(),
         operations=StandInOperations(),
@@ -448,6 +459,7 @@ class Api:
         self.deployer = StandInDeployer()
         self.snapshots = StandInSnapshots()
         self.care = StandInCare()
+        self.unreadable = StandInUnreadable()
         self.restores = StandInRestores()
         self.clones = StandInClones()
         self.operations = StandInOperations()
@@ -458,6 +470,7 @@ class Api:
             deployer=self.deployer,
             snapshots=self.snapshots,
             care=self.care,
+            unreadable=self.unreadable,
             restores=self.restores,
             clones=self.clones,
             operations=self.operations,

@@ -43,6 +43,8 @@ NEEDED = {
     "compare": O,
     "prune_repository": A,
     "verify_repository": O,
+    "list_damaged": V,
+    "delete_damaged": A,
     "restore_snapshot": A,
     "list_all_snapshots": V,
     "get_any_snapshot": V,

@@ -507,3 +507,22 @@ async def test_a_share_of_the_repository_is_verified(api: Api) -> None:
     assert api.care.last == {"percent": 10, "actor": "the admin"}
     for share in (0, 101, "10%", 1.5):
         assert (await api.ask("POST", "/api/repository/verify", json={"share": share})).status_code == 400
+
+
+async def test_a_snapshot_that_can_not_be_read_is_listed_and_deleted_once_confirmed(api: Api) -> None:
+    (listed,) = (await api.ask("GET", "/api/repository/damaged")).json()["items"]
+    assert listed == {
+        "id": SNAPSHOT_ID,
+        "code": "manifest_malformed",
+        "message": "It can't be read.",
+        "workload": "notes",
+        "pinned": False,
+        "safety_for": None,
+    }
+    path = f"/api/repository/damaged/{SNAPSHOT_ID}"
+    assert (await api.ask("DELETE", path, headers={"X-Confirm-Delete": SNAPSHOT_ID})).status_code == 204
+    assert api.unreadable.last["sid"] == SNAPSHOT_ID
+    assert api.unreadable.last["confirm"] == SNAPSHOT_ID
+    await api.ask("DELETE", path)
+    assert api.unreadable.last["confirm"] is None
+    assert (await api.ask("DELETE", path, headers={"X-Confirm-Delete": "a b"})).status_code == 400

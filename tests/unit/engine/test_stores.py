@@ -195,3 +195,18 @@ def test_a_repository_whose_key_is_gone_is_refused_before_another_is_made(bench:
     key.chmod(0o600)
     assert len(list(again.manifests())) == 1
     again.close()
+
+
+def test_an_archive_whose_manifest_is_damaged_is_deleted_and_the_same_snapshot_elsewhere_is_not(
+    bench: StoresBench,
+) -> None:
+    (bench.live("data") / "file").write_text("x")
+    whole, damaged = bench.archive("data"), bench.archive("data")
+    stored = bench.capture("data")
+    for path in bench.archives():
+        if damaged.id in str(path) and path.read_bytes()[:1] == b"{":
+            path.write_bytes(b"{")
+    assert [problem.details["snapshot"] for problem in bench.stores.damaged_manifests()] == [damaged.id]
+    bench.stores.delete_damaged(damaged.id)
+    assert bench.stores.damaged_manifests() == []
+    assert {manifest.id for manifest in bench.stores.manifests()} == {whole.id, stored.id}

@@ -172,6 +172,7 @@ async def test_what_restores_left_is_named_with_what_stands_in_the_way() -> None
         (SnapshotFacts(total=0, never_verified=0), OK),
         (SnapshotFacts(total=3, never_verified=1), WARNING),
         (SnapshotFacts(total=3, never_verified=1, damaged=("01j",)), ERROR),
+        (SnapshotFacts(total=0, never_verified=0, unreadable=("01j",)), ERROR),
     ],
 )
 async def test_snapshots_are_judged_by_what_is_known_of_them(facts: SnapshotFacts, level: FindingLevel) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from holdfast.api.answers import accepted, accepted_or
-from holdfast.api.auth import Admin, Operator
+from holdfast.api.answers import accepted, accepted_or, problems
+from holdfast.api.auth import Admin, Operator, Viewer
+from holdfast.api.parameters import ConfirmDelete, SnapshotId
 from holdfast.api.schemas.operation import OperationView
-from holdfast.api.schemas.repository import PruneBody, RepositoryVerifyBody
+from holdfast.api.schemas.repository import PruneBody, RepositoryVerifyBody, UnreadableSnapshotView, UnreadableView
 from holdfast.api.services import Services
 from holdfast.api.strict_route import StrictRoute
 
@@ -40,3 +41,23 @@ async def verify_repository(
 ) -> OperationView:
     wanted = request or RepositoryVerifyBody()
     return accepted(response, await services.care.verify(percent=wanted.share, actor=caller.name))
+
+
+@router.get("/damaged", summary="List the snapshots whose manifest can't be read")
+async def list_damaged(services: Services, _caller: Viewer) -> UnreadableView:
+    return UnreadableView(items=[UnreadableSnapshotView.of(each) for each in await services.unreadable.list()])
+
+
+@router.delete(
+    "/damaged/{snapshot}",
+    summary="Delete a snapshot whose manifest can't be read",
+    description="Needs `X-Confirm-Delete: <id of the snapshot>`. Only its manifest is removed; what others need stays.",
+    status_code=204,
+    response_class=Response,
+    responses=problems(404, 409, 422, 428),
+)
+async def delete_damaged(
+    services: Services, caller: Admin, snapshot_id: SnapshotId, confirm: ConfirmDelete = None
+) -> Response:
+    await services.unreadable.delete(snapshot_id, confirm=confirm, actor=caller.name)
+    return Response(status_code=204)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from holdfast.services.unreadable_snapshots import UnreadableSnapshot
+
 
 class PruneBody(BaseModel, extra="forbid"):
     workload: Annotated[
@@ -25,3 +27,32 @@ class RepositoryVerifyBody(BaseModel, extra="forbid"):
             ge=1, le=100, description="How much to read back, in percent; what was not read for longest comes first."
         ),
     ] = 100
+
+
+class UnreadableSnapshotView(BaseModel):
+    """A snapshot whose manifest can't be read, and what is known of it all the same."""
+
+    id: str
+    code: Annotated[str, Field(description="Why, as an error's code.")]
+    message: str
+    workload: Annotated[
+        str | None, Field(description="Its workload by name, or by id if that is gone; null if unknown.")
+    ]
+    pinned: bool
+    safety_for: Annotated[str | None, Field(description="The restore whose way back it was.")]
+
+    @classmethod
+    def of(cls, snapshot: UnreadableSnapshot) -> UnreadableSnapshotView:
+        """The view of ``snapshot``."""
+        return cls(
+            id=snapshot.id,
+            code=snapshot.code,
+            message=snapshot.message,
+            workload=snapshot.workload,
+            pinned=snapshot.pinned,
+            safety_for=snapshot.safety_for,
+        )
+
+
+class UnreadableView(BaseModel):
+    items: list[UnreadableSnapshotView]

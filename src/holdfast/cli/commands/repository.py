@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from holdfast.cli.commands import repository_key, repository_take_over, repository_verify
+from holdfast.cli.commands import repository_damaged, repository_key, repository_take_over, repository_verify
 
 
 def commands() -> typer.Typer:
     """The group of commands."""
     group = typer.Typer(no_args_is_help=True, help="Where snapshots are kept.")
     group.command("verify")(repository_verify.verify)
+    group.command("damaged")(repository_damaged.damaged)
+    group.command("delete-damaged")(repository_damaged.delete_damaged)
     group.add_typer(repository_key.commands(), name="key")
     group.command("take-over")(repository_take_over.take_over)
     return group

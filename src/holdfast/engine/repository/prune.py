@@ -53,8 +53,8 @@ _TREE_STEP: Final = (
     "Take a new snapshot of that workload, which heals what is still live, or delete the damaged one; then prune again."
 )
 _MANIFEST_STEP: Final = (
-    "Bring the file of that name in the repository's folder manifests back from a copy, or remove it if nobody needs "
-    "the snapshot any more; then prune again."
+    "Bring the file of that name in the repository's folder manifests back from a copy, or, if nobody has one, delete "
+    "the snapshot with `holdfast repository delete-damaged`; then prune again."
 )
 _OF_NO_USE: Final = frozenset({"pack_header_damaged", "pack_incomplete", "pack_trailer_damaged"})
 """Why a pack can't be read in which nothing could be found, and never will be."""
