@@ -303,6 +303,7 @@ async def test_a_dry_run_of_a_new_workload_makes_none(holdfast: Holdfast, place:
     dry = CloneWish(snapshot_id=snapshot_id, actor="test", dry_run=True)
     end = await succeeded(holdfast, await holdfast.api.clones.new(dry, apart()))
     assert (end.workload_id, end.outcome["workload"], end.outcome["image"]) == (None, "staging", "notes:1")
+    assert end.outcome["warnings"] == []
     assert [volume["before"] for volume in end.outcome["volumes"]] == ["missing", "missing"]  # type: ignore[attr-defined]
     with pytest.raises(NotFound):
         await holdfast.api.workloads.get("staging")
@@ -395,6 +396,18 @@ async def test_a_new_workload_that_is_called_off_during_its_trial_has_no_data_an
     assert not (place.volumes / "staging/data").exists()
     made = await holdfast.api.workloads.get("staging")
     assert running(holdfast, made.id) == []
+
+
+async def test_what_comes_along_of_the_sources_configuration_is_named_without_its_values(
+    holdfast: Holdfast, place: Installation
+) -> None:
+    secret = replace(spec_of(), env=(("DATABASE_URL", "postgres://secret"),), labels=(("proxy.host", "notes"),))
+    workload = await deployed(holdfast, secret)
+    snapshot_id = await snapshotted(holdfast, workload)
+    dry = CloneWish(snapshot_id=snapshot_id, actor="test", dry_run=True)
+    end = await succeeded(holdfast, await holdfast.api.clones.new(dry, apart()))
+    assert "environment (DATABASE_URL) and the labels (proxy.host) of notes" in str(end.outcome["warnings"])
+    assert "secret" not in str(end.outcome)
 
 
 async def test_the_image_of_then_runs_on_the_clone_if_that_is_asked_for(

@@ -21,7 +21,8 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
     say = output.note if to_stderr else output.say
     say(f"Snapshot {plan['snapshot_id']}, taken {both(plan['snapshot_taken_at'])}.")
     if source := plan.get("cloned_from"):
-        say(f"The data of {source['name']} goes into {plan['workload']}; {source['name']} is not touched.")
+        apart = f"; {source['name']} is not touched" if source["name"] != plan["workload"] else ""
+        say(f"The data of {source['name']} goes into {plan['workload']}{apart}.")
     for volume in plan["volumes"]:
         say(f"{volume['target']} ({volume['path']}):")
         say(_extent(volume))

@@ -196,7 +196,7 @@ def outcome_in_words(operation: dict[str, Any]) -> str:
         told = f"Cloned {source['name']} into {outcome['workload']}. {told}"
     if told and outcome.get("image_note"):
         told += f"\n{outcome['image_note']}"
-    if told and "downtime_seconds" in outcome:
+    if told and "downtime_seconds" in outcome and outcome.get("image_before", "unknown") is not None:
         told += f"\nDowntime: {format_duration(outcome['downtime_seconds'])}{_parts(outcome.get('seconds', {}))}."
     if told and outcome.get("safety_snapshot_id"):
         told += f" The data from before is in the safety snapshot {outcome['safety_snapshot_id']}, pinned."

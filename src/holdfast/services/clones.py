@@ -148,15 +148,15 @@ class Clones:
         starts = await self._foreseen(spec, wish, snapshot)
         if wish.dry_run:
             at = now()
-            workload = existing or Workload(
-                id=new_id(), spec=spec, desired=DesiredState.RUNNING, created_at=at, updated_at=at
+            foreseen = existing or Workload(
+                id=new_id(), spec=spec, desired=DesiredState.STOPPED, created_at=at, updated_at=at
             )
-            request = _first_request(wish, workload, snapshot, starts, wanted)
-            return await self._restores.rehearse(OperationKind.CLONE, request, workload)
+            request = _first_request(wish, foreseen, snapshot, starts, wanted)
+            return await self._restores.rehearse(OperationKind.CLONE, request, foreseen)
         require_confirmed(wish.confirm, wish.snapshot_id)
         made = await self._workloads.apply(spec, actor=wish.actor, create=existing is None)
         assert made.workload is not None  # an apply always has one
-        workload = await self._store.set_desired(made.workload.id, DesiredState.RUNNING)
+        workload = made.workload
         request = _first_request(wish, workload, snapshot, starts, wanted)
 
         async def first(ctx: OperationContext, carry_out: Callable[[RestoreRequest], Awaitable[Outcome]]) -> Outcome:

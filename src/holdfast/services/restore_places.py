@@ -55,10 +55,11 @@ class RestorePlaces:
             planned.append(place)
             problems += found
             if place.before is LiveBefore.MISSING:
-                warnings.append(
-                    f"{live.path} (for {place.target}) is missing, and is made. If its disk is only not mounted, "
-                    "mount it instead: the data would go to the disk below."
-                )
+                if request.starts is None:  # of a workload that is new nothing was ever there
+                    warnings.append(
+                        f"{live.path} (for {place.target}) is missing, and is made. If its disk is only not mounted, "
+                        "mount it instead: the data would go to the disk below."
+                    )
                 continue
             problem = seen.get(place.target)
             if problem is not None and problem.code == "volume_emptied":

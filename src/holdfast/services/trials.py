@@ -15,7 +15,7 @@ from typing import cast
 from holdfast.domain.deploy_plan import DeployStep, check_spec, instance_count
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.errors import Failed, HoldfastError, Refused, Unavailable
-from holdfast.domain.workload import Workload
+from holdfast.domain.workload import DesiredState, Workload
 from holdfast.runtime.port import LABEL_DEPLOYMENT
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.health_gate import Uncancellable
@@ -83,6 +83,9 @@ class Trials:
         mine = [container.id for container in there if container.labels.get(LABEL_DEPLOYMENT) == newest]
         await self._rollout.arm(mine, workload.spec.restart)
         deployment = await self._records.get(newest)
+        if deployment is not None and deployment.reason is DeployReason.DEPLOY and mine:
+            # The first of a new workload: only now somebody can rely on it that it runs.
+            await self._records.want(workload, DesiredState.RUNNING)
         if deployment is None or deployment.state not in (DeploymentState.RUNNING, DeploymentState.INTERRUPTED):
             return deployment
         return await self._records.end(deployment, DeploymentState.SUCCEEDED)

@@ -54,6 +54,17 @@ def test_the_plan_says_whose_data_goes_where_and_the_targets_name_must_be_typed(
     assert json.loads(deed.content)["into"] == "staging"
 
 
+def test_of_a_workload_that_never_ran_before_no_downtime_is_told(ready: FakeServer) -> None:
+    outcome = {"result": "restored", "downtime_seconds": 9.0, "seconds": {}, "image_before": None} | FROM
+    ready.on(
+        "GET",
+        f"/api/operations/{OPERATION}/events",
+        stream(operation("clone", "succeeded", outcome=dry_run_plan() | FROM)),
+        stream(operation("clone", "succeeded", outcome=outcome)),
+    )
+    assert "Downtime" not in ready.run("clone", SNAPSHOT, "--as", "staging", "--yes").stdout
+
+
 def test_the_sources_name_is_no_confirmation(ready: FakeServer) -> None:
     result = ready.run("clone", SNAPSHOT, "--into", "staging", interactive=True, typed="notes\n")
     assert result.exit_code == ExitCode.REFUSED
