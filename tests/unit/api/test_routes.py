@@ -376,6 +376,7 @@ async def test_a_clone_into_a_new_workload_is_like_its_source_or_as_declared(api
         {"declaration": ""},
         {"declaration": "name: [\n"},
         {"into": "staging", "map": {"/a\n": "/b"}},
+        {"into": "staging", "paths": ["/data/a"]},
     ],
 )
 async def test_a_clone_with_odd_wishes_is_refused(api: Api, body: dict[str, Any]) -> None:

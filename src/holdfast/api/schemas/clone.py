@@ -8,10 +8,11 @@ from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from holdfast.api.parameters import PrintableText
-from holdfast.api.schemas.restore import RestoreRequest
+from holdfast.api.schemas.restore import Rehearsable
 from holdfast.api.schemas.workload import parse_workload_yaml
 from holdfast.api.schemas.workload_values import Name, PublishedPort
 from holdfast.domain.clone import LikeSource
+from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.workload import WorkloadSpec
 
 Target = Annotated[PrintableText, Field(min_length=1, max_length=1024)]
@@ -40,7 +41,7 @@ class LikeSourceModel(BaseModel, extra="forbid"):
         )
 
 
-class CloneRequest(RestoreRequest):
+class CloneRequest(Rehearsable):
     """Where the data goes: into an existing workload (`into`), or into a new one (`like_source` or `declaration`)."""
 
     into: Annotated[
@@ -57,6 +58,14 @@ class CloneRequest(RestoreRequest):
         str | None,
         Field(description="Make a workload of this configuration: its declaration as text, YAML or JSON."),
     ] = None
+    volumes: Annotated[
+        list[Target] | None,
+        Field(
+            description="Container targets of the workload that the data goes to; null for all volumes.",
+            min_length=1,
+            max_length=64,
+        ),
+    ] = None
     map: Annotated[
         dict[Target, Target],
         Field(
@@ -65,6 +74,17 @@ class CloneRequest(RestoreRequest):
             default_factory=dict,
         ),
     ]
+
+    on_unhealthy: Annotated[
+        OnUnhealthy | None,
+        Field(
+            description="With `into`: what to do when the workload is not healthy on the data; null as for a restore."
+        ),
+    ] = None
+    with_image: Annotated[
+        bool,
+        Field(description="Run the image on it that ran when the snapshot was taken, instead of the configured one."),
+    ] = False
 
     @model_validator(mode="after")
     def _goes_somewhere(self) -> Self:
