@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -23,12 +22,11 @@ from holdfast.engine.archive.reader import Member
 from holdfast.engine.entries import EntryKind, display_path
 from holdfast.engine.job import Job
 from holdfast.engine.repository.chunking import Chunker
-from holdfast.engine.repository.file_ids import FileIds, store_file
+from holdfast.engine.repository.file_ids import store_file
 from holdfast.engine.repository.manifests import StoredSnapshot, VolumeTree
+from holdfast.engine.repository.pending_entries import PendingEntries
 from holdfast.engine.repository.repository import Repository
 from holdfast.engine.repository.tree import TreeBuilder, TreeEntry, sort_key
-
-_PENDING: Final = 1024
 
 
 def absorb(manifest: SnapshotManifest, members: Iterable[Member], repository: Repository, job: Job) -> SnapshotManifest:
@@ -45,23 +43,15 @@ def absorb(manifest: SnapshotManifest, members: Iterable[Member], repository: Re
     with repository.lock.shared(job), repository.writer() as writer, closing(_Spool()) as spool:
         losses = repository.sync_index()
         chunker = Chunker()
-        pending: deque[tuple[int, TreeEntry, FileIds | None]] = deque()
-
-        def settle() -> None:
-            index, entry, ids = pending.popleft()
-            spool.add(index, entry if ids is None else ids.named_in(entry))
-
+        pending = PendingEntries(spool.add)
         for member in members:
             job.check()
             entry = member.entry
             ids = None
             if entry.kind is EntryKind.FILE:
                 ids = store_file(member.data, entry.data_bytes, writer, chunker, lambda _: job.check())
-            pending.append((member.index, TreeEntry.of(entry), ids))
-            if len(pending) > _PENDING:
-                settle()
-        while pending:
-            settle()
+            pending.add(member.index, TreeEntry.of(entry), ids)
+        pending.settle_all()
         trees = []
         for volume in manifest.volumes:
             builder = TreeBuilder(writer.put, writer.wait)

@@ -68,6 +68,12 @@ class TreeEntry(msgspec.Struct, array_like=True, gc=False, frozen=True):
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
     extents: tuple[tuple[_Size, _Size], ...] | None = None
 
+    @property
+    def weight(self) -> int:
+        """Bytes of what can be long in it."""
+        attributes = sum(len(name) + len(value) for name, value in self.xattrs)
+        return len(self.path) + len(self.link) + len(self.content) + attributes + 64 * len(self.extents or ())
+
     @classmethod
     def of(cls, entry: Entry, *, inode: int = 0, ctime_ns: int = 0) -> TreeEntry:
         """The stored form of ``entry``, still without content."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
 from holdfast.domain.operation import Progress
@@ -15,12 +14,11 @@ from holdfast.engine.repository.chunk_writer import ChunkWriter
 from holdfast.engine.repository.chunking import WHOLE_BYTES, Chunker
 from holdfast.engine.repository.earlier_files import EarlierContent, EarlierFiles
 from holdfast.engine.repository.file_ids import FileIds, store_file
+from holdfast.engine.repository.pending_entries import PendingEntries
 from holdfast.engine.repository.stretches import Stretches
 from holdfast.engine.repository.tree import TreeBuilder, TreeEntry
 from holdfast.engine.walk import Walked, WalkReport, walk_recognising
 
-_PENDING: Final = 4096
-"""Entries that may wait for the ids of their chunks."""
 _BEAT_ENTRIES: Final = 64
 _LARGE_BYTES: Final = 4 << 20
 """From this size on a file that changed is compared with what it was; a smaller one is cut as quickly."""
@@ -102,7 +100,7 @@ class TreeCapture:
         self._fs, self._writer, self._chunker, self._meter = fs, writer, chunker, meter
         self._known, self._stretches = known, stretches
         self._builder = TreeBuilder(writer.put, writer.wait)
-        self._pending: deque[tuple[TreeEntry, FileIds | None]] = deque()
+        self._pending: PendingEntries[None] = PendingEntries(lambda _, entry: self._builder.add(entry))
 
     def run(self, root_fd: int) -> tuple[bytes, ...]:
         """Capture the directory. Returns the ids of the tree index' chunks.
@@ -116,8 +114,7 @@ class TreeCapture:
                 self._take_over(found)
             else:
                 self._capture(found)
-        while self._pending:
-            self._settle()
+        self._pending.settle_all()
         return self._builder.finish()
 
     def _capture(self, walked: Walked) -> None:
@@ -170,16 +167,7 @@ class TreeCapture:
         self._meter.entry(entry)
 
     def _append(self, stored: TreeEntry, ids: FileIds | None) -> None:
-        if ids is None and not self._pending:
+        if ids is None and not self._pending.waiting:
             self._builder.add(stored)
-            return
-        self._pending.append((stored, ids))
-        while self._pending and ((head := self._pending[0][1]) is None or head.ready):
-            self._settle()
-        if len(self._pending) > _PENDING:
-            self._settle()
-
-    def _settle(self) -> None:
-        """Give the first of the pending entries to the tree, waiting for its ids if need be."""
-        stored, ids = self._pending.popleft()
-        self._builder.add(stored if ids is None else ids.named_in(stored))
+        else:
+            self._pending.add(None, stored, ids)
