@@ -23,17 +23,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from holdfast.domain.errors import InvalidInput
+from holdfast.domain.repository import MIN_RATE
 from holdfast.domain.units import MAX_DURATION, MAX_SIZE, parse_duration, parse_size
 from holdfast.engine.limits import Limits
 
 MIB: Final = 1024 * 1024
 DEFAULT_DOCKER_HOST: Final = "unix:///var/run/docker.sock"
 
-CLIENT_VARIABLES: Final = frozenset({"HOLDFAST_URL", "HOLDFAST_TOKEN", "HOLDFAST_CONFIG"})
+CLIENT_VARIABLES: Final = frozenset({"HOLDFAST_URL", "HOLDFAST_TOKEN", "HOLDFAST_CONFIG", "HOLDFAST_S3_SECRET"})
 """Variables that are not settings of the server: the command line's own."""
 
 _PREFIX: Final = "HOLDFAST_"
-_SIZES: Final = frozenset({"disk_reserve_bytes", "max_upload_bytes"})
+_SIZES: Final = frozenset({"disk_reserve_bytes", "max_upload_bytes", "copy_limit_rate"})
 _DURATIONS: Final = frozenset({"engine_timeout", "drain_deadline", "steady_seconds"})
 _NEVER_ROOTS: Final = ("/etc", "/proc", "/sys", "/var/lib/docker", "/var/lib/containerd")
 """Not a volume's place, nor is anything below or above them (``/`` is above)."""
@@ -70,6 +71,8 @@ class Settings:
         limits: bounds of what an imported archive may hold.
         max_upload_bytes: largest archive that may be uploaded.
         prune_unused_percent: a pack of which at least so much is needed by no snapshot is written anew by a prune.
+        copy_limit_rate: bytes a second that a copy to a second repository sends at most, unless it says otherwise;
+            0 for no bound.
         time_zone: where days, weeks, months and years begin, for what is kept of snapshots.
     """
 
@@ -92,6 +95,7 @@ class Settings:
     log_format: LogFormat = LogFormat.TEXT
     time_zone: str = "UTC"
     prune_unused_percent: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50
+    copy_limit_rate: Count = 0
 
     def __post_init__(self) -> None:
         if self.volumes_base == Path():
@@ -140,6 +144,11 @@ class Settings:
     @property
     def repository_dir(self) -> Path:
         return self.data_dir / "repository"
+
+    @property
+    def second_dir(self) -> Path:
+        """Locks and caches of second repositories."""
+        return self.data_dir / "second"
 
     @property
     def uploads_dir(self) -> Path:
@@ -303,6 +312,8 @@ def _checked(settings: Settings) -> Settings:
         settings.zone  # noqa: B018 - looked up once, so that no prune fails by it
     except ValueError as error:
         raise _invalid("time_zone", str(error)) from error
+    if 0 < settings.copy_limit_rate < MIN_RATE:
+        raise _invalid("copy_limit_rate", f"it is 0, for no bound, or {MIN_RATE} bytes a second and more")
     if _ADDRESS.fullmatch(settings.listen) is None or settings.listen_port > 65535:
         raise _invalid("listen", f"{settings.listen!r} is not an address and a port, such as 127.0.0.1:8484")
     if not settings.trusted_proxy and not _loopback(settings.listen_host):
@@ -321,6 +332,11 @@ def _checked(settings: Settings) -> Settings:
     return settings
 
 
+def never_roots(settings: Settings) -> tuple[Path, ...]:
+    """Where no second repository may be, nor below, nor above."""
+    return (*map(Path, _NEVER_ROOTS), settings.data_dir, settings.volumes_base, *settings.allowed_roots)
+
+
 def _loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -336,6 +352,7 @@ def _own_places(settings: Settings) -> tuple[Path, ...]:
         settings.repository_dir,
         settings.uploads_dir,
         settings.keys_dir,
+        settings.second_dir,
     )
 
 

@@ -7,7 +7,6 @@ puts that between by hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -21,7 +20,7 @@ from holdfast.engine.repository.blobs import BlobInfo, BlobStore
 from holdfast.engine.repository.object_blobs import ObjectBlobs, Patience
 from holdfast.engine.repository.s3 import S3Location, s3_blobs
 from holdfast.testing.faulty_http import FaultyProxy
-from holdfast.testing.s3_server import S3Server, s3_server
+from holdfast.testing.s3_server import S3Server
 from tests.contract.blob_store import BlobStoreContract, Plant
 
 
@@ -42,10 +41,9 @@ class TestBlobsInMemory(BlobStoreContract):
         return plant
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as running:
-        yield running
+@pytest.fixture
+def server(s3: S3Server) -> S3Server:
+    return s3
 
 
 def location(server: S3Server, bucket: str, **changes: str) -> S3Location:

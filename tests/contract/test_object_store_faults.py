@@ -31,7 +31,7 @@ from holdfast.testing.faulty_http import (
     Stall,
     StallBody,
 )
-from holdfast.testing.s3_server import S3Server, s3_server
+from holdfast.testing.s3_server import S3Server
 
 SECRET = "wJalrXUtnFEMI-hush"
 CONTENT = bytes(range(256)) * 400
@@ -99,10 +99,9 @@ class Bench:
         return error
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as running:
-        yield running
+@pytest.fixture
+def server(s3: S3Server) -> S3Server:
+    return s3
 
 
 @pytest.fixture

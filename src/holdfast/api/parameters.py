@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from fastapi import Header, Path, Query
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from holdfast.domain.errors import InvalidInput, NotFound
 from holdfast.domain.ids import is_id
@@ -39,6 +39,17 @@ def _workload_ref(text: str) -> str:
     return text
 
 
+def _repository_name(text: str) -> str:
+    if not re.fullmatch(_NAME, text):
+        shown = text if text.isprintable() and len(text) <= 64 else f"{text[:60]!r}…"
+        raise NotFound(
+            "repository_unknown",
+            f"There is no second repository {shown}.",
+            next_step="Look at what there is with `holdfast repository list`.",
+        )
+    return text
+
+
 WorkloadRef = Annotated[
     str,
     Path(alias="workload", description="A workload's id or its name.", json_schema_extra={"pattern": f"^{_NAME}$"}),
@@ -52,6 +63,16 @@ WorkloadFilter = Annotated[
         json_schema_extra={"pattern": f"^{_NAME}$"},
     ),
     AfterValidator(lambda text: None if text is None else _workload_ref(text)),
+]
+
+
+RepositoryNameText = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=63)]
+"""A repository's name in a body."""
+
+RepositoryName = Annotated[
+    str,
+    Path(alias="repository", description="A second repository's name.", json_schema_extra={"pattern": f"^{_NAME}$"}),
+    AfterValidator(_repository_name),
 ]
 
 

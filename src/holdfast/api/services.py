@@ -17,6 +17,7 @@ from holdfast.domain.accounts import Principal
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.deployment import Deployment
 from holdfast.domain.operation import Operation
+from holdfast.domain.repository import RepositoryFacts, RepositoryPlace, SecondRepository
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.snapshot import FolderFormat, SafetyKept, Snapshot
 from holdfast.domain.workload import Quiesce, Workload, WorkloadSpec
@@ -119,6 +120,47 @@ class UnreadableSnapshotsPort(Protocol):
     async def delete(self, sid: str, *, confirm: str | None, actor: str) -> None: ...
 
 
+class RepositoriesPort(Protocol):
+    async def add(
+        self, name: str, place: RepositoryPlace, secret: str, *, encrypt: bool, take_over: bool
+    ) -> SecondRepository: ...
+
+    async def list(self) -> tuple[SecondRepository, ...]: ...
+
+    async def get(self, name: str) -> SecondRepository: ...
+
+    async def remove(self, name: str) -> None: ...
+
+    async def test(self, name: str) -> RepositoryFacts: ...
+
+
+class SecondSnapshotsPort(Protocol):
+    async def list(self, name: str, *, workload: str | None, limit: int, cursor: str | None) -> Page[Snapshot]: ...
+
+    async def get(self, name: str, sid: str) -> Snapshot: ...
+
+    async def delete(self, name: str, sid: str) -> None: ...
+
+    async def verify(self, name: str, sid: str, *, actor: str) -> Operation: ...
+
+    async def verify_all(self, name: str, *, percent: int, actor: str) -> Operation: ...
+
+    async def prune(self, name: str, *, dry_run: bool, actor: str) -> Operation: ...
+
+
+class CopiesPort(Protocol):
+    async def copy(
+        self,
+        name: str,
+        *,
+        workload: str,
+        snapshot_id: str | None,
+        limit_rate: int | None,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Operation: ...
+
+
 class RestoresPort(Protocol):
     async def restore(
         self,
@@ -132,6 +174,7 @@ class RestoresPort(Protocol):
         with_image: bool,
         create_missing: bool = False,
         accept_replaced: bool = False,
+        repository: str | None = None,
         dry_run: bool,
         actor: str,
         idempotency_key: str | None = None,
@@ -207,6 +250,9 @@ class ApiServices:
     snapshot_files: SnapshotFilesPort
     care: RepositoryCarePort
     unreadable: UnreadableSnapshotsPort
+    repositories: RepositoriesPort
+    second_snapshots: SecondSnapshotsPort
+    copies: CopiesPort
     restores: RestoresPort
     clones: ClonesPort
     operations: OperationsPort

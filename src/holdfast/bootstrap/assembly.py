@@ -35,6 +35,7 @@ from holdfast.services.active_restores import ActiveRestores
 from holdfast.services.archive_moves import ArchiveMoves
 from holdfast.services.capture import Capture
 from holdfast.services.clones import Clones
+from holdfast.services.copies import Copies
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deployer import Deployer
 from holdfast.services.doctor import Doctor
@@ -54,6 +55,7 @@ from holdfast.services.readiness import Readiness
 from holdfast.services.reaper import Reaper
 from holdfast.services.reconcile import Reconciler
 from holdfast.services.replacement import Replacement
+from holdfast.services.repositories import Repositories
 from holdfast.services.repository_care import RepositoryCare
 from holdfast.services.restore import Restores
 from holdfast.services.restore_images import RestoreImages
@@ -63,8 +65,10 @@ from holdfast.services.restore_preflight import RestorePreflight
 from holdfast.services.restore_recovery import RestoreRecovery
 from holdfast.services.restore_registry import RestoreRegistry
 from holdfast.services.restore_run import RestoreRun
+from holdfast.services.restore_sources import RestoreSources
 from holdfast.services.restore_trial import RestoreTrial
 from holdfast.services.rollout import Rollout
+from holdfast.services.second_snapshots import SecondSnapshots
 from holdfast.services.sharing import Sharing
 from holdfast.services.snapshot_files import SnapshotFiles
 from holdfast.services.snapshots import Snapshots, former_workload
@@ -79,6 +83,7 @@ from holdfast.services.workloads import Workloads
 from holdfast.store.database import Database
 from holdfast.store.deployments import DeploymentStore
 from holdfast.store.operations import OperationStore
+from holdfast.store.repositories import RepositoryNames
 from holdfast.store.snapshots import SnapshotStateStore
 from holdfast.store.tokens import TokenStore
 from holdfast.store.volume_states import VolumeStateStore
@@ -177,6 +182,9 @@ async def _assembled(
         keep=[lock.fileno()],
         command=seams.worker_command,
     )
+    copy_workers = seams.workers(
+        worker_settings_of(settings, installation), count=1, keep=[lock.fileno()], command=seams.worker_command
+    )
     files = seams.files(fs=fs, roots=roots, journal_dir=settings.journal_dir, workers=workers)
     holds = HoldFiles(fs, settings.holds_dir)
 
@@ -217,8 +225,10 @@ async def _assembled(
         restore_pending=registry.pending,
     )
 
+    repositories = Repositories(settings=settings, installation=installation, fs=fs, names=RepositoryNames(database))
+
     async def former_id(name: str) -> str | None:
-        return await former_workload(stores, workload_store, name)
+        return await former_workload(stores, workload_store, name, repositories.manifests)
 
     workloads = Workloads(
         store=workload_store,
@@ -256,11 +266,19 @@ async def _assembled(
         in_use=in_use,
     )
     parts = RestoreParts(stores)
+    second = SecondSnapshots(
+        repositories=repositories,
+        operations=operations,
+        workers=workers,
+        in_use=in_use,
+        unused_percent=settings.prune_unused_percent,
+    )
+    sources = RestoreSources(store=stores, repositories=repositories, second=second, in_use=in_use)
     preflight = RestorePreflight(
         settings=settings,
         installation=installation,
         fs=fs,
-        snapshots=stores,
+        sources=sources,
         sharing=sharing,
         places=RestorePlaces(fs=fs, roots=roots, volumes=volumes),
         images=RestoreImages(runtime=runtime, ran=ran),
@@ -304,6 +322,7 @@ async def _assembled(
         active=active,
         images=images,
         parts=parts,
+        sources=sources,
     )
     swaps = SwapRecovery(files=files, registry=registry, workloads=workload_store)
     recovery = RestoreRecovery(
@@ -348,6 +367,7 @@ async def _assembled(
     await remove_left_probes(fs, roots, trusted, volumes, await workload_store.list())
     await _clean_orphans(stores)
     clean_uploads(settings)
+    await repositories.clean()
     await recovery.resume(decided)
     await _move_archives(ArchiveMoves(stores=stores, operations=operations, workers=workers, in_use=in_use))
     watch = EngineWatch(runtime, readiness, engine_arrived)
@@ -381,6 +401,17 @@ async def _assembled(
                 ),
                 unreadable=UnreadableSnapshots(
                     store=stores, states=snapshot_states, workloads=workload_store, in_use=in_use
+                ),
+                repositories=repositories,
+                second_snapshots=second,
+                copies=Copies(
+                    repositories=repositories,
+                    workloads=workloads,
+                    snapshots=snapshots,
+                    operations=operations,
+                    workers=copy_workers,
+                    in_use=in_use,
+                    limit_rate=settings.copy_limit_rate,
                 ),
                 restores=restores,
                 clones=Clones(

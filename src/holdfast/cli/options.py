@@ -42,5 +42,23 @@ def identifier(text: str | None) -> str | None:
     return text
 
 
+def repository_name(text: str | None) -> str | None:
+    """A repository's name, likewise."""
+    if text is not None and not re.fullmatch("[a-z0-9][a-z0-9-]{0,62}", text):
+        raise typer.BadParameter(
+            f"{shown(text)} can't be a repository's name: names are 1 to 63 lower-case letters, digits and dashes."
+        )
+    return text
+
+
+RepositoryName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The second repository's name.", callback=repository_name)
+]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="NAME", help="In this second repository, not in the primary one.", callback=repository_name
+    ),
+]
 WorkloadName = Annotated[str, typer.Argument(metavar="WORKLOAD", help="The workload's name or id.", callback=name)]
 SnapshotArgument = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The snapshot's id.", callback=identifier)]

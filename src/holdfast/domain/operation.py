@@ -20,6 +20,8 @@ class OperationKind(StrEnum):
     IMPORT = "import"
     COMPARE = "compare"
     PRUNE = "prune"
+    COPY = "copy"
+    """Sends snapshots to a second repository."""
     MOVE_IN = "move_in"
     """Takes snapshots that are archives into the repository."""
 

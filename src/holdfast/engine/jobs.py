@@ -6,20 +6,23 @@ result is (:attr:`Request.result`), so that both ends read it the same way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar, assert_never
 
 import msgspec
 
 from holdfast.domain.chosen_paths import ChosenPaths
-from holdfast.domain.errors import HoldfastError
+from holdfast.domain.errors import HoldfastError, Problem
+from holdfast.domain.repository import CopyResult
 from holdfast.domain.restore import RootRef, VolumeFacts
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.engine.archive.importer import ImportRequest as ArchiveImport
 from holdfast.engine.diff import VolumeDiff, diff, measure
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import Job
+from holdfast.engine.keys import load_or_create_key
 from holdfast.engine.limits import Limits
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.missing import remove_empty, remove_parents
@@ -28,10 +31,14 @@ from holdfast.engine.part_staging import CaughtUp, PartLook, PartsStaged, catch_
 from holdfast.engine.remove_tree import remove_tree
 from holdfast.engine.repository.audit import AuditResult
 from holdfast.engine.repository.browse import Comparison
+from holdfast.engine.repository.copying import pack_bytes_for
 from holdfast.engine.repository.manifests import VolumeTree
+from holdfast.engine.repository.pace import TokenBucket
 from holdfast.engine.repository.parts import Part
 from holdfast.engine.repository.prune import PruneResult
-from holdfast.engine.snapshot_store import CaptureSource, WarmResult
+from holdfast.engine.repository.second import Second, opened
+from holdfast.engine.repository.store import RepositoryStore
+from holdfast.engine.snapshot_store import CaptureSource, SnapshotStore, WarmResult
 from holdfast.engine.staging import StageResult, stage
 from holdfast.engine.stores import StoreSettings, open_stores
 from holdfast.engine.swap import remove_wrapper
@@ -78,6 +85,7 @@ class StageRequest(Request[StageResult], frozen=True, kw_only=True, tag="stage")
     result: ClassVar[object] = StageResult
     snapshot_id: str
     volumes: tuple[VolumeFacts, ...]
+    second: Second | None = None
 
 
 class LookAtPartRequest(Request[PartLook], frozen=True, kw_only=True, tag="look_at_part"):
@@ -118,6 +126,7 @@ class VerifyRequest(Request[tuple[str, ...]], frozen=True, kw_only=True, tag="ve
 
     result: ClassVar[object] = tuple[str, ...]
     snapshot_id: str
+    second: Second | None = None
 
 
 class PruneRequest(Request[PruneResult], frozen=True, kw_only=True, tag="prune"):
@@ -127,6 +136,7 @@ class PruneRequest(Request[PruneResult], frozen=True, kw_only=True, tag="prune")
     dry_run: bool
     without: tuple[str, ...]
     unused_percent: int
+    second: Second | None = None
 
 
 class AuditRequest(Request[AuditResult], frozen=True, kw_only=True, tag="audit"):
@@ -134,6 +144,24 @@ class AuditRequest(Request[AuditResult], frozen=True, kw_only=True, tag="audit")
 
     result: ClassVar[object] = AuditResult
     share: float
+    second: Second | None = None
+
+
+class CheckRequest(Request[tuple[Problem, ...]], frozen=True, kw_only=True, tag="check"):
+    """Tell why a snapshot of a second repository can't be restored, without reading its data."""
+
+    result: ClassVar[object] = tuple[Problem, ...]
+    snapshot_id: str
+    second: Second
+
+
+class CopyRequest(Request[CopyResult], frozen=True, kw_only=True, tag="copy"):
+    """Copy a snapshot to a second repository; ``limit_rate``: bytes a second, ``None`` for no bound."""
+
+    result: ClassVar[object] = CopyResult
+    snapshot_id: str
+    second: Second
+    limit_rate: int | None
 
 
 class ImportRequest(Request[SnapshotManifest], frozen=True, kw_only=True, tag="import"):
@@ -174,6 +202,7 @@ class DiffRequest(Request[VolumeDiff], frozen=True, kw_only=True, tag="diff"):
     index: int
     live: RootRef | None
     paths: tuple[bytes, ...] | None = None
+    second: Second | None = None
 
 
 class MeasureRequest(Request[int], frozen=True, kw_only=True, tag="measure"):
@@ -207,6 +236,8 @@ AnyRequest = (
     | VerifyRequest
     | PruneRequest
     | AuditRequest
+    | CheckRequest
+    | CopyRequest
     | ImportRequest
     | MoveInRequest
     | CompareRequest
@@ -221,7 +252,7 @@ class Engine:
     """The engine as a worker has it: roots and store opened once, requests handled one after the other."""
 
     def __init__(self, settings: WorkerSettings) -> None:
-        self._limits = settings.stores.limits
+        self._stores = settings.stores
         self._fs = Fs()
         self._roots = LiveRoots(self._fs, settings.roots)
         self._store = open_stores(self._fs, self._roots, settings.stores)
@@ -243,13 +274,18 @@ class Engine:
             case CatchUpRequest():
                 return self._catch_up(request, job)
             case VerifyRequest():
-                return self._store.verify(request.snapshot_id, job)
+                with self._snapshots(request.second) as store:
+                    return store.verify(request.snapshot_id, job)
             case PruneRequest():
-                return self._store.repository.prune(
-                    job, dry_run=request.dry_run, without=request.without, unused_percent=request.unused_percent
-                )
+                return self._prune(request, job)
             case AuditRequest():
-                return self._store.repository.audit(job, request.share)
+                with self._repository(request.second) as repository:
+                    return repository.audit(job, request.share)
+            case CheckRequest():
+                with self._repository(request.second) as repository:
+                    return tuple(repository.check(repository.manifest(request.snapshot_id)))
+            case CopyRequest():
+                return self._copy(request, job)
             case ImportRequest():
                 return self._import(request, job)
             case MoveInRequest():
@@ -273,11 +309,49 @@ class Engine:
         """Let go of the roots, where the process goes on."""
         self._roots.close()
 
+    @contextmanager
+    def _repository(self, second: Second | None) -> Iterator[RepositoryStore]:
+        """The primary repository, or a second one."""
+        if second is None:
+            yield self._store.repository
+            return
+        with opened(self._fs, second) as repository:
+            archive_key = load_or_create_key(self._fs, Path(self._stores.archive_key_file))
+            yield RepositoryStore(self._fs, repository, self._roots, archive_key)
+
+    @contextmanager
+    def _snapshots(self, second: Second | None) -> Iterator[SnapshotStore]:
+        """Where a snapshot is looked for: in all that is in the data directory, or in a second repository."""
+        if second is None:
+            yield self._store
+            return
+        with self._repository(second) as repository:
+            yield repository
+
     def _stage(self, request: StageRequest, job: Job) -> StageResult:
         """Stage; what Holdfast captured itself is bounded by the disk alone."""
-        own = self._store.manifest(request.snapshot_id).own
-        limits = Limits.for_own_snapshots() if own else self._limits
-        return stage(self._fs, self._roots, self._store, request.snapshot_id, request.volumes, limits, job)
+        with self._snapshots(request.second) as store:
+            own = store.manifest(request.snapshot_id).own
+            limits = Limits.for_own_snapshots() if own else self._stores.limits
+            return stage(self._fs, self._roots, store, request.snapshot_id, request.volumes, limits, job)
+
+    def _prune(self, request: PruneRequest, job: Job) -> PruneResult:
+        with self._repository(request.second) as repository:
+            return repository.prune(
+                job,
+                dry_run=request.dry_run,
+                without=request.without,
+                unused_percent=request.unused_percent,
+                owner=request.second.owner if request.second is not None else "",
+            )
+
+    def _copy(self, request: CopyRequest, job: Job) -> CopyResult:
+        rate = request.limit_rate
+        pace = None if rate is None else TokenBucket(rate, job.check)
+        with opened(self._fs, request.second, pace=pace) as target:
+            return self._store.browsable(request.snapshot_id).copy_to(
+                request.snapshot_id, target, job, owner=request.second.owner, pack_bytes=pack_bytes_for(rate)
+            )
 
     def _stage_parts(self, request: StagePartsRequest, job: Job) -> PartsStaged:
         return stage_parts(
@@ -309,9 +383,10 @@ class Engine:
 
     def _diff(self, request: DiffRequest, job: Job) -> VolumeDiff:
         chosen = None if request.paths is None else ChosenPaths(request.paths)
-        return diff(
-            self._fs, self._roots, self._store, request.snapshot_id, request.index, request.live, job, chosen=chosen
-        )
+        with self._snapshots(request.second) as store:
+            return diff(
+                self._fs, self._roots, store, request.snapshot_id, request.index, request.live, job, chosen=chosen
+            )
 
     def _compare(self, request: CompareRequest, job: Job) -> Comparison:
         store = self._store.browsable(request.snapshot_id)

@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -67,6 +67,46 @@ def replace_key(fs: Fs, path: Path, key: bytes, *, keep_as: str | None = None) -
         fs.write_file_durable(dirfd, os.fsencode(path.name), key)
 
 
+def load_secret(fs: Fs, path: Path, limit: int) -> bytes | None:
+    """Something else that is secret, in a file of its own; ``None`` if there is none.
+
+    Args:
+        limit: bytes that it may have.
+
+    Raises:
+        Failed: ``key_malformed``, ``key_readable_by_others``, or the file system refused.
+    """
+    with _doing(path):
+        try:
+            dirfd = fs.open_root(str(path.parent))
+        except FileNotFoundError:
+            return None
+        try:
+            secret = _read(fs, dirfd, path, limit)
+        finally:
+            fs.close(dirfd)
+    if secret is not None and not 0 < len(secret) <= limit:
+        raise Failed(
+            "key_malformed",
+            f"The file {path} is empty or too large to be a secret.",
+            next_step="Remove what it belongs to, and add it again.",
+        )
+    return secret
+
+
+def write_secret(fs: Fs, path: Path, secret: bytes) -> None:
+    """Keep a secret in a file for its owner only, durably. Its directory must exist. Raises as :func:`load_secret`."""
+    with _directory(fs, path) as dirfd:
+        fs.write_file_durable(dirfd, os.fsencode(path.name), secret)
+
+
+def remove_secret(fs: Fs, path: Path) -> None:
+    """Remove a secret's file, durably. Fine if there is none."""
+    with _directory(fs, path) as dirfd, suppress(FileNotFoundError):
+        fs.unlinkat(dirfd, os.fsencode(path.name))
+        fs.fsync(dirfd)
+
+
 @contextmanager
 def _doing(path: Path) -> Iterator[None]:
     try:
@@ -100,6 +140,18 @@ def _open_directory(fs: Fs, path: Path) -> int:
 
 
 def _load(fs: Fs, dirfd: int, path: Path) -> bytes | None:
+    key = _read(fs, dirfd, path, KEY_BYTES)
+    if key is not None and len(key) != KEY_BYTES:
+        raise Failed(
+            "key_malformed",
+            f"The key {path} is not a file of {KEY_BYTES} bytes.",
+            next_step="Put the key back from a backup. Without it, Holdfast can't tell its own snapshots from others.",
+        )
+    return key
+
+
+def _read(fs: Fs, dirfd: int, path: Path, limit: int) -> bytes | None:
+    """A file that nobody else can read: up to one byte more than it may have; nothing of what is no file."""
     try:
         fd = fs.openat(dirfd, os.fsencode(path.name), os.O_RDONLY)
     except FileNotFoundError:
@@ -112,13 +164,6 @@ def _load(fs: Fs, dirfd: int, path: Path) -> bytes | None:
                 f"Others than its owner can read or change the key {path}.",
                 next_step=f"Find out who had access, then run: chmod 600 {path}",
             )
-        key = fs.read(fd, KEY_BYTES + 1)
+        return fs.read(fd, limit + 1) if stat.S_ISREG(facts.st_mode) else b""
     finally:
         fs.close(fd)
-    if len(key) != KEY_BYTES or not stat.S_ISREG(facts.st_mode):
-        raise Failed(
-            "key_malformed",
-            f"The key {path} is not a file of {KEY_BYTES} bytes.",
-            next_step="Put the key back from a backup. Without it, Holdfast can't tell its own snapshots from others.",
-        )
-    return key

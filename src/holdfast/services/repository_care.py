@@ -196,7 +196,11 @@ class RepositoryCare:
                 }
             )
             if result.touched:
-                raise _damaged(result)
+                raise repository_damaged(
+                    result,
+                    "Take new snapshots now: what is still live is stored again, which heals the damaged ones too. "
+                    "Check the disk (dmesg, smartctl). The other snapshots can be used.",
+                )
             return {}
 
         return await self._operations.start(OperationKind.VERIFY, None, actor, run)
@@ -224,13 +228,13 @@ def _told(workload: Workload, verdict: Verdict, *, gone: bool) -> dict[str, obje
     }
 
 
-def _damaged(result: AuditResult) -> Damaged:
+def repository_damaged(result: AuditResult, next_step: str) -> Damaged:
+    """A repository was read back, and something is damaged that snapshots need."""
     first = result.touched[0]
     more = f", and {len(result.touched) - 1} other snapshots" if len(result.touched) > 1 else ""
     return Damaged(
         "repository_damaged",
         f"Something can't be read that snapshot {first.id} needs ({first.lacking[0]}){more}.",
-        next_step="Take new snapshots now: what is still live is stored again, which heals the damaged ones too. Check "
-        "the disk (dmesg, smartctl). The other snapshots can be used.",
+        next_step=next_step,
         details={"snapshots": [dataclasses.asdict(touched) for touched in result.touched]},
     )

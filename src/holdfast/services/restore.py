@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
 from holdfast.domain.errors import HoldfastError, NotFound, Problem, Refused
@@ -32,6 +33,7 @@ from holdfast.services.restore_plan import RestorePlan, RestoreRequest, describe
 from holdfast.services.restore_preflight import RestorePreflight
 from holdfast.services.restore_registry import DECIDABLE, Decision, RestoreRegistry, Undecided
 from holdfast.services.restore_run import RestoreRun
+from holdfast.services.restore_sources import RestoreSources
 from holdfast.services.restore_trial import Outcome, RestoreTrial
 from holdfast.services.retrying import until_engine_answers
 from holdfast.services.snapshots import Snapshots
@@ -69,6 +71,7 @@ class Restores:
         active: ActiveRestores,
         images: ImageSource,
         parts: RestoreParts,
+        sources: RestoreSources,
     ) -> None:
         self._workloads = workloads
         self._snapshots = snapshots
@@ -86,6 +89,7 @@ class Restores:
         self._active = active
         self._images = images
         self._parts = parts
+        self._sources = sources
 
     async def restore(
         self,
@@ -99,6 +103,7 @@ class Restores:
         with_image: bool,
         create_missing: bool = False,
         accept_replaced: bool = False,
+        repository: str | None = None,
         dry_run: bool,
         actor: str,
         idempotency_key: str | None = None,
@@ -113,6 +118,7 @@ class Restores:
             with_image: return to the image of then as well.
             create_missing: make the directory of a volume that is missing.
             accept_replaced: restore onto a directory that is another one than the one last seen, too.
+            repository: take the snapshot from the second repository of this name.
 
         Raises:
             ConfirmationMissing, Refused: ``confirmation_missing``, ``confirmation_mismatch``.
@@ -120,7 +126,10 @@ class Restores:
             Refused: everything that the preflight found. Nothing was touched.
         """
         workload = await self._workloads.get(ref)
-        await self._snapshots.get(ref, snapshot_id)  # one of another workload is cloned, and never restored
+        if repository is None:
+            await self._snapshots.get(ref, snapshot_id)  # one of another workload is cloned, and never restored
+        else:
+            await self._sources.require(workload, snapshot_id, repository, paths)
         request = RestoreRequest(
             workload_id=workload.id,
             snapshot_id=snapshot_id,
@@ -130,6 +139,7 @@ class Restores:
             with_image=with_image,
             create_missing=create_missing,
             accept_replaced=accept_replaced,
+            repository=repository,
             actor=actor,
         )
         if dry_run:
@@ -294,12 +304,12 @@ class Restores:
         """Exactly the preflight, and what would change."""
         await ctx.step(RestoreStep.PREFLIGHT)
         plan = await self._preflight.check(request, workload, await self._preflight.lock_ids(workload))
-        with self._in_use.hold(request.snapshot_id, f"dry run {ctx.id}"):
-            async with self._workers.session(ctx) as worker:
-                plan, live_bytes = await self._measure(worker, plan)
-                await self._preflight.check_space(plan, live_bytes)
-                await ctx.step("comparing")
-                diffs = [await worker.run(comparison) for comparison in plan.comparisons]
+        async with self._sources.reading(request, f"dry run {ctx.id}") as second, self._workers.session(ctx) as worker:
+            await self._sources.check(worker, request, second)
+            plan, live_bytes = await self._measure(worker, replace(plan, second=second))
+            await self._preflight.check_space(plan, live_bytes)
+            await ctx.step("comparing")
+            diffs = [await worker.run(comparison) for comparison in plan.comparisons]
         last = await self._newest(workload.id, lambda operation: "downtime_seconds" in operation.outcome)
         return describe_plan(plan, diffs, live_bytes, last.outcome["downtime_seconds"] if last else None)
 
@@ -308,11 +318,12 @@ class Restores:
         async with self._locked(ctx, request.workload_id) as (held, workload, lock_ids):
             await ctx.step(RestoreStep.PREFLIGHT)
             plan = await self._preflight.check(request, workload, lock_ids)
-            with self._in_use.hold(request.snapshot_id, f"restore {ctx.id}"):
+            async with self._sources.reading(request, f"restore {ctx.id}") as second:
                 for image in plan.images.to_pull:
                     await self._images.fetch(image, ctx)
                 async with self._workers.session(ctx) as worker:
-                    plan, live_bytes = await self._measure(worker, plan)
+                    await self._sources.check(worker, request, second)
+                    plan, live_bytes = await self._measure(worker, replace(plan, second=second))
                     for warning in plan.warnings:
                         await ctx.log(warning, level="warning")
                     await self._preflight.check_space(plan, live_bytes)

@@ -15,6 +15,7 @@ from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.engine.diff import VolumeDiff
 from holdfast.engine.jobs import DiffRequest
+from holdfast.engine.repository.second import Second
 from holdfast.services.ran import Ran
 
 
@@ -33,6 +34,7 @@ class RestoreRequest:
         renames: captured target → the target that it goes to, where they differ; a clone's.
         notices: what a person should know besides what the preflight finds.
         starts: what a workload that never ran is to run on the data; its id is empty where it is yet to be pulled.
+        repository: the second repository that the snapshot is taken from; ``None`` for what is in the data directory.
     """
 
     workload_id: str
@@ -47,6 +49,7 @@ class RestoreRequest:
     renames: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     starts: ImageFacts | None = None
+    repository: str | None = None
     actor: str
 
 
@@ -133,6 +136,7 @@ class RestorePlan:
         containers: the containers of those workloads, as they were found.
         images: what ran, and what runs afterwards.
         warnings: what a person should know and no reason to refuse.
+        second: what opens the second repository that the snapshot is taken from, if it is.
     """
 
     workload: Workload
@@ -146,6 +150,7 @@ class RestorePlan:
     with_image: bool
     warnings: tuple[str, ...]
     cloned_from: ClonedFrom | None = None
+    second: Second | None = None
 
     @property
     def image(self) -> ImageFacts | None:
@@ -171,6 +176,7 @@ class RestorePlan:
                 index=volume.index,
                 live=volume.live if volume.live in self.there else None,
                 paths=None if volume.part is None else volume.part.chosen.paths,
+                second=self.second,
             )
             for volume in self.volumes
         )

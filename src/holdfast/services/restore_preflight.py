@@ -19,7 +19,6 @@ from holdfast.domain.volumes import overlap
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.engine import mounts, space
 from holdfast.engine.fs import Fs
-from holdfast.engine.snapshot_store import SnapshotStore
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Container, ContainerRuntime
 from holdfast.services.deployer import Deployer
 from holdfast.services.path_users import others_on_paths
@@ -28,6 +27,7 @@ from holdfast.services.restore_images import RestoreImages
 from holdfast.services.restore_parts import RestoreParts, choose, chosen_in
 from holdfast.services.restore_places import RestorePlaces
 from holdfast.services.restore_plan import PlannedVolume, RestorePlan, RestoreRequest
+from holdfast.services.restore_sources import RestoreSources
 from holdfast.services.sharing import Sharing
 
 LETTING_GO: Final = 2.0
@@ -43,7 +43,7 @@ class RestorePreflight:
         settings: Settings,
         installation: str,
         fs: Fs,
-        snapshots: SnapshotStore,
+        sources: RestoreSources,
         sharing: Sharing,
         places: RestorePlaces,
         images: RestoreImages,
@@ -54,7 +54,7 @@ class RestorePreflight:
         self._settings = settings
         self._installation = installation
         self._fs = fs
-        self._snapshots = snapshots
+        self._sources = sources
         self._sharing = sharing
         self._places = places
         self._images = images
@@ -75,8 +75,8 @@ class RestorePreflight:
             Damaged: its manifest does not authenticate.
             Unavailable: the engine does not answer.
         """
-        manifest = await asyncio.to_thread(self._snapshots.manifest, request.snapshot_id)
-        problems = list(await asyncio.to_thread(self._snapshots.check, manifest))
+        manifest, found_there = await self._sources.look(request)
+        problems = list(found_there)
         chosen, found = choose(request, workload.spec)
         problems += found
         mapped: tuple[MappedVolume, ...] = ()

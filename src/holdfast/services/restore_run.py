@@ -86,7 +86,7 @@ class RestoreRun:
         """
         parts = PartsRun(plan, worker) if plan.in_parts else None
         try:
-            await self._stage(restore, worker, parts)
+            await self._stage(restore, plan, worker, parts)
             await self._warm(restore, worker, parts)
             await self._quiesce(restore)
             await self._make_missing(restore)
@@ -114,11 +114,13 @@ class RestoreRun:
         await self._commit(restore)
         await self._swap(restore)
 
-    async def _stage(self, restore: ActiveRestore, worker: WorkerSession, parts: PartsRun | None) -> None:
+    async def _stage(
+        self, restore: ActiveRestore, plan: RestorePlan, worker: WorkerSession, parts: PartsRun | None
+    ) -> None:
         await restore.ctx.step(RestoreStep.STAGING)
         if parts is None:
             staged = await worker.run(
-                StageRequest(snapshot_id=restore.facts.snapshot_id, volumes=restore.facts.volumes),
+                StageRequest(snapshot_id=restore.facts.snapshot_id, volumes=restore.facts.volumes, second=plan.second),
             )
         else:
             staged = await parts.stage(restore)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -216,11 +216,8 @@ class Snapshots:
                 now = times.now()
                 await self._states.verified(snapshot_id, snapshot.manifest.workload_id, now, damage)
             if damage:
-                raise Damaged(
-                    "snapshot_damaged",
-                    f"The snapshot is damaged: {damage[0]}",
-                    next_step="Don't rely on it. Take a new one now, and look after the disk that holds it.",
-                    details={"damage": list(damage)},
+                raise snapshot_damaged(
+                    damage, "Don't rely on it. Take a new one now, and look after the disk that holds it."
                 )
             return {"snapshot_id": snapshot_id, "verified_at": now}
 
@@ -292,12 +289,34 @@ class Snapshots:
         return _told(manifest)
 
 
-async def former_workload(store: SnapshotStore, workloads: WorkloadStore, name: str) -> str | None:
-    """The id of a deleted workload of this name that left snapshots, the newest one's; ``None`` if there is none."""
-    manifests = await asyncio.to_thread(lambda: [m for m in store.manifests() if m.workload_name == name])
+async def former_workload(
+    store: SnapshotStore,
+    workloads: WorkloadStore,
+    name: str,
+    elsewhere: Callable[[], Awaitable[Sequence[SnapshotManifest]]],
+) -> str | None:
+    """The id of a workload of this name that is no more and left snapshots, the newest one's; ``None`` if none did.
+
+    Args:
+        elsewhere: snapshots that are not in ``store``, for where that has none: a machine that was set up anew.
+    """
     taken = {workload.id for workload in await workloads.list()}
-    left = [manifest for manifest in manifests if manifest.workload_id not in taken]
-    return max(left, key=lambda manifest: manifest.id).workload_id if left else None
+
+    def newest(manifests: Iterable[SnapshotManifest]) -> str | None:
+        left = [m for m in manifests if m.workload_name == name and m.workload_id not in taken]
+        return max(left, key=lambda manifest: manifest.id).workload_id if left else None
+
+    return await asyncio.to_thread(lambda: newest(store.manifests())) or newest(await elsewhere())
+
+
+def snapshot_damaged(damage: Sequence[str], next_step: str) -> Damaged:
+    """A snapshot was read back, and something of it is damaged: this, in words."""
+    return Damaged(
+        "snapshot_damaged",
+        f"The snapshot is damaged: {damage[0]}",
+        next_step=next_step,
+        details={"damage": list(damage)},
+    )
 
 
 def _told(manifest: SnapshotManifest) -> dict[str, object]:

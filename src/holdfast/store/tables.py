@@ -105,3 +105,15 @@ tokens: Final = Table(
     Column("role", Text, nullable=False),
     Column("created_at", Text, nullable=False),
 )
+
+repositories: Final = Table(
+    "repositories",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("place", Text, nullable=False),
+    Column("repository_id", Text, nullable=False, unique=True),
+    Column("encrypted", Boolean, nullable=False),
+    Column("created_at", Text, nullable=False),
+)
+"""Second repositories. Secrets are in files of their own, never here."""

@@ -73,7 +73,14 @@ class Shorten:
     to: int
 
 
-Fault: TypeAlias = Answer | Refuse | LoseAnswer | Stall | Hold | CutOff | StallBody | Shorten
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Passes the request on without one of its headers, as if the server behind did not heed it."""
+
+    header: str
+
+
+Fault: TypeAlias = Strip | Answer | Refuse | LoseAnswer | Stall | Hold | CutOff | StallBody | Shorten
 
 
 @dataclass(slots=True)
@@ -131,6 +138,11 @@ class FaultyProxy:
         with self._lock:
             self._ordered.append(_Ordered(fault, times, method, path))
 
+    def forget(self) -> None:
+        """Order no more trouble."""
+        with self._lock:
+            self._ordered.clear()
+
     @property
     def left(self) -> int:
         """How many ordered faults were not met yet."""
@@ -170,6 +182,8 @@ class FaultyProxy:
         elif isinstance(fault, Answer):
             _send(handler, _Response(fault.status, [], fault.body))
         else:
+            if isinstance(fault, Strip):
+                del handler.headers[fault.header]
             if isinstance(fault, Hold):
                 fault.until.wait(_PATIENCE)
             response = self._forward(handler, body)

@@ -17,6 +17,7 @@ from holdfast.domain.clone import LikeSource
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.errors import Conflict, HoldfastError, NotFound
 from holdfast.domain.operation import Operation, OperationKind, OperationState
+from holdfast.domain.repository import RepositoryFacts, RepositoryKind, RepositoryPlace, SecondRepository
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.snapshot import (
     CapturedVolume,
@@ -75,6 +76,17 @@ SNAPSHOT = Snapshot(
     )
 )
 
+SECOND = SecondRepository(
+    id=OPERATION_ID,
+    name="far",
+    place=RepositoryPlace(
+        kind=RepositoryKind.S3, bucket="bucket", endpoint="https://s3.example", region="eu", access_key_id="AKIA"
+    ),
+    repository_id=SNAPSHOT_ID,
+    encrypted=True,
+    created_at=AT,
+)
+
 
 def operation(kind: OperationKind = OperationKind.DEPLOY, **fields: Any) -> Operation:
     given = {"id": OPERATION_ID, "state": OperationState.RUNNING, "workload_id": WORKLOAD_ID, "actor": "a"} | fields
@@ -93,7 +105,7 @@ class Recorder:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.failure: Exception | None = None
 
-    def record(self, name: str, **arguments: Any) -> None:
+    def record(self, name: str, /, **arguments: Any) -> None:
         self.calls.append((name, arguments))
         if self.failure is not None:
             raise self.failure
@@ -264,6 +276,7 @@ class StandInRestores(Recorder):
         with_image: bool,
         create_missing: bool = False,
         accept_replaced: bool = False,
+        repository: str | None = None,
         dry_run: bool,
         actor: str,
         idempotency_key: str | None = None,
@@ -279,6 +292,7 @@ class StandInRestores(Recorder):
             with_image=with_image,
             create_missing=create_missing,
             accept_replaced=accept_replaced,
+            repository=repository,
             dry_run=dry_run,
             actor=actor,
             idempotency_key=idempotency_key,
@@ -424,6 +438,77 @@ class StandInUnreadable(Recorder):
         self.record("delete", sid=sid, confirm=confirm, actor=actor)
 
 
+class StandInRepositories(Recorder):
+    async def add(
+        self, name: str, place: RepositoryPlace, secret: str, *, encrypt: bool, take_over: bool
+    ) -> SecondRepository:
+        self.record("add", name=name, place=place, secret=secret, encrypt=encrypt, take_over=take_over)
+        return SECOND
+
+    async def list(self) -> tuple[SecondRepository, ...]:
+        self.record("list")
+        return (SECOND,)
+
+    async def get(self, name: str) -> SecondRepository:
+        self.record("get", name=name)
+        return SECOND
+
+    async def remove(self, name: str) -> None:
+        self.record("remove", name=name)
+
+    async def test(self, name: str) -> RepositoryFacts:
+        self.record("test", name=name)
+        return RepositoryFacts(snapshots=3, packs=2, bytes=100, seconds=0.5)
+
+
+class StandInSecondSnapshots(Recorder):
+    async def list(self, name: str, *, workload: str | None, limit: int, cursor: str | None) -> Page[Snapshot]:
+        self.record("list", name=name, workload=workload, limit=limit, cursor=cursor)
+        return Page((SNAPSHOT,))
+
+    async def get(self, name: str, sid: str) -> Snapshot:
+        self.record("get", name=name, sid=sid)
+        return SNAPSHOT
+
+    async def delete(self, name: str, sid: str) -> None:
+        self.record("delete", name=name, sid=sid)
+
+    async def verify(self, name: str, sid: str, *, actor: str) -> Operation:
+        self.record("verify", name=name, sid=sid, actor=actor)
+        return operation(OperationKind.VERIFY)
+
+    async def verify_all(self, name: str, *, percent: int, actor: str) -> Operation:
+        self.record("verify_all", name=name, percent=percent, actor=actor)
+        return operation(OperationKind.VERIFY)
+
+    async def prune(self, name: str, *, dry_run: bool, actor: str) -> Operation:
+        self.record("prune", name=name, dry_run=dry_run, actor=actor)
+        return operation(OperationKind.PRUNE)
+
+
+class StandInCopies(Recorder):
+    async def copy(
+        self,
+        name: str,
+        *,
+        workload: str,
+        snapshot_id: str | None,
+        limit_rate: int | None,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Operation:
+        self.record(
+            "copy",
+            name=name,
+            workload=workload,
+            snapshot_id=snapshot_id,
+            limit_rate=limit_rate,
+            actor=actor,
+            idempotency_key=idempotency_key,
+        )
+        return operation(OperationKind.COPY)
+
+
 def services_in(uploads: Path) -> ApiServices:
     """Stand-ins for all services."""
     return ApiServices(
@@ -433,6 +518,9 @@ def services_in(uploads: Path) -> ApiServices:
         snapshot_files=StandInSnapshotFiles(),
         care=StandInCare(),
         unreadable=StandInUnreadable(),
+        repositories=StandInRepositories(),
+        second_snapshots=StandInSecondSnapshots(),
+        copies=StandInCopies(),
         restores=StandInRestores(),
         clones=StandInClones(),
         operations=StandInOperations(),
@@ -460,6 +548,9 @@ class Api:
         self.snapshots = StandInSnapshots()
         self.care = StandInCare()
         self.unreadable = StandInUnreadable()
+        self.repositories = StandInRepositories()
+        self.second_snapshots = StandInSecondSnapshots()
+        self.copies = StandInCopies()
         self.restores = StandInRestores()
         self.clones = StandInClones()
         self.operations = StandInOperations()
@@ -471,6 +562,9 @@ class Api:
             snapshots=self.snapshots,
             care=self.care,
             unreadable=self.unreadable,
+            repositories=self.repositories,
+            second_snapshots=self.second_snapshots,
+            copies=self.copies,
             restores=self.restores,
             clones=self.clones,
             operations=self.operations,

@@ -45,6 +45,18 @@ NEEDED = {
     "verify_repository": O,
     "list_damaged": V,
     "delete_damaged": A,
+    "list_repositories": V,
+    "add_repository": A,
+    "get_repository": V,
+    "remove_repository": A,
+    "check_repository": O,
+    "copy_snapshots": O,
+    "list_second_snapshots": V,
+    "get_second_snapshot": V,
+    "delete_second_snapshot": A,
+    "verify_second_snapshot": O,
+    "verify_second_repository": O,
+    "prune_second_repository": A,
     "restore_snapshot": A,
     "list_all_snapshots": V,
     "get_any_snapshot": V,
@@ -69,7 +81,7 @@ def routes() -> list[APIRoute]:
 
 @pytest.mark.parametrize("route", routes(), ids=lambda route: route.name)
 async def test_a_query_parameter_that_does_nothing_is_refused(api: Api, route: APIRoute) -> None:
-    path = route.path.format(workload="notes", snapshot=SNAPSHOT_ID, operation=OPERATION_ID)
+    path = route.path.format(workload="notes", snapshot=SNAPSHOT_ID, operation=OPERATION_ID, repository="far")
     for method in route.methods or ():
         answer = await api.ask(method, f"{path}?no_such_thing=1")
         if path in PUBLIC:
@@ -97,7 +109,7 @@ def test_every_route_declares_the_role_that_it_needs() -> None:
 
 async def test_without_a_token_nothing_but_health_is_told(api: Api) -> None:
     for route in routes():
-        path = route.path.format(workload="notes", snapshot=SNAPSHOT_ID, operation=OPERATION_ID)
+        path = route.path.format(workload="notes", snapshot=SNAPSHOT_ID, operation=OPERATION_ID, repository="far")
         for method in route.methods or ():
             answer = await api.ask(method, path, role=None)
             if route.path in PUBLIC:

@@ -287,6 +287,7 @@ async def test_a_restore_hands_confirmation_and_wishes_on(api: Api) -> None:
         "with_image": True,
         "create_missing": True,
         "accept_replaced": False,
+        "repository": None,
         "dry_run": False,
         "actor": "the admin",
         "idempotency_key": "k",

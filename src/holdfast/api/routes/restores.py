@@ -56,6 +56,7 @@ async def restore_snapshot(
         with_image=wanted.with_image,
         create_missing=wanted.create_missing,
         accept_replaced=wanted.accept_replaced,
+        repository=wanted.repository,
         dry_run=wanted.dry_run,
         actor=caller.name,
         idempotency_key=idempotency_key,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from holdfast.api.parameters import PrintableText
+from holdfast.api.parameters import PrintableText, RepositoryNameText
 from holdfast.api.schemas.snapshot import SnapshotView
 from holdfast.api.schemas.snapshot_files import decode_path
 from holdfast.domain.chosen_paths import container_path
@@ -76,6 +76,10 @@ class RestoreRequest(Rehearsable):
             "deployment returns to that."
         ),
     ] = False
+    repository: Annotated[
+        RepositoryNameText | None,
+        Field(description="Take the snapshot from this second repository; null for the primary one."),
+    ] = None
 
     @property
     def raw_paths(self) -> tuple[bytes, ...]:

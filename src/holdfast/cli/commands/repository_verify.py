@@ -21,6 +21,12 @@ def _percent(text: str) -> int:
 
 def verify(
     context: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="A second repository; without it, the primary one.", callback=options.repository_name
+        ),
+    ] = None,
     share: Annotated[str, typer.Option("--share", metavar="PERCENT", help="How much of it, for example 10%.")] = "100%",
     *,
     detach: options.Detach = False,
@@ -28,7 +34,8 @@ def verify(
 ) -> None:
     """Read the repository back, or a share of it; what was not read for longest comes first."""
     session = session_of(context, as_json=as_json)
-    operation = session.client.send("POST", "/api/repository/verify", document={"share": _percent(share)})
+    path = "/api/repository/verify" if name is None else f"/api/repositories/{name}/verify"
+    operation = session.client.send("POST", path, document={"share": _percent(share)})
     ended = follow(session, operation, detach=detach, done="What was read is whole.")
     outcome = ended["outcome"]
     session.output.facts(

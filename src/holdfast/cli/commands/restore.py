@@ -41,6 +41,15 @@ def restore(
             "added in it since goes, what was removed comes back; all else stays as it is. Repeatable.",
         ),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NAME",
+            help="Take the snapshot from this second repository.",
+            callback=options.repository_name,
+        ),
+    ] = None,
     on_unhealthy: Annotated[
         OnUnhealthy | None,
         typer.Option("--on-unhealthy", help="What to do when the workload is unhealthy on the restored data."),
@@ -57,7 +66,7 @@ def restore(
     """Return a workload's data to a snapshot. The data of now is kept as a safety snapshot; 'undo' takes it back."""
     session = session_of(context, as_json=as_json)
     name = session.client.get(f"/api/workloads/{workload}")["name"]
-    chosen = snapshot or choose(session, workload, f"/api/workloads/{workload}/snapshots")
+    chosen = snapshot or _chosen(session, workload, source)
     wanted = {
         "volumes": volume or None,
         **chosen_paths(session, workload, chosen, path or []),
@@ -65,7 +74,7 @@ def restore(
         "with_image": with_image,
         "create_missing": create_missing,
         "accept_replaced": accept_replaced,
-    }
+    } | ({} if source is None else {"repository": source})
     address = f"/api/workloads/{workload}/snapshots/{chosen}/restore"
     rehearse(session, address, wanted, name, dry_run=dry_run, yes=yes)
     operation = session.client.send("POST", address, document=wanted, headers={"X-Confirm-Restore": chosen})
@@ -108,6 +117,13 @@ def rehearse(
         replaced = f"{', '.join(paths)} in the live data" if paths else "the live data"
         what = f"This replaces {replaced} of {name}, after a safety snapshot of all of it."
     confirm_by_name(session, name, what, yes=yes)
+
+
+def _chosen(session: Session, workload: str, source: str | None) -> str:
+    """The snapshot of a workload that the person picks, in the primary repository or in a second one."""
+    if source is None:
+        return choose(session, workload, f"/api/workloads/{workload}/snapshots")
+    return choose(session, workload, f"/api/repositories/{source}/snapshots", workload=workload)
 
 
 def choose(session: Session, whose: str, path: str, **query: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.commands import archive, prune, snapshot_files
+from holdfast.cli.commands import archive, prune, snapshot_copy, snapshot_files
 from holdfast.cli.confirm import confirm_by_name
 from holdfast.cli.output import Output, ago, both
 from holdfast.cli.safety import tell_of_safety
@@ -20,9 +20,10 @@ from holdfast.domain.workload import Quiesce
 def commands() -> typer.Typer:
     """The group."""
     group = typer.Typer(
-        no_args_is_help=True, help="Take, list, look into, verify, pin, delete, export and import snapshots."
+        no_args_is_help=True, help="Take, list, look into, verify, pin, delete, copy, export and import snapshots."
     )
     group.command("create")(create)
+    group.command("copy")(snapshot_copy.copy)
     group.command("list")(list_snapshots)
     group.command("show")(show)
     group.command("verify")(verify)
@@ -67,6 +68,7 @@ def list_snapshots(
         typer.Argument(help="The workload's name or id; without it all are listed.", callback=options.name),
     ] = None,
     limit: options.Limit = 50,
+    source: options.From = None,
     *,
     deleted: Annotated[
         bool, typer.Option("--deleted", help="The workload may be one that was deleted: find it by its name of then.")
@@ -75,7 +77,9 @@ def list_snapshots(
 ) -> None:
     """List a workload's snapshots, or those of all, newest first."""
     session = session_of(context, as_json=as_json)
-    if workload is None or deleted:
+    if source is not None:
+        page = session.client.get(f"/api/repositories/{source}/snapshots", workload=workload, limit=limit)
+    elif workload is None or deleted:
         page = session.client.get("/api/snapshots", limit=limit, workload=workload)
     else:
         page = session.client.get(f"/api/workloads/{workload}/snapshots", limit=limit)
@@ -83,20 +87,28 @@ def list_snapshots(
     table(session.output, page["items"], with_workload=workload is None)
     if page["next_cursor"] is not None:
         session.output.note(f"There are more than {limit}; see --limit.")
-    if workload is not None and not deleted:
+    if workload is not None and not deleted and source is None:
         tell_of_safety(session, workload)
+
+
+def _path(workload: str, snapshot: str, source: str | None) -> str:
+    """Where a snapshot is, in the primary repository or in a second one."""
+    if source is None:
+        return f"/api/workloads/{workload}/snapshots/{snapshot}"
+    return f"/api/repositories/{source}/snapshots/{snapshot}"
 
 
 def show(
     context: typer.Context,
     workload: options.WorkloadName,
     snapshot: options.SnapshotArgument,
+    source: options.From = None,
     *,
     as_json: options.Json = False,
 ) -> None:
     """Show a snapshot: what it holds, how it was taken, whether it was verified."""
     session = session_of(context, as_json=as_json)
-    document = session.client.get(f"/api/workloads/{workload}/snapshots/{snapshot}")
+    document = session.client.get(_path(workload, snapshot, source))
     session.output.document(document)
     _describe(session.output, document)
 
@@ -105,13 +117,14 @@ def verify(
     context: typer.Context,
     workload: options.WorkloadName,
     snapshot: options.SnapshotArgument,
+    source: options.From = None,
     *,
     detach: options.Detach = False,
     as_json: options.Json = False,
 ) -> None:
     """Read all of a snapshot back and compare it with what was captured."""
     session = session_of(context, as_json=as_json)
-    operation = session.client.send("POST", f"/api/workloads/{workload}/snapshots/{snapshot}/verify")
+    operation = session.client.send("POST", f"{_path(workload, snapshot, source)}/verify")
     follow(session, operation, detach=detach, done="The snapshot is whole.")
 
 
@@ -119,15 +132,17 @@ def delete(
     context: typer.Context,
     workload: options.WorkloadName,
     snapshot: options.SnapshotArgument,
+    source: options.From = None,
     *,
     yes: options.Yes = False,
     as_json: options.Json = False,
 ) -> None:
     """Delete a snapshot for good."""
     session = session_of(context, as_json=as_json)
-    path = f"/api/workloads/{workload}/snapshots/{snapshot}"
+    path = _path(workload, snapshot, source)
     document = session.client.get(path)
-    what = f"The snapshot from {both(document['created_at'])} is removed for good."
+    where = f" from {source}; the primary repository's stays" if source else " for good"
+    what = f"The snapshot of {both(document['created_at'])} is removed{where}."
     confirm_by_name(session, document["workload_name"], what, yes=yes)
     session.client.send("DELETE", path)
     session.output.document({"deleted": snapshot})

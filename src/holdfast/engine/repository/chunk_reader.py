@@ -177,14 +177,19 @@ def _draw(source: Iterator[tuple[T, Sequence[bytes]]]) -> tuple[list[tuple[T, Se
     return drawn, False
 
 
+def chunk_missing(chunk_id: bytes) -> Damaged:
+    """No pack holds a chunk."""
+    return Damaged(
+        "chunk_missing",
+        "A part of the data is missing from the repository.",
+        next_step="Verify the repository: that names the snapshots and files that are affected.",
+        details={"chunk": chunk_id.hex()},
+    )
+
+
 def _chunk(chunk_id: bytes, frame: Future[_Frame] | None) -> Chunk:
     if frame is None:
-        raise Damaged(
-            "chunk_missing",
-            "A part of the data is missing from the repository.",
-            next_step="Verify the repository: that names the snapshots and files that are affected.",
-            details={"chunk": chunk_id.hex()},
-        )
+        raise chunk_missing(chunk_id)
     found = frame.result()
     chunk = found.chunks.get(chunk_id)
     if chunk is None:

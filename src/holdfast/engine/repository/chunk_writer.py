@@ -69,15 +69,26 @@ class Ticket:
 class ChunkWriter:
     """Stores chunks for one capture, copy or rewrite. A context manager: leaving it early leaves no thread behind.
 
+    Args:
+        pack_bytes: what a pack is filled to.
+
     Attributes:
         stored_bytes: bytes of the packs written so far.
         new_bytes: plaintext bytes that were not there already.
     """
 
     def __init__(
-        self, blobs: BlobStore, index: Index, keys: RepositoryKeys, sealer: Sealer, *, threads: int | None = None
+        self,
+        blobs: BlobStore,
+        index: Index,
+        keys: RepositoryKeys,
+        sealer: Sealer,
+        *,
+        threads: int | None = None,
+        pack_bytes: int = PACK_BYTES,
     ) -> None:
         workers = threads or max(2, os.cpu_count() or 1)
+        self._pack_bytes = pack_bytes
         self.stored_bytes = self.new_bytes = 0
         self._blobs, self._index, self._keys, self._sealer = blobs, index, keys, sealer
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="chunks")
@@ -192,7 +203,7 @@ class ChunkWriter:
         frame = encode_frame(chunks, self._compressor())
         with self._packing:
             self._pack.add_frame(frame)
-            if self._pack.size >= PACK_BYTES:
+            if self._pack.size >= self._pack_bytes:
                 self._send_pack()
 
     def _send_pack(self) -> None:

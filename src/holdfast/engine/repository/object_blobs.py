@@ -74,6 +74,11 @@ class Patience:
     longest_pause: float = 15.0
     give_up: float = 300.0
 
+    @classmethod
+    def of_a_person(cls) -> Patience:
+        """Where somebody waits for the answer."""
+        return cls(connect=5.0, silence=10.0, request=20.0, attempts=2, give_up=15.0)
+
 
 class ObjectBlobs(BlobStore):
     """Blobs in an object store.
@@ -83,6 +88,7 @@ class ObjectBlobs(BlobStore):
         writing: the same one, for requests that send much.
         where: the store in words, for messages.
         sleep: pauses between attempts.
+        pace: is told how many bytes are about to be sent, before every attempt, and returns when they may be.
     """
 
     def __init__(
@@ -93,8 +99,10 @@ class ObjectBlobs(BlobStore):
         where: str,
         patience: Patience | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        pace: Callable[[int], object] | None = None,
     ) -> None:
         self._reading, self._writing, self._where = reading, writing, where
+        self._pace = pace or (lambda _size: None)
         self._patience, self._sleep = patience or Patience(), sleep
 
     @classmethod
@@ -110,12 +118,15 @@ class ObjectBlobs(BlobStore):
 
     def _put(self, name: str, pieces: Sequence[Piece]) -> None:
         content = [piece for piece in pieces if len(piece)]
-        large = sum(map(len, content)) > _SINGLE_PUT
-        self._tried(
-            f"writing {name}",
+        size = sum(map(len, content))
+
+        def attempt() -> None:
+            self._pace(size)
             # One part at a time: the line is what limits, and no two parts then share the time that each has.
-            lambda: obstore.put(self._writing, name, content, use_multipart=large, chunk_size=_PART, max_concurrency=1),
-        )
+            large = size > _SINGLE_PUT
+            obstore.put(self._writing, name, content, use_multipart=large, chunk_size=_PART, max_concurrency=1)
+
+        self._tried(f"writing {name}", attempt)
 
     def _create(self, name: str, pieces: Sequence[Piece]) -> None:
         content = [piece for piece in pieces if len(piece)]
@@ -124,6 +135,7 @@ class ObjectBlobs(BlobStore):
         def attempt() -> None:
             nonlocal attempts
             attempts += 1
+            self._pace(sum(map(len, content)))
             try:
                 obstore.put(self._writing, name, content, mode="create", use_multipart=False)
             except AlreadyExistsError as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -32,13 +32,16 @@ class PosixBlobs(BlobStore):
     Args:
         root: absolute path of the directory.
         reserve_bytes: what writing leaves free on its filesystem; less is ``disk_reserve_reached``.
+        pace: is told how many bytes are about to be written, and returns when they may be.
 
     Raises:
         NotFound: ``blob_store_missing``. An unmounted disk looks like that, so nothing is made here.
     """
 
-    def __init__(self, fs: Fs, root: Path, *, reserve_bytes: int = 0) -> None:
-        self._fs, self._root, self._reserve_bytes = fs, root, reserve_bytes
+    def __init__(
+        self, fs: Fs, root: Path, *, reserve_bytes: int = 0, pace: Callable[[int], object] | None = None
+    ) -> None:
+        self._fs, self._root, self._reserve_bytes, self._pace = fs, root, reserve_bytes, pace
         try:
             self._fd: int | None = fs.open_root(str(root))
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -73,19 +76,22 @@ class PosixBlobs(BlobStore):
 
     def _put(self, name: str, pieces: Sequence[Piece]) -> None:
         with self._doing(f"writing {name}"), self._made_folder(name) as (dirfd, base):
-            self._keep_reserve(dirfd, pieces)
+            self._before(dirfd, pieces)
             self._fs.write_file_durable(dirfd, base, *pieces)
 
     def _create(self, name: str, pieces: Sequence[Piece]) -> None:
         try:
             with self._doing(f"writing {name}"), self._made_folder(name) as (dirfd, base):
-                self._keep_reserve(dirfd, pieces)
+                self._before(dirfd, pieces)
                 self._fs.write_file_durable(dirfd, base, *pieces, replace=False)
         except FileExistsError as error:
             raise exists(name) from error
 
-    def _keep_reserve(self, dirfd: int, pieces: Sequence[Piece]) -> None:
-        keep_reserve(self._fs, dirfd, sum(len(piece) for piece in pieces), self._reserve_bytes, "the snapshot")
+    def _before(self, dirfd: int, pieces: Sequence[Piece]) -> None:
+        size = sum(len(piece) for piece in pieces)
+        if self._pace is not None:
+            self._pace(size)
+        keep_reserve(self._fs, dirfd, size, self._reserve_bytes, "the snapshot")
 
     @contextmanager
     def _made_folder(self, name: str) -> Iterator[tuple[int, bytes]]:

@@ -10,6 +10,8 @@ Invariants:
 - A pack is deleted only while nobody else reads or adds anything, and only if every chunk in it that any snapshot needs
   lies, undamaged as far as anybody knows, in a pack that stays. Nothing that was noted before is trusted for that.
 - A snapshot of which it can't be told what it needs keeps everything from being deleted.
+- Where another machine may take the repository over, packs go only if it had not by then, and what it stores after that
+  does not rely on them.
 - It can end at any moment. What it leaves then is packs that hold what others hold as well, for the next prune.
 - On a full disk it frees what is not needed at all before it writes anything.
 """
@@ -96,6 +98,7 @@ class Prune:
     Args:
         unused_percent: a pack of which at least so much is needed by no snapshot is written anew.
         patience: seconds to wait for others who hold the lock.
+        owner: id of this installation, where another machine may take the repository over meanwhile.
         now: wall clock, seconds since 1970.
     """
 
@@ -106,10 +109,12 @@ class Prune:
         *,
         unused_percent: int = UNUSED_PERCENT,
         patience: float = PATIENCE_SECONDS,
+        owner: str = "",
         now: Callable[[], float] = time.time,
     ) -> None:
         self._repository, self._job = repository, job
         self._unused_percent, self._patience, self._now = unused_percent, patience, now
+        self._owner = owner
         self._seen: set[str] = set()
         self._entries = 0
         self._intact = False
@@ -278,6 +283,7 @@ class Prune:
                 moved = chain.from_iterable(needed.moves(use.number) for use in uses)
                 doomed -= self._spared(doomed, chain(needed.twice(), needed.late(), moved))
                 doomed |= self._of_no_use()
+                self._check_owner(doomed)
                 repository.blobs.delete([f"{FOLDER}/{name}" for name in sorted(doomed)])
                 repository.index.remove_packs(doomed)
                 write_condemned(repository.blobs, ())
@@ -288,6 +294,17 @@ class Prune:
             return None
         self._result = replace(self._result, temporary=(*self._result.temporary, *left))
         return [use for use in uses if use.name in doomed]
+
+    def _check_owner(self, doomed: Collection[str]) -> None:
+        """Make sure that nobody on another machine relies on what is about to go.
+
+        Who takes a repository over writes that down first, and reads what is condemned after that. Here it is the other
+        way round. So one of both sees the other: either nothing is deleted, or nothing that is stored there from now
+        on relies on these packs.
+        """
+        if self._owner and doomed:
+            write_condemned(self._repository.blobs, doomed)
+            self._repository.check_owner(self._owner)
 
     def _spared(self, doomed: Collection[str], ids: Iterable[bytes]) -> set[str]:
         """Those of ``doomed`` that hold a chunk of which no good copy lies elsewhere. Has the lock alone."""

@@ -12,7 +12,7 @@ from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem, R
 from holdfast.engine.fs import Fs
 from holdfast.engine.repository.blobs import BlobStore
 from holdfast.engine.repository.chunk_reader import ChunkReader
-from holdfast.engine.repository.chunk_writer import ChunkWriter
+from holdfast.engine.repository.chunk_writer import PACK_BYTES, ChunkWriter
 from holdfast.engine.repository.condemned import read_condemned
 from holdfast.engine.repository.index import Index
 from holdfast.engine.repository.locking import RepositoryLock
@@ -98,9 +98,17 @@ class Repository:
         """A reader, to be used as a context manager."""
         return ChunkReader(self.blobs, self.index, self.keys, self.sealer)
 
-    def writer(self) -> ChunkWriter:
+    def writer(self, *, pack_bytes: int = PACK_BYTES) -> ChunkWriter:
         """A writer, to be used as a context manager."""
-        return ChunkWriter(self.blobs, self.index, self.keys, self.sealer)
+        return ChunkWriter(self.blobs, self.index, self.keys, self.sealer, pack_bytes=pack_bytes)
+
+    def check_owner(self, owner: str) -> None:
+        """Make sure, by reading it anew, that the repository is still this installation's.
+
+        Raises:
+            Conflict: ``repository_of_another``.
+        """
+        require_owner(read_repository(self.blobs, self.keys), owner)
 
     def commit(self, snapshot: StoredSnapshot, *, since: int) -> None:
         """Make a snapshot exist, all of whose chunks are durable. After an error it does not, as far as one can tell.

@@ -113,7 +113,8 @@ def require_owner(repository: RepositoryFile, owner: str) -> None:
             "repository_of_another",
             f"The repository {repository.id} belongs to another Holdfast, the installation {repository.owner}.",
             next_step="Use one repository per Holdfast. If the other one is gone for good, take the repository over "
-            "(holdfast repository take-over); were both to write to it, each would delete what the other needs.",
+            "(holdfast repository take-over; a second one: holdfast repository add … --take-over). Were both to write "
+            "to it, each would delete what the other needs.",
             details={"repository": repository.id, "owner": repository.owner},
         )
 

@@ -49,12 +49,16 @@ class S3Location:
 
 
 def s3_blobs(
-    location: S3Location, patience: Patience | None = None, sleep: Callable[[float], None] = time.sleep
+    location: S3Location,
+    patience: Patience | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    pace: Callable[[int], object] | None = None,
 ) -> ObjectBlobs:
     """The blobs in a bucket. Says nothing about whether it can be reached.
 
     Args:
         sleep: pauses between attempts, in seconds.
+        pace: as of :class:`ObjectBlobs`.
 
     Raises:
         InvalidInput: ``s3_location_malformed``.
@@ -68,6 +72,7 @@ def s3_blobs(
         where=location.where,
         patience=patience,
         sleep=sleep,
+        pace=pace,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from holdfast.domain import times
 from holdfast.domain.errors import Damaged, Problem
+from holdfast.domain.repository import CopyResult
 from holdfast.domain.restore import RootRef
 from holdfast.domain.snapshot import FolderFormat, SnapshotManifest
 from holdfast.engine.archive.format import Use, encode
@@ -27,7 +28,9 @@ from holdfast.engine.repository.audit import AuditResult, audit
 from holdfast.engine.repository.browse import Comparison, Folder, compare, compare_live, find, list_folder
 from holdfast.engine.repository.capture import Capture
 from holdfast.engine.repository.chunk_reader import ChunkReader
+from holdfast.engine.repository.chunk_writer import PACK_BYTES
 from holdfast.engine.repository.contents import with_data
+from holdfast.engine.repository.copying import copy_snapshot
 from holdfast.engine.repository.folder_stream import Write, send_file, send_folder
 from holdfast.engine.repository.parts import Parts
 from holdfast.engine.repository.passing_meter import PassingMeter
@@ -175,14 +178,33 @@ class RepositoryStore:
             repository.sync_index()
             return list(damage(stored, repository.index, reader, meter.entry, meter.watch))
 
+    def copy_to(
+        self, snapshot_id: str, target: Repository, job: Job, *, owner: str, pack_bytes: int = PACK_BYTES
+    ) -> CopyResult:
+        """Copy a snapshot into another repository; see :func:`copy_snapshot`.
+
+        It is copied only if the repository was still the ``owner``'s afterwards: who takes it over from then on sees
+        the snapshot, and spares what it needs.
+
+        Raises:
+            Conflict: ``repository_of_another``: another machine took it over meanwhile.
+        """
+        with _reading(snapshot_id):
+            result = copy_snapshot(self._repository, target, snapshot_id, job, pack_bytes=pack_bytes)
+        target.check_owner(owner)
+        return result
+
     def delete(self, snapshot_id: str) -> int:
         """See the port. Nothing is freed before a prune: other snapshots may need the same chunks."""
         self._repository.manifests.delete([snapshot_id])
         return 0
 
-    def prune(self, job: Job, *, dry_run: bool, without: Collection[str], unused_percent: int) -> PruneResult:
-        """Free what no snapshot needs; see :meth:`Prune.run`."""
-        return Prune(self._repository, job, unused_percent=unused_percent).run(without=without, dry_run=dry_run)
+    def prune(
+        self, job: Job, *, dry_run: bool, without: Collection[str], unused_percent: int, owner: str = ""
+    ) -> PruneResult:
+        """Free what no snapshot needs; see :class:`Prune`."""
+        prune = Prune(self._repository, job, unused_percent=unused_percent, owner=owner)
+        return prune.run(without=without, dry_run=dry_run)
 
     def audit(self, job: Job, share: float) -> AuditResult:
         """Read a share of all packs back; see :func:`audit`."""
