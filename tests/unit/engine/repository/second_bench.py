@@ -60,7 +60,7 @@ class SecondBench:
     ) -> CopyResult:
         """Copy a snapshot there."""
         with self.opened(blobs) as target:
-            result = self._bench.store.copy_to(
+            result = RepositoryStore(Fs(), self._bench.repository, self._bench.roots, KEY).copy_to(
                 snapshot_id, target, job or QuietJob(), owner=INSTALLATION, pack_bytes=pack_bytes
             )
         self.described[snapshot_id] = self._bench.described[snapshot_id]
