@@ -43,7 +43,7 @@ async def verify_repository(
     return accepted(response, await services.care.verify(percent=wanted.share, actor=caller.name))
 
 
-@router.get("/damaged", summary="List the snapshots whose manifest can't be read")
+@router.get("/damaged", summary="List the snapshots whose manifest can't be read", responses=problems())
 async def list_damaged(services: Services, _caller: Viewer) -> UnreadableView:
     return UnreadableView(items=[UnreadableSnapshotView.of(each) for each in await services.unreadable.list()])
 
