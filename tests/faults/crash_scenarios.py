@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 from tests.faults.crash_bench import Bench, side_of, watched
 from tests.faults.crash_checks import Crash, check_hooks_undone
+from tests.unit.engine.part_bench import expected
 
 from holdfast.bootstrap import Holdfast, Seams
 from holdfast.domain.errors import Failed
@@ -29,7 +30,7 @@ from holdfast.testing.installation import (
     spec_of,
     succeeded,
 )
-from holdfast.testing.trees import describe_tree
+from holdfast.testing.trees import TreeDescription, describe_tree
 
 
 @dataclass(kw_only=True)
@@ -101,6 +102,42 @@ class Undone(RunningWorkload):
         undo = await holdfast.api.restores.undo(self.workload.id, confirm=target.id, dry_run=False, actor="test")
         await ended(holdfast, undo)
         await holdfast.reaper.idle()
+
+
+@dataclass(kw_only=True)
+class ChosenPaths(RunningWorkload):
+    """Of one volume a folder and a file are restored; all else in it stays as it is, and so does the other volume."""
+
+    taken: TreeDescription = field(default_factory=dict)
+    paths: tuple[bytes, ...] = (b"/data/library", b"/data/random")
+
+    async def fill(self, holdfast: Holdfast) -> None:
+        await super().fill(holdfast)
+        self.taken = describe_tree(self.volumes[0])
+
+    async def wear(self, holdfast: Holdfast, side: str) -> None:
+        data, other = self.volumes
+        (data / "library/notes").unlink(missing_ok=True)
+        (data / "random").write_text(f"{next(self.numbers)}")
+        await super().wear(holdfast, side)
+        self.old = (_untimed(describe_tree(data)), describe_tree(other))
+        chosen = [path.removeprefix(b"/data/") for path in self.paths]
+        self.new = (_untimed(expected(self.taken, describe_tree(data), chosen)), describe_tree(other))
+
+    async def act(self, holdfast: Holdfast) -> None:
+        await ended(holdfast, await restore(holdfast, self.workload, self.snapshot_id, paths=self.paths))
+        await holdfast.reaper.idle()
+
+    def sides(self) -> tuple[str, ...]:
+        now = _untimed(describe_tree(self.volumes[0]))
+        side = "old" if now == self.old[0] else "new" if now == self.new[0] else "neither"
+        return (side, side if describe_tree(self.volumes[1]) == self.old[1] else "neither")
+
+
+def _untimed(tree: TreeDescription) -> TreeDescription:
+    """A description without the modification time of the root, in which chosen paths lie."""
+    kind, mode, uid, gid, _, *more = tree[b""]
+    return {**tree, b"": (kind, mode, uid, gid, *more)}
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,7 @@ What must hold then is in ``crash_checks.py``; what goes on meanwhile, in ``cras
 With ``make test``: every point of a restore of a running workload, and of a capture; every point of a restore that is
 taken back, of one of a stopped workload and of one that is called off, from where it begins to differ from that (a kill
 before COMMIT has a restore aborted, whatever its trial would have shown); the points between which a missing directory
-is made, and between which hooks hold a workload; and every point of the recovery from the states that decide: SAFE,
+is made, all else catches up with chosen paths, and hooks hold a workload; and every point of the recovery from the states that decide: SAFE,
 COMMIT, CONFIRMED, BACKWARD, ABORTED.
 
 Only with ``make torture`` (``HOLDFAST_TORTURE=1``): every point of an undo and of a restore of a shared volume; every
@@ -28,6 +28,7 @@ from tests.faults.crash_scenarios import (
     CapturedHooked,
     CapturedStopped,
     CapturedWhilePausedByHand,
+    ChosenPaths,
     DamagedSnapshot,
     MissingDirectory,
     RunningWorkload,
@@ -43,6 +44,7 @@ BEGUN = None if TORTURE else "before journal STAGING #1"
 MADE = None if TORTURE else "before journal MADE #1"
 DECIDED = None if TORTURE else "before journal COMMIT #1"
 SAFE = None if TORTURE else "before journal SAFE #1"
+COMMITTED = None if TORTURE else "after journal COMMIT #1"
 HOOKED = None if TORTURE else "before engine exec notes #1"
 UNHOOKED = None if TORTURE else "after engine exec_start notes #2"
 CALLED_OFF = None if TORTURE else "before engine info #2"
@@ -100,6 +102,15 @@ def test_a_restore_into_a_missing_directory_killed_at_any_point_leaves_it_missin
 ) -> None:
     scenario = MissingDirectory.at(tmp_path, power_cut=power_cut)
     assert scenario.crash_everywhere(since=MADE, until=SAFE) >= 5
+
+
+@patiently
+@every_host
+def test_a_restore_of_chosen_paths_killed_at_any_point_ends_with_them_old_or_restored_and_all_else_kept(
+    tmp_path: Path, power_cut: bool
+) -> None:
+    scenario = ChosenPaths.at(tmp_path, power_cut=power_cut)
+    assert scenario.crash_everywhere(since=SAFE, until=COMMITTED) >= 6
 
 
 @patiently

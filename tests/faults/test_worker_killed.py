@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from tests.faults.crash_bench import Act
 from tests.faults.crash_checks import check_hooks_undone, check_running
-from tests.faults.crash_scenarios import CapturedHooked, RunningWorkload
+from tests.faults.crash_scenarios import CapturedHooked, ChosenPaths, RunningWorkload
 
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.operation import Operation, OperationState
@@ -68,6 +68,34 @@ def test_a_restore_whose_worker_is_killed_anywhere_before_commit_is_called_off_a
     points = [p for p in serve(bench, tmp_path / "worker", None, restored) if " reap #" not in p]
     assert {point.split()[1] for point in points} == {"measure", "stage", "warm", "capture"}
     for point in points[::STRIDE]:
+        assert serve(bench, tmp_path / "worker", point, called_off).count(point) == 1
+    bench.passed()
+    assert bench.place.leftovers() == []
+
+
+@pytest.mark.timeout(300)
+def test_a_restore_of_chosen_paths_whose_worker_is_killed_while_all_else_catches_up_is_called_off(
+    tmp_path: Path,
+) -> None:
+    bench = ChosenPaths.at(tmp_path)
+    bench.open()
+
+    async def restored(holdfast: Holdfast) -> None:
+        await bench.act(holdfast)
+        assert set(bench.sides()) == {"new"}
+        await bench.wear(holdfast, "new")
+
+    async def called_off(holdfast: Holdfast) -> None:
+        asked = restore(holdfast, bench.workload, bench.snapshot_id, paths=bench.paths)
+        assert died(await ended(holdfast, await asked))
+        assert set(bench.sides()) == {"old"}
+        assert isinstance(holdfast.runtime, FakeRuntime)
+        check_running(bench.containers(holdfast.runtime), bench.workloads, DesiredState.RUNNING)
+        assert all(str(bench.place.settings.repository_dir) in path for path in bench.place.leftovers())
+
+    points = [p for p in serve(bench, tmp_path / "worker", None, restored) if " reap #" not in p]
+    assert {point.split()[1] for point in points} == {"look_at_part", "stage_parts", "catch_up", "capture"}
+    for point in points[points.index("before catch_up #2") :: STRIDE]:
         assert serve(bench, tmp_path / "worker", point, called_off).count(point) == 1
     bench.passed()
     assert bench.place.leftovers() == []

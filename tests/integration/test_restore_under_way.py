@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.domain.operation import Operation, OperationState
+from holdfast.domain.snapshot import FolderFormat
 from holdfast.domain.workload import HealthCheck, HealthType, Quiesce, RestartPolicy, Workload, WorkloadSpec
 from holdfast.runtime.port import ImageHealth
 from holdfast.services.restore_registry import Decision
@@ -217,4 +219,38 @@ async def test_data_on_which_the_health_check_fails_is_taken_back_and_the_old_co
         await succeeded(
             holdfast, await holdfast.api.restores.decide("writer", Decision.RELEASE, confirm=None, actor="test")
         )
+        assert place.leftovers() == []
+
+
+async def test_what_a_container_goes_on_writing_beside_chosen_paths_is_all_there_afterwards(place: DockerPlace) -> None:
+    data = place.volumes / "writer/data"
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast, writer())
+        build_sample_tree(data / "uploads")
+        snapshot = await snapshotted(holdfast, workload)
+        uploads = describe_tree(data / "uploads")
+        (data / "uploads/notes.txt").write_text("damaged")
+        os.mkfifo(data / "queue")
+        before = (data / "ticks/log").read_text()
+        restored = await succeeded(
+            holdfast, await restore(holdfast, workload, snapshot, paths=(b"/data/uploads",), volumes=None)
+        )
+
+        safety = str(restored.outcome["safety_snapshot_id"])
+        stopped = await holdfast.api.snapshot_files.download(
+            workload.id, safety, target="/data", path=b"ticks/log", kind=FolderFormat.TAR
+        )
+        at_the_stop = b"".join([piece async for piece in stopped.content]).decode()
+        assert at_the_stop.startswith(before)
+        assert len(at_the_stop) > len(before), "nothing was written while it was restored"
+        now = (data / "ticks/log").read_text()
+        assert now.startswith(at_the_stop)
+        assert describe_tree(data / "uploads") == uploads
+        assert (data / "queue").is_fifo()
+
+        async def goes_on() -> bool:
+            return len((data / "ticks/log").read_text()) > len(now)
+
+        await until(goes_on)
+        await holdfast.reaper.idle()
         assert place.leftovers() == []
