@@ -8,8 +8,8 @@ What must hold then is in ``crash_checks.py``; what goes on meanwhile, in ``cras
 With ``make test``: every point of a restore of a running workload, and of a capture; every point of a restore that is
 taken back, of one of a stopped workload and of one that is called off, from where it begins to differ from that (a kill
 before COMMIT has a restore aborted, whatever its trial would have shown); the points between which a missing directory
-is made, all else catches up with chosen paths, and hooks hold a workload; and every point of the recovery from the states that decide: SAFE,
-COMMIT, CONFIRMED, BACKWARD, ABORTED.
+is made, all else catches up with chosen paths, and hooks hold a workload; and every point of the recovery from the
+states that decide: SAFE, COMMIT, CONFIRMED, BACKWARD, ABORTED.
 
 Only with ``make torture`` (``HOLDFAST_TORTURE=1``): every point of an undo and of a restore of a shared volume; every
 point of the recovery from all other states; the points that were left out above because they are the same; and all of

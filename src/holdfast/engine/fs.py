@@ -42,6 +42,7 @@ TEMPORARY_PREFIX: Final = b".holdfast-tmp-"
 
 _GETFLAGS: Final = 0x8008_6601
 _SETFLAGS: Final = 0x4008_6602
+_FICLONE: Final = 0x4004_9409
 _BENEATH: Final = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
 _NO_FLAGS: Final = frozenset({errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EBADF})
 
@@ -91,6 +92,10 @@ class Fs:
     def duplicate(self, fd: int) -> int:
         """A second descriptor of the same open file, not inherited."""
         return os.dup(fd)
+
+    def open_unnamed(self, dirfd: int) -> int:
+        """A new file of the directory's filesystem, without a name: gone when it is closed."""
+        return os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=dirfd)
 
     def close(self, fd: int) -> None:
         """Close a descriptor."""
@@ -264,6 +269,10 @@ class Fs:
     def ftruncate(self, fd: int, size: int) -> None:
         """Set a file's size; what is added is a hole."""
         os.ftruncate(fd, size)
+
+    def clone(self, fd: int, source: int) -> None:
+        """Let ``fd`` share all of ``source``'s content, holes included, until one of both is written to."""
+        fcntl.ioctl(fd, _FICLONE, source)
 
     def fallocate(self, fd: int, size: int) -> None:
         """Reserve the space of the first ``size`` bytes."""

@@ -7,7 +7,8 @@ fails leaves the staged tree to be thrown away; that is the caller's, who aborts
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final
@@ -21,11 +22,14 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.job import Job
 from holdfast.engine.limits import Limits
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.live_clone import WORTH_BYTES, LiveClones, Share, can_clone
 from holdfast.engine.os_errors import translate
 from holdfast.engine.repository.manifests import VolumeTree
 from holdfast.engine.repository.part_trees import parent_not_directory
 from holdfast.engine.repository.parts import Part, Parts
+from holdfast.engine.repository.recognition import MARGIN_NS
 from holdfast.engine.repository.store import RepositoryStore
+from holdfast.engine.repository.tree import TreeEntry
 from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.engine.special_files import SpecialFile, special_files
 from holdfast.engine.staging import StageResult, flush, open_flushers, stage
@@ -96,6 +100,7 @@ def look_at_part(
     blocked: list[bytes] = []
     live_bytes = rest_bytes = rest_inodes = 0
     above = frozenset(chosen.above)
+    settled_before = _shared_if_before(fs, roots, live)
     fd = roots.open(live)
     try:
         for walked in walk(fs, fd, WalkReport()):
@@ -104,7 +109,8 @@ def look_at_part(
             inside = chosen.covers(entry.path)
             live_bytes += entry.data_bytes + len(entry.path) + 1024
             if not inside:
-                rest_bytes += entry.data_bytes
+                if entry.data_bytes < WORTH_BYTES or walked.stat.st_ctime_ns >= settled_before:
+                    rest_bytes += entry.data_bytes
                 rest_inodes += 1
             if entry.path in above and entry.kind is not EntryKind.DIRECTORY:
                 blocked.append(entry.path)
@@ -122,6 +128,15 @@ def look_at_part(
         problems=(*map(parent_not_directory, blocked), *_in_the_way(special, chosen)),
         warnings=_split_warning(split),
     )
+
+
+def _shared_if_before(fs: Fs, roots: LiveRoots, live: RootRef) -> int:
+    """Large files that nobody has written to since then take no more room in the staged tree."""
+    parent, _ = roots.open_parent(live)
+    try:
+        return time.time_ns() - MARGIN_NS if can_clone(fs, parent) else 0
+    finally:
+        fs.close(parent)
 
 
 def stage_parts(
@@ -146,7 +161,7 @@ def stage_parts(
         Refused: ``path_parent_not_directory``.
     """
     _, live = store.parts.read_ahead(workload_id, _sources(volumes), job)
-    source = _PartSource(store, tuple(parts), live, touched_ns)
+    source = PartSource(fs, roots, store, volumes, parts, live, touched_ns)
     result = stage(fs, roots, source, snapshot_id, volumes, Limits.for_own_snapshots(), job)
     return PartsStaged(result=result, live=live)
 
@@ -194,13 +209,21 @@ def catch_up(
     return CaughtUp(live=live, changed=changed, again=again)
 
 
-class _PartSource:
+class PartSource:
     """A snapshot of which only parts are taken, and live trees for the rest, as a source of staged trees."""
 
     def __init__(
-        self, store: RepositoryStore, parts: Sequence[Part], live: Sequence[VolumeTree], touched_ns: int
+        self,
+        fs: Fs,
+        roots: LiveRoots,
+        store: RepositoryStore,
+        volumes: Sequence[VolumeFacts],
+        parts: Sequence[Part],
+        live: Sequence[VolumeTree],
+        touched_ns: int,
     ) -> None:
-        self._store, self._parts, self._live, self._touched_ns = store, parts, live, touched_ns
+        self._fs, self._roots, self._store, self._volumes = fs, roots, store, volumes
+        self._parts, self._live, self._touched_ns = parts, live, touched_ns
 
     def manifest(self, snapshot_id: str) -> SnapshotManifest:
         """As Holdfast's own: the rest is; what is taken of a snapshot that is not, :meth:`Parts.write` decides."""
@@ -208,7 +231,20 @@ class _PartSource:
 
     def stage(self, snapshot_id: str, writers: Mapping[int, TreeWriter], job: Job) -> None:
         """Write both parts."""
-        self._store.parts.write(snapshot_id, self._parts, self._live, writers, self._touched_ns, job)
+        with ExitStack() as opened:
+            shares = {}
+            for facts, part, captured in zip(self._volumes, self._parts, self._live, strict=True):
+                fd = self._roots.open(facts.live)
+                opened.callback(self._fs.close, fd)
+                shares[part.index] = _clones(self._fs, fd, captured, facts)
+            self._store.parts.write(snapshot_id, self._parts, self._live, writers, shares, self._touched_ns, job)
+
+
+def _clones(fs: Fs, live: int, captured: VolumeTree, facts: VolumeFacts) -> Callable[[TreeEntry], Share | None]:
+    try:
+        return LiveClones(fs, live, captured).of
+    except OSError as error:
+        raise translate(error, f"looking at {facts.live.path}") from error
 
 
 def _sources(volumes: Sequence[VolumeFacts]) -> tuple[CaptureSource, ...]:

@@ -7,7 +7,7 @@ filesystem is flushed once, by a descriptor that was opened before the first wri
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -111,10 +111,12 @@ class _StagedTree(TreeWriter):
         super().__init__(fs, root_fd, policy, tally)
         self._root: Entry | None = root
 
-    def add(self, entry: Entry, data: Iterable[bytes | memoryview] = ()) -> None:
+    def add(
+        self, entry: Entry, data: Iterable[bytes | memoryview] = (), share: Callable[[int], bool] | None = None
+    ) -> None:
         if not entry.path:
             self._root = None
-        super().add(entry, data)
+        super().add(entry, data, share)
 
     def finish(self) -> Written:
         if self._root is not None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,11 +100,15 @@ class TreeWriter:
         self._now_ns = time.time_ns() // 1_000_000_000 * 1_000_000_000
         self._prepare_root()
 
-    def add(self, entry: Entry, data: Iterable[bytes | memoryview] = ()) -> None:
+    def add(
+        self, entry: Entry, data: Iterable[bytes | memoryview] = (), share: Callable[[int], bool] | None = None
+    ) -> None:
         """Write one entry. Parents may come later or not at all; a hardlink's file must have come before.
 
         Args:
             data: for a FILE its data regions, concatenated, in pieces of any size.
+            share: another way to give a FILE its content, tried first: called with the empty file; ``False`` if it
+                can't, and the file is empty still.
 
         Raises:
             InvalidInput: ``archive_…``: the entry is hostile or malformed.
@@ -117,7 +121,7 @@ class TreeWriter:
             check_entry(entry)
             self._tally.entry(entry)
             if entry.kind is EntryKind.FILE:
-                self._add_file(entry, data)
+                self._add_file(entry, data, share)
             elif entry.kind is EntryKind.DIRECTORY:
                 self._add_directory(entry)
             elif not self._policy.links:
@@ -175,19 +179,17 @@ class TreeWriter:
 
     # --- entries -------------------------------------------------------------------------------------------------
 
-    def _add_file(self, entry: Entry, data: Iterable[bytes | memoryview]) -> None:
+    def _add_file(self, entry: Entry, data: Iterable[bytes | memoryview], share: Callable[[int], bool] | None) -> None:
         parent_fd, _, name = self._parents.split(entry.path)
         fd = self._fs.openat(parent_fd, name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
-            self._write(fd, entry, data)
+            if share is None or not share(fd):
+                write_content(self._fs, fd, entry, data, lambda count: self._tally.data(count, entry.path))
             facts = self._metadata.dress(fd, entry)
         finally:
             self._fs.close(fd)
         self._written.add(facts.st_ino)
         self._files += 1
-
-    def _write(self, fd: int, entry: Entry, data: Iterable[bytes | memoryview]) -> None:
-        write_content(self._fs, fd, entry, data, lambda count: self._tally.data(count, entry.path))
         self._bytes += entry.data_bytes
 
     def _add_directory(self, entry: Entry) -> None:

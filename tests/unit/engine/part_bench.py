@@ -14,13 +14,24 @@ from holdfast.domain.snapshot import CapturedVolume, Consistency, SnapshotManife
 from holdfast.domain.workload import Scope
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import Job, QuietJob
+from holdfast.engine.limits import Limits
 from holdfast.engine.live import LiveRoots
-from holdfast.engine.part_staging import CaughtUp, PartLook, PartsStaged, catch_up, look_at_part, stage_parts
+from holdfast.engine.part_staging import (
+    CaughtUp,
+    PartLook,
+    PartSource,
+    PartsStaged,
+    catch_up,
+    look_at_part,
+    stage_parts,
+)
 from holdfast.engine.repository.manifests import VolumeTree
 from holdfast.engine.repository.parts import Part
 from holdfast.engine.repository.repository import Repository
 from holdfast.engine.repository.store import RepositoryStore
 from holdfast.engine.snapshot_store import CaptureSource
+from holdfast.engine.staging import stage
+from holdfast.engine.swap import remove_wrapper
 from holdfast.testing.live_volumes import live_tree, live_volume, staged_tree
 from holdfast.testing.stores import INSTALLATION
 from holdfast.testing.trees import TreeDescription
@@ -89,6 +100,16 @@ class PartBench:
         self.known = staged.live
         self.facts = replace(self.facts, staged_identity=staged.result.identities[0])
         return staged
+
+    def restage(self, live: tuple[VolumeTree, ...]) -> None:
+        """Stage once more what was staged before, with the rest as it was found to be then."""
+        remove_wrapper(self.fs, self.roots, self.facts)
+        source = PartSource(self.fs, self.roots, self.store, [self.facts], self.parts, live, TOUCHED_NS)
+        made = stage(
+            self.fs, self.roots, source, self.snapshot_id, [self.facts], Limits.for_own_snapshots(), QuietJob()
+        )
+        self.known = live
+        self.facts = replace(self.facts, staged_identity=made.identities[0])
 
     def catch_up(self, stopped_as: str | None = None, job: Job | None = None) -> CaughtUp:
         """Bring the rest up to what is live, or to the safety snapshot."""

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
+
+import msgspec
 
 from holdfast.domain.chosen_paths import ChosenPaths
 from holdfast.domain.errors import Damaged, Failed, NotFound
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.engine.entries import Entry, EntryKind, display_path
 from holdfast.engine.job import Job, QuietJob
+from holdfast.engine.live_clone import Share
 from holdfast.engine.repository.browse import is_there, list_folder
 from holdfast.engine.repository.capture import Capture
-from holdfast.engine.repository.chunk_reader import ChunkReader
+from holdfast.engine.repository.chunk_reader import Chunk, ChunkReader
 from holdfast.engine.repository.contents import with_data
 from holdfast.engine.repository.manifests import VolumeTree
 from holdfast.engine.repository.part_trees import DIRECTORY, HARDLINK, Change, Keyed, PartTrees, changes
@@ -37,6 +40,7 @@ from holdfast.engine.walk import Names
 _LOOKED_AT: Final = 2000
 _SPECIAL_BITS: Final = 0o6000
 _NEAR: Final = 5
+_TOGETHER: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +122,7 @@ class Parts:
         parts: Sequence[Part],
         live: Sequence[VolumeTree],
         writers: Mapping[int, TreeWriter],
+        shares: Mapping[int, Callable[[TreeEntry], Share | None]],
         touched_ns: int,
         job: Job,
     ) -> None:
@@ -126,6 +131,7 @@ class Parts:
         Args:
             live: for each part, what the live data was found to be.
             writers: by the volumes' indices in the snapshot.
+            shares: likewise, how a file of the rest may get its content without being written.
 
         Raises:
             Damaged: what was written must be thrown away.
@@ -142,9 +148,8 @@ class Parts:
                     if taken is not None:
                         writer.add(taken, meter.watch(chunks))
                     meter.entry(entry)
-                for entry, chunks in with_data((entry for _, entry in trees.rest(Names())), reader):
-                    writer.add(entry.entry(), meter.watch(chunks))
-                    meter.entry(entry)
+                rest = (entry for _, entry in trees.rest(Names()))
+                _write_rest(rest, shares[part.index], writer, reader, meter)
             meter.beat()
 
     def catch_up(
@@ -224,6 +229,39 @@ class Parts:
             raise _unknown() from error
 
 
+def _write_rest(
+    entries: Iterable[TreeEntry],
+    share: Callable[[TreeEntry], Share | None],
+    writer: TreeWriter,
+    reader: ChunkReader,
+    meter: PassingMeter,
+) -> None:
+    """Share what can be shared; write the others from their chunks, many together, so that these are read ahead."""
+
+    def write(together: Sequence[TreeEntry]) -> None:
+        for entry, chunks in with_data(together, reader):
+            writer.add(entry.entry(), meter.watch(chunks))
+            meter.entry(entry)
+
+    waiting: list[TreeEntry] = []
+    for entry in entries:
+        way = share(entry)
+        if way is None:
+            waiting.append(entry)  # a hardlink's file is before it, here or among the shared ones
+        else:
+            writer.add(entry.entry(), meter.watch(_read(entry, reader)), way)
+            meter.entry(entry)
+        if len(waiting) == _TOGETHER:
+            write(waiting)
+            waiting = []
+    write(waiting)
+
+
+def _read(entry: TreeEntry, reader: ChunkReader) -> Iterator[Chunk]:
+    for _, chunks in with_data((entry,), reader):
+        yield from chunks
+
+
 def _known_entries(entries: Iterable[Keyed]) -> Iterator[Keyed]:
     try:
         yield from entries
@@ -257,7 +295,7 @@ def _taken(entry: Entry, manifest: SnapshotManifest, writer: TreeWriter) -> Entr
     kept = tuple(item for item in entry.xattrs if not item[0].startswith((b"security.", b"trusted.")))
     if entry.mode & _SPECIAL_BITS or kept != entry.xattrs:
         writer.leave_out(entry.path, "setuid or setgid bit, or an attribute of the system")
-    return replace(entry, mode=entry.mode & ~_SPECIAL_BITS, xattrs=kept)
+    return msgspec.structs.replace(entry, mode=entry.mode & ~_SPECIAL_BITS, xattrs=kept)
 
 
 def _near(tree: Tree, path: bytes) -> tuple[bytes, ...]:

@@ -23,7 +23,7 @@ from holdfast.domain.restore import Identity
 from holdfast.engine.fs import MAGIC_BTRFS, MAGIC_EXT4, MAGIC_XFS, Fs
 from holdfast.engine.repository.tree import TreeEntry, sort_key
 
-_MARGIN_NS: Final = 1_000_000_000
+MARGIN_NS: Final = 1_000_000_000
 _END: Final = (b"", None)
 _TRUSTED: Final = frozenset({MAGIC_EXT4, MAGIC_XFS, MAGIC_BTRFS})
 
@@ -66,7 +66,7 @@ class Recogniser:
 
     def __init__(self, entries: Iterator[tuple[bytes, TreeEntry]], started_ns: int) -> None:
         self._entries = entries
-        self._safe_before = started_ns - _MARGIN_NS
+        self._safe_before = started_ns - MARGIN_NS
         self._key = b""
         self._next: TreeEntry | None = None
         self._key, self._next = next(entries, _END)
