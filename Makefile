@@ -19,8 +19,9 @@ help: ## list the targets
 demo: setup ## watch a bad migration be rolled back, code and data, in a minute
 	@$(WITH_ENGINE) $(BIN)/python scripts/demo.py
 
+# Half of what the tests take is waiting for disks and containers: twice as many of them as there are cores.
 test: setup check ## everything that must hold: checks and all tests, with a real Docker Engine
-	@$(WITH_ENGINE) $(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	@$(WITH_ENGINE) $(BIN)/python -m pytest -q -n 4 --dist loadgroup
 
 check: setup ## format, lint, types and import contracts
 	@$(BIN)/ruff format --check --quiet
@@ -35,8 +36,8 @@ bench: setup ## measure, beside others, for some 25 minutes; PARTS=--quick to tr
 	@$(PYTHON) scripts/setup.py --bench
 	@$(WITH_ENGINE) $(BIN)/python -m benchmarks $(PARTS)
 
-torture: setup ## the fault tests at full length
-	@HOLDFAST_TORTURE=1 $(WITH_ENGINE) $(BIN)/python -m pytest -q --timeout 3600 tests/faults
+torture: setup ## the fault tests and the API's fuzz run at full length
+	@HOLDFAST_TORTURE=1 $(WITH_ENGINE) $(BIN)/python -m pytest -q --timeout 3600 tests/faults tests/integration/test_api_fuzz.py
 
 lock: setup ## write the lock files anew
 	@$(COMPILE) pyproject.toml --output-file requirements.lock

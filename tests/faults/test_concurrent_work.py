@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import zstandard
+from tests.faults.crash_bench import TORTURE
 
 from holdfast.bootstrap import Holdfast
 from holdfast.config import Settings
@@ -38,6 +39,7 @@ from holdfast.testing.installation import (
     snapshotted,
     spec_of,
 )
+from holdfast.testing.quick_workers import QuickWorkers
 
 CHANGING = frozenset({"start", "stop", "pause", "unpause", "remove", "set_restart_policy"})
 LEGITIMATE = frozenset(
@@ -95,7 +97,8 @@ def watched(directory: Path, observer: Observer) -> Installation:
         )
         return observer.runtime
 
-    return replace(place, runtime=runtime)
+    seams = place.seams if TORTURE else replace(place.seams, workers=QuickWorkers)
+    return replace(place, runtime=runtime, seams=seams)
 
 
 def write_version(place: Installation, spec: WorkloadSpec, version: str) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,9 +26,10 @@ from schemathesis import GenerationMode
 from holdfast.api.app import create_app
 from holdfast.api.openapi import document
 from holdfast.api.schemas.workload import json_schema
-from holdfast.bootstrap import Holdfast
+from holdfast.bootstrap import Holdfast, Seams
 from holdfast.domain.operation import Operation
 from holdfast.testing.installation import deployed, ended, installation, snapshotted
+from holdfast.testing.quick_workers import QuickWorkers
 
 SCHEMA = schemathesis.openapi.from_dict(document())
 OPERATIONS: list[Any] = [cast("Any", result).ok() for result in SCHEMA.get_all_operations()]
@@ -40,6 +42,8 @@ CHECKS = (
 DELETING_LAST = sorted(OPERATIONS, key=lambda operation: (operation.method == "delete", -len(operation.path)))
 """So that the others find what they are about."""
 OPEN = {"/healthz", "/readyz"}
+EXAMPLES = 200 if os.environ.get("HOLDFAST_TORTURE") == "1" else 12
+"""Of each operation, sensible and absurd ones each; odd values at every single place are sent besides, always all."""
 
 HUGE = "1" + "0" * 400
 ODD_VALUES = (
@@ -112,7 +116,8 @@ class Target:
 
     async def _run(self) -> None:
         try:
-            async with installation(self.directory).running() as holdfast:
+            place = replace(installation(self.directory), seams=Seams(workers=QuickWorkers))
+            async with place.running() as holdfast:
                 workload = await deployed(holdfast)
                 snapshot = await snapshotted(holdfast, workload)
                 operations = await holdfast.operations.list(1)
@@ -160,7 +165,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 def test_whatever_is_sent_gets_a_documented_answer(target: Target, operation: Any, mode: GenerationMode) -> None:
     @seed(20_26)
     @settings(
-        max_examples=20,
+        max_examples=EXAMPLES,
         deadline=None,
         database=None,
         phases=[Phase.explicit, Phase.generate],
