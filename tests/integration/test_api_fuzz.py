@@ -78,7 +78,11 @@ DECLARATION: dict[str, Any] = {
     "strategy": "recreate",
     "max_instances": 1,
     "resources": {"memory": 8388608, "cpus": 1},
-    "snapshots": {"keep": {"last": 7, "hourly": 1, "daily": 1, "weekly": 1, "monthly": 1, "yearly": 1}},
+    "hooks": {"pre_snapshot": ["x"], "post_snapshot": ["x"], "timeout": 1},
+    "snapshots": {
+        "quiesce": "hooks",
+        "keep": {"last": 7, "hourly": 1, "daily": 1, "weekly": 1, "monthly": 1, "yearly": 1},
+    },
 }
 
 
@@ -239,7 +243,12 @@ def odd_queries(operation: Any) -> Iterator[str]:
 def test_the_declaration_with_odd_values_has_every_key() -> None:
     schema = json_schema()
     assert DECLARATION.keys() == schema["properties"].keys()
-    for key, model in (("health", "HealthModel"), ("resources", "ResourcesModel"), ("source", "SourceModel")):
+    for key, model in (
+        ("health", "HealthModel"),
+        ("hooks", "HooksModel"),
+        ("resources", "ResourcesModel"),
+        ("source", "SourceModel"),
+    ):
         assert DECLARATION[key].keys() == schema["$defs"][model]["properties"].keys()
     assert DECLARATION["snapshots"].keys() == schema["$defs"]["SnapshotsModel"]["properties"].keys()
     assert DECLARATION["snapshots"]["keep"].keys() == schema["$defs"]["KeepModel"]["properties"].keys()
