@@ -104,7 +104,8 @@ def diff(
             continue
         facts = wanted.pop(_key(entry.path), None)
         if facts is None:
-            removed.add(_key(entry.path), entry.size)
+            if entry.path:  # a root that the snapshot has no entry of stays as it is
+                removed.add(_key(entry.path), entry.size)
         elif facts != _facts(entry):
             changed.add(_key(entry.path), _size(facts))
         _tell(job, number, "looking at the live data")

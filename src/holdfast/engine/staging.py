@@ -6,6 +6,7 @@ filesystem is flushed once, by a descriptor that was opened before the first wri
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,10 +17,12 @@ from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.restore import Identity, LiveBefore, VolumeFacts
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.engine.entries import Entry, EntryKind
+from holdfast.engine.file_content import read_xattrs
 from holdfast.engine.fs import FLAG_NO_COW, Fs
 from holdfast.engine.job import Job
 from holdfast.engine.limits import Limits, Tally
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.metadata import MetadataKeeper
 from holdfast.engine.missing import remove_parents
 from holdfast.engine.os_errors import is_full, translate
 from holdfast.engine.swap import make_wrapper, remove_wrapper
@@ -67,7 +70,7 @@ def stage(
     """Write the trees of ``volumes`` from the snapshot into new wrappers, with their final metadata, and flush them.
 
     Links, setuid bits and ``security.*`` attributes come from Holdfast's own snapshots only; links also from an import
-    whose caller allowed them. A root without an entry in the snapshot gets the live root's owner and mode. Where the
+    whose caller allowed them. A root without an entry in the snapshot gets the live root's metadata. Where the
     live directory is missing, the directories above it are made if need be.
 
     Raises:
@@ -105,11 +108,16 @@ def stage(
 
 
 class _StagedTree(TreeWriter):
-    """A writer that knows what to do for a root that the snapshot has no entry of."""
+    """A writer that knows what to do for a root that the snapshot has no entry of.
+
+    Args:
+        root: what the live root is. Nothing of it comes from the archive, so that all of it is taken, privileges too.
+    """
 
     def __init__(self, fs: Fs, root_fd: int, policy: WritePolicy, tally: Tally, root: Entry) -> None:
         super().__init__(fs, root_fd, policy, tally)
         self._root: Entry | None = root
+        self._keeper = MetadataKeeper(fs, privileged=True, leave_out=self.leave_out)
 
     def add(
         self, entry: Entry, data: Iterable[bytes | memoryview] = (), share: Callable[[int], bool] | None = None
@@ -119,9 +127,20 @@ class _StagedTree(TreeWriter):
         super().add(entry, data, share)
 
     def finish(self) -> Written:
+        written = super().finish()
         if self._root is not None:
-            super().add(self._root)
-        return super().finish()
+            self._dress_like_live(self._root)
+        return written
+
+    def _dress_like_live(self, root: Entry) -> None:
+        try:
+            fd = self._fs.openat(self._root_fd, b".", os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                self._keeper.dress(fd, root)
+            finally:
+                self._fs.close(fd)
+        except OSError as error:
+            raise translate(error, "preparing the root of a staged tree like the live one") from error
 
 
 class _Cleanup:
@@ -183,6 +202,7 @@ def _like_live(fs: Fs, roots: LiveRoots, facts: VolumeFacts, staged: int) -> Ent
         if fs.flags(live) & FLAG_NO_COW:
             fs.set_flags(staged, fs.flags(staged) | FLAG_NO_COW)
         seen = fs.fstat(live)
+        xattrs = () if missing else read_xattrs(fs, live)
     except OSError as error:
         raise translate(error, f"preparing {staged_path(facts)} like {facts.live.path}") from error
     finally:
@@ -194,6 +214,7 @@ def _like_live(fs: Fs, roots: LiveRoots, facts: VolumeFacts, staged: int) -> Ent
         uid=seen.st_uid,
         gid=seen.st_gid,
         mtime_ns=seen.st_mtime_ns,
+        xattrs=xattrs,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,10 @@ from holdfast.engine.staging import StageResult, stage
 from holdfast.engine.tree_writer import TreeWriter
 from holdfast.testing.live_volumes import identity_of, live_tree, live_volume, staged_tree
 
+DEFAULT_ACL = b"".join(
+    (b"\2\0\0\0", *(struct.pack("<HHI", tag, perm, 0xFFFFFFFF) for tag, perm in ((1, 7), (4, 7), (32, 0))))
+)
+"""u::rwx,g::rwx,o::---"""
 ROOT = Entry(path=b"", kind=EntryKind.DIRECTORY, mode=0o2750, uid=101, gid=102, mtime_ns=1_600_000_000_000_000_000)
 FILE = Entry(
     path=b"which", kind=EntryKind.FILE, mode=0o4640, uid=101, gid=102, mtime_ns=1_600_000_001_000_000_000, size=3
@@ -153,14 +158,25 @@ def test_the_staged_root_has_the_metadata_of_the_snapshots_root(roots: LiveRoots
     assert (stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, seen.st_mtime_ns) == (0o2750, 101, 102, ROOT.mtime_ns)
 
 
-def test_a_root_without_an_entry_gets_the_live_roots_owner_and_mode(
-    roots: LiveRoots, volumes: list[VolumeFacts]
+@pytest.mark.parametrize("own", [True, False])
+def test_a_root_without_an_entry_gets_all_of_the_live_roots_metadata(
+    roots: LiveRoots, volumes: list[VolumeFacts], own: bool
 ) -> None:
-    os.chown(live_tree(volumes[0]), 1000, 1001)
-    live_tree(volumes[0]).chmod(0o710)
-    staged(roots, volumes, Store(FILE))
-    seen = staged_tree(volumes[0]).stat()
-    assert (stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid) == (0o710, 1000, 1001)
+    live = live_tree(volumes[0])
+    os.chown(live, 1000, 1001)
+    live.chmod(0o2770)  # a directory that a group shares
+    os.setxattr(live, "user.note", b"kept")
+    os.setxattr(live, "system.posix_acl_default", DEFAULT_ACL)
+    os.utime(live, ns=(0, 1_600_000_000_123_456_789))
+    result = staged(roots, volumes, Store(FILE, own=own))
+    tree = staged_tree(volumes[0])
+    seen = tree.stat()
+    assert (stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid) == (0o2770, 1000, 1001)
+    assert seen.st_mtime_ns == 1_600_000_000_123_456_789
+    assert os.getxattr(tree, "user.note") == b"kept"
+    assert os.getxattr(tree, "system.posix_acl_default") == DEFAULT_ACL
+    assert os.listxattr(tree / FILE.path.decode()) == []
+    assert not any(what.startswith(". ") for what in result.written[0].not_taken)
 
 
 @pytest.mark.parametrize(

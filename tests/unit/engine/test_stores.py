@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from holdfast.domain.errors import Cancelled, Damaged, Refused
 from holdfast.domain.ids import new_id
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.engine.archive.importer import ImportRequest
+from holdfast.engine.diff import diff
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import QuietJob
 from holdfast.engine.live import LiveRoots
@@ -210,3 +212,20 @@ def test_an_archive_whose_manifest_is_damaged_is_deleted_and_the_same_snapshot_e
     bench.stores.delete_damaged(damaged.id)
     assert bench.stores.damaged_manifests() == []
     assert {manifest.id for manifest in bench.stores.manifests()} == {whole.id, stored.id}
+
+
+def test_a_root_that_an_archive_from_elsewhere_has_no_entry_of_counts_as_no_difference(bench: StoresBench) -> None:
+    imported = bench.import_bytes(foreign(("file", tarfile.REGTYPE, "x")))
+    file = bench.live("data") / "file"
+    file.write_bytes(b"x")
+    file.chmod(0o644)
+    os.utime(file, (0, 0))
+    live = bench.source(0, "data").live
+    found = diff(bench.fs, bench.roots, bench.stores, imported.id, 0, live, QuietJob())
+    assert (found.added, found.changed, found.removed) == (0, 0, 0)
+    for compared in (
+        bench.stores.repository.compare_live(imported.id, 0, live, QuietJob()),
+        bench.stores.repository.compare((imported.id, 0), (bench.capture("data").id, 0), QuietJob()),
+        bench.stores.repository.compare((bench.capture("data").id, 0), (imported.id, 0), QuietJob()),
+    ):
+        assert (compared.added.count, compared.changed.count, compared.removed.count) == (0, 0, 0)

@@ -167,16 +167,19 @@ def _merge(
     facts: Callable[[TreeEntry], tuple[object, ...]],
     check: Callable[[], None],
 ) -> Comparison:
+    # A root that only one side has an entry of, as an archive from elsewhere may have none, is neither new nor gone.
     added, changed, removed = _Found(), _Found(), _Found()
     a, b = next(before, None), next(after, None)
     while a is not None or b is not None:
         check()
         if b is None or (a is not None and a[0] < b[0]):
             assert a is not None
-            removed.add(a[1])
+            if a[1].path:
+                removed.add(a[1])
             a = next(before, None)
         elif a is None or b[0] < a[0]:
-            added.add(b[1])
+            if b[1].path:
+                added.add(b[1])
             b = next(after, None)
         else:
             if facts(a[1]) != facts(b[1]):
