@@ -35,7 +35,7 @@ from holdfast.engine.repository.manifests import StoredSnapshot
 from holdfast.engine.repository.needed import Needed
 from holdfast.engine.repository.pack_listing import FOLDER
 from holdfast.engine.repository.pack_use import remember_moves, survey
-from holdfast.engine.repository.prune_plan import PackUse, PrunePlan, plan_prune, rounds
+from holdfast.engine.repository.prune_plan import SMALL_PACKS, PackUse, PrunePlan, SmallPacks, plan_prune, rounds
 from holdfast.engine.repository.repository import Repository
 from holdfast.engine.repository.verify import note_damage
 
@@ -69,7 +69,7 @@ class PruneResult:
     Attributes:
         packs, bytes: what there was before.
         deleted_packs: those that nothing needed.
-        rewritten_packs: those of which the rest was moved to new packs.
+        rewritten_packs: those of which what is needed was moved to new packs: mostly unused ones, and many small ones.
         freed_bytes: in all, less what was written anew.
         postponed_packs, postponed_bytes: what the next prune will free, because others were at work or room was
             missing; ``postponed_why`` says which.
@@ -97,6 +97,7 @@ class Prune:
 
     Args:
         unused_percent: a pack of which at least so much is needed by no snapshot is written anew.
+        small: when small packs are put together.
         patience: seconds to wait for others who hold the lock.
         owner: id of this installation, where another machine may take the repository over meanwhile.
         now: wall clock, seconds since 1970.
@@ -108,12 +109,13 @@ class Prune:
         job: Job,
         *,
         unused_percent: int = UNUSED_PERCENT,
+        small: SmallPacks = SMALL_PACKS,
         patience: float = PATIENCE_SECONDS,
         owner: str = "",
         now: Callable[[], float] = time.time,
     ) -> None:
         self._repository, self._job = repository, job
-        self._unused_percent, self._patience, self._now = unused_percent, patience, now
+        self._unused_percent, self._small, self._patience, self._now = unused_percent, small, patience, now
         self._owner = owner
         self._seen: set[str] = set()
         self._entries = 0
@@ -168,7 +170,7 @@ class Prune:
                 damaged_chunks=found.damaged,
                 problems=tuple(problem.message for problem in repository.unreadable),
             )
-            plan = plan_prune(found.uses, unused_percent=self._unused_percent)
+            plan = plan_prune(found.uses, unused_percent=self._unused_percent, small=self._small)
             if condemn:
                 remember_moves(repository.index, needed, plan.rewritten)
                 # Where there is no room even for that, it has to do without: it is a courtesy to others only.

@@ -5,6 +5,9 @@ Invariants:
 - A pack goes only if nothing in it is needed, or all of it that is needed lies elsewhere as well.
 - A pack with a damaged chunk that a snapshot needs, and of which there is no good copy, stays as it is: some day it may
   be all that is left.
+- Packs that are small are put together once there are many of them, and only then: each capture leaves one, and a
+  repository of thousands of them is slow to list and to read. What was put together is written anew again only as part
+  of as many others, so that nothing is written over and over.
 - The parts that are needed of packs to be written anew are taken in the packs' own order, which is that of the paths.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,12 +51,28 @@ class PackUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SmallPacks:
+    """When small packs are put together.
+
+    Attributes:
+        bytes: a pack below this size is small.
+        count: so many of them may stay.
+    """
+
+    bytes: int
+    count: int
+
+
+SMALL_PACKS: Final = SmallPacks(bytes=4 << 20, count=32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrunePlan:
     """What becomes of the packs.
 
     Attributes:
         dead: nothing in them is needed.
-        rewritten: what is needed of them is moved to new packs, and they go.
+        rewritten: what is needed of them is moved to new packs, and they go: they are mostly unused, or small and many.
         kept: the others.
     """
 
@@ -61,11 +81,12 @@ class PrunePlan:
     kept: tuple[PackUse, ...]
 
 
-def plan_prune(uses: Iterable[PackUse], *, unused_percent: int) -> PrunePlan:
+def plan_prune(uses: Iterable[PackUse], *, unused_percent: int, small: SmallPacks = SMALL_PACKS) -> PrunePlan:
     """Decide what becomes of packs.
 
     Args:
         unused_percent: a pack of which at least so much is not needed is written anew.
+        small: when small ones are, whatever is needed of them.
     """
     dead: list[PackUse] = []
     rewritten: list[PackUse] = []
@@ -79,6 +100,11 @@ def plan_prune(uses: Iterable[PackUse], *, unused_percent: int) -> PrunePlan:
             rewritten.append(use)
         else:
             kept.append(use)
+    joined = [use for use in kept if use.size < small.bytes and not use.damaged]
+    if len(joined) > small.count:
+        together = {use.number for use in joined}
+        kept = [use for use in kept if use.number not in together]
+        rewritten = sorted((*rewritten, *joined), key=lambda use: use.number)
     return PrunePlan(dead=tuple(dead), rewritten=tuple(rewritten), kept=tuple(kept))
 
 

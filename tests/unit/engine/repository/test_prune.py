@@ -21,6 +21,7 @@ from holdfast.engine.job import Job, QuietJob
 from holdfast.engine.repository.locking import RepositoryLock
 from holdfast.engine.repository.manifests import StoredSnapshot, VolumeTree
 from holdfast.engine.repository.prune import PruneResult
+from holdfast.engine.repository.prune_plan import SMALL_PACKS, SmallPacks
 from holdfast.engine.repository.tree import Tree, TreeBuilder, TreeEntry
 from holdfast.testing.trees import describe_tree
 
@@ -61,6 +62,34 @@ class TestWhatGoes:
         bench.prune()
         assert bench.files() == ["repository.json"]
         bench.take({"a": ONE})
+        bench.check_all()
+
+    def test_many_small_packs_become_one_and_are_left_alone_from_then_on(self, bench: RepositoryBench) -> None:
+        small = SmallPacks(bytes=1 << 20, count=4)
+        for seed in range(4):
+            bench.take({f"{seed}": data(seed)})
+        assert bench.prune(small=small).rewritten_packs == 0
+        bench.take({"large": data(9, 2 << 20)})
+        large = max(bench.packs(), key=bench.packs().__getitem__)
+        bench.take({"4": data(4)})
+        assert bench.prune(small=small, dry_run=True).rewritten_packs == 5
+        result = bench.prune(small=small)
+        assert (result.rewritten_packs, result.deleted_packs, result.missing_chunks) == (5, 0, 0)
+        assert large in bench.packs()
+        assert len(bench.packs()) == 2
+        bench.check_all()
+        before = bench.files()
+        assert bench.prune(small=small).rewritten_packs == 0
+        assert bench.files() == before
+        assert abs(result.freed_bytes) < 2000, "what was written is told"
+
+    def test_by_default_a_few_dozen_small_packs_stay(self, bench: RepositoryBench) -> None:
+        for seed in range(SMALL_PACKS.count):
+            bench.take({f"{seed}": data(seed, 100)})
+        assert bench.prune().rewritten_packs == 0
+        bench.take({"one more": data(99, 100)})
+        assert bench.prune().rewritten_packs == SMALL_PACKS.count + 1
+        assert len(bench.packs()) == 1
         bench.check_all()
 
     def test_a_pack_that_is_mostly_unused_is_written_anew(self, bench: RepositoryBench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from holdfast.engine.repository.index import Index
 from holdfast.engine.repository.needed import Needed
 from holdfast.engine.repository.pack import Pack
 from holdfast.engine.repository.pack_use import Survey, remember_moves, survey
-from holdfast.engine.repository.prune_plan import PackUse, plan_prune, rounds
+from holdfast.engine.repository.prune_plan import PackUse, SmallPacks, plan_prune, rounds
 
 CHUNKS = [bytes([number]) * 100 * (number + 1) for number in range(6)]
 IDS = [chunk_id(chunk) for chunk in CHUNKS]
@@ -130,6 +131,22 @@ class TestPlan:
     def test_damage_that_is_needed_keeps_a_pack_as_it_is(self) -> None:
         plan = plan_prune([use(1, 0, damaged=1), use(2, 1, damaged=1, salvaged=True)], unused_percent=1)
         assert len(plan.kept) == 2
+
+    def test_small_packs_are_put_together_once_there_are_too_many(self) -> None:
+        small = SmallPacks(bytes=501, count=3)
+        few = [use(number, 900) for number in (5, 1, 3)]
+        assert plan_prune(few, unused_percent=50, small=small).rewritten == ()
+        many = plan_prune([*few, use(2, 1000), use(4, 1)], unused_percent=50, small=small)
+        assert [each.number for each in many.rewritten] == [1, 2, 3, 4, 5]
+        assert many.kept == ()
+
+    def test_neither_large_nor_damaged_packs_count_as_small_or_go_along(self) -> None:
+        large, damaged = replace(use(1, 900), size=501), use(2, 900, damaged=1)
+        small = [use(number, 900) for number in (3, 4)]
+        bounds = SmallPacks(bytes=501, count=2)
+        assert plan_prune([large, damaged, *small], unused_percent=50, small=bounds).rewritten == ()
+        plan = plan_prune([large, damaged, *small, use(5, 900)], unused_percent=50, small=bounds)
+        assert [each.number for each in plan.kept] == [1, 2]
 
     def test_an_empty_pack_goes(self) -> None:
         empty = PackUse(name="empty", number=1, size=100)

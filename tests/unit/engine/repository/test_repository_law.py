@@ -15,9 +15,14 @@ from tests.unit.engine.repository.faulty_fs import Died, FaultyFs
 from tests.unit.engine.repository.repository_bench import RepositoryBench, Seam, data
 
 from holdfast.engine.job import QuietJob
+from holdfast.engine.repository.prune_plan import SMALL_PACKS, SmallPacks
 
 FILES = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 12), max_size=6)
 """Names, and which of a dozen contents each has."""
+
+
+SMALL = st.sampled_from([SMALL_PACKS, SmallPacks(bytes=1 << 20, count=1)])
+"""Small packs that are as many as they like to be, or are always put together."""
 
 
 class RepositoryLaw(RuleBasedStateMachine):
@@ -58,24 +63,24 @@ class RepositoryLaw(RuleBasedStateMachine):
     def delete(self, snapshot: str) -> None:
         self.bench.delete(snapshot)
 
-    @rule(percent=st.sampled_from([1, 50, 100]))
-    def prune(self, percent: int) -> None:
-        self.bench.prune(unused_percent=percent)
+    @rule(percent=st.sampled_from([1, 50, 100]), small=SMALL)
+    def prune(self, percent: int, small: SmallPacks) -> None:
+        self.bench.prune(unused_percent=percent, small=small)
         self._all_is_whole()
 
-    @rule(target=snapshots, percent=st.sampled_from([1, 100]))
-    def capture_in_whose_middle_somebody_prunes(self, percent: int) -> str:
+    @rule(target=snapshots, percent=st.sampled_from([1, 100]), small=SMALL)
+    def capture_in_whose_middle_somebody_prunes(self, percent: int, small: SmallPacks) -> str:
         other = RepositoryBench(self._base)
         try:
-            return self.bench.take(job=Seam(lambda: other.prune(unused_percent=percent)))
+            return self.bench.take(job=Seam(lambda: other.prune(unused_percent=percent, small=small)))
         finally:
             other.close()
 
-    @rule(at=st.integers(1, 120))
-    def prune_that_dies(self, at: int) -> None:
+    @rule(at=st.integers(1, 120), small=SMALL)
+    def prune_that_dies(self, at: int, small: SmallPacks) -> None:
         with suppress(Died):
             self.bench.reopen(FaultyFs(at, Died()))
-            self.bench.prune(unused_percent=1)
+            self.bench.prune(unused_percent=1, small=small)
         self.bench.reopen()
         self._all_is_whole()
 
