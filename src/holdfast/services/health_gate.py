@@ -15,8 +15,6 @@ import time
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import httpx
-
 from holdfast.config import Settings
 from holdfast.domain.errors import Failed, NotFound, Unavailable
 from holdfast.domain.health import (
@@ -229,6 +227,8 @@ class HealthGate:
 
 
 async def _probe_http(ip: str, port: int, path: str) -> Probe:
+    import httpx  # by the first check that needs it: 3 MiB that most servers never do
+
     # TLS is never spoken here. By default the client would load all authorities first, which holds up the whole server
     # for a tenth of a second at each check.
     no_authorities = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -128,9 +128,9 @@ class Database:
             await connection.run(migrate)
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Let go of all connections, and of their threads: what forks afterwards forks alone."""
         await asyncio.to_thread(self._engine.dispose)
-        self._threads.shutdown(wait=False)
+        await asyncio.to_thread(self._threads.shutdown)
 
     async def check(self) -> list[str]:
         """What the database's own quick check finds wrong, in its words."""

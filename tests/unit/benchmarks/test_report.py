@@ -33,7 +33,11 @@ def results(*caches: Cache, days: int = 10) -> dict[str, Any]:
     return {"peers": {"machine": {"kernel": "6"}, "figures": figures}}
 
 
-START = {"seconds to ready": [1.5], "resident MiB at rest": [120.0]}
+START = {
+    "seconds to ready": [1.5],
+    "resident MiB at rest": [120.0],
+    "resident MiB at rest, new data directory": [90.0],
+}
 
 
 def downtimes(seconds: dict[str, list[float]]) -> dict[str, Any]:
@@ -65,6 +69,7 @@ def test_a_run_that_was_broken_off_leaves_a_page_that_says_what_is_not_there() -
     text = page.text({**results(Cache.WARM), "start": {"machine": {}, "figures": START}})
     assert "| seconds to ready | 2 s | 1.50, met |" in text
     assert "| resident MiB at rest | 110 MiB | 120, **missed** |" in text
+    assert "| resident MiB at rest, new data directory | 110 MiB | 90, met |" in text
     assert "**Not measured: the downtime with 10 GB** (`make bench PARTS=large`)." in text
     assert "Not measured: the start" not in text
     assert "Not measured" in page.text({})

@@ -223,6 +223,14 @@ async def test_who_is_cancelled_goes_on_only_when_the_thread_is_done_with_the_co
     assert task.cancelled()
 
 
+async def test_no_thread_outlives_it(tmp_path: Path) -> None:
+    database = Database.at(tmp_path / "state.db")
+    await database.open()
+    assert any(thread.name.startswith("database") for thread in threading.enumerate())
+    await database.close()
+    assert not any(thread.name.startswith("database") for thread in threading.enumerate())
+
+
 async def test_an_upsert_makes_a_row_once_and_changes_it_afterwards(database: Database) -> None:
     for pinned in (False, True):
         async with database.write() as connection:

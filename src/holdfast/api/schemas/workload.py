@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from holdfast.api.schemas.document_bounds import MAX_DEPTH, MAX_NODES
 from holdfast.api.schemas.workload_models import (
     HealthModel,
     ResourcesModel,
@@ -22,7 +23,6 @@ from holdfast.api.schemas.workload_models import (
 from holdfast.api.schemas.workload_problems import FoundProblem, Position, describe, malformed
 from holdfast.api.schemas.workload_snapshots import HooksModel, KeepModel, SnapshotsModel
 from holdfast.api.schemas.workload_values import format_port
-from holdfast.api.schemas.yaml_document import MAX_DEPTH, MAX_NODES, read_yaml
 from holdfast.domain.errors import TooLarge
 from holdfast.domain.retention import KEEP_RULES, Keep
 from holdfast.domain.workload import HealthCheck, Hooks, SnapshotPolicy, Volume, WorkloadSpec
@@ -62,6 +62,8 @@ def parse_workload_yaml(text: str) -> WorkloadSpec:
         InvalidInput: ``yaml_malformed``, or ``workload_malformed`` as above, with ``line`` and ``column`` of each.
         TooLarge: ``yaml_too_large``, ``yaml_too_complex``.
     """
+    from holdfast.api.schemas.yaml_document import read_yaml  # by the first YAML: a parser of 2 MiB
+
     document = read_yaml(text)
     return _parse(document.value, document.position)
 

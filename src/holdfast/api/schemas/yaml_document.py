@@ -28,14 +28,10 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scanner import Scanner, ScannerError
 from ruamel.yaml.tokens import Token
 
+from holdfast.api.schemas.document_bounds import MAX_DEPTH, MAX_NODES
 from holdfast.domain.errors import InvalidInput, TooLarge
 
 MAX_BYTES: Final = 256 * 1024
-MAX_NODES: Final = 5_000
-"""Values and keys in the document after aliases have been followed: more than all the lists of a declaration may have,
-and few enough to be read in a second.
-"""
-MAX_DEPTH: Final = 16
 
 PathKey: TypeAlias = str | int
 DocumentPath: TypeAlias = tuple[PathKey, ...]

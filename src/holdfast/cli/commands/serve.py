@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,8 +36,11 @@ def serve(
         given["HOLDFAST_TRUSTED_PROXY"] = "true"
     settings = settings_from(session, config, data_dir, given)
 
+    gc.disable()  # of what is loaded nothing is garbage, now or ever: looking for some would take a tenth of the start
     from holdfast import bootstrap  # the whole server: loaded only by the commands that are one
 
+    gc.freeze()
+    gc.enable()
     bootstrap.serve(settings)
 
 
