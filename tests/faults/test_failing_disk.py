@@ -81,16 +81,12 @@ async def test_a_journal_that_cannot_be_written_at_all_before_commit_keeps_nobod
 
 
 @pytest.mark.parametrize(("when", "restored"), [(When.WRITING, False), (When.FLUSHING, True)])
-async def test_a_commit_that_may_be_on_disk_or_not_starts_nothing_until_a_restart_looks(
+async def test_a_commit_that_may_be_on_disk_or_not_starts_nothing_until_the_disk_or_a_restart_decides(
     servers: Servers, when: When, *, restored: bool
 ) -> None:
     bench, before = servers.bench, servers.bench.facts()
-    servers.faults.fs.fail_record(R.COMMIT, when, lasting=True)
-    end = await bench.ended(await bench.ask())
-    assert_told(end["error"], "commit_uncertain")
-    assert servers.nobody_runs()
+    await uncertain(servers, when)
     assert bench.trees() == before.trees, "nothing was exchanged"
-    await blocked(servers)
     bench = await servers.restart()
     end = await servers.recovered()
     if restored:
@@ -102,20 +98,62 @@ async def test_a_commit_that_may_be_on_disk_or_not_starts_nothing_until_a_restar
     await bench.settled()
 
 
-async def test_a_calling_off_that_is_on_disk_though_its_flush_failed_is_carried_out_by_a_restart(
-    servers: Servers,
+@pytest.mark.parametrize("when", list(When))
+async def test_a_commit_that_may_be_on_disk_or_not_is_called_off_as_soon_as_the_disk_takes_that(
+    servers: Servers, when: When
 ) -> None:
+    bench, before = servers.bench, servers.bench.facts()
+    operation = await uncertain(servers, when)
+    servers.faults.heal()
+    await bench.holdfast.operations.wait(operation)
+    end = await bench.operation(operation)
+    assert_told(end["error"], "journal_write_failed")
+    assert bench.facts() == before
+    await bench.settled()
+    await bench.still_works()
+
+
+async def test_a_calling_off_that_is_on_disk_though_its_flush_failed_is_carried_out(servers: Servers) -> None:
     bench, before = servers.bench, servers.bench.facts()
     servers.faults.fs.fail_record(R.COMMIT, When.WRITING)
     servers.faults.fs.fail_record(R.ABORTED, When.FLUSHING)
     end = await bench.ended(await bench.ask())
-    assert_told(end["error"], "commit_uncertain")
-    assert servers.nobody_runs()
-    bench = await servers.restart()
-    end = await servers.recovered()
-    assert_told(end["error"], "restore_interrupted")
+    assert_told(end["error"], "journal_write_failed")
     assert bench.facts() == before
     await bench.settled()
+
+
+async def test_a_journal_that_is_damaged_while_its_disk_is_waited_for_is_left_to_a_restart(servers: Servers) -> None:
+    bench, before = servers.bench, servers.bench.facts()
+    operation = await uncertain(servers, When.WRITING)
+    (path,) = servers.place.settings.journal_dir.iterdir()
+    content = path.read_bytes()
+    path.write_bytes(b"x" + content[1:])
+    servers.faults.heal()
+    await bench.holdfast.operations.wait(operation)
+    assert_told((await bench.operation(operation))["error"], "commit_uncertain")
+    assert servers.nobody_runs()
+    await blocked(servers)
+
+    async def mend() -> None:
+        path.write_bytes(content)
+
+    bench = await servers.restart(mend)
+    assert_told((await servers.recovered())["error"], "restore_interrupted")
+    assert bench.facts() == before
+    await bench.settled()
+
+
+async def uncertain(servers: Servers, when: When) -> str:
+    """A restore whose COMMIT failed and that can't write down that it is called off. Returns its operation's id."""
+    servers.faults.fs.fail_record(R.COMMIT, when, lasting=True)
+    operation = await servers.bench.started()
+    waiting = await servers.waiting(operation)
+    assert "the disk of the journal" in waiting
+    assert "Nothing was exchanged. The workload stays stopped" in waiting
+    assert "goes on by itself" in waiting
+    assert servers.nobody_runs()
+    return operation
 
 
 async def test_a_way_back_that_is_on_disk_though_its_flush_failed_is_finished_by_a_restart(servers: Servers) -> None:

@@ -34,7 +34,6 @@ class ActiveRestore:
         stopped_at: monotonic time of the first stop; the downtime counts from it.
         stopped_cleanly: whether all that ran ended within its grace; ``None`` until it was stopped.
         committed: COMMIT is durable; there is no way but forward, or backward through the journal.
-        uncertain: COMMIT may be durable or not; nothing may be started.
     """
 
     facts: RestoreFacts
@@ -48,7 +47,6 @@ class ActiveRestore:
     stopped_at: float | None = None
     stopped_cleanly: bool | None = None
     committed: bool = False
-    uncertain: bool = False
 
     @property
     def workload(self) -> Workload:
@@ -109,16 +107,21 @@ class ActiveRestore:
             Damaged: the journal can't be read any more.
         """
 
+        try:
+            await files.append(self.journal, record)
+        except Failed as error:
+            await self.tell(f"{error.message} {meanwhile}")
+            await self.write_anew(files, record, meanwhile)
+
+    async def write_anew(self, files: RestoreFiles, record: Record, meanwhile: str) -> None:
+        """The same after an append that failed, of this record or of another."""
+
         async def again() -> None:
             await self.reopen_journal(files)
             if self.journal.records[-1].type is not record.type:
                 await files.append(self.journal, record)
 
-        try:
-            await files.append(self.journal, record)
-        except Failed as error:
-            await self.tell(f"{error.message} {meanwhile}")
-            await until_journal_takes(self.ctx, again, meanwhile=f"{meanwhile} {_MEND_DISK}")
+        await until_journal_takes(self.ctx, again, meanwhile=f"{meanwhile} {_MEND_DISK}")
 
     async def enter(self, step: RestoreStep) -> None:
         """Tell that a step begins. After COMMIT what can't be told (a full disk) must not decide anything."""

@@ -52,6 +52,9 @@ from holdfast.store.snapshots import SnapshotStateStore
 
 COMMIT_UNCERTAIN: Final = "commit_uncertain"
 """The code of a restore that starts nothing, because COMMIT may be on disk or not."""
+_NEITHER: Final = (
+    "Nothing was exchanged. The workload stays stopped until it can be written down that the restore is called off."
+)
 
 
 class RestoreRun:
@@ -81,7 +84,8 @@ class RestoreRun:
 
         Raises:
             HoldfastError: the restore was aborted; data, containers and policies are as they were. The exception is
-                ``Failed`` with ``commit_uncertain``: then the workload stays stopped until a restart decides.
+                ``Failed`` with ``commit_uncertain``, where the journal is damaged: then the workload stays stopped
+                until a restart decides.
                 With ``restore.committed`` set it came after COMMIT, and the caller goes backward.
         """
         parts = PartsRun(plan, worker) if plan.in_parts else None
@@ -210,15 +214,16 @@ class RestoreRun:
         ctx.point_of_no_return()
 
     async def _commit(self, restore: ActiveRestore) -> None:
-        """From a durable COMMIT on, recovery goes forward. A COMMIT that may be there or not starts nothing."""
+        """From a durable COMMIT on, recovery goes forward. A COMMIT that may be there or not starts nothing.
+
+        It is called off as soon as the disk takes that, which is waited for: until then only a restart could decide.
+        """
         try:
             with restore.timed("swap"):
                 await self._files.append(restore.journal, CommitRecord())
         except HoldfastError as error:
-            restore.uncertain = True
             try:
-                await restore.reopen_journal(self._files)
-                await self._files.append(restore.journal, AbortedRecord(why=error.message))
+                await restore.write_anew(self._files, AbortedRecord(why=error.message), _NEITHER)
             except HoldfastError as again:
                 raise Failed(
                     COMMIT_UNCERTAIN,
@@ -227,7 +232,6 @@ class RestoreRun:
                     next_step="Mend the disk that holds Holdfast's data directory, then restart Holdfast: it decides.",
                     details={"restore_id": restore.facts.restore_id},
                 ) from again
-            restore.uncertain = False
             left = await self._release(restore)
             if left:
                 raise left_stopped(restore, left, error.message, error.code) from error
