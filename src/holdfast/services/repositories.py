@@ -19,7 +19,7 @@ import structlog
 
 from holdfast.config import Settings, never_roots
 from holdfast.domain import times
-from holdfast.domain.errors import Busy, Conflict, HoldfastError, InvalidInput, NotFound, Problem, Refused
+from holdfast.domain.errors import Busy, Conflict, HoldfastError, InvalidInput, NotFound, Problem, Refused, Unavailable
 from holdfast.domain.ids import new_id
 from holdfast.domain.repository import (
     RepositoryFacts,
@@ -104,8 +104,13 @@ class Repositories:
                 created_at=times.now(),
             )
             await self._names.insert(added)
-        except BaseException:
+        except BaseException as error:
             await asyncio.shield(asyncio.to_thread(remove_secret, self._fs, secret_file))
+            if isinstance(error, Unavailable):  # what was sent is wrong, as far as one can tell, and not Holdfast
+                problem = Problem(
+                    code=error.code, message=error.message, next_step=error.next_step, details=error.details
+                )
+                raise Refused([problem]) from error
             raise
         return added
 

@@ -143,7 +143,8 @@ def _require_same(second: Second, found: RepositoryFile) -> None:
 
 def _make(local: Path) -> None:
     try:
-        local.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (local.parent, local):
+            directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise translate(error, f"making {local}") from error
 

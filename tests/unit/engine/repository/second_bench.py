@@ -1,4 +1,4 @@
-"""A second repository, in memory, beside that of a :class:`RepositoryBench`."""
+"""A second repository, in memory unless a test says otherwise, beside that of a :class:`RepositoryBench`."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class SecondBench:
         described: what each snapshot there must restore to.
     """
 
-    def __init__(self, bench: RepositoryBench, base: Path) -> None:
+    def __init__(self, bench: RepositoryBench, base: Path, blobs: BlobStore | None = None) -> None:
         self._bench, self._base = bench, base
-        self.blobs: BlobStore = ObjectBlobs.in_memory()
+        self.blobs: BlobStore = blobs or ObjectBlobs.in_memory()
         create_repository(self.blobs, KEYS, owner=INSTALLATION, encrypted=True)
         self.described: dict[str, TreeDescription] = {}
 

@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, precondition, rule
 from tests.contract.snapshot_store import WORKLOAD
+from tests.unit.engine.repository.faulty_blobs import FaultyBlobs, Killed
 from tests.unit.engine.repository.faulty_fs import Died, FaultyFs
 from tests.unit.engine.repository.repository_bench import RepositoryBench, Seam, data
+from tests.unit.engine.repository.second_bench import SecondBench
 
 from holdfast.engine.job import QuietJob
 from holdfast.engine.repository.prune_plan import SMALL_PACKS, SmallPacks
@@ -26,7 +28,7 @@ SMALL = st.sampled_from([SMALL_PACKS, SmallPacks(bytes=1 << 20, count=1)])
 
 
 class RepositoryLaw(RuleBasedStateMachine):
-    """Captures, deletions, prunes and verifications, some of which die in the middle."""
+    """Captures, deletions, prunes, verifications and copies elsewhere, some of which die in the middle."""
 
     snapshots = Bundle("snapshots")
 
@@ -35,8 +37,14 @@ class RepositoryLaw(RuleBasedStateMachine):
         self._base = Path(tempfile.mkdtemp(prefix="holdfast-law-"))
         self.bench = RepositoryBench(self._base)
         self.bench.live("data")
+        self.second = SecondBench(self.bench, self._base)
 
     def teardown(self) -> None:
+        self.second.check_all()
+        for snapshot_id in list(self.second.described):
+            self.second.delete(snapshot_id)
+        self.second.prune()
+        assert [blob.name for folder in ("packs", "condemned") for blob in self.second.blobs.list_blobs(folder)] == []
         self.bench.check_all()
         for snapshot_id in list(self.bench.described):
             self.bench.delete(snapshot_id)
@@ -97,6 +105,34 @@ class RepositoryLaw(RuleBasedStateMachine):
         for snapshot_id in set(self.bench.described) - before:
             self.bench.delete(snapshot_id)
         self._all_is_whole()
+
+    @rule(snapshot=snapshots)
+    def copy(self, snapshot: str) -> None:
+        self.second.copy(snapshot)
+
+    @rule(snapshot=snapshots, at=st.integers(1, 9), done=st.booleans())
+    def copy_that_dies(self, snapshot: str, at: int, done: bool) -> None:
+        with suppress(Killed):
+            self.second.copy(snapshot, FaultyBlobs(self.second.blobs, at, Killed(), done=done))
+        if snapshot in self.second.ids():
+            self.second.described[snapshot] = self.bench.described[snapshot]
+        self.second.check_all()
+
+    @precondition(lambda self: self.second.described)
+    @rule()
+    def delete_elsewhere(self) -> None:
+        self.second.delete(min(self.second.described))
+
+    @rule(percent=st.sampled_from([1, 100]))
+    def prune_elsewhere(self, percent: int) -> None:
+        self.second.prune(percent=percent)
+        self.second.check_all()
+
+    @rule(at=st.integers(1, 30), done=st.booleans())
+    def prune_elsewhere_that_dies(self, at: int, done: bool) -> None:
+        with suppress(Killed):
+            self.second.prune(FaultyBlobs(self.second.blobs, at, Killed(), done=done), percent=1)
+        self.second.check_all()
 
     @rule()
     def another_process_goes_on(self) -> None:
