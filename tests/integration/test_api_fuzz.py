@@ -126,8 +126,8 @@ class Target:
                 workload = await deployed(holdfast)
                 snapshot = await snapshotted(holdfast, workload)
                 operations = await holdfast.operations.list(1)
-                place = RepositoryPlace(kind=RepositoryKind.DIRECTORY, path=str(self.directory / "copies"))
-                await holdfast.api.repositories.add("disk", place, "", encrypt=True, take_over=False)
+                copies = RepositoryPlace(kind=RepositoryKind.DIRECTORY, path=str(self.directory / "copies"))
+                await holdfast.api.repositories.add("disk", copies, "", encrypt=True, take_over=False)
                 self.known = {
                     "workload": "notes",
                     "snapshot": snapshot,
