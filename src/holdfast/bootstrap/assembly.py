@@ -251,6 +251,7 @@ async def _assembled(
         quiescer=quiescer,
         hooks=SnapshotHooks(runtime),
         holds=holds,
+        store=stores,
         locks=locks,
         workers=workers,
         registry=registry,

@@ -3,23 +3,26 @@
 - The lifecycle locks of the workload and of all that share its volumes are held for the quiesce window, and the volumes
   are resolved again after taking them (I9).
 - What will be paused, stopped or hooked is on disk first (a hold file); it is undone at the next start, whatever dies.
-- The consistency that is recorded is what was really achieved: the weakest writer's.
+- The consistency that is recorded is what was really achieved: the weakest writer's. A snapshot during which somebody
+  let a writer go is not kept.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
-from holdfast.domain.errors import NotFound, Refused
+from holdfast.domain.errors import Failed, NotFound, Refused
+from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
 from holdfast.domain.workload import Quiesce, Workload
 from holdfast.engine.holds import Hold, HoldFiles
 from holdfast.engine.jobs import CaptureRequest, WarmRequest
-from holdfast.engine.snapshot_store import CaptureSource
-from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Container, ContainerRuntime
+from holdfast.engine.snapshot_store import CaptureSource, SnapshotStore
+from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Container, ContainerRuntime, ContainerState
 from holdfast.services.hooks import OpenHold, SnapshotHooks, check_hooks, release_failed
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.operations import OperationContext
@@ -40,11 +43,15 @@ class _Held:
     """How well the writers are held.
 
     Attributes:
+        containers: those that are held.
+        hooked: since when those run that hooks hold, by id.
         clean: whether those that were stopped ended within their grace; ``None`` if none was.
         not_undone: once they are let go, what could not be undone, in words.
     """
 
     consistency: Consistency
+    containers: tuple[ContainerFacts, ...] = ()
+    hooked: Mapping[str, str] = field(default_factory=dict)
     clean: bool | None = None
     not_undone: tuple[str, ...] = ()
 
@@ -63,6 +70,7 @@ class Capture:
         quiescer: Quiescer,
         hooks: SnapshotHooks,
         holds: HoldFiles,
+        store: SnapshotStore,
         locks: LifecycleLocks,
         workers: Workers,
         registry: RestoreRegistry,
@@ -76,6 +84,7 @@ class Capture:
         self._quiescer = quiescer
         self._hooks = hooks
         self._holds = holds
+        self._store = store
         self._locks = locks
         self._workers = workers
         self._registry = registry
@@ -89,8 +98,8 @@ class Capture:
         Raises:
             Refused: a volume is not what it was; with every problem.
             NotFound: the workload was deleted meanwhile.
-            Failed: ``pre_snapshot_failed``, ``pre_snapshot_timeout``: no snapshot was taken. ``post_snapshot_failed``:
-                it was, and what it was taken of may still be held.
+            Failed: ``pre_snapshot_failed``, ``pre_snapshot_timeout``, ``hold_lost``: there is no snapshot.
+                ``post_snapshot_failed``: there is one, and what it was taken of may still be held.
         """
         async with self._workers.session(ctx) as worker:
             await ctx.step("waiting")
@@ -115,6 +124,7 @@ class Capture:
                         stopped_cleanly=held.clean,
                     )
                     manifest: SnapshotManifest = await worker.run(CaptureRequest(draft=draft, sources=sources))
+                    await self._require_held(ctx, held, manifest)
                     ctx.outcome["snapshot_id"] = manifest.id
         await ctx.log_lines(manifest.warnings, level="warning")
         if held.not_undone:
@@ -203,18 +213,44 @@ class Capture:
             case Quiesce.STOP:
                 graces = {workload_id: spec.stop_grace for workload_id, spec in workloads.items()}
                 clean = await self._quiescer.stop(facts, graces)
-                return _Held(consistency=Consistency.STOPPED, clean=clean)
+                return _Held(consistency=Consistency.STOPPED, containers=facts, clean=clean)
             case Quiesce.HOOKS:
                 # What a person paused is held better than by a hook, and can't run one.
                 awake = [container for container in facts if container.running and not container.paused]
                 hooks = {id_: spec.hooks for id_, spec in workloads.items() if spec.hooks.pre_snapshot}
                 hooked = [container for container in awake if container.workload_id in hooks]
-                await self._hooks.before(ctx, holding, hooks, hooked)
+                since = await self._hooks.before(ctx, holding, hooks, hooked)
                 await self._quiescer.pause(container for container in awake if container.workload_id not in hooks)
-                return _Held(consistency=Consistency.HOOKED if hooked else Consistency.PAUSED)
+                achieved = Consistency.HOOKED if hooked else Consistency.PAUSED
+                return _Held(consistency=achieved, containers=facts, hooked=since)
             case _:
                 await self._quiescer.pause(facts)
-                return _Held(consistency=Consistency.PAUSED)
+                return _Held(consistency=Consistency.PAUSED, containers=facts)
+
+    async def _require_held(self, ctx: OperationContext, held: _Held, manifest: SnapshotManifest) -> None:
+        """Keep the snapshot only if nobody let a writer go while it was taken: it would not be what it says.
+
+        Raises:
+            Failed: ``hold_lost``.
+        """
+        for facts in held.containers:
+            try:
+                now = await until_engine_answers(ctx, partial(self._runtime.inspect, facts.id))
+            except NotFound:
+                continue  # it writes nothing any more
+            if facts.id in held.hooked:
+                lost = not now.running or now.started_at != held.hooked[facts.id]
+            else:
+                lost = now.state in (ContainerState.RUNNING, ContainerState.RESTARTING)
+            if lost:
+                await asyncio.to_thread(self._store.delete, manifest.id)
+                raise Failed(
+                    "hold_lost",
+                    f"The container {facts.name} did not stay held while the snapshot was taken: it is {now.state}, "
+                    f"started {now.started_at}. The snapshot was not kept.",
+                    next_step="Find out who starts or unpauses containers meanwhile, then take the snapshot again.",
+                    details={"container": facts.name},
+                )
 
     async def let_go(self, ctx: OperationContext, hold: Hold) -> tuple[str, ...]:
         """Put the held containers back as they were, waiting for the engine if need be, and forget the hold.

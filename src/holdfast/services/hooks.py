@@ -64,8 +64,8 @@ class SnapshotHooks:
 
     async def before(
         self, ctx: OperationContext, held: OpenHold, hooks: Mapping[str, Hooks], containers: Sequence[ContainerFacts]
-    ) -> None:
-        """Run ``pre_snapshot`` in each of ``containers``.
+    ) -> Mapping[str, str]:
+        """Run ``pre_snapshot`` in each of ``containers``. Returns since when each of them runs, by id.
 
         Args:
             hooks: of the workloads that have any, by id.
@@ -85,6 +85,7 @@ class SnapshotHooks:
             now = await self._runtime.inspect(container.id)
             if (now.state, now.started_at) != (ContainerState.RUNNING, container.started_at):
                 raise _failed(container, "the container did not stay as it was after its hook", {"state": now.state})
+        return {container.id: container.started_at for container in seen}
 
     async def _run_before(self, ctx: OperationContext, held: OpenHold, hooks: Hooks, container: Container) -> None:
         async def about_to_run(exec_id: str) -> None:

@@ -77,6 +77,7 @@ class SnapshotBench(Bench):
             quiescer=Quiescer(self.runtime, INSTALLATION),
             hooks=SnapshotHooks(self.runtime),
             holds=holds,
+            store=self.store,
             locks=self.locks,
             workers=self.workers,
             registry=self.registry,

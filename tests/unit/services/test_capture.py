@@ -151,6 +151,42 @@ async def test_a_capture_that_fails_lets_everybody_go(bench: SnapshotBench, quie
     assert bench.holds.all() == ([], [])
 
 
+@pytest.mark.parametrize("quiesce", [Quiesce.PAUSE, Quiesce.STOP])
+async def test_a_snapshot_during_which_somebody_let_the_writer_go_is_not_kept(
+    bench: SnapshotBench, quiesce: Quiesce
+) -> None:
+    workload = await bench.filled()
+    (instance,) = await bench.running(workload)
+    before = await states(bench)
+
+    async def let_go(call: Call) -> None:
+        if call.name == "inspect" and list(bench.store.manifests()):
+            bench.on_call = None
+            await bench.runtime.unpause(instance.id)
+            await bench.runtime.start(instance.id)
+
+    bench.on_call = let_go
+    with pytest.raises(Failed) as caught:
+        await bench.taken(workload, quiesce)
+    assert caught.value.code == "hold_lost"
+    assert list(bench.store.manifests()) == []
+    assert await states(bench) == before
+    assert bench.holds.all() == ([], [])
+
+
+async def test_a_container_that_is_removed_while_it_is_held_costs_no_snapshot(bench: SnapshotBench) -> None:
+    workload = await bench.filled()
+    (instance,) = await bench.running(workload)
+
+    async def remove(call: Call) -> None:
+        if call.name == "inspect" and list(bench.store.manifests()):
+            bench.on_call = None
+            await bench.runtime.remove(instance.id, force=True)
+
+    bench.on_call = remove
+    assert (await bench.taken(workload)).consistency is Consistency.PAUSED
+
+
 async def test_an_engine_that_is_away_when_it_should_let_go_is_waited_for(bench: SnapshotBench) -> None:
     workload = await bench.filled()
     before = await states(bench)

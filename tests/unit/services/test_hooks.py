@@ -241,6 +241,22 @@ async def test_an_instance_that_its_hook_brought_down_is_not_captured_as_hooked(
     assert (await failing(bench, workload)).code == "pre_snapshot_failed"
 
 
+async def test_an_instance_that_restarts_while_hooks_hold_it_costs_the_snapshot(bench: SnapshotBench) -> None:
+    workload = await running(bench, WILLING)
+    (instance,) = await bench.running(workload)
+
+    async def restart(call: Call) -> None:
+        if call.name == "inspect" and list(bench.store.manifests()):
+            bench.on_call = None
+            bench.clock.now += 1
+            await bench.runtime.stop(instance.id, 1.0)
+            await bench.runtime.start(instance.id)
+
+    bench.on_call = restart
+    assert (await failing(bench, workload)).code == "hold_lost"
+    assert await ran(bench, workload) == ["hold", "release now"]
+
+
 async def test_every_running_instance_is_hooked_and_undone_the_other_way_round(bench: SnapshotBench) -> None:
     spec = replace(HOOKED, strategy=Strategy.BLUE_GREEN, max_instances=2)
     workload = await running(bench, WILLING, spec)
