@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.bootstrap import Holdfast
+from holdfast.bootstrap import Holdfast, Seams
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.deployment import DeployReason
 from holdfast.domain.errors import ConfirmationMissing, Conflict, NotFound, Refused
@@ -32,6 +32,7 @@ from holdfast.testing.installation import (
     succeeded,
     undone,
 )
+from holdfast.testing.quick_workers import QuickWorkers
 from holdfast.testing.trees import describe_tree
 
 DATA = Volume(target="/data", scope=Scope.STAGE, source="data")
@@ -44,7 +45,7 @@ def place(tmp_path: Path) -> Installation:
     place = installation(tmp_path)
     (tmp_path / "engine").mkdir()
     engine = partial(FakeRuntime, state_file=tmp_path / "engine.json", root_dir=str(tmp_path / "engine"))
-    return replace(place, runtime=lambda _settings: engine())
+    return replace(place, runtime=lambda _settings: engine(), seams=Seams(workers=QuickWorkers))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from holdfast.config import Settings
 from holdfast.domain.workload import HealthCheck, HealthType, Hooks, RestartPolicy, Scope, Volume, WorkloadSpec
 from holdfast.runtime.port import LABEL_WORKLOAD, Container
 from holdfast.testing.images import build_image
+from holdfast.testing.trees import wrappers_below
 from tests.integration.conftest import remove_labelled
 
 IMAGE = "holdfast-test/keeper:1"
@@ -85,8 +86,7 @@ class DockerPlace:
 
     def leftovers(self) -> list[Path]:
         """What restores left beside volumes, and journals."""
-        found = [path for root in (self.directory, *self.roots) for path in root.rglob(".holdfast-*")]
-        return found + list(self.settings.journal_dir.iterdir())
+        return wrappers_below(self.directory, *self.roots) + list(self.settings.journal_dir.iterdir())
 
 
 HOOKS = Hooks(

@@ -14,6 +14,7 @@ from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.workload import HealthCheck, Hooks, Quiesce, RestartPolicy, Scope, Volume, Workload, WorkloadSpec
 from holdfast.testing.fake_records import Behaviour, Command
 from holdfast.testing.fake_runtime import FakeRuntime
+from holdfast.testing.trees import wrappers_below
 
 IMAGE = "notes:1"
 QUICK = HealthCheck(interval=0.02, timeout=0.5, deadline=2.0)
@@ -83,7 +84,7 @@ class Installation:
 
     def leftovers(self) -> list[str]:
         """What restores left beside volumes and in the data directory: must be empty when all is settled."""
-        wrappers = [str(path) for path in self.directory.rglob(".holdfast-*")]
+        wrappers = [str(path) for path in wrappers_below(self.directory)]
         own = [self.settings.journal_dir, self.settings.holds_dir, self.settings.uploads_dir]
         return wrappers + [str(path) for directory in own if directory.exists() for path in directory.iterdir()]
 

@@ -11,6 +11,7 @@ import hashlib
 import os
 import stat
 import struct
+from pathlib import Path
 from typing import Final
 
 TreeDescription = dict[bytes, tuple[object, ...]]
@@ -20,6 +21,17 @@ _TIME_NS: Final = 1_600_000_000_123_456_789
 _BLOCK: Final = 4096
 _NAMESPACES: Final = ("user.", "trusted.", "security.", "system.posix_acl_")
 _UNDEFINED: Final = 0xFFFF_FFFF
+
+
+def wrappers_below(*roots: Path) -> list[Path]:
+    """What restores left beside volumes, however deep. Others may be removing it meanwhile."""
+    return [
+        Path(directory, name)
+        for root in roots
+        for directory, folders, files in os.walk(root)  # passes over what is gone when its turn comes
+        for name in (*folders, *files)
+        if name.startswith(".holdfast-")
+    ]
 
 
 def posix_acl(*, user: int, permissions: int = 7, mode: int = 0o750) -> bytes:
