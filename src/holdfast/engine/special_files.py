@@ -51,7 +51,8 @@ def special_files(
     found: list[SpecialFile] = []
     descent = Descent(fs, root_fd, keep=OPEN_LEVELS, flags=os.O_RDONLY)
     try:
-        prefixes, levels = [b""], [_look(fs, root_fd, b"", leave_out, found)]
+        # One prefix, and how long it was on each level: a prefix a level would take the square of the depth.
+        prefix, lengths, levels = b"", [0], [_look(fs, root_fd, b"", leave_out, found)]
         while True:
             beat()
             if levels[-1]:
@@ -59,11 +60,12 @@ def special_files(
                 fd = _open_directory(fs, descent.fd, name)
                 if fd is not None:
                     descent.enter(fd)
-                    prefixes.append(prefixes[-1] + name + b"/")
-                    levels.append(_look(fs, fd, prefixes[-1], leave_out, found))
+                    lengths.append(len(prefix))
+                    prefix += name + b"/"
+                    levels.append(_look(fs, fd, prefix, leave_out, found))
             elif len(levels) > 1:
                 levels.pop()
-                prefixes.pop()
+                prefix = prefix[: lengths.pop()]
                 descent.leave()
             else:
                 return found

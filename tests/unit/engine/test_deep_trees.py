@@ -16,6 +16,7 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.job import QuietJob
 from holdfast.engine.limits import Limits
 from holdfast.engine.remove_tree import remove_tree
+from holdfast.engine.special_files import special_files
 from holdfast.engine.tree_writer import TreeWriter, WritePolicy
 from holdfast.engine.walk import OPEN_LEVELS, WalkReport, walk
 from holdfast.testing.descriptors import few_descriptors
@@ -34,7 +35,7 @@ def place(fs: Fs, tmp_path: Path) -> Iterator[Path]:
     os.close(at)
 
 
-def nest(directory: Path, depth: int, name: bytes = b"d", sibling: bytes = b"") -> None:
+def nest(directory: Path, depth: int, name: bytes = b"d", sibling: bytes = b"", fifo: bytes = b"") -> None:
     """Directories below each other, with a file, its second name and a symlink in the last; beside each one a file."""
     at = os.open(directory, os.O_RDONLY)
     for _ in range(depth):
@@ -49,6 +50,8 @@ def nest(directory: Path, depth: int, name: bytes = b"d", sibling: bytes = b"") 
     os.close(file)
     os.link(b"file", b"name", src_dir_fd=at, dst_dir_fd=at)
     os.symlink(b"file", b"symlink", dir_fd=at)
+    if fifo:
+        os.mkfifo(fifo, dir_fd=at)
     os.close(at)
 
 
@@ -113,6 +116,23 @@ def test_memory_does_not_grow_with_the_square_of_the_depth(
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_looking_for_special_files_finds_them_however_deep_and_takes_no_memory_for_the_way(
+    fs: Fs, place: Path, open_dir: Callable[[Path], int]
+) -> None:
+    root = open_dir(place / "live")
+    nest(place / "live", 600, name=b"n" * 255, fifo=b"queue")
+    (place / "live/z").mkdir()
+    os.mkfifo(place / "live/z/queue")
+    tracemalloc.start()
+    try:
+        found = special_files(fs, root, lambda _path: False, lambda: None)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sorted(each.path for each in found) == [(b"n" * 255 + b"/") * 600 + b"queue", b"z/queue"]
     assert peak < 8 << 20
 
 
