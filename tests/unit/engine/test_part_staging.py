@@ -9,14 +9,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.unit.engine.part_bench import PartBench, expected
 
-from holdfast.domain.errors import Cancelled, Failed, HoldfastError, NoSpace, Refused
+from holdfast.domain.errors import Cancelled, Failed, HoldfastError, NoSpace, Refused, TooLarge
+from holdfast.engine.entries import Entry
 from holdfast.engine.fs import Fs
+from holdfast.engine.job import QuietJob
 from holdfast.engine.repository.manifests import StoredSnapshot
+from holdfast.engine.repository.part_trees import DIRECTORY, Change
+from holdfast.engine.repository.parts import bounded, write_rest
+from holdfast.engine.repository.passing_meter import PassingMeter
+from holdfast.engine.repository.tree import TreeEntry
+from holdfast.engine.tree_writer import TreeWriter
 from holdfast.testing.trees import build_sample_tree, describe_tree, posix_acl
 
 CHANGING = (
@@ -39,6 +46,9 @@ CHANGING = (
     "removexattr",
     "syncfs",
 )
+
+LONG = 1 << 20
+"""Bytes of the longest path."""
 
 
 class FailingFs(Fs):
@@ -225,3 +235,31 @@ def test_a_failed_staging_leaves_nothing(bench: PartBench) -> None:
     with pytest.raises(HoldfastError):
         bench.stage(snapshot, b"library/deep")
     assert not bench.staged.parent.exists()
+
+
+def test_what_waits_to_be_written_is_bounded_in_bytes_however_long_the_paths_are(bench: PartBench) -> None:
+    waiting: list[TreeEntry] = []
+
+    class Writer:
+        def add(self, _entry: Entry, _data: object) -> None:
+            del waiting[0]
+
+    def entries() -> Iterator[TreeEntry]:
+        for _ in range(30):
+            waiting.append(TreeEntry(b"n" * LONG, DIRECTORY, 0o755, 0, 0, 0))
+            assert len(waiting) < 12
+            yield waiting[-1]
+
+    meter = PassingMeter(QuietJob(), total_files=None, total_bytes=None)
+    with bench.repository.reader() as reader:
+        write_rest(entries(), lambda _entry: None, cast("TreeWriter", Writer()), reader, meter)
+    assert not waiting
+
+
+def test_more_changes_than_memory_should_hold_are_refused_before_anything_is_edited() -> None:
+    entry = TreeEntry(b"n" * LONG, DIRECTORY, 0o755, 0, 0, 0)
+    change = Change(old=None, new=entry)
+    assert len(bounded([change] * 400)) == 400
+    with pytest.raises(TooLarge) as caught:
+        bounded([change] * 600)
+    assert caught.value.code == "rest_changed_too_much"

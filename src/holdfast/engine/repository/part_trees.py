@@ -150,6 +150,11 @@ class Change:
         return old is not None and new is not None and old.kind == new.kind and old.kind in (FILE, DIRECTORY)
 
     @property
+    def weight(self) -> int:
+        """Bytes of what can be long in it."""
+        return sum(entry.weight for entry in (self.old, self.new) if entry is not None)
+
+    @property
     def content_differs(self) -> bool:
         old, new = self.old, self.new
         return old is None or new is None or _content(old) != _content(new)

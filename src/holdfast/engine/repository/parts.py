@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from holdfast.domain.chosen_paths import ChosenPaths
-from holdfast.domain.errors import Damaged, Failed, NotFound
+from holdfast.domain.errors import Damaged, Failed, NotFound, TooLarge
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.engine.entries import Entry, EntryKind, display_path
 from holdfast.engine.job import Job, QuietJob
@@ -41,6 +41,12 @@ _LOOKED_AT: Final = 2000
 _SPECIAL_BITS: Final = 0o6000
 _NEAR: Final = 5
 _TOGETHER: Final = 4096
+_TOGETHER_BYTES: Final = 8 << 20
+"""What entries that are written together may hold in memory: a path alone may be a mebibyte long."""
+_MOST_CHANGED_BYTES: Final = 512 << 20
+"""What all that changed may hold in memory: some hundred thousand paths, or fewer long ones."""
+_CHANGE_BYTES: Final = 512
+"""What a change takes besides what can be long in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +155,7 @@ class Parts:
                         writer.add(taken, meter.watch(chunks))
                     meter.entry(entry)
                 rest = (entry for _, entry in trees.rest(Names()))
-                _write_rest(rest, shares[part.index], writer, reader, meter)
+                write_rest(rest, shares[part.index], writer, reader, meter)
             meter.beat()
 
     def catch_up(
@@ -177,13 +183,14 @@ class Parts:
         Raises:
             Damaged: what was written must be thrown away.
             Failed: ``staged_rest_unknown``; a prune has taken away what tells how the rest was staged.
+            TooLarge: ``rest_changed_too_much``.
             Refused: ``path_parent_not_directory``.
         """
         meter = PassingMeter(job, total_files=None, total_bytes=None)
         with self._reading(job) as reader:
             before = self._known(lambda: self._trees(snapshot_id, part, staged, touched_ns, reader))
             now = self._trees(snapshot_id, part, live, touched_ns, reader)
-            found = list(changes(_known_entries(before.rest(Names())), now.rest(Names())))
+            found = bounded(changes(_known_entries(before.rest(Names())), now.rest(Names())))
             for change in reversed(found):
                 job.check()
                 if change.old is not None and not change.stays:
@@ -229,7 +236,7 @@ class Parts:
             raise _unknown() from error
 
 
-def _write_rest(
+def write_rest(
     entries: Iterable[TreeEntry],
     share: Callable[[TreeEntry], Share | None],
     writer: TreeWriter,
@@ -244,22 +251,43 @@ def _write_rest(
             meter.entry(entry)
 
     waiting: list[TreeEntry] = []
+    held = 0
     for entry in entries:
         way = share(entry)
         if way is None:
             waiting.append(entry)  # a hardlink's file is before it, here or among the shared ones
+            held += entry.weight
         else:
             writer.add(entry.entry(), meter.watch(_read(entry, reader)), way)
             meter.entry(entry)
-        if len(waiting) == _TOGETHER:
+        if len(waiting) == _TOGETHER or held > _TOGETHER_BYTES:
             write(waiting)
-            waiting = []
+            waiting, held = [], 0
     write(waiting)
 
 
 def _read(entry: TreeEntry, reader: ChunkReader) -> Iterator[Chunk]:
     for _, chunks in with_data((entry,), reader):
         yield from chunks
+
+
+def bounded(changed: Iterable[Change]) -> list[Change]:
+    """All changes, if they are no more than memory should hold: what a container writes is up to it."""
+    found: list[Change] = []
+    held = 0
+    for change in changed:
+        held += change.weight + _CHANGE_BYTES
+        if held > _MOST_CHANGED_BYTES:
+            raise TooLarge(
+                "rest_changed_too_much",
+                f"More than {len(found)} paths beside the chosen ones changed while the restore was prepared: too many "
+                "to bring them up to date.",
+                next_step="Nothing was replaced. Restore at a quieter time, or stop the workload first (holdfast "
+                "workload stop).",
+                details={"paths": len(found)},
+            )
+        found.append(change)
+    return found
 
 
 def _known_entries(entries: Iterable[Keyed]) -> Iterator[Keyed]:
