@@ -22,6 +22,7 @@ from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.repository import RepositoryKind, RepositoryPlace
 from holdfast.domain.workload import Workload
+from holdfast.engine.repository.s3 import S3Location, s3_blobs
 from holdfast.testing.faulty_http import Answer, FaultyProxy, Hold, Refuse, Strip
 from holdfast.testing.installation import (
     Installation,
@@ -66,9 +67,11 @@ def lose_packs(here: Installation) -> None:
         pack.unlink()
 
 
-async def add_directory(holdfast: Holdfast, path: Path, name: str = "disk", *, take_over: bool = False) -> None:
+async def add_directory(
+    holdfast: Holdfast, path: Path, name: str = "disk", *, encrypt: bool = True, take_over: bool = False
+) -> None:
     place = RepositoryPlace(kind=RepositoryKind.DIRECTORY, path=str(path))
-    await holdfast.api.repositories.add(name, place, "", encrypt=True, take_over=take_over)
+    await holdfast.api.repositories.add(name, place, "", encrypt=encrypt, take_over=take_over)
 
 
 async def copy(
@@ -99,20 +102,36 @@ class Bucket:
     """A bucket behind a proxy."""
 
     def __init__(self, server: S3Server, proxy: FaultyProxy) -> None:
-        self.proxy = proxy
+        self._endpoint, self.proxy = server.endpoint, proxy
         self.name = f"bucket-{new_id()}"
         server.make_bucket(self.name)
 
-    async def add(self, holdfast: Holdfast, name: str = "far") -> None:
+    def put(self, directory: Path, pattern: str, prefix: str = "some/where") -> None:
+        """Store files of a directory, past whatever is tested."""
+        blobs = s3_blobs(
+            S3Location(
+                bucket=self.name,
+                prefix=prefix,
+                endpoint=self._endpoint,
+                access_key_id="AKIA",
+                secret_access_key=SECRET,
+            )
+        )
+        for path in directory.glob(pattern):
+            blobs.put(str(path.relative_to(directory)), [path.read_bytes()])
+
+    async def add(
+        self, holdfast: Holdfast, name: str = "far", *, prefix: str = "some/where", take_over: bool = False
+    ) -> None:
         place = RepositoryPlace(
             kind=RepositoryKind.S3,
             bucket=self.name,
-            prefix="some/where",
+            prefix=prefix,
             endpoint=f"http://127.0.0.1:{self.proxy.port}",
             region="us-east-1",
             access_key_id="AKIA",
         )
-        await holdfast.api.repositories.add(name, place, SECRET, encrypt=False, take_over=False)
+        await holdfast.api.repositories.add(name, place, SECRET, encrypt=False, take_over=take_over)
 
     def sent(self) -> int:
         """Bytes of packs that were sent since it was asked last."""
@@ -347,6 +366,38 @@ async def test_object_storage_gets_what_is_missing_sealed_and_gives_it_back(here
         lose_packs(here)
         await succeeded(holdfast, await restore_from(holdfast, workload, first, "far"))
         assert describe_tree(data_of(here)) == then
+
+
+async def test_nothing_is_sent_to_object_storage_where_somebody_put_a_repository_that_is_not_encrypted(
+    here: Installation, bucket: Bucket, tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain"
+    async with here.running() as holdfast:
+        workload = await deployed(holdfast)
+        fill(here, kept=SOME)
+        await snapshotted(holdfast, workload)
+        await add_directory(holdfast, plain, encrypt=False)
+        await succeeded(holdfast, await copy(holdfast, workload))
+        await holdfast.api.repositories.remove("disk")  # so that it is not known by its id
+
+        async def refused(*, prefix: str, take_over: bool) -> str:
+            with pytest.raises(Refused) as caught:
+                await bucket.add(holdfast, prefix=prefix, take_over=take_over)
+            return caught.value.code
+
+        bucket.put(plain, "repository.json", "whole")
+        bucket.put(plain, "*/*", "whole")
+        bucket.put(plain, "manifests/*", "not-described")
+        for take_over in (False, True):
+            assert await refused(prefix="whole", take_over=take_over) == "repository_not_encrypted"
+        assert await refused(prefix="not-described", take_over=True) == "repository_not_recognised"
+        await bucket.add(holdfast)
+        bucket.put(plain, "repository.json")
+        bucket.sent()
+        end = await ended(holdfast, await copy(holdfast, workload, to="far"))
+        assert end.error is not None
+        assert end.error["code"] == "repository_not_encrypted"
+        assert bucket.sent() == 0
 
 
 async def test_a_secret_is_in_its_own_file_only(

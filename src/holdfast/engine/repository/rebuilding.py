@@ -13,8 +13,14 @@ from holdfast.engine.repository.repository_file import RepositoryFile, replace_r
 from holdfast.engine.repository.seal import RepositoryKeys, sealer_of
 
 
-def take_over_or_rebuild(blobs: BlobStore, keys: RepositoryKeys, *, owner: str) -> tuple[RepositoryFile, bool]:
+def take_over_or_rebuild(
+    blobs: BlobStore, keys: RepositoryKeys, *, owner: str, sealed_only: bool = False
+) -> tuple[RepositoryFile, bool]:
     """Make this installation the repository's owner, also where ``repository.json`` is missing or damaged.
+
+    Args:
+        sealed_only: a repository whose snapshots are not sealed is not recognised as one. Whoever can write to the
+            storage could put such ones there, and what is copied there from then on would lie open.
 
     Returns:
         What the file says now, and whether it had to be written anew.
@@ -29,7 +35,7 @@ def take_over_or_rebuild(blobs: BlobStore, keys: RepositoryKeys, *, owner: str) 
     except (Damaged, NotFound):
         if not blobs.list_blobs("manifests"):
             raise
-    for encrypted in (True, False):
+    for encrypted in (True,) if sealed_only else (True, False):
         if Manifests(blobs, keys, sealer_of(keys, encrypted=encrypted)).load().snapshots:
             return replace_repository_file(blobs, keys, owner=owner, encrypted=encrypted), True
     raise Refused(

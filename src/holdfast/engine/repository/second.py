@@ -7,6 +7,7 @@ Invariants:
 
 - Nothing is written before it is known that the repository is nobody else's, and of this format and key.
 - One that was added is never made anew: where it is missing, its disk is not mounted or its bucket another one.
+- What lies in object storage is encrypted: nothing is read from, or sent to, a repository there that is not.
 - Its lock and its caches lie in the data directory, whatever it is kept in.
 """
 
@@ -91,17 +92,13 @@ def add_second(fs: Fs, second: Second, *, encrypt: bool, take_over: bool) -> Rep
         there = _present(blobs, keys, take_over=take_over)
         if there is None and not take_over:
             _require_empty(second, blobs)
-        if there is not None and remote and not there.encrypted:
-            raise _refused(
-                "repository_not_encrypted",
-                "The repository in this bucket is not encrypted, which what lies elsewhere always has to be.",
-                "Nothing was changed. Choose another prefix; the copy there will be encrypted.",
-            )
+        if there is not None:
+            _require_encrypted(second, there)
         if there is not None and not take_over:
             require_owner(there, second.owner)
         _try_out(blobs)
         if take_over:
-            return take_over_or_rebuild(blobs, keys, owner=second.owner)[0]
+            return take_over_or_rebuild(blobs, keys, owner=second.owner, sealed_only=remote)[0]
         return there or create_repository(blobs, keys, owner=second.owner, encrypted=encrypt or remote)
 
 
@@ -112,13 +109,14 @@ def opened(fs: Fs, second: Second, *, pace: Pace | None = None) -> Iterator[Repo
     Raises:
         Conflict: ``repository_of_another``, ``repository_exchanged``.
         NotFound: ``blob_store_missing``, ``repository_missing``.
-        Refused, Damaged: as :func:`read_repository`.
+        Refused, Damaged: ``repository_not_encrypted``, or as :func:`read_repository`.
         HoldfastError: what the storage refuses, or that it does not answer.
     """
     keys = _keys(fs, second)
     blobs = _blobs(fs, second, make=False, pace=pace)
     try:
         description = read_repository(blobs, keys)
+        _require_encrypted(second, description)
         _require_same(second, description)
         require_owner(description, second.owner)
         local = Path(second.local_dir)
@@ -138,6 +136,15 @@ def _require_same(second: Second, found: RepositoryFile) -> None:
             f"In the place of the repository {second.name} is another one ({found.id}).",
             next_step="Mount the right disk, or add the other one under a name of its own. Nothing was changed.",
             details={"expected": second.repository_id, "found": found.id},
+        )
+
+
+def _require_encrypted(second: Second, found: RepositoryFile) -> None:
+    if second.place.kind is RepositoryKind.S3 and not found.encrypted:
+        raise _refused(
+            "repository_not_encrypted",
+            "The repository in this bucket is not encrypted, which what lies elsewhere always has to be.",
+            "Nothing was changed. Choose another prefix; the copy there will be encrypted.",
         )
 
 
