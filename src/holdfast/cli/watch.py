@@ -194,6 +194,8 @@ def outcome_in_words(operation: dict[str, Any]) -> str:
     told = _RESULTS.get(result, "") if isinstance(result, str) else ""
     if told and (source := outcome.get("cloned_from")):
         told = f"Cloned {source['name']} into {outcome['workload']}. {told}"
+    if told and outcome.get("paths"):
+        told += f"\nRestored were only {', '.join(outcome['paths'])}; all else stayed as it was at the stop."
     if told and outcome.get("image_note"):
         told += f"\n{outcome['image_note']}"
     if told and "downtime_seconds" in outcome and outcome.get("image_before", "unknown") is not None:

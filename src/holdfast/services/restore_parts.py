@@ -124,7 +124,8 @@ class PartsRun:
         await restore.ctx.step(RestoreStep.CATCHING_UP)
         with restore.timed("catch_up"):
             found = await self._catch_up(restore, restore.safety_snapshot_id)
-        await restore.ctx.log(f"of all else, {found.changed} paths had changed and were brought up to the stop")
+        paths = "path" if found.changed == 1 else "paths"
+        await restore.ctx.log(f"all else was brought up to the stop; {found.changed} {paths} had changed")
 
     async def _catch_up(self, restore: ActiveRestore, stopped_as: str | None) -> CaughtUp:
         found = await self._worker.run(

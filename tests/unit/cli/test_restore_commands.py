@@ -114,6 +114,13 @@ def test_the_plan_of_chosen_paths_names_them_and_says_that_all_else_stays(ready:
     assert "All else stays as it is" in result.stdout
 
 
+def test_the_outcome_names_the_chosen_paths(ready: FakeServer) -> None:
+    end = operation("restore", "succeeded", outcome={"result": "restored", "paths": ["/data/a", "/data/b"]})
+    ready.on("GET", EVENTS, stream(operation("restore", "succeeded", outcome=dry_run_plan())), stream(end))
+    result = ready.run("restore", "notes", SNAPSHOT, "--yes", "--path", "/data/a", "--path", "/data/b")
+    assert "Restored were only /data/a, /data/b; all else stayed as it was at the stop." in result.stdout
+
+
 def test_a_dry_run_shows_the_plan_and_ends(ready: FakeServer) -> None:
     result = ready.run("restore", "notes", SNAPSHOT, "--dry-run")
     assert result.exit_code == ExitCode.OK

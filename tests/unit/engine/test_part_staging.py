@@ -177,10 +177,13 @@ def test_what_is_made_in_a_directory_that_hands_down_an_acl_has_none_of_it(bench
     taken = describe_tree(bench.live)
     (bench.live / "later").mkdir()
     (bench.live / "later/file").write_text("made before it lies there")
+    (bench.live / "plain").write_text("and so was this")
     (bench.live / "later").rename(bench.live / "folder/below/later")
+    (bench.live / "plain").rename(bench.live / "folder/below/plain")
     bench.catch_up(bench.capture())
     assert describe_tree(bench.staged) == expected(taken, describe_tree(bench.live), [b"chosen"])
     assert not os.listxattr(bench.staged / "folder/below/later")
+    assert not os.listxattr(bench.staged / "folder/below/plain")
 
 
 def test_a_device_that_comes_while_it_stages_is_refused_before_anything_is_replaced(bench: PartBench) -> None:
