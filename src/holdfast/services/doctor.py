@@ -279,7 +279,7 @@ async def check_snapshots(facts: Callable[[], Awaitable[SnapshotFacts]]) -> Find
         return Finding(
             check="snapshots",
             level=FindingLevel.ERROR,
-            message=f"{len(found.unreadable)} snapshots have a manifest that can't be read: {_some(found.unreadable)}.",
+            message=f"The manifests of these snapshots can't be read: {_some(found.unreadable)}.",
             mend="See `holdfast repository damaged`: bring the manifests back from a copy, or delete these snapshots. "
             "Until then no prune frees anything. Check the disk (dmesg, smartctl).",
         )

@@ -195,6 +195,21 @@ def test_a_snapshot_is_shown_with_volumes_and_warnings(server: FakeServer) -> No
     assert "/data" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("paths", "deploys"), [(("hooks.timeout", "snapshots"), False), (("snapshots.keep", "image"), True)]
+)
+def test_what_makes_no_other_containers_needs_no_deploy(
+    server: FakeServer, tmp_path: Path, paths: tuple[str, ...], deploys: bool
+) -> None:
+    changed = {**preview(), "changes": [{"path": path, "before": 1, "after": 2} for path in paths]}
+    server.on("POST", "/api/workloads/preview", answer(changed))
+    server.on("PUT", "/api/workloads/notes", answer(changed))
+    (tmp_path / "notes.yaml").write_text("name: notes\n")
+    said = server.run("apply", "-f", str(tmp_path / "notes.yaml")).stdout
+    assert ("holdfast deploy notes" in said) is deploys
+    assert ("nothing has to be deployed" in said) is not deploys
+
+
 @pytest.mark.parametrize(("verb", "pinned"), [("pin", True), ("unpin", False)])
 def test_pin_and_unpin(server: FakeServer, verb: str, pinned: bool) -> None:
     server.on("PATCH", f"{SNAPSHOTS}/{SNAPSHOT}", answer(snapshot(pinned=pinned)))

@@ -13,6 +13,8 @@ from holdfast.cli.output import Output, shown
 from holdfast.cli.session import session_of
 from holdfast.domain.errors import InvalidInput, TooLarge
 
+_AT_ONCE: Final = frozenset({"hooks", "snapshots"})
+"""Keys that make no other containers."""
 _MAX_BYTES: Final = 1 << 20
 
 
@@ -38,6 +40,8 @@ def apply(
     session.output.document(applied)
     if applied["created"]:
         session.output.say(f"Created {name}. Deploy it with: holdfast deploy {name}")
+    elif applied["changes"] and all(change["path"].split(".")[0] in _AT_ONCE for change in applied["changes"]):
+        session.output.say(f"Changed {name}. The next snapshot goes by it; nothing has to be deployed.")
     elif applied["changes"]:
         session.output.say(f"Changed {name}. Deploy the change with: holdfast deploy {name}")
     else:
