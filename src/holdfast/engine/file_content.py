@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, Self
 
 from holdfast.engine.entries import Entry, EntryKind, display_path
 from holdfast.engine.fs import Fs
@@ -108,23 +108,36 @@ def _same(before: os.stat_result, after: os.stat_result) -> bool:
 
 
 class FileContent:
-    """The data of one file, to be iterated over once.
+    """The data of one file, to be iterated over once. A context manager: leaving it tells of changes meanwhile.
+
+    Args:
+        changed: told the path of a file that was not consistent in the end.
 
     Attributes:
         entry: what fits the data: iterating gives exactly ``entry.data_bytes`` bytes.
         stat: the inode's facts that ``entry`` was made from.
     """
 
-    __slots__ = ("_fd", "_fs", "_prefetched", "_short", "_whole", "entry", "stat")
+    __slots__ = ("_changed", "_fd", "_fs", "_prefetched", "_short", "_whole", "entry", "stat")
 
-    def __init__(self, fs: Fs, fd: int, entry: Entry, facts: os.stat_result) -> None:
+    def __init__(
+        self, fs: Fs, fd: int, entry: Entry, facts: os.stat_result, changed: Callable[[bytes], object]
+    ) -> None:
         self._fs = fs
+        self._changed = changed
         self._fd = fd
         self._prefetched: bytes | None = None
         self._whole = False
         self._short = False
         self.entry = entry
         self.stat = facts
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None and not self.consistent():
+            self._changed(self.entry.path)
 
     def prefetch(self) -> bool:
         """Read a small file whole. Returns whether the file is still the one that was described."""

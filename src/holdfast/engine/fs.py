@@ -75,7 +75,8 @@ class Fs:
             no_xdev: fail with ``EXDEV`` where any component, the last included, is a mount point.
         """
         resolve = _BENEATH | (syscalls.RESOLVE_NO_XDEV if no_xdev else 0)
-        return syscalls.openat2(dirfd, os.fsencode(relative), flags | os.O_CLOEXEC, mode, resolve)
+        path = relative if isinstance(relative, bytes) else os.fsencode(relative)
+        return syscalls.openat2(dirfd, path, flags | os.O_CLOEXEC, mode, resolve)
 
     def openat(self, dirfd: int, name: bytes, flags: int, mode: int = 0o600) -> int:
         """Open one name; a symlink there is ``ELOOP``. ``mode`` counts with ``O_CREAT`` only."""

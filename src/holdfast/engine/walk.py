@@ -98,7 +98,7 @@ class Walked:
         self.entry = entry
         self.stat = facts
 
-    def open(self) -> _Opened:
+    def open(self) -> FileContent:
         """Open a FILE's data, as a context manager.
 
         What is handed out is a :class:`FileContent`: iterate over it for the concatenated data regions, exactly
@@ -117,33 +117,17 @@ class Walked:
         except OSError as error:
             raise translate(error, f"reading {display_path(self.entry.path)}") from error
         self.entry, self.stat = content.entry, content.stat
-        return _Opened(content, self._report)
+        return content
 
     def _settle(self) -> FileContent:
-        content = FileContent(self._fs, self._fd, self.entry, self.stat)
+        fs, fd, changed = self._fs, self._fd, self._report.changed.add
+        content = FileContent(fs, fd, self.entry, self.stat, changed)
         for _ in range(_RETRIES):
             if content.prefetch():
                 break
-            facts = self._fs.fstat(self._fd)
-            content = FileContent(self._fs, self._fd, describe_file(self._fs, self._fd, self.entry.path, facts), facts)
+            facts = fs.fstat(fd)
+            content = FileContent(fs, fd, describe_file(fs, fd, self.entry.path, facts), facts, changed)
         return content
-
-
-class _Opened:
-    """A file's data in use. Where it was not consistent in the end, the report names it."""
-
-    __slots__ = ("_content", "_report")
-
-    def __init__(self, content: FileContent, report: WalkReport) -> None:
-        self._content = content
-        self._report = report
-
-    def __enter__(self) -> FileContent:
-        return self._content
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if error is None and not self._content.consistent():
-            self._report.changed.add(self._content.entry.path)
 
 
 T = TypeVar("T")

@@ -15,6 +15,24 @@ _WAITING: Final = 4096
 """Chunks of one file whose ids may be waited for."""
 
 
+class OneId:
+    """As :class:`FileIds`, of a file that is one chunk: of nearly every file."""
+
+    __slots__ = ("_ticket", "_writer")
+
+    def __init__(self, writer: ChunkWriter, ticket: Ticket) -> None:
+        self._writer, self._ticket = writer, ticket
+
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`named_in` would most likely not wait."""
+        return self._ticket.ready
+
+    def named_in(self, entry: TreeEntry) -> TreeEntry:
+        """The entry with its content."""
+        return entry.with_content(self._writer.wait(self._ticket), listed=False)
+
+
 class FileIds:
     """The ids of one file's chunks as they become known; of a large file in list chunks, so that memory is bounded."""
 
@@ -59,7 +77,7 @@ class FileIds:
 
 def store_file(
     pieces: Iterable[bytes], size: int, writer: ChunkWriter, chunker: Chunker, count: Callable[[int], None]
-) -> FileIds | None:
+) -> FileIds | OneId | None:
     """Store a file's data regions, concatenated.
 
     Args:
@@ -71,8 +89,11 @@ def store_file(
     """
     if not size:
         return None
+    if size <= WHOLE_BYTES:
+        count(size)
+        return OneId(writer, writer.put(b"".join(pieces)))
     ids = FileIds(writer)
-    for chunk in (b"".join(pieces),) if size <= WHOLE_BYTES else chunker.cut(pieces):
+    for chunk in chunker.cut(pieces):
         count(len(chunk))
         ids.add(writer.put(chunk))
     return ids

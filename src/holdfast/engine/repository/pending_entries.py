@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-from holdfast.engine.repository.file_ids import FileIds
+from holdfast.engine.repository.file_ids import FileIds, OneId
 from holdfast.engine.repository.tree import TreeEntry
 
 K = TypeVar("K")
@@ -28,11 +28,11 @@ class PendingEntries(Generic[K]):
     """
 
     def __init__(self, give: Callable[[K, TreeEntry], object]) -> None:
-        self.waiting: deque[tuple[K, TreeEntry, FileIds | None, int]] = deque()
+        self.waiting: deque[tuple[K, TreeEntry, FileIds | OneId | None, int]] = deque()
         self._give = give
         self._bytes = 0
 
-    def add(self, key: K, entry: TreeEntry, ids: FileIds | None) -> None:
+    def add(self, key: K, entry: TreeEntry, ids: FileIds | OneId | None) -> None:
         """One more; ``ids`` is ``None`` if it has its content already, or needs none."""
         weight = entry.weight
         self.waiting.append((key, entry, ids, weight))

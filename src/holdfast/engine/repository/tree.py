@@ -35,7 +35,6 @@ _ROUGHLY: Final = 64
 """Bytes of an encoded entry apart from path, link, content and attributes; only to bound a chunk's size."""
 
 _KINDS: Final = (EntryKind.FILE, EntryKind.DIRECTORY, EntryKind.SYMLINK, EntryKind.HARDLINK)
-_NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
 
 _Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 _Id32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
@@ -79,7 +78,7 @@ class TreeEntry(msgspec.Struct, array_like=True, gc=False, frozen=True):
         """The stored form of ``entry``, still without content."""
         return cls(
             entry.path,
-            _NUMBERS[entry.kind],
+            _KINDS.index(entry.kind),
             entry.mode,
             entry.uid,
             entry.gid,

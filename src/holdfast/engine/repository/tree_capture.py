@@ -6,14 +6,14 @@ from typing import Final
 
 from holdfast.domain.operation import Progress
 from holdfast.engine.archive.census import Census
-from holdfast.engine.entries import Entry, EntryKind
+from holdfast.engine.entries import EntryKind
 from holdfast.engine.file_content import FileContent
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import Job
 from holdfast.engine.repository.chunk_writer import ChunkWriter
 from holdfast.engine.repository.chunking import WHOLE_BYTES, Chunker
 from holdfast.engine.repository.earlier_files import EarlierContent, EarlierFiles
-from holdfast.engine.repository.file_ids import FileIds, store_file
+from holdfast.engine.repository.file_ids import FileIds, OneId, store_file
 from holdfast.engine.repository.pending_entries import PendingEntries
 from holdfast.engine.repository.stretches import Stretches
 from holdfast.engine.repository.tree import TreeBuilder, TreeEntry
@@ -38,19 +38,20 @@ class Meter:
         self._total_files, self._total_bytes = total_files, total_bytes
         self._entries = 0
 
-    def entry(self, entry: Entry) -> None:
-        """Count one entry whose data, if any, was counted."""
-        if entry.kind is EntryKind.FILE:
-            self.files += 1
-        self._tick()
+    def read_file(self) -> None:
+        """Count a file whose data was counted as it was read."""
+        self.files += 1
+        self.read_files += 1
+        self.tick()
 
     def known_file(self, size: int) -> None:
         """Count a file that was recognised."""
         self.files += 1
         self.bytes += size
-        self._tick()
+        self.tick()
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Count one entry, of whatever kind."""
         self._entries += 1
         if not self._entries % _BEAT_ENTRIES:
             self.beat()
@@ -120,7 +121,8 @@ class TreeCapture:
     def _capture(self, walked: Walked) -> None:
         facts = walked.stat
         if walked.entry.kind is not EntryKind.FILE:
-            self._count(walked.entry)
+            self.census.add(walked.entry)
+            self._meter.tick()
             self._append(TreeEntry.of(walked.entry, inode=facts.st_ino, ctime_ns=facts.st_ctime_ns), None)
             return
         if self._known is not None and facts.st_nlink > 1:
@@ -131,11 +133,11 @@ class TreeCapture:
         with walked.open() as content:
             entry, facts = content.entry, content.stat
             ids = self._store(content)
-        self._meter.read_files += 1
-        self._count(entry)
+        self._meter.read_file()
+        self.census.add_file(entry.size, entry.data_bytes, has_xattrs=bool(entry.xattrs))
         self._append(TreeEntry.of(entry, inode=facts.st_ino, ctime_ns=facts.st_ctime_ns), ids)
 
-    def _store(self, content: FileContent) -> FileIds | None:
+    def _store(self, content: FileContent) -> FileIds | OneId | None:
         entry = content.entry
         if self._known is not None and entry.extents is None and entry.size >= _LARGE_BYTES:
             earlier = self._known.content_of(entry.path)
@@ -162,11 +164,7 @@ class TreeCapture:
         self._meter.known_file(size)
         self._append(known, None)
 
-    def _count(self, entry: Entry) -> None:
-        self.census.add(entry)
-        self._meter.entry(entry)
-
-    def _append(self, stored: TreeEntry, ids: FileIds | None) -> None:
+    def _append(self, stored: TreeEntry, ids: FileIds | OneId | None) -> None:
         if ids is None and not self._pending.waiting:
             self._builder.add(stored)
         else:

@@ -48,7 +48,7 @@ def stretches_of(now: bytes, size: int, *blocks: list[EarlierChunk]) -> list[Str
         file.write(now)
         file.flush()
         facts = FS.fstat(file.fileno())
-        content = FileContent(FS, file.fileno(), describe_file(FS, file.fileno(), b"file", facts), facts)
+        content = FileContent(FS, file.fileno(), describe_file(FS, file.fileno(), b"file", facts), facts, pytest.fail)
         return list(stretches.of(content, EarlierContent(size, iter(blocks))))
 
 
