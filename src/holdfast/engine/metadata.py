@@ -2,7 +2,8 @@
 
 A filesystem may ignore what it is told (an owner on a squashed NFS export, nanoseconds on an old ext4) and report
 success; so nothing counts as kept until it was read back. Order matters: a new owner clears capabilities and setuid,
-an ACL changes the mode, everything changes the times.
+an ACL changes the mode, everything changes the times. What is as it should be already is not set again: each change of
+an inode goes through the filesystem's journal.
 """
 
 from __future__ import annotations
@@ -55,10 +56,13 @@ class MetadataKeeper:
         """
         mode = self._mode(entry)
         xattrs = self._xattrs(entry) if entry.xattrs else ()
-        self._fs.fchown(fd, entry.uid, entry.gid)
+        facts = self._fs.fstat(fd)
+        if (facts.st_uid, facts.st_gid) != (entry.uid, entry.gid):
+            self._fs.fchown(fd, entry.uid, entry.gid)
         for name, value in xattrs:
             self._set_xattr(fd, entry, name, value)
-        self._fs.fchmod(fd, mode)
+        if stat.S_IMODE(facts.st_mode) != mode:
+            self._fs.fchmod(fd, mode)
         self._fs.utime_fd(fd, entry.mtime_ns)
         facts = self._fs.fstat(fd)
         wrong = _differences(facts, entry, mode)

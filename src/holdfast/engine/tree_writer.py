@@ -35,6 +35,8 @@ from holdfast.engine.os_errors import translate
 from holdfast.engine.written_tree import Directory, Parents, WrittenFiles, open_written
 
 _NAMED_NOT_TAKEN: Final = 1000
+_PERMISSIONS: Final = 0o777
+"""With which a file is made: mostly its final mode. Nobody else reaches the tree while it is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +183,7 @@ class TreeWriter:
 
     def _add_file(self, entry: Entry, data: Iterable[bytes | memoryview], share: Callable[[int], bool] | None) -> None:
         parent_fd, _, name = self._parents.split(entry.path)
-        fd = self._fs.openat(parent_fd, name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        fd = self._fs.openat(parent_fd, name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, entry.mode & _PERMISSIONS)
         try:
             if share is None or not share(fd):
                 write_content(self._fs, fd, entry, data, lambda count: self._tally.data(count, entry.path))

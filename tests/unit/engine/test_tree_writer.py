@@ -447,6 +447,9 @@ class Forgetful(Fs):
         if self._forgets != "chown link":
             super().chownat_nofollow(dirfd, name, uid, gid)
 
+    def openat(self, dirfd: int, name: bytes, flags: int, mode: int = 0o600) -> int:
+        return super().openat(dirfd, name, flags, 0o600 if self._forgets == "fchmod" else mode)
+
     def fchmod(self, fd: int, mode: int) -> None:
         if self._forgets != "fchmod":
             super().fchmod(fd, mode)

@@ -54,7 +54,7 @@ def absorb(manifest: SnapshotManifest, members: Iterable[Member], repository: Re
         pending.settle_all()
         trees = []
         for volume in manifest.volumes:
-            builder = TreeBuilder(writer.put, writer.wait)
+            builder = TreeBuilder(writer.put_tree, writer.wait)
             for stored in spool.entries(volume.index):
                 builder.add(stored)
             trees.append(VolumeTree(index=volume.index, chunks=builder.finish(), root=None, scan_started_ns=0))

@@ -15,7 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Final, NamedTuple, Self, TypeVar
+from typing import Final, Generic, NamedTuple, Self, TypeVar
 
 from blake3 import blake3
 
@@ -30,7 +30,8 @@ _KEPT_BYTES: Final = 32 << 20
 """Plaintext of the frames that are kept for chunks that may be asked for next."""
 _IDS_AHEAD: Final = 512
 _REQUESTS_AHEAD: Final = 2048
-_FRAMES_AHEAD: Final = 8
+_FRAMES_AHEAD: Final = 16
+"""Frames that are fetched for chunks whose turn is still to come, a mebibyte each as a rule."""
 
 Chunk = bytes | memoryview
 T = TypeVar("T")
@@ -42,9 +43,6 @@ class _Frame(NamedTuple):
     chunks: dict[bytes, memoryview | None]
     error: HoldfastError | None
     bytes: int
-
-
-_Wanted = tuple[bytes, Future[_Frame] | None]
 
 
 class ChunkReader:
@@ -94,47 +92,28 @@ class ChunkReader:
         Raises:
             Damaged: as :meth:`read_many`.
         """
-        source = iter(requests)
-        ahead: deque[tuple[T, list[_Wanted]]] = deque()
-        frames: deque[Future[_Frame]] = deque()
-        ids_ahead = 0
-        more = True
-        while True:
-            while frames and frames[0].done():
-                frames.popleft()
-            if more and len(frames) < _FRAMES_AHEAD and ids_ahead < _IDS_AHEAD and len(ahead) < _REQUESTS_AHEAD:
-                drawn, more = _draw(source)
-                ids_ahead += sum(len(ids) for _, ids in drawn)
-                ahead += self._fetch(drawn, frames)
-            if not ahead:
-                if more:
-                    continue
-                return
-            tag, wanted = ahead.popleft()
-            ids_ahead -= len(wanted)
-            yield tag, (_chunk(chunk_id, frame) for chunk_id, frame in wanted)
+        queue = _Queue(self, requests)
+        while (request := queue.next()) is not None:
+            tag, count = request
+            chunks = _Taken(queue, count)
+            yield tag, chunks
+            chunks.drop()
 
-    def _fetch(
-        self, drawn: Sequence[tuple[T, Sequence[bytes]]], frames: deque[Future[_Frame]]
-    ) -> Iterator[tuple[T, list[_Wanted]]]:
-        found = self._index.locate([chunk_id for _, ids in drawn for chunk_id in ids])
-        for tag, ids in drawn:
-            wanted: list[_Wanted] = []
-            for chunk_id in ids:
-                location = found.get(chunk_id)
-                wanted.append((chunk_id, None if location is None else self._frame(location, frames)))
-            yield tag, wanted
+    def locate(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, Location | None]]:
+        """Each id with where its chunk lies."""
+        found = self._index.locate(ids)
+        return ((chunk_id, found.get(chunk_id)) for chunk_id in ids)
 
-    def _frame(self, location: Location, frames: deque[Future[_Frame]]) -> Future[_Frame]:
+    def frame(self, location: Location) -> tuple[Future[_Frame], bool]:
+        """The frame that holds a chunk, and whether it is only now being fetched."""
         key = (location.pack, location.frame_offset)
         kept = self._kept.get(key)
         if kept is not None:
             self._kept.move_to_end(key)
-            return kept
+            return kept, False
         frame = self._kept[key] = self._pool.submit(self._load, location)
-        frames.append(frame)
         self._forget_old()
-        return frame
+        return frame, True
 
     def _forget_old(self) -> None:
         kept = sum(frame.result().bytes for frame in self._kept.values() if frame.done())
@@ -165,16 +144,76 @@ class ChunkReader:
         return found
 
 
-def _draw(source: Iterator[tuple[T, Sequence[bytes]]]) -> tuple[list[tuple[T, Sequence[bytes]]], bool]:
-    """The next requests, with a few hundred ids in all; and whether there may be more."""
-    drawn: list[tuple[T, Sequence[bytes]]] = []
-    ids = 0
-    for request in source:
-        drawn.append(request)
-        ids += len(request[1])
-        if ids >= _IDS_AHEAD // 2 or len(drawn) >= _REQUESTS_AHEAD // 2:
-            return drawn, True
-    return drawn, False
+class _Queue(Generic[T]):
+    """What is asked for next: requests, where their chunks lie, and the frames of as many of them as memory allows."""
+
+    def __init__(self, reader: ChunkReader, requests: Iterable[tuple[T, Sequence[bytes]]]) -> None:
+        self._reader = reader
+        self._source: Iterator[tuple[T, Sequence[bytes]]] | None = iter(requests)
+        self._requests: deque[tuple[T, int]] = deque()
+        self._located: deque[tuple[bytes, Location | None]] = deque()
+        self._coming: deque[tuple[bytes, Future[_Frame] | None, bool]] = deque()
+        self._frames = 0
+
+    def next(self) -> tuple[T, int] | None:
+        """The next request, and how many chunks of it are to be taken."""
+        while self._source is not None and self._is_short():
+            self._draw(self._source)
+        self._fetch()
+        return self._requests.popleft() if self._requests else None
+
+    def take(self) -> tuple[bytes, Future[_Frame] | None]:
+        """The next id with its frame."""
+        self._fetch()
+        chunk_id, frame, new = self._coming.popleft()
+        self._frames -= new
+        return chunk_id, frame
+
+    def _is_short(self) -> bool:
+        ids = len(self._located) + len(self._coming)
+        return not self._requests or (ids < _IDS_AHEAD // 2 and len(self._requests) < _REQUESTS_AHEAD // 2)
+
+    def _draw(self, source: Iterator[tuple[T, Sequence[bytes]]]) -> None:
+        """Look up where the chunks of the next requests lie, some hundred at once."""
+        ids: list[bytes] = []
+        for drawn, (tag, wanted) in enumerate(source, 1):
+            self._requests.append((tag, len(wanted)))
+            ids += wanted
+            if len(ids) >= _IDS_AHEAD // 2 or drawn >= _REQUESTS_AHEAD // 2:
+                break
+        else:
+            self._source = None
+        self._located += self._reader.locate(ids)
+
+    def _fetch(self) -> None:
+        """Have frames fetched. One counts until the chunk is taken that it was fetched for."""
+        while self._located and (self._frames < _FRAMES_AHEAD or not self._coming):
+            chunk_id, location = self._located.popleft()
+            frame, new = (None, False) if location is None else self._reader.frame(location)
+            self._coming.append((chunk_id, frame, new))
+            self._frames += new
+
+
+class _Taken(Generic[T]):
+    """The chunks of one request, to be iterated over."""
+
+    def __init__(self, queue: _Queue[T], count: int) -> None:
+        self._queue, self._left = queue, count
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return self
+
+    def __next__(self) -> Chunk:
+        if not self._left:
+            raise StopIteration
+        self._left -= 1
+        return _chunk(*self._queue.take())
+
+    def drop(self) -> None:
+        """Pass over what nobody asked for."""
+        while self._left:
+            self._left -= 1
+            self._queue.take()
 
 
 def chunk_missing(chunk_id: bytes) -> Damaged:

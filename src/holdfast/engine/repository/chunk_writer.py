@@ -100,7 +100,7 @@ class ChunkWriter:
         self._in_flight: set[bytes] = set()
         self._packing = threading.Lock()
         self._pack = PackBuilder(keys.pack_name, sealer)
-        self._batch = Batch()
+        self._data, self._trees = Batch(), Batch()
         self._batches: list[Future[None]] = []
         self._packs: list[Future[None]] = []
 
@@ -119,12 +119,18 @@ class ChunkWriter:
         Raises:
             HoldfastError: an earlier chunk could not be stored.
         """
-        batch = self._batch
+        return self._add(self._data, data)
+
+    def put_tree(self, data: bytes) -> Ticket:
+        """Store a part of a tree, in frames of their own: who goes through a tree need not read the files' data."""
+        return self._add(self._trees, data)
+
+    def _add(self, batch: Batch, data: bytes | memoryview) -> Ticket:
         ticket = Ticket(batch, len(batch.chunks))
         batch.chunks.append(data)
         batch.bytes += len(data)
         if batch.bytes >= FRAME_BYTES or len(batch.chunks) >= _FRAME_CHUNKS:
-            self.submit()
+            self._submit(batch)
         return ticket
 
     def known(self, chunk_id: bytes) -> Ticket:
@@ -133,12 +139,14 @@ class ChunkWriter:
         batch.ids = [chunk_id]
         return Ticket(batch, 0)
 
-    def submit(self) -> None:
-        """Send the chunks of the present batch on, however few they are."""
-        batch = self._batch
+    def _submit(self, batch: Batch) -> None:
+        """Send the chunks of a batch on, however few they are, and begin another."""
         if not batch.chunks:
             return
-        self._batch = Batch()
+        if batch is self._data:
+            self._data = Batch()
+        else:
+            self._trees = Batch()
         self._room.acquire()
         batch.done = self._pool.submit(self._process, batch)
         self._batches.append(batch.done)
@@ -148,8 +156,8 @@ class ChunkWriter:
     def wait(self, ticket: Ticket) -> bytes:
         """The id of a chunk, as soon as it is known."""
         if not ticket.ready:
-            if ticket._batch is self._batch:
-                self.submit()
+            if ticket._batch.done is None:
+                self._submit(ticket._batch)
             done = ticket._batch.done
             if done is not None:
                 done.result()
@@ -157,7 +165,8 @@ class ChunkWriter:
 
     def finish(self) -> None:
         """Store everything durably. Raises what storing raised."""
-        self.submit()
+        self._submit(self._data)
+        self._submit(self._trees)
         for batch in self._batches:
             batch.result()
         with self._packing:

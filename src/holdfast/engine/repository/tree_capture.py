@@ -100,7 +100,7 @@ class TreeCapture:
         self.census, self.report = Census(), WalkReport()
         self._fs, self._writer, self._chunker, self._meter = fs, writer, chunker, meter
         self._known, self._stretches = known, stretches
-        self._builder = TreeBuilder(writer.put, writer.wait)
+        self._builder = TreeBuilder(writer.put_tree, writer.wait)
         self._pending: PendingEntries[None] = PendingEntries(lambda _, entry: self._builder.add(entry))
 
     def run(self, root_fd: int) -> tuple[bytes, ...]:

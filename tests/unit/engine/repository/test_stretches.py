@@ -48,8 +48,12 @@ def stretches_of(now: bytes, size: int, *blocks: list[EarlierChunk]) -> list[Str
         file.write(now)
         file.flush()
         facts = FS.fstat(file.fileno())
-        content = FileContent(FS, file.fileno(), describe_file(FS, file.fileno(), b"file", facts), facts, pytest.fail)
-        return list(stretches.of(content, EarlierContent(size, iter(blocks))))
+        entry = describe_file(FS, file.fileno(), b"file", facts)
+        changed: list[bytes] = []
+        with FileContent(FS, file.fileno(), entry, facts, changed.append) as content:
+            found = list(stretches.of(content, EarlierContent(size, iter(blocks))))
+        assert not changed
+        return found
 
 
 LENGTHS = st.lists(st.sampled_from([1, 500, MIN_BYTES, MIN_BYTES + 1, 100_000]), max_size=12)
