@@ -189,6 +189,7 @@ async def test_a_restore_of_another_workloads_snapshot_is_refused(holdfast: Hold
         with pytest.raises(NotFound) as unknown:
             await restore(holdfast, target, snapshot_id, dry_run=dry_run)
         assert unknown.value.code == "snapshot_unknown"
+        assert f"holdfast clone {snapshot_id} --into staging" in unknown.value.next_step
 
 
 async def test_a_workloads_own_snapshot_is_restored_and_not_cloned(holdfast: Holdfast, place: Installation) -> None:
