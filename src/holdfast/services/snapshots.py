@@ -173,8 +173,8 @@ class Snapshots:
             raise NotFound(
                 "snapshot_unknown",
                 f"The workload {workload.name} has no snapshot {snapshot_id}.",
-                next_step=f"List them with `holdfast snapshot list {workload.name}`. One of another workload is cloned: "
-                f"holdfast clone {snapshot_id} --into {workload.name}",
+                next_step=f"List them with `holdfast snapshot list {workload.name}`. One of another workload is "
+                f"cloned: holdfast clone {snapshot_id} --into {workload.name}",
             )
         return _joined(manifest, await self._states.get(snapshot_id))
 
