@@ -12,6 +12,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.repository import RepositoryKind, RepositoryPlace
 from holdfast.domain.workload import Workload
 from holdfast.engine.repository.s3 import S3Location, s3_blobs
+from holdfast.services.workers import Workers
 from holdfast.testing.faulty_http import Answer, FaultyProxy, Hold, Refuse, Strip
 from holdfast.testing.installation import (
     Installation,
@@ -62,8 +64,8 @@ def fill(here: Installation, **files: bytes) -> None:
         (data_of(here) / name).write_bytes(content)
 
 
-def lose_packs(here: Installation) -> None:
-    for pack in (here.settings.repository_dir / "packs").iterdir():
+def lose_packs(repository: Path) -> None:
+    for pack in (repository / "packs").iterdir():
         pack.unlink()
 
 
@@ -83,13 +85,20 @@ async def copy(
 
 
 async def restore_from(
-    holdfast: Holdfast, workload: Workload, snapshot_id: str, name: str = "disk", *, dry_run: bool = False
+    holdfast: Holdfast,
+    workload: Workload,
+    snapshot_id: str,
+    name: str = "disk",
+    *,
+    paths: tuple[bytes, ...] = (),
+    dry_run: bool = False,
 ) -> Operation:
     return await holdfast.api.restores.restore(
         workload.id,
         snapshot_id,
         confirm=snapshot_id,
         volumes=None,
+        paths=paths,
         on_unhealthy=None,
         with_image=False,
         repository=name,
@@ -166,7 +175,7 @@ async def test_a_workload_is_restored_from_a_directory_after_the_primary_has_los
         assert end.outcome["copied"] == [first]
         fill(here, kept=b"broken")
         now = describe_tree(data_of(here))
-        lose_packs(here)
+        lose_packs(here.settings.repository_dir)
         with pytest.raises(Refused) as caught:
             await holdfast.api.restores.restore(
                 workload.id,
@@ -224,7 +233,7 @@ async def test_a_damaged_snapshot_keeps_no_other_from_being_copied(here: Install
         workload = await deployed(holdfast)
         fill(here, kept=SOME)
         first = await snapshotted(holdfast, workload)
-        lose_packs(here)
+        lose_packs(here.settings.repository_dir)
         fill(here, kept=SOME * 2)
         later = await snapshotted(holdfast, workload)
         await add_directory(holdfast, tmp_path / "second")
@@ -233,6 +242,26 @@ async def test_a_damaged_snapshot_keeps_no_other_from_being_copied(here: Install
         assert end.error["code"] == "copy_incomplete"
         assert end.outcome["copied"] == [later]
         assert end.outcome["left"][0]["snapshot"] == first  # type: ignore[index]
+
+
+async def test_what_is_not_whole_there_is_refused_before_anything_is_staged(here: Installation, tmp_path: Path) -> None:
+    async with here.running() as holdfast:
+        workload = await deployed(holdfast)
+        fill(here, kept=SOME)
+        live = describe_tree(data_of(here))
+        snapshot = await snapshotted(holdfast, workload)
+        await add_directory(holdfast, tmp_path / "second")
+        await succeeded(holdfast, await copy(holdfast, workload))
+        with pytest.raises(Refused) as chosen:
+            await restore_from(holdfast, workload, snapshot, paths=(b"/data/kept",))
+        assert chosen.value.code == "paths_from_second_repository"
+        lose_packs(tmp_path / "second")
+        for dry_run in (True, False):
+            end = await ended(holdfast, await restore_from(holdfast, workload, snapshot, dry_run=dry_run))
+            assert end.error is not None
+            assert end.error["code"] == "snapshot_incomplete"
+            assert "staging" not in [step.name for step in end.steps]
+        assert describe_tree(data_of(here)) == live
 
 
 # --- what is refused when one is added -------------------------------------------------------------------------------
@@ -363,7 +392,7 @@ async def test_object_storage_gets_what_is_missing_sealed_and_gives_it_back(here
         later = await snapshotted(holdfast, workload)
         await succeeded(holdfast, await copy(holdfast, workload, later, "far"))
         assert 10_000 < bucket.sent() < 20_000
-        lose_packs(here)
+        lose_packs(here.settings.repository_dir)
         await succeeded(holdfast, await restore_from(holdfast, workload, first, "far"))
         assert describe_tree(data_of(here)) == then
 
@@ -518,6 +547,32 @@ async def test_a_copy_can_be_cancelled_and_goes_on_later(here: Installation, buc
         assert (await ended(holdfast, running)).state is OperationState.CANCELLED
         assert (await holdfast.api.repositories.test("far")).snapshots == 0
         await succeeded(holdfast, await copy(holdfast, workload, snapshot, "far"))
+
+
+async def test_a_copy_whose_server_ends_is_interrupted_and_the_next_one_goes_on(
+    here: Installation, bucket: Bucket
+) -> None:
+    """With a worker process of its own, which ends with the server in the middle of a request."""
+    here = replace(here, seams=Seams(workers=partial(Workers, stop_seconds=0.1)), drain_deadline=0.1)
+    go_on = threading.Event()
+    try:
+        async with here.running() as holdfast:
+            workload = await deployed(holdfast)
+            fill(here, kept=SOME)
+            snapshot = await snapshotted(holdfast, workload)
+            await bucket.add(holdfast)
+            bucket.proxy.order(Hold(go_on), method="PUT", path="/manifests/")
+            running = await copy(holdfast, workload, snapshot, "far")
+            await until(lambda: bucket.proxy.left == 0)
+    finally:
+        go_on.set()
+    sent = bucket.sent()
+    assert sent > 0
+    async with here.running() as holdfast:
+        assert (await holdfast.operations.get(running.id)).state is OperationState.INTERRUPTED
+        again = await succeeded(holdfast, await copy(holdfast, workload, snapshot, "far"))
+        assert (again.outcome["sent_bytes"], bucket.sent()) == (0, 0)
+        await succeeded(holdfast, await holdfast.api.second_snapshots.verify("far", snapshot, actor="test"))
 
 
 async def test_a_rate_that_no_request_could_keep_is_refused(here: Installation, tmp_path: Path) -> None:
