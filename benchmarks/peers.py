@@ -26,9 +26,9 @@ from holdfast.domain.snapshot import CapturedVolume, Consistency, SnapshotManife
 from holdfast.domain.workload import Scope
 from holdfast.engine import swap
 from holdfast.engine.fs import Fs
-from holdfast.engine.jobs import CaptureRequest, ReapRequest, StageRequest, WorkerSettings
 from holdfast.engine.limits import Limits
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.requests import CaptureRequest, ReapRequest, StageRequest, WorkerSettings
 from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.engine.stores import StoreSettings
 from holdfast.engine.wrapper_place import staged_path

@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from benchmarks.measuring import Usage
-from holdfast.engine.jobs import AnyRequest, Request, WorkerSettings
+from holdfast.engine.requests import AnyRequest, Request, WorkerSettings
 from holdfast.engine.worker_protocol import FromWorker, Problematic, Result, Run, Setup, line
 from holdfast.services.workers import COMMAND
 

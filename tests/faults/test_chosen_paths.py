@@ -17,7 +17,7 @@ from holdfast.bootstrap import Holdfast, Seams
 from holdfast.domain.errors import NoSpace, Refused
 from holdfast.domain.operation import Progress
 from holdfast.domain.workload import Workload
-from holdfast.engine.jobs import CatchUpRequest, Request
+from holdfast.engine.requests import CatchUpRequest, Request
 from holdfast.runtime.port import ContainerState
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import deployed, ended, installation, restore, snapshotted, succeeded, undone

@@ -25,7 +25,7 @@ from holdfast.domain.restore import OnUnhealthy, RecordType
 from holdfast.domain.restore_records import Record
 from holdfast.domain.workload import Scope, Volume
 from holdfast.engine.fs import Fs
-from holdfast.engine.jobs import Request, WarmRequest
+from holdfast.engine.requests import Request, WarmRequest
 from holdfast.runtime.port import Bind, ContainerSpec
 from holdfast.testing.fake_records import Behaviour
 from holdfast.testing.fake_runtime import FakeRuntime

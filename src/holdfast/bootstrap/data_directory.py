@@ -13,8 +13,8 @@ from holdfast.config import Settings
 from holdfast.domain.errors import Problem, Refused
 from holdfast.domain.ids import is_id, new_id
 from holdfast.engine.fs import TEMPORARY_PREFIX, Fs
-from holdfast.engine.jobs import WorkerSettings
 from holdfast.engine.os_errors import translate
+from holdfast.engine.requests import WorkerSettings
 from holdfast.engine.stores import StoreSettings
 
 _OTHERS: Final = 0o077

@@ -26,7 +26,8 @@ import msgspec
 from holdfast.domain.errors import Cancelled, Failed, HoldfastError
 from holdfast.domain.operation import Progress
 from holdfast.engine.job import Job
-from holdfast.engine.jobs import AnyRequest, Engine, WorkerSettings
+from holdfast.engine.jobs import Engine
+from holdfast.engine.requests import AnyRequest, WorkerSettings
 from holdfast.engine.worker_protocol import (
     Cancel,
     FromWorker,

@@ -12,7 +12,7 @@ import msgspec
 from holdfast.domain import errors
 from holdfast.domain.errors import HoldfastError, Problem, Refused
 from holdfast.domain.operation import Progress
-from holdfast.engine.jobs import AnyRequest, WorkerSettings
+from holdfast.engine.requests import AnyRequest, WorkerSettings
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True, tag="setup"):

@@ -10,7 +10,7 @@ import asyncio
 
 from holdfast.domain.errors import Cancelled, Conflict, HoldfastError
 from holdfast.domain.operation import Operation, OperationKind
-from holdfast.engine.jobs import MoveInRequest
+from holdfast.engine.requests import MoveInRequest
 from holdfast.engine.stores import Stores
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.operations import OperationContext, Operations

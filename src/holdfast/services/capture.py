@@ -20,7 +20,7 @@ from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
 from holdfast.domain.workload import Quiesce, Workload
 from holdfast.engine.holds import Hold, HoldFiles
-from holdfast.engine.jobs import CaptureRequest, WarmRequest
+from holdfast.engine.requests import CaptureRequest, WarmRequest
 from holdfast.engine.snapshot_store import CaptureSource, SnapshotStore
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Container, ContainerRuntime, ContainerState
 from holdfast.services.hooks import OpenHold, SnapshotHooks, check_hooks, release_failed

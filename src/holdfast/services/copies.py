@@ -17,8 +17,8 @@ from holdfast.domain.errors import Busy, Conflict, Damaged, InvalidInput, NotFou
 from holdfast.domain.operation import Operation, OperationKind, Progress
 from holdfast.domain.repository import MIN_RATE, CopyResult
 from holdfast.domain.units import format_size
-from holdfast.engine.jobs import CopyRequest
 from holdfast.engine.repository.second import Second
+from holdfast.engine.requests import CopyRequest
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.paging import MAX_LIMIT

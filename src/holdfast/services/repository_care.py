@@ -19,8 +19,8 @@ from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.retention import Candidate, Verdict, judge
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.domain.workload import Workload
-from holdfast.engine.jobs import AuditRequest, PruneRequest
 from holdfast.engine.repository.audit import AuditResult
+from holdfast.engine.requests import AuditRequest, PruneRequest
 from holdfast.engine.snapshot_store import SnapshotStore
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.operations import OperationContext, Operations

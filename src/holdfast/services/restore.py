@@ -18,7 +18,7 @@ from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.restore import OnUnhealthy, RestoreStep
 from holdfast.domain.snapshot import Snapshot
 from holdfast.domain.workload import Workload
-from holdfast.engine.jobs import MeasureRequest
+from holdfast.engine.requests import MeasureRequest
 from holdfast.services.active_restore import ActiveRestore
 from holdfast.services.active_restores import ActiveRestores
 from holdfast.services.confirmation import require_confirmed

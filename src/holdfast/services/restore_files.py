@@ -18,9 +18,9 @@ from holdfast.domain.restore import Identity, LiveBefore, RestoreFacts, RootRef,
 from holdfast.domain.restore_records import Record
 from holdfast.engine import journal, missing, swap
 from holdfast.engine.fs import Fs
-from holdfast.engine.jobs import ReapRequest
 from holdfast.engine.journal import Journal
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.requests import ReapRequest
 from holdfast.services.workers import Workers
 
 

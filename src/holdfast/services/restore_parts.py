@@ -16,10 +16,10 @@ from holdfast.domain.chosen_paths import ChosenPaths, by_volume, shown
 from holdfast.domain.errors import HoldfastError, Problem, Refused
 from holdfast.domain.restore import LiveBefore, RestoreStep
 from holdfast.domain.workload import WorkloadSpec
-from holdfast.engine.jobs import CatchUpRequest, LookAtPartRequest, StagePartsRequest
 from holdfast.engine.part_staging import CaughtUp
 from holdfast.engine.repository.manifests import VolumeTree
 from holdfast.engine.repository.parts import Absent, Part
+from holdfast.engine.requests import CatchUpRequest, LookAtPartRequest, StagePartsRequest
 from holdfast.engine.staging import StageResult
 from holdfast.engine.stores import Stores
 from holdfast.services.active_restore import ActiveRestore

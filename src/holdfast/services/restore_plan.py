@@ -14,8 +14,8 @@ from holdfast.domain.restore_mapping import MappedVolume
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.engine.diff import VolumeDiff
-from holdfast.engine.jobs import DiffRequest
 from holdfast.engine.repository.second import Second
+from holdfast.engine.requests import DiffRequest
 from holdfast.services.ran import Ran
 
 

@@ -35,7 +35,7 @@ from holdfast.domain.restore_records import (
     SwappedRecord,
 )
 from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
-from holdfast.engine.jobs import CaptureRequest, StageRequest, WarmRequest
+from holdfast.engine.requests import CaptureRequest, StageRequest, WarmRequest
 from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.active_restore import ActiveRestore, left_stopped, take_empty_away

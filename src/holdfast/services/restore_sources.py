@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from holdfast.domain.errors import NotFound, Problem, Refused
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.domain.workload import Workload
-from holdfast.engine.jobs import CheckRequest
 from holdfast.engine.repository.second import Second
+from holdfast.engine.requests import CheckRequest
 from holdfast.engine.snapshot_store import SnapshotStore
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.repositories import Repositories

@@ -10,8 +10,8 @@ import dataclasses
 from holdfast.domain.errors import Busy
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.snapshot import Snapshot, SnapshotManifest
-from holdfast.engine.jobs import AuditRequest, PruneRequest, VerifyRequest
 from holdfast.engine.repository.second import Second
+from holdfast.engine.requests import AuditRequest, PruneRequest, VerifyRequest
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.paging import Page, check_page, make_page

@@ -16,8 +16,8 @@ from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.snapshot import CapturedVolume, FolderFormat, Snapshot
 from holdfast.engine.entries import Entry, EntryKind, display_path
 from holdfast.engine.job import QuietJob
-from holdfast.engine.jobs import CompareRequest
 from holdfast.engine.repository.browse import Folder
+from holdfast.engine.requests import CompareRequest
 from holdfast.engine.stores import Stores
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.operations import OperationContext, Operations

@@ -19,7 +19,7 @@ from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.snapshot import SafetyKept, Snapshot, SnapshotManifest, SnapshotReason
 from holdfast.domain.workload import Quiesce, Workload
 from holdfast.engine.job import QuietJob
-from holdfast.engine.jobs import ImportRequest, VerifyRequest
+from holdfast.engine.requests import ImportRequest, VerifyRequest
 from holdfast.engine.snapshot_store import SnapshotStore
 from holdfast.services.capture import Capture
 from holdfast.services.doctor import SnapshotFacts

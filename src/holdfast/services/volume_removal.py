@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from holdfast.domain.errors import Refused
 from holdfast.domain.restore import RootRef
-from holdfast.engine.jobs import RemoveTreeRequest
+from holdfast.engine.requests import RemoveTreeRequest
 from holdfast.services.operations import OperationContext
 from holdfast.services.workers import Workers
 from holdfast.services.workload_deletion import DataRemover

@@ -13,7 +13,7 @@ import structlog
 
 from holdfast.domain.errors import Failed
 from holdfast.domain.operation import Progress
-from holdfast.engine.jobs import AnyRequest, Request, WorkerSettings
+from holdfast.engine.requests import AnyRequest, Request, WorkerSettings
 from holdfast.engine.worker_protocol import Cancel, FromWorker, Problematic, Report, Result, Run, Setup, ToWorker, line
 
 START_SECONDS: Final = 30.0

@@ -17,7 +17,7 @@ from typing import Final, Protocol, TypeVar
 
 from holdfast.domain.errors import Cancelled
 from holdfast.domain.operation import Progress
-from holdfast.engine.jobs import Request, WorkerSettings
+from holdfast.engine.requests import Request, WorkerSettings
 from holdfast.services.worker_process import WorkerProcess
 
 COMMAND: Final = (sys.executable, "-P", "-m", "holdfast.engine.worker")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from holdfast.domain.operation import Progress
 from holdfast.engine.job import Job
-from holdfast.engine.jobs import AnyRequest, Engine, WorkerSettings
+from holdfast.engine.jobs import Engine
+from holdfast.engine.requests import AnyRequest, WorkerSettings
 from holdfast.engine.worker import Handler, run
 from holdfast.testing.kill_points import KillPoints
 

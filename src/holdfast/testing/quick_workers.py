@@ -15,7 +15,8 @@ import msgspec
 
 from holdfast.domain.errors import Cancelled
 from holdfast.domain.operation import Progress
-from holdfast.engine.jobs import AnyRequest, Engine, Request, WorkerSettings
+from holdfast.engine.jobs import Engine
+from holdfast.engine.requests import AnyRequest, Request, WorkerSettings
 from holdfast.engine.worker_protocol import Run, ToWorker, line
 from holdfast.services.workers import Workers
 

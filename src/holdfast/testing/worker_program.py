@@ -15,7 +15,7 @@ from pathlib import Path
 from holdfast.domain.errors import Failed, NoSpace, Problem, Refused
 from holdfast.domain.operation import Progress
 from holdfast.engine.job import Job
-from holdfast.engine.jobs import AnyRequest, VerifyRequest, WorkerSettings
+from holdfast.engine.requests import AnyRequest, VerifyRequest, WorkerSettings
 from holdfast.engine.worker import Handler, run
 
 REFUSAL = Refused(

@@ -17,7 +17,7 @@ from holdfast.domain.restore import RootRef
 from holdfast.domain.snapshot import CapturedVolume, Consistency, SnapshotManifest, SnapshotReason
 from holdfast.domain.times import now
 from holdfast.domain.workload import Scope
-from holdfast.engine.jobs import (
+from holdfast.engine.requests import (
     AnyRequest,
     CaptureRequest,
     DiffRequest,

@@ -26,9 +26,9 @@ from holdfast.domain.restore_records import (
 from holdfast.domain.workload import DesiredState
 from holdfast.engine import swap
 from holdfast.engine.fs import Fs
-from holdfast.engine.jobs import WorkerSettings
 from holdfast.engine.journal import Journal
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.requests import WorkerSettings
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.workers import Workers
 from holdfast.testing.live_volumes import live_tree, live_volume, staged_tree, staged_volume

@@ -15,7 +15,7 @@ from holdfast.domain.snapshot import SnapshotManifest, SnapshotReason
 from holdfast.domain.workload import Quiesce, Workload, WorkloadSpec
 from holdfast.engine.fs import Fs
 from holdfast.engine.holds import HoldFiles
-from holdfast.engine.jobs import WorkerSettings
+from holdfast.engine.requests import WorkerSettings
 from holdfast.engine.stores import open_stores
 from holdfast.services.capture import Capture
 from holdfast.services.deploy_records import DeployRecords

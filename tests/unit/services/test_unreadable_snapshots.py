@@ -10,7 +10,7 @@ from tests.unit.services.snapshot_bench import SnapshotBench, opened
 
 from holdfast.domain.errors import ConfirmationMissing, Conflict, HoldfastError, NotFound, Refused
 from holdfast.domain.ids import new_id
-from holdfast.engine.jobs import PruneRequest
+from holdfast.engine.requests import PruneRequest
 from holdfast.services.operations import OperationContext
 from holdfast.services.unreadable_snapshots import UnreadableSnapshots
 

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.restore import RootRef
-from holdfast.engine.jobs import WorkerSettings
+from holdfast.engine.requests import WorkerSettings
 from holdfast.services.locks import DrainBarrier
 from holdfast.services.operations import Operations
 from holdfast.services.volume_removal import WorkerDataRemover

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from holdfast.domain.errors import Cancelled, Failed, HoldfastError, NoSpace, Refused
 from holdfast.domain.operation import Progress
-from holdfast.engine.jobs import VerifyRequest, WorkerSettings
+from holdfast.engine.requests import VerifyRequest, WorkerSettings
 from holdfast.services.workers import Workers, WorkerSession
 from holdfast.testing.stores import store_settings
 from holdfast.testing.worker_program import REFUSAL
