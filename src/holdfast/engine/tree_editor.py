@@ -84,6 +84,17 @@ class TreeEditor:
             self._drop(fd, gone)
             self._metadata.dress(fd, new)
 
+    def patch(self, old: Entry, new: Entry, pieces: Iterable[tuple[int, bytes | memoryview]]) -> None:
+        """As :meth:`change`, for a file without holes of which only some pieces are other: offsets, and their data."""
+        gone = frozenset(name for name, _ in old.xattrs) - {name for name, _ in new.xattrs}
+        with self._at(new.path, marks=False) as (parent, name), self._opened(parent, name, _WRITE) as fd:
+            for offset, piece in pieces:
+                self._count(len(piece))
+                self._fs.pwrite_all(fd, piece, offset)
+            self._fs.ftruncate(fd, new.size)
+            self._drop(fd, gone)
+            self._metadata.dress(fd, new)
+
     def add_special(self, special: SpecialFile) -> None:
         """Make a FIFO or a socket."""
         with self._at(special.path) as (parent, name):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
@@ -136,6 +137,46 @@ def test_only_what_changed_is_written_again(bench: PartBench) -> None:
     failing(bench).written = 0
     assert bench.catch_up(safety).changed == 2
     assert failing(bench).written == 1
+
+
+def _overwritten(content: bytearray) -> None:
+    content[2_000_000:2_000_100] = bytes(100)
+
+
+def _grown(content: bytearray) -> None:
+    content += b"appended"
+
+
+def _cut_off(content: bytearray) -> None:
+    del content[3_000_000:]
+
+
+def _inserted(content: bytearray) -> None:
+    content[1_000_000:1_000_000] = b"something in between"
+
+
+def _moved(content: bytearray) -> None:
+    content[:] = content[3_000_000:] + content[:3_000_000]
+
+
+@pytest.mark.parametrize("edit", [_overwritten, _grown, _cut_off, _inserted, _moved])
+def test_of_a_large_file_that_changed_only_that_is_written(bench: PartBench, edit: Callable[[bytearray], None]) -> None:
+    content = bytearray(random.Random(7).randbytes(8_000_000))
+    (bench.live / "large").write_bytes(content)
+    os.link(bench.live / "large", bench.live / "other name")
+    (bench.live / "chosen").write_text("1")
+    bench.stage(bench.capture(), b"chosen")
+    edit(content)
+    (bench.live / "large").write_bytes(content)
+    os.setxattr(bench.live / "large", "user.colour", b"blue")
+    safety = bench.capture()
+    failing(bench).written = 0
+    bench.catch_up(safety)
+    assert (bench.staged / "large").read_bytes() == content
+    assert (bench.staged / "other name").samefile(bench.staged / "large")
+    assert os.getxattr(bench.staged / "large", "user.colour") == b"blue"
+    if edit in (_overwritten, _grown, _cut_off):
+        assert failing(bench).written < 5_000_000
 
 
 def test_a_file_whose_times_say_nothing_is_caught_up_with_all_the_same(bench: PartBench) -> None:

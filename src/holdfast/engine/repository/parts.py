@@ -28,6 +28,7 @@ from holdfast.engine.repository.contents import with_data
 from holdfast.engine.repository.manifests import VolumeTree
 from holdfast.engine.repository.part_trees import DIRECTORY, HARDLINK, Change, Keyed, PartTrees, changes
 from holdfast.engine.repository.passing_meter import PassingMeter
+from holdfast.engine.repository.patching import Patch, patch_of
 from holdfast.engine.repository.repository import Repository
 from holdfast.engine.repository.tree import Tree, TreeEntry
 from holdfast.engine.repository.verify import tree_of
@@ -195,17 +196,20 @@ class Parts:
                 job.check()
                 if change.old is not None and not change.stays:
                     editor.remove(change.old.path, directory=change.old.kind == DIRECTORY)
-            added = [change for change in found if change.new is not None]
-            for change, (entry, chunks) in zip(
-                added, with_data((_to_be_read(change) for change in added), reader), strict=True
-            ):
-                if change.stays:
-                    assert change.old is not None
-                    data = meter.watch(chunks) if change.content_differs else None
-                    editor.change(change.old.entry(), entry.entry(), data)
-                else:
-                    editor.add(entry.entry(), meter.watch(chunks))
+            added = [(change, self._patch(change, reader)) for change in found if change.new is not None]
+            to_be_read = (_to_be_read(change, patch) for change, patch in added)
+            for (change, patch), (entry, chunks) in zip(added, with_data(to_be_read, reader), strict=True):
                 meter.entry(entry)
+                if not change.stays:
+                    editor.add(entry.entry(), meter.watch(chunks))
+                    continue
+                assert change.old is not None
+                old, new = change.old.entry(), entry.entry()
+                if patch is not None:
+                    pieces = meter.watch(reader.read_many(chunk_id for _, chunk_id in patch))
+                    editor.patch(old, new, zip((offset for offset, _ in patch), pieces, strict=True))
+                else:
+                    editor.change(old, new, meter.watch(chunks) if change.content_differs else None)
             for each in special:
                 editor.add_special(each)
             editor.finish(lambda path: now.directory(path).entry())
@@ -227,6 +231,12 @@ class Parts:
             chosen=part.chosen,
             touched_ns=touched_ns,
         )
+
+    def _patch(self, change: Change, reader: ChunkReader) -> Patch | None:
+        """What of a file that stays has to be written; ``None`` for all of it, or for nothing."""
+        if change.old is None or change.new is None or not change.stays or not change.content_differs:
+            return None
+        return patch_of(change.old, change.new, self._repository.index, reader)
 
     @staticmethod
     def _known(read: Callable[[], PartTrees]) -> PartTrees:
@@ -305,10 +315,10 @@ def _unknown() -> Failed:
     )
 
 
-def _to_be_read(change: Change) -> TreeEntry:
-    """The new entry; without its content where that is there already."""
+def _to_be_read(change: Change, patch: Patch | None) -> TreeEntry:
+    """The new entry; without its content where that is there already, or only a part of it is to be read."""
     assert change.new is not None
-    if change.stays and not change.content_differs:
+    if patch is not None or (change.stays and not change.content_differs):
         return change.new.with_content(b"", listed=False)
     return change.new
 
