@@ -54,14 +54,14 @@ packages:
 	@$(PYTHON) -m venv .venv
 	@awk '/^[^ #]/ {uv = /^uv==/} uv' requirements-dev.lock > .venv/uv.lock
 	@$(BIN)/pip install $(PIP_QUIETLY) --require-hashes -r .venv/uv.lock
-	@$(BIN)/uv pip install --quiet --require-hashes -r requirements-dev.lock \
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --require-hashes -r requirements-dev.lock \
 		|| { echo "setup: uv could not; pip takes a minute or two"; \
 			$(BIN)/pip install $(PIP_QUIETLY) --require-hashes -r requirements-dev.lock; }
 	@touch $@
 
 .venv/.holdfast: .venv/.locked pyproject.toml
 	@echo "setup: installing Holdfast into .venv, editable"
-	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 clean: ## remove what the targets made: .venv, caches, our own engine and its data
