@@ -28,7 +28,15 @@ from holdfast.testing.images import build_image
 
 DOCKER: Final = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
 IMAGE: Final = "holdfast-bench/idle:1"
-IDLE: Final = "trap 'exit 0' TERM\nwhile :; do sleep 1 & wait $!; done\n"
+IDLE: Final = """trap 'exit 0' TERM
+while :; do
+  if [ -e /data/rows.db ]; then
+    dd if=/dev/urandom of=/data/rows.db bs=8192 count=1 seek=$((RANDOM % 5000)) conv=notrunc 2>/dev/null
+  fi
+  sleep 0.2 & wait $!
+done
+"""
+"""Writes a page of a database, if there is one, five times a second, until it is stopped."""
 READY: Final = "seconds to ready"
 AT_REST: Final = "resident MiB at rest"
 NEW: Final = "resident MiB at rest, new data directory"
