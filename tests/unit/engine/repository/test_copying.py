@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -17,6 +17,7 @@ from holdfast.domain.errors import Cancelled, Conflict, Damaged, HoldfastError, 
 from holdfast.domain.operation import Progress
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import QuietJob
+from holdfast.engine.repository.condemned import read_condemned
 from holdfast.engine.repository.copying import pack_bytes_for
 from holdfast.engine.repository.object_blobs import ObjectBlobs
 from holdfast.engine.repository.pace import TokenBucket
@@ -285,6 +286,29 @@ def test_who_takes_over_in_the_middle_of_a_prune_does_not_rely_on_what_goes(
     second.prune(Looks(second.blobs, "delete", "packs/"))  # type: ignore[arg-type]
     assert missing
     assert second.blobs.list_blobs("packs") == []
+
+
+def test_whatever_a_prune_deletes_is_condemned_at_that_moment_in_every_round(second: SecondBench) -> None:
+    """More packs than one round deletes: what the end of a round absolved is condemned anew before the next."""
+
+    class Watched(FaultyBlobs):
+        rounds = 0
+
+        def _delete(self, names: Sequence[str]) -> None:
+            if names[0].startswith("packs/"):
+                self.rounds += 1
+                assert {name.removeprefix("packs/") for name in names} <= read_condemned(second.blobs)
+            super()._delete(names)
+
+    with second.opened() as repository:
+        for number in range(257):
+            with repository.writer() as writer:
+                writer.put(number.to_bytes(4, "big"))
+                writer.finish()
+    line = Watched(second.blobs)
+    assert second.prune(line).deleted_packs == 257
+    assert line.rounds == 2
+    assert read_condemned(second.blobs) == set()
 
 
 def test_a_copy_into_what_was_taken_over_meanwhile_is_no_success(bench: RepositoryBench, second: SecondBench) -> None:
