@@ -135,7 +135,7 @@ def test_whatever_call_a_copy_breaks_at_the_next_one_goes_on_from_there(
         except type(error):
             pass
         else:
-            assert at == len(line.calls) + 1 > 7  # it has fewer calls than that
+            assert at > len(line.calls) > 6  # so many calls it has not, however the packs fill
             break
         there = {info.name for info in second.blobs.list_blobs("packs")}
         for kept in second.ids():  # the answer to the last call got lost
