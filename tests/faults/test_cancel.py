@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-import pytest_asyncio
 from tests.faults.refusal_bench import assert_told
 from tests.faults.restart_bench import Servers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def standing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
-    servers = await Servers.at(tmp_path_factory.mktemp("cancelling"))
-    yield servers
-    await servers.end_well()
-
-
-@pytest.fixture
-def servers(standing: Servers) -> Servers:
-    standing.ready()
-    return standing
 
 
 LAST_LOOK = "the last look before COMMIT"

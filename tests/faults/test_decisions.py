@@ -34,12 +34,6 @@ async def standing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Se
     await servers.end_well()
 
 
-@pytest.fixture
-def servers(standing: Servers) -> Servers:
-    standing.ready()
-    return standing
-
-
 async def died() -> None:
     raise ServerDiedError
 

@@ -6,10 +6,7 @@ and what the journal says on disk is what a restart makes true.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 from tests.faults.fault_seams import When
 from tests.faults.refusal_bench import Answer, assert_told
 from tests.faults.restart_bench import Servers
@@ -21,19 +18,6 @@ BEFORE_COMMIT = (R.STAGING, R.STAGED, R.PREPARED, R.SAFE)
 DECISION = "/api/workloads/notes/restore-decision"
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def standing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
-    servers = await Servers.at(tmp_path_factory.mktemp("disk"))
-    yield servers
-    await servers.end_well()
-
-
-@pytest.fixture
-def servers(standing: Servers) -> Servers:
-    standing.ready()
-    return standing
 
 
 async def blocked(servers: Servers) -> str:

@@ -6,14 +6,13 @@ import asyncio
 import errno
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
-import pytest_asyncio
 from tests.faults.refusal_bench import Bench, assert_told, tmpfs
 from tests.faults.restart_bench import Servers
 from tests.faults.test_review_findings import engine, hooked, hooked_files, running_of
@@ -46,19 +45,6 @@ R = TypeVar("R")
 Fault = Callable[[Bench], AbstractContextManager[None]]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def standing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
-    servers = await Servers.at(tmp_path_factory.mktemp("promises"))
-    yield servers
-    await servers.end_well()
-
-
-@pytest.fixture
-def servers(standing: Servers) -> Servers:
-    standing.ready()
-    return standing
 
 
 # --- preflight, and once more before the exchange
