@@ -21,8 +21,7 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
     say = output.note if to_stderr else output.say
     say(f"Snapshot {plan['snapshot_id']}, taken {both(plan['snapshot_taken_at'])}.")
     if source := plan.get("cloned_from"):
-        apart = f"; {source['name']} is not touched" if source["name"] != plan["workload"] else ""
-        say(f"The data of {source['name']} goes into {plan['workload']}{apart}.")
+        say(f"The data of {source['name']} goes into {plan['workload']}{_left_alone(source, plan)}.")
     for volume in plan["volumes"]:
         say(f"{volume['target']} ({volume['path']}):")
         say(_extent(volume))
@@ -49,6 +48,15 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
         say("The workload stays stopped afterwards.")
     for warning in plan["warnings"]:
         say(f"warning: {warning}")
+
+
+def _left_alone(source: Mapping[str, str], plan: Mapping[str, Any]) -> str:
+    """What a clone leaves as it is of the workload that the data comes from."""
+    if source["name"] == plan["workload"]:
+        return ""
+    if source["id"] in plan["also_stopped"]:
+        return f"; {source['name']} stands still meanwhile, since they share another volume; its data is not touched"
+    return f"; {source['name']} is not touched"
 
 
 def _extent(volume: Mapping[str, Any]) -> str:

@@ -54,6 +54,14 @@ def test_the_plan_says_whose_data_goes_where_and_the_targets_name_must_be_typed(
     assert json.loads(deed.content)["into"] == "staging"
 
 
+def test_a_source_that_has_to_stand_still_meanwhile_is_not_said_to_be_left_alone(ready: FakeServer) -> None:
+    plan = dry_run_plan() | FROM | {"also_stopped": ["x"]}
+    ready.on("GET", f"/api/operations/{OPERATION}/events", stream(operation("clone", "succeeded", outcome=plan)))
+    told = ready.run("clone", SNAPSHOT, "--into", "staging", "--dry-run").stdout
+    assert "notes stands still meanwhile" in told
+    assert "notes is not touched" not in told
+
+
 def test_of_a_workload_that_never_ran_before_no_downtime_is_told(ready: FakeServer) -> None:
     outcome = {"result": "restored", "downtime_seconds": 9.0, "seconds": {}, "image_before": None} | FROM
     ready.on(
