@@ -81,7 +81,7 @@ class Capture:
                 draft,
                 volumes=tuple(volumes),
                 own=True,
-                stored_bytes=done.stored_bytes,
+                stored_bytes=self._stored_ahead(draft.workload_id) + done.stored_bytes,
                 duration_seconds=round(time.monotonic() - started, 3),
                 warnings=bounded_warnings([*draft.warnings, *warnings]),
             )
@@ -100,7 +100,7 @@ class Capture:
         with self._repository.lock.shared(job):
             losses = self._repository.sync_index()
             done = self._scan(workload_id, sources, job)
-            warm = Warm.new(done.trees)
+            warm = Warm.new(done.trees, self._stored_ahead(workload_id) + done.stored_bytes)
             self._repository.warm_files.write(workload_id, warm)
             self._repository.index.set_whole(warm.name, since=losses)
         meter = done.meter
@@ -133,6 +133,11 @@ class Capture:
             writer.finish()
             meter.beat()
             return _Done(captures=captures, trees=tuple(trees), meter=meter, stored_bytes=writer.stored_bytes)
+
+    def _stored_ahead(self, workload_id: str) -> int:
+        """What warm passes since the last capture stored: without them this capture would have."""
+        warm = self._repository.warm_files.read(workload_id)
+        return 0 if warm is None else warm.stored_bytes
 
     def _earlier(self, workload_id: str) -> Iterator[_Earlier]:
         """Earlier trees of the workload, newest first."""

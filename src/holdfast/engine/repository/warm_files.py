@@ -19,15 +19,21 @@ _NAME: Final = re.compile(rb"warm-[0-9a-z]{26}\.json")
 
 
 class Warm(msgspec.Struct, frozen=True, kw_only=True):
-    """One warm pass over all volumes of a workload. ``name`` is what the index knows its trees by."""
+    """One warm pass over all volumes of a workload.
+
+    Attributes:
+        name: what the index knows its trees by.
+        stored_bytes: what it and the passes before it added to the repository, for the capture that relies on it.
+    """
 
     name: str
     trees: tuple[VolumeTree, ...]
+    stored_bytes: int = 0
 
     @classmethod
-    def new(cls, trees: tuple[VolumeTree, ...]) -> Warm:
+    def new(cls, trees: tuple[VolumeTree, ...], stored_bytes: int) -> Warm:
         """Of a pass that just ended."""
-        return cls(name=f"warm {new_id()}", trees=trees)
+        return cls(name=f"warm {new_id()}", trees=trees, stored_bytes=stored_bytes)
 
 
 class WarmFiles:
