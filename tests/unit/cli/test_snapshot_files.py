@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import httpx
@@ -79,3 +80,22 @@ def test_what_differs_is_told_with_signs_and_sizes(server: FakeServer) -> None:
     assert "+ and 1 more" in result.stdout
     assert "/media: nothing differs" in result.stdout
     assert server.bodies("POST", f"{BASE}/compare") == [{"against": None}]
+
+
+def test_a_path_as_the_container_sees_it_finds_its_volume_and_names_that_are_no_text_are_encoded(
+    server: FakeServer,
+) -> None:
+    volumes = [{"target": "/data"}, {"target": "/data/uploads"}]
+    server.on("GET", BASE, answer({"volumes": volumes}))
+    server.on("GET", f"{BASE}/files", answer({"items": [file_item("a")], "next_after": None}))
+    for path in ("/data/uploads/2025/", "/data", b"b\xff"):
+        volume = () if isinstance(path, str) else ("--volume", "/data")
+        result = server.run("snapshot", "files", "notes", SNAPSHOT, os.fsdecode(path), *volume)
+        assert result.exit_code == ExitCode.OK, result.output
+    asked = [dict(request.url.params) for request in server.sent("GET", f"{BASE}/files")]
+    assert [(a["volume"], a["path"], a.get("encoded")) for a in asked] == [
+        ("/data/uploads", "2025", None),
+        ("/data", "", None),
+        ("/data", "Yv8", "true"),
+    ]
+    assert server.run("snapshot", "files", "notes", SNAPSHOT, "/nowhere").exit_code == ExitCode.REFUSED

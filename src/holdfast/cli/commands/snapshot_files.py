@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import options
+from holdfast.cli.chosen_paths import path_in_volume
 from holdfast.cli.new_file import new_file
 from holdfast.cli.output import Output
 from holdfast.cli.session import session_of
@@ -29,18 +30,22 @@ def files(
     context: typer.Context,
     workload: options.WorkloadName,
     snapshot: options.SnapshotArgument,
-    path: Annotated[str, typer.Argument(metavar="[PATH]", help="A folder in the volume.")] = "",
+    path: Annotated[
+        str,
+        typer.Argument(metavar="[PATH]", help="A folder in the volume, or as the container sees it (/data/uploads)."),
+    ] = "",
     volume: Volume = None,
     *,
     as_json: options.Json = False,
 ) -> None:
     """List a folder of a snapshot."""
     session = session_of(context, as_json=as_json)
+    where = path_in_volume(session, workload, snapshot, path, volume)
     items: list[Any] = []
     after: str | None = ""
     while after is not None:
         page = session.client.get(
-            f"/api/workloads/{workload}/snapshots/{snapshot}/files", volume=volume, path=path, after=after, limit=200
+            f"/api/workloads/{workload}/snapshots/{snapshot}/files", **where, after=after, limit=200
         )
         items += page["items"]
         after = page["next_after"]
@@ -55,7 +60,11 @@ def get(
     workload: options.WorkloadName,
     snapshot: options.SnapshotArgument,
     path: Annotated[
-        str, typer.Argument(metavar="[PATH]", help="A file or a folder; the whole volume without it.")
+        str,
+        typer.Argument(
+            metavar="[PATH]",
+            help="A file or a folder in the volume, or as the container sees it (/data/uploads); else the volume.",
+        ),
     ] = "",
     volume: Volume = None,
     kind: Annotated[FolderFormat, typer.Option("--format", help="How a folder is written.")] = FolderFormat.TAR,
@@ -74,7 +83,8 @@ def get(
             next_step="Name a file with -o.",
         )
     wanted = f"/api/workloads/{workload}/snapshots/{snapshot}/content"
-    with session.client.download(wanted, volume=volume, path=path, format=kind.value) as (name, chunks):
+    where = path_in_volume(session, workload, snapshot, path, volume)
+    with session.client.download(wanted, **where, format=kind.value) as (name, chunks):
         chosen = target or _plain(name)
         with new_file(chosen) as file:
             written = sum(file.write(chunk) for chunk in chunks)
