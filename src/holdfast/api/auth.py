@@ -42,7 +42,8 @@ class Requires:
             raise Unauthorized(
                 "token_missing",
                 "This address needs a token.",
-                next_step="Send it as 'Authorization: Bearer …'; the first is in the data directory (admin-token).",
+                next_step="Set HOLDFAST_TOKEN or HOLDFAST_TOKEN_FILE; programs send 'Authorization: Bearer …'. "
+                "The first token is in the server's data directory (admin-token).",
             )
         token = credentials.credentials
         principal = await services.tokens.verify(token) if 0 < len(token) <= _MAX_TOKEN_LENGTH else None

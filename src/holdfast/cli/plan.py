@@ -31,8 +31,11 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
             count, size = volume.get(kind, 0), volume.get(f"bytes_{kind}", 0)
             if count:
                 say(f"  {sign} {count} {kind} ({format_size(size)})")
-            for path in volume.get(f"{kind}_paths", [])[:_SAMPLES]:
+            samples = volume.get(f"{kind}_paths", [])[:_SAMPLES]
+            for path in samples:
                 say(f"      {sign} {path}")
+            if samples and count > len(samples):
+                say(f"      {sign} and {count - len(samples)} more")
     if any(volume.get("paths") for volume in plan["volumes"]):
         say("All else stays as it is when the workload is stopped for the exchange.")
     say(f"A safety snapshot of the live data ({format_size(plan['live_bytes'])}) is taken first and kept.")

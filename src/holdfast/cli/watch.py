@@ -89,6 +89,9 @@ class Watcher:
                     f"{lost.message} The operation {operation['id']} may still be running.",
                     next_step=f"When the server is back: holdfast operation watch {operation['id']}",
                 ) from lost
+            if seconds == _PAUSES[1]:  # the first try was not enough: somebody waits, and should know for what
+                with display.paused():
+                    self._output.note(f"{lost.message} Trying again; the operation goes on by itself if it can.")
             self._pause(seconds)
 
     def _interrupted(self, operation: dict[str, Any]) -> None:
@@ -165,7 +168,8 @@ def conclude(output: Output, operation: dict[str, Any], done: str) -> None:
 
 _RESULTS: Final = {
     "restored": "The data is restored and the workload is healthy on it. 'holdfast undo' takes it back.",
-    "restored_stopped": "The data is restored; the workload is stopped, as it was before.",
+    "restored_stopped": "The data is restored; the workload is stopped, as it was before. "
+    "Run it with 'holdfast workload start', or 'holdfast deploy' if it never ran.",
     "restored_unhealthy": "The data is restored, but the workload is unhealthy on it: see its logs, or 'holdfast undo'",
     "restored_deploy_failed": "The data is restored, but the workload did not start. Deploy again, or 'holdfast undo'.",
     "reverted": "The workload was unhealthy on the restored data; the data from before is back, and it runs on that.",

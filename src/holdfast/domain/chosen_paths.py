@@ -64,7 +64,7 @@ def container_path(raw: bytes) -> bytes:
     if not raw.startswith(b"/") or _SEPARATOR in raw or any(part in (b"", b".", b"..") for part in parts[1:]):
         raise InvalidInput(
             "path_malformed",
-            f"{shown(raw)} is no path in a container.",
+            f"{shown(raw) or 'An empty text'} is no path in a container.",
             next_step="Name it as the container sees it, from / on, without '.', '..' and empty parts.",
         )
     return b"/".join(parts) or b"/"

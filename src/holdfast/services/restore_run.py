@@ -35,6 +35,7 @@ from holdfast.domain.restore_records import (
     SwappedRecord,
 )
 from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
+from holdfast.domain.units import format_size
 from holdfast.engine.requests import CaptureRequest, StageRequest, WarmRequest
 from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.runtime.port import ContainerRuntime
@@ -192,7 +193,7 @@ class RestoreRun:
             )
             restore.safety_snapshot_id = manifest.id
             await self._files.append(restore.journal, SafeRecord(snapshot_id=manifest.id))
-        await ctx.log(f"safety snapshot {manifest.id}: {manifest.files} files, {manifest.bytes} bytes")
+        await ctx.log(f"safety snapshot {manifest.id}: {manifest.files} files, {format_size(manifest.bytes)}")
 
     async def _check_again(self, restore: ActiveRestore) -> None:
         ctx = restore.ctx

@@ -166,7 +166,7 @@ def _volume(snapshot: Snapshot, target: str | None) -> CapturedVolume:
             raise InvalidInput(
                 "volume_not_named",
                 f"The snapshot has {len(volumes)} volumes: {targets}.",
-                next_step="Say which one is meant.",
+                next_step="Say which one is meant (--volume, volume).",
             )
         return volumes[0]
     found = next((volume for volume in volumes if volume.target == target), None)

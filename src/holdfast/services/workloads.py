@@ -281,7 +281,8 @@ def _unknown(ref: str) -> NotFound:
     return NotFound(
         "workload_unknown",
         f"There is no workload {ref}.",
-        next_step="List the workloads to see which there are.",
+        next_step="List the workloads to see which there are. The snapshots of a deleted one are still there: "
+        "holdfast snapshot list NAME --deleted.",
         details={"workload": ref},
     )
 

@@ -38,7 +38,7 @@ class RepositoryNames:
         except IntegrityError as error:
             raise Conflict(
                 "repository_known",
-                f"There is a repository called {repository.name} already, or this one has another name.",
+                f"The name {repository.name} is taken, or this very repository was added before under another name.",
                 next_step="Look at what there is with `holdfast repository list`.",
             ) from error
 

@@ -106,7 +106,16 @@ def test_a_workloads_name_alone_offers_its_snapshots(ready: FakeServer) -> None:
 
 def test_without_any_snapshot_there_is_no_latest(ready: FakeServer) -> None:
     ready.on("GET", "/api/snapshots", answer({"items": [], "next_cursor": None}))
-    assert ready.run("clone", "notes", "--latest", "--into", "staging").exit_code == ExitCode.NOT_FOUND
+    result = ready.run("clone", "nots", "--latest", "--into", "staging")
+    assert result.exit_code == ExitCode.NOT_FOUND
+    assert "Check the name" in result.stderr
+
+
+def test_where_there_are_only_safety_snapshots_one_is_to_be_named(ready: FakeServer) -> None:
+    ready.on("GET", "/api/snapshots", answer({"items": [snapshot(reason="safety")], "next_cursor": None}))
+    result = ready.run("clone", "notes", "--latest", "--into", "staging")
+    assert result.exit_code == ExitCode.NOT_FOUND
+    assert "holdfast snapshot list notes --deleted" in result.stderr
 
 
 def test_a_new_workload_like_the_source_takes_what_differs(ready: FakeServer) -> None:

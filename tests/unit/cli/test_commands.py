@@ -324,6 +324,15 @@ def test_an_operation_is_shown_with_steps_log_and_error(server: FakeServer) -> N
     assert "error: It broke.\nnext: Mend it.\n" in shown
 
 
+def test_how_far_an_operation_is_stands_there_while_it_runs(server: FakeServer) -> None:
+    progress = {"done_bytes": 1 << 20, "total_bytes": 3 << 20, "done_files": 0, "total_files": None, "note": "2 of 3"}
+    path = f"/api/operations/{OPERATION}"
+    server.on("GET", path, answer(operation("copy", progress=progress)))
+    assert "1 MiB of 3 MiB, 2 of 3" in server.run("operation", "show", OPERATION).stdout
+    server.on("GET", path, answer(operation("copy", "succeeded", progress=progress)))
+    assert "progress" not in server.run("operation", "show", OPERATION).stdout
+
+
 LOG = "the last lines of its log:\n  | no such table: notes\n"
 
 
@@ -465,9 +474,16 @@ def test_a_dry_run_of_a_prune_shows_what_goes_and_why_the_rest_stays(server: Fak
     result = server.run("snapshot", "prune", "--dry-run")
     assert result.exit_code == ExitCode.OK
     assert server.bodies("POST", "/api/repository/prune") == [{"workload": None, "dry_run": True}]
+    assert "Nothing was changed." in result.stdout
     assert "newest_good, daily" in result.stdout
     assert "goes" in result.stdout
     assert "2 KiB" in result.stdout
+
+
+def test_a_prune_that_only_frees_shows_no_empty_list(server: FakeServer) -> None:
+    server.on("POST", "/api/repository/prune", answer(operation("prune"), 202))
+    server.on("GET", EVENTS, stream(operation("prune", "succeeded", outcome=PRUNED | {"snapshots": []})))
+    assert "VERDICT" not in server.run("snapshot", "prune", "--yes").stdout
 
 
 def test_a_prune_asks_first(server: FakeServer) -> None:

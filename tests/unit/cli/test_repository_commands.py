@@ -89,6 +89,13 @@ def test_neither_or_both_places_are_a_usage_error(server: FakeServer) -> None:
         assert server.run("repository", "add", "far", *arguments).exit_code == ExitCode.USAGE
 
 
+def test_a_bucket_without_the_access_key_s_id_is_told_before_anything_is_sent(server: FakeServer) -> None:
+    result = server.run("repository", "add", "far", "--s3", "bucket", env={"HOLDFAST_S3_SECRET": "hush"})
+    assert result.exit_code == ExitCode.USAGE
+    assert "--access-key-id" in result.stderr
+    assert not server.requests
+
+
 def test_they_are_listed_shown_tried_and_forgotten(server: FakeServer) -> None:
     server.on("GET", REPOSITORIES, answer({"items": [FAR]}))
     server.on("GET", f"{REPOSITORIES}/far", answer(FAR))
@@ -125,14 +132,23 @@ def test_snapshots_of_a_second_repository_are_named_with_from(server: FakeServer
     server.on("DELETE", f"{there}/{SNAPSHOT}", httpx.Response(204))
     assert SNAPSHOT in server.run("snapshot", "list", "notes", "--from", "far").stdout
     assert server.requests[-1].url.params["workload"] == "notes"
-    assert SNAPSHOT in server.run("repository", "snapshots", "far").stdout
+    assert f"{SNAPSHOT}  notes     " in server.run("repository", "snapshots", "far").stdout
     assert server.run("snapshot", "show", "notes", SNAPSHOT, "--from", "far").exit_code == ExitCode.OK
     assert server.run("snapshot", "delete", "notes", SNAPSHOT, "--from", "far", "--yes").exit_code == ExitCode.OK
     run_to_end(server, f"{there}/{SNAPSHOT}/verify", {}, "snapshot", "verify", "notes", SNAPSHOT, "--from", "far")
 
 
+def test_nothing_of_a_workload_in_a_second_repository_is_told_in_words(server: FakeServer) -> None:
+    server.on("GET", f"{REPOSITORIES}/far/snapshots", answer({"items": [], "next_cursor": None}))
+    assert "far holds no snapshots of notes." in server.run("snapshot", "list", "notes", "--from", "far").stderr
+    assert "far holds no snapshots." in server.run("repository", "snapshots", "far").stderr
+
+
 def test_a_second_repository_is_verified_and_pruned_by_name(server: FakeServer) -> None:
-    read = {"bytes": 1024, "bytes_in_all": 2048, "since": None}
+    read: dict[str, Any] = {"bytes": 1024, "bytes_in_all": 2048, "since": None}
     assert "1 KiB of 2 KiB" in run_to_end(server, f"{REPOSITORIES}/far/verify", read, "repository", "verify", "far")
+    read["since"] = AT
+    told = run_to_end(server, f"{REPOSITORIES}/far/verify", read, "repository", "verify", "far")
+    assert "2026-11-23 09:00:00 UTC" in told
     pruned = {"deleted_packs": 1, "rewritten_packs": 0, "freed_bytes": 1024, "postponed_packs": 0}
     assert "1 KiB" in run_to_end(server, f"{REPOSITORIES}/far/prune", pruned, "repository", "prune", "far")

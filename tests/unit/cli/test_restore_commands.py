@@ -163,6 +163,15 @@ def test_without_a_snapshot_and_without_a_terminal_it_is_a_usage_error(ready: Fa
     result = ready.run("restore", "notes", "--yes")
     assert result.exit_code == ExitCode.USAGE
     assert "holdfast snapshot list notes" in result.stderr
+    result = ready.run("restore", "notes", "--from", "far", "--yes")
+    assert "holdfast snapshot list notes --from far" in result.stderr
+
+
+def test_a_second_repository_that_holds_none_is_named(ready: FakeServer) -> None:
+    ready.on("GET", "/api/repositories/far/snapshots", answer({"items": [], "next_cursor": None}))
+    result = ready.run("restore", "notes", "--from", "far", interactive=True)
+    assert result.exit_code == ExitCode.NOT_FOUND
+    assert "far holds no snapshots of notes." in result.stderr
 
 
 def test_a_number_that_is_not_offered_restores_nothing(ready: FakeServer) -> None:

@@ -75,7 +75,9 @@ def test_a_cancelled_operation_is_told(server: FakeServer) -> None:
     assert "was cancelled" in result.stderr
 
 
-def test_a_lost_connection_is_taken_up_again(server: FakeServer) -> None:
+def test_a_lost_connection_is_taken_up_again_and_told_once_it_takes_time(
+    server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     pauses: list[float] = []
     server.on(
         "GET",
@@ -88,6 +90,7 @@ def test_a_lost_connection_is_taken_up_again(server: FakeServer) -> None:
     ended = Watcher(client_of(server), Output(interactive=False), pause=pauses.append).watch(operation())
     assert ended["state"] == "succeeded"
     assert pauses == [0.2, 1.0, 2.0]
+    assert capsys.readouterr().err.count("Trying again") == 1
 
 
 def test_a_server_that_stays_away_is_given_up_with_how_to_go_on(server: FakeServer) -> None:

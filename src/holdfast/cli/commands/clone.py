@@ -11,7 +11,7 @@ import typer
 
 from holdfast.cli import options
 from holdfast.cli.commands.apply import read_file
-from holdfast.cli.commands.restore import choose, rehearse
+from holdfast.cli.commands.restore import choose, no_snapshots, rehearse
 from holdfast.cli.safety import tell_of_safety
 from holdfast.cli.session import Session, session_of
 from holdfast.cli.watch import follow
@@ -77,8 +77,8 @@ def clone(
     """Bring a workload's data into another one, or into a new one. The one that it comes from is not touched.
 
     Examples: "holdfast clone notes --latest --into staging" replaces the data of staging, which is kept as a safety
-    snapshot; "holdfast clone notes --as staging --project staging" makes a workload like notes, with its data;
-    "holdfast clone SNAPSHOT --file staging.yaml" makes the workload that a file describes.
+    snapshot; "holdfast clone notes --as trial --project trial --port 127.0.0.1:8081:80" makes a workload like notes,
+    with its data; "holdfast clone SNAPSHOT --file staging.yaml" makes the workload that a file describes.
     """
     session = session_of(context, as_json=as_json)
     if sum(goal is not None for goal in (into, as_name, file)) != 1:
@@ -126,11 +126,16 @@ def _snapshot(session: Session, source: str, *, latest: bool) -> str:
     if is_id(source):
         return source
     if not latest:
-        return choose(session, source, "/api/snapshots", workload=source)
+        return choose(session, source, "/api/snapshots", deleted=True, workload=source)
     # A safety snapshot holds what somebody wanted to be rid of.
-    for found in session.client.get("/api/snapshots", limit=200, workload=source)["items"]:
+    items = session.client.get("/api/snapshots", limit=200, workload=source)["items"]
+    for found in items:
         if found["reason"] != SnapshotReason.SAFETY and not found["damaged"]:
             return str(found["id"])
+    if not items:
+        raise no_snapshots(source)
     raise NotFound(
-        "no_snapshots", f"{source} has no snapshots.", next_step=f"Take one: holdfast snapshot create {source}"
+        "no_snapshots",
+        f"All snapshots of {source} are safety snapshots or damaged, which --latest passes over.",
+        next_step=f"Name the one that is meant by its id: holdfast snapshot list {source} --deleted",
     )

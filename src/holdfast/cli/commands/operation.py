@@ -7,9 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.output import Output, ago, both, failure_lines, log_lines
+from holdfast.cli.output import Output, ago, both, exact, failure_lines, log_lines
 from holdfast.cli.session import session_of
 from holdfast.cli.watch import Watcher, conclude, outcome_in_words
+from holdfast.domain.operation import OperationState
+from holdfast.domain.units import format_size
 
 _Id = Annotated[str, typer.Argument(metavar="OPERATION", help="The operation's id.", callback=options.identifier)]
 
@@ -78,6 +80,16 @@ def _result(operation: dict[str, Any]) -> str:
     return str(operation["outcome"].get("result") or (operation["error"] or {}).get("code") or "")
 
 
+def _progress(operation: dict[str, Any]) -> str:
+    """How far the present step is; empty where nothing is counted, or nothing runs any more."""
+    progress = operation["progress"]
+    if OperationState(operation["state"]).ended:
+        return ""
+    done, total = progress["done_bytes"], progress["total_bytes"]
+    amount = f"{format_size(done)} of {format_size(total)}" if total else format_size(done) if done else ""
+    return ", ".join(part for part in (amount, progress["note"]) if part)
+
+
 def _describe(output: Output, operation: dict[str, Any]) -> None:
     output.facts(
         [
@@ -87,6 +99,7 @@ def _describe(output: Output, operation: dict[str, Any]) -> None:
             ("workload", operation["workload_id"]),
             ("by", operation["actor"]),
             ("waiting for", operation["waiting_for"]),
+            ("progress", _progress(operation)),
             ("created", both(operation["created_at"])),
             ("started", both(operation["started_at"])),
             ("finished", both(operation["finished_at"])),
@@ -96,7 +109,7 @@ def _describe(output: Output, operation: dict[str, Any]) -> None:
     for step in operation["steps"]:
         output.say(f"  step {step['name']}: {both(step['started_at'])}")
     for line in operation["log"]:
-        output.say(f"  {line['at']} {line['level']}: {line['message']}")
+        output.say(f"  {exact(line['at'])} {line['level']}: {line['message']}")
     error = operation["error"]
     if error is None or not error["details"].get("logs"):  # else they are part of the error
         for text in log_lines(operation["outcome"].get("instance_logs")):

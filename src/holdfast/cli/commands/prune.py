@@ -34,18 +34,21 @@ def prune(
     operation = session.client.send(
         "POST", "/api/repository/prune", document={"workload": workload, "dry_run": dry_run}
     )
-    ended = follow(session, operation, detach=detach, done="Nothing would change." if dry_run else "Pruned.")
+    ended = follow(
+        session, operation, detach=detach, done="Nothing was changed. A prune would do this:" if dry_run else "Pruned."
+    )
     _describe(session.output, ended["outcome"])
 
 
 def _describe(output: Output, outcome: dict[str, Any]) -> None:
-    output.table(
-        ("snapshot", "workload", "taken", "verdict"),
-        [
-            (s["id"], s["workload"], both(s["taken_at"]), ", ".join(s["reasons"]) if not s["deleted"] else "goes")
-            for s in outcome["snapshots"]
-        ],
-    )
+    if outcome["snapshots"]:
+        output.table(
+            ("snapshot", "workload", "taken", "verdict"),
+            [
+                (s["id"], s["workload"], both(s["taken_at"]), ", ".join(s["reasons"]) if not s["deleted"] else "goes")
+                for s in outcome["snapshots"]
+            ],
+        )
     output.facts(
         [
             ("snapshots that go", outcome["deleted_snapshots"]),

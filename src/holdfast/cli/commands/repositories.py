@@ -68,6 +68,12 @@ def add(
     if directory is not None:
         body["directory"] = {"path": directory, "encrypt": not plain}
     if s3 is not None:
+        if not access_key_id:
+            raise InvalidInput(
+                "access_key_missing",
+                "The id of the access key is missing.",
+                next_step="Say --access-key-id ID; the secret that belongs to it is asked for.",
+            )
         bucket, _, prefix = s3.partition("/")
         body["s3"] = {
             "bucket": bucket,
@@ -139,7 +145,7 @@ def remove(
 ) -> None:
     """Forget a second repository. What is stored there stays, and can be added again."""
     session = session_of(context, as_json=as_json)
-    what = f"{name} is forgotten, with the secret of its access key. What is stored there stays as it is."
+    what = f"{name} is forgotten, and so is the access key where it has one. What is stored there stays as it is."
     confirm_by_name(session, name, what, yes=yes)
     session.client.send("DELETE", f"/api/repositories/{name}")
     session.output.document({"removed": name})
@@ -157,7 +163,9 @@ def snapshots(
     session = session_of(context, as_json=as_json)
     page = session.client.get(f"/api/repositories/{name}/snapshots", limit=limit)
     session.output.document(page)
-    table(session.output, [item | {"id": f"{item['id']} {item['workload_name']}"} for item in page["items"]])
+    table(session.output, page["items"], with_workload=True)
+    if not page["items"]:
+        session.output.note(f"{name} holds no snapshots.")
     if page["next_cursor"] is not None:
         session.output.note(f"There are more than {limit}; see --limit.")
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import options
+from holdfast.cli.output import both
 from holdfast.cli.session import session_of
 from holdfast.cli.watch import follow
 from holdfast.domain.units import format_size
@@ -41,6 +42,6 @@ def verify(
     session.output.facts(
         [
             ("read", f"{format_size(outcome['bytes'])} of {format_size(outcome['bytes_in_all'])}"),
-            ("all read since", outcome["since"] or "never yet"),
+            ("all read since", both(outcome["since"]) if outcome["since"] else "never yet"),
         ]
     )

@@ -123,29 +123,47 @@ def _chosen(session: Session, workload: str, source: str | None) -> str:
     """The snapshot of a workload that the person picks, in the primary repository or in a second one."""
     if source is None:
         return choose(session, workload, f"/api/workloads/{workload}/snapshots")
-    return choose(session, workload, f"/api/repositories/{source}/snapshots", workload=workload)
+    return choose(session, workload, f"/api/repositories/{source}/snapshots", source=source, workload=workload)
 
 
-def choose(session: Session, whose: str, path: str, **query: str) -> str:
+def choose(
+    session: Session, whose: str, path: str, *, source: str | None = None, deleted: bool = False, **query: str
+) -> str:
     """The snapshot that the person at the terminal picks from a list.
 
     Args:
         path: where the list is.
+        source: the second repository that it is the list of.
+        deleted: ``whose`` may be a workload that was deleted.
     """
+    where = f" --from {source}" if source else " --deleted" if deleted else ""
     if not session.output.is_terminal or session.output.as_json:
         raise InvalidInput(
             "snapshot_missing",
             "Which snapshot is missing, and nobody can be asked here.",
-            next_step=f"Name one of: holdfast snapshot list {whose}",
+            next_step=f"Name one of: holdfast snapshot list {whose}{where}",
         )
     page = session.client.get(path, limit=20, **query)
     found = page["items"]
     if not found:
-        raise NotFound(
-            "no_snapshots", f"{whose} has no snapshots.", next_step=f"Take one: holdfast snapshot create {whose}"
-        )
+        raise no_snapshots(whose, source)
     table(session.output, [item | {"id": f"{number:>2}) {item['id']}"} for number, item in enumerate(found, 1)])
     number = typer.prompt(f"Which one (1-{len(found)})", type=int, err=True)
     if not 1 <= number <= len(found):
         raise InvalidInput("snapshot_missing", "That is none of them.", next_step="Start again and give its number.")
     return str(found[number - 1]["id"])
+
+
+def no_snapshots(whose: str, source: str | None = None) -> NotFound:
+    """That there is nothing to choose from."""
+    if source is not None:
+        return NotFound(
+            "no_snapshots",
+            f"{source} holds no snapshots of {whose}.",
+            next_step=f"See what is there: holdfast repository snapshots {source}",
+        )
+    return NotFound(
+        "no_snapshots",
+        f"There are no snapshots of {whose}.",
+        next_step=f"Check the name with 'holdfast snapshot list', or take one: holdfast snapshot create {whose}",
+    )

@@ -85,6 +85,8 @@ def list_snapshots(
         page = session.client.get(f"/api/workloads/{workload}/snapshots", limit=limit)
     session.output.document(page)
     table(session.output, page["items"], with_workload=workload is None)
+    if not page["items"] and source is not None:
+        session.output.note(f"{source} holds no snapshots" + (f" of {workload}." if workload else "."))
     if page["next_cursor"] is not None:
         session.output.note(f"There are more than {limit}; see --limit.")
     if workload is not None and not deleted and source is None:

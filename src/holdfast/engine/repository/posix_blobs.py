@@ -48,7 +48,7 @@ class PosixBlobs(BlobStore):
             raise NotFound(
                 "blob_store_missing",
                 f"There is no directory {root}.",
-                next_step="If it is on a disk of its own, mount that disk; otherwise correct the repository's path.",
+                next_step="If it is on a disk of its own, mount that disk; otherwise make it, or correct the path.",
                 details={"path": str(root)},
             ) from error
         except OSError as error:
