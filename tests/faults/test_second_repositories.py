@@ -10,7 +10,9 @@ import random
 import shutil
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +25,12 @@ from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.repository import RepositoryKind, RepositoryPlace
 from holdfast.domain.workload import Workload
+from holdfast.engine.fs import Fs
 from holdfast.engine.repository.s3 import S3Location, s3_blobs
+from holdfast.services.repositories import Repositories
 from holdfast.services.workers import Workers
+from holdfast.store.database import Database
+from holdfast.store.repositories import RepositoryNames
 from holdfast.testing.faulty_http import Answer, FaultyProxy, Hold, Refuse, Strip
 from holdfast.testing.installation import (
     Installation,
@@ -491,6 +497,62 @@ async def test_a_server_that_is_away_or_refuses_is_named_and_touches_nothing(
         bucket.proxy.forget()
         assert describe_tree(data_of(here)) == live
         await succeeded(holdfast, await restore_from(holdfast, workload, snapshot, "far"))
+
+
+@asynccontextmanager
+async def one_of_its_own(here: Installation, tmp_path: Path, *, answer_seconds: float) -> AsyncIterator[Repositories]:
+    """Second repositories without a server; one of them, on a disk, is called ``disk``."""
+    database = Database.at(tmp_path / "names.db")
+    await database.open()
+    here.settings.keys_dir.mkdir(parents=True, mode=0o700)
+    here.settings.repository_key_file.write_bytes(bytes(32))
+    here.settings.repository_key_file.chmod(0o600)
+    repositories = Repositories(
+        settings=here.settings,
+        installation=new_id(),
+        fs=Fs(),
+        names=RepositoryNames(database),
+        answer_seconds=answer_seconds,
+    )
+    try:
+        place = RepositoryPlace(kind=RepositoryKind.DIRECTORY, path=str(tmp_path / "second"))
+        await repositories.add("disk", place, "", encrypt=True, take_over=False)
+        yield repositories
+    finally:
+        repositories.close()
+        await database.close()
+
+
+async def test_a_repository_that_does_not_answer_keeps_nothing_else_waiting(here: Installation, tmp_path: Path) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def answer(_: object) -> bool:
+        asked.set()
+        return answered.wait()
+
+    with ThreadPoolExecutor(1) as waiting:
+        async with one_of_its_own(here, tmp_path, answer_seconds=60) as repositories:
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+            looking = asyncio.create_task(repositories.look("disk", answer))
+            await asyncio.get_running_loop().run_in_executor(waiting, asked.wait)
+            try:
+                assert await asyncio.wait_for(asyncio.to_thread(lambda: "at once"), 20) == "at once"
+                assert not looking.done()
+            finally:
+                answered.set()
+            assert await looking
+
+
+async def test_a_repository_that_is_silent_is_given_up_and_named(here: Installation, tmp_path: Path) -> None:
+    answered = threading.Event()
+    async with one_of_its_own(here, tmp_path, answer_seconds=0.2) as repositories:
+        try:
+            with pytest.raises(Unavailable) as caught:
+                await repositories.look("disk", lambda _: answered.wait())
+            assert caught.value.code == "repository_silent"
+            await repositories.remove("disk")  # which who has lost it wants to
+        finally:
+            answered.set()
 
 
 async def test_storage_that_does_not_heed_conditions_is_refused(here: Installation, bucket: Bucket) -> None:

@@ -446,3 +446,4 @@ async def _assembled(
         await watch.close()
         await operations.close(settings.drain_deadline)
         await reaper.close()
+        repositories.close()

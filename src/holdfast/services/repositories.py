@@ -2,6 +2,9 @@
 
 The secret of an access key is in a file for its owner only, named after the repository's entry. It is in no record, no
 answer, no log, and no message to a worker.
+
+Second repositories are asked in threads of their own, and for a while only: a disk of another machine may never answer,
+and nothing else of Holdfast waits for it.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -36,20 +41,40 @@ from holdfast.engine.repository.second import Second, add_second, opened
 from holdfast.store.repositories import RepositoryNames
 
 _SUFFIX: Final = ".secret"
+_AT_ONCE: Final = 4
+_ANSWER_SECONDS: Final = 60.0
 
 T = TypeVar("T")
 
 
 class Repositories:
-    """All second repositories."""
+    """All second repositories.
 
-    def __init__(self, *, settings: Settings, installation: str, fs: Fs, names: RepositoryNames) -> None:
+    Args:
+        answer_seconds: how long one is waited for that is only asked something.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        installation: str,
+        fs: Fs,
+        names: RepositoryNames,
+        answer_seconds: float = _ANSWER_SECONDS,
+    ) -> None:
         self._settings = settings
         self._installation = installation
         self._fs = fs
         self._names = names
         self._used: Counter[str] = Counter()
         self._adding = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="repositories")
+        self._answer_seconds = answer_seconds
+
+    def close(self) -> None:
+        """Let go of the threads. One that waits for a disk is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def add(
         self, name: str, place: RepositoryPlace, secret: str, *, encrypt: bool, take_over: bool
@@ -94,7 +119,9 @@ class Repositories:
         try:
             if place.kind is RepositoryKind.S3:
                 await asyncio.to_thread(write_secret, self._fs, secret_file, secret.encode())
-            found = await asyncio.to_thread(add_second, self._fs, second, encrypt=encrypt, take_over=take_over)
+            found = await asyncio.get_running_loop().run_in_executor(
+                self._threads, partial(add_second, self._fs, second, encrypt=encrypt, take_over=take_over)
+            )
             added = SecondRepository(
                 id=entry_id,
                 name=name,
@@ -169,14 +196,28 @@ class Repositories:
         )
 
     async def look(self, name: str, ask: Callable[[Repository], T]) -> T:
-        """Ask a repository something that is answered soon, in a thread; object storage is waited for shortly."""
+        """Ask a repository something that is answered soon, in a thread; object storage is waited for shortly.
+
+        Raises:
+            Unavailable: ``repository_silent``, or as the storage says.
+            HoldfastError: as :func:`opened`, and what ``ask`` raises.
+        """
         async with self.using(name, patient=False) as second:
 
             def run() -> T:
                 with opened(self._fs, second) as repository:
                     return ask(repository)
 
-            return await asyncio.to_thread(run)
+            try:
+                async with asyncio.timeout(self._answer_seconds):
+                    return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+            except TimeoutError as error:
+                raise Unavailable(
+                    "repository_silent",
+                    f"The repository {name} did not answer within {self._answer_seconds:g} s.",
+                    next_step="Look at its disk or its storage, and at the way there; then try again. What was asked "
+                    "for may still be done.",
+                ) from error
 
     @asynccontextmanager
     async def using(self, name: str, *, patient: bool = True) -> AsyncIterator[Second]:
