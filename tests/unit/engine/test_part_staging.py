@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -275,16 +276,21 @@ def test_a_cancel_while_all_else_catches_up_ends_it(bench: PartBench) -> None:
 def test_of_a_snapshot_from_elsewhere_no_more_is_taken_than_by_a_whole_restore_and_all_of_the_rest(
     bench: PartBench,
 ) -> None:
-    for name in ("chosen", "rest"):
-        (bench.live / name).write_text("1")
+    (bench.live / "above").mkdir()
+    (bench.live / "above/chosen").write_text("1")
+    for name in ("chosen", "rest", "above"):
+        if name != "above":
+            (bench.live / name).write_text("1")
         os.chmod(bench.live / name, 0o4755)
         os.setxattr(bench.live / name, "trusted.origin", b"here")
     stored = bench.repository.manifests.read(bench.capture())
     foreign = replace(stored.manifest, id=stored.manifest.id[:-1] + "0", own=False)
     bench.repository.manifests.write(StoredSnapshot(manifest=foreign, trees=stored.trees))
-    staged = bench.stage(foreign.id, b"chosen")
-    assert stat.S_IMODE((bench.staged / "chosen").stat().st_mode) == 0o755
-    assert os.listxattr(bench.staged / "chosen") == []
+    shutil.rmtree(bench.live / "above")
+    staged = bench.stage(foreign.id, b"chosen", b"above/chosen")
+    for name in ("chosen", "above"):
+        assert stat.S_IMODE((bench.staged / name).stat().st_mode) == 0o755
+        assert os.listxattr(bench.staged / name) == []
     assert stat.S_IMODE((bench.staged / "rest").stat().st_mode) == 0o4755
     assert os.getxattr(bench.staged / "rest", "trusted.origin") == b"here"
     assert "chosen (setuid or setgid bit, or an attribute of the system)" in staged.result.written[0].not_taken

@@ -9,13 +9,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from holdfast.domain.chosen_paths import ChosenPaths
 from holdfast.domain.errors import Problem, Refused
-from holdfast.engine.entries import display_path
+from holdfast.engine.entries import Entry, display_path
 from holdfast.engine.repository.browse import find
 from holdfast.engine.repository.tree import Tree, TreeEntry, sort_key
 from holdfast.engine.walk import Names
@@ -25,7 +25,10 @@ DIRECTORY: Final = 1
 SYMLINK: Final = 2
 HARDLINK: Final = 3
 
+_SPECIAL_BITS: Final = 0o6000
+
 Keyed = tuple[bytes, TreeEntry]
+E = TypeVar("E", Entry, TreeEntry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +39,11 @@ class PartTrees:
         snapshot: where the chosen paths come from, and directories that lead to them and are not live.
         live: the live tree, as it was captured at some moment: where the rest comes from.
         touched_ns: the modification time that live directories get in which a chosen path lies; nanoseconds.
+        own: whether the snapshot is Holdfast's own, so that privileges are taken from it.
     """
 
     snapshot: Tree
+    own: bool
     live: Tree
     chosen: ChosenPaths
     touched_ns: int
@@ -91,7 +96,9 @@ class PartTrees:
     def made(self, path: bytes) -> TreeEntry:
         """A directory above a chosen path as the snapshot has it."""
         found = _exactly(self.snapshot, path)
-        return found if found is not None else TreeEntry(path, DIRECTORY, 0o755, 0, 0, self.touched_ns)
+        if found is None:
+            return TreeEntry(path, DIRECTORY, 0o755, 0, 0, self.touched_ns)
+        return found if self.own else without_privileges(found)
 
     def directory(self, path: bytes) -> TreeEntry:
         """What a directory of the rest is to be."""
@@ -115,6 +122,12 @@ class _Links:
         if first == entry.path:
             return find(self._tree, entry.link).at(entry.path)
         return msgspec.structs.replace(entry, link=first)
+
+
+def without_privileges(entry: E) -> E:
+    """What a snapshot that is not Holdfast's own may say of an entry: no setuid, no setgid, no system's attributes."""
+    kept = tuple(item for item in entry.xattrs if not item[0].startswith((b"security.", b"trusted.")))
+    return msgspec.structs.replace(entry, mode=entry.mode & ~_SPECIAL_BITS, xattrs=kept)
 
 
 def parent_not_directory(path: bytes) -> Problem:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-import msgspec
-
 from holdfast.domain.chosen_paths import ChosenPaths
 from holdfast.domain.errors import Damaged, Failed, NotFound, TooLarge
 from holdfast.domain.snapshot import SnapshotManifest
@@ -26,7 +24,15 @@ from holdfast.engine.repository.capture import Capture
 from holdfast.engine.repository.chunk_reader import Chunk, ChunkReader
 from holdfast.engine.repository.contents import with_data
 from holdfast.engine.repository.manifests import VolumeTree
-from holdfast.engine.repository.part_trees import DIRECTORY, HARDLINK, Change, Keyed, PartTrees, changes
+from holdfast.engine.repository.part_trees import (
+    DIRECTORY,
+    HARDLINK,
+    Change,
+    Keyed,
+    PartTrees,
+    changes,
+    without_privileges,
+)
 from holdfast.engine.repository.passing_meter import PassingMeter
 from holdfast.engine.repository.patching import Patch, patch_of
 from holdfast.engine.repository.repository import Repository
@@ -39,7 +45,6 @@ from holdfast.engine.tree_writer import TreeWriter
 from holdfast.engine.walk import Names
 
 _LOOKED_AT: Final = 2000
-_SPECIAL_BITS: Final = 0o6000
 _NEAR: Final = 5
 _TOGETHER: Final = 4096
 _TOGETHER_BYTES: Final = 8 << 20
@@ -225,8 +230,10 @@ class Parts:
         return Tree(tree_of(self._repository.manifests.read(snapshot_id), index).chunks, reader.read_many)
 
     def _trees(self, snapshot_id: str, part: Part, live: VolumeTree, touched_ns: int, reader: ChunkReader) -> PartTrees:
+        stored = self._repository.manifests.read(snapshot_id)
         return PartTrees(
-            snapshot=self._tree_of(snapshot_id, part.index, reader),
+            snapshot=Tree(tree_of(stored, part.index).chunks, reader.read_many),
+            own=stored.manifest.own,
             live=Tree(live.chunks, reader.read_many),
             chosen=part.chosen,
             touched_ns=touched_ns,
@@ -330,10 +337,10 @@ def _taken(entry: Entry, manifest: SnapshotManifest, writer: TreeWriter) -> Entr
     if entry.kind in (EntryKind.SYMLINK, EntryKind.HARDLINK) and not manifest.allow_links:
         writer.leave_out(entry.path, entry.kind.value)
         return None
-    kept = tuple(item for item in entry.xattrs if not item[0].startswith((b"security.", b"trusted.")))
-    if entry.mode & _SPECIAL_BITS or kept != entry.xattrs:
+    taken = without_privileges(entry)
+    if taken != entry:
         writer.leave_out(entry.path, "setuid or setgid bit, or an attribute of the system")
-    return msgspec.structs.replace(entry, mode=entry.mode & ~_SPECIAL_BITS, xattrs=kept)
+    return taken
 
 
 def _near(tree: Tree, path: bytes) -> tuple[bytes, ...]:
