@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.unit.engine.repository.faulty_blobs import FaultyBlobs, Killed, lost
-from tests.unit.engine.repository.faulty_fs import Counting, Died, FaultyFs, full
+from tests.unit.engine.repository.faulty_fs import Counting, Died, FaultyFs, broken, full
 from tests.unit.engine.repository.repository_bench import RepositoryBench, Seam, data
 from tests.unit.engine.repository.second_bench import KEYS, OTHER, SecondBench
 
@@ -150,9 +150,13 @@ def test_whatever_call_a_copy_breaks_at_the_next_one_goes_on_from_there(
         second.check_all()
 
 
-@pytest.mark.parametrize("error", [Died(), full()], ids=["kill", "full"])
+@pytest.mark.parametrize(
+    ("error", "counting"),
+    [(Died(), Counting.CHANGING), (full(), Counting.CHANGING), (broken(), Counting.ALL)],
+    ids=["kill", "full", "broken"],
+)
 def test_whatever_a_disk_refuses_a_copy_the_next_one_goes_through(
-    bench: RepositoryBench, tmp_path: Path, error: BaseException
+    bench: RepositoryBench, tmp_path: Path, error: BaseException, counting: Counting
 ) -> None:
     snapshot = bench.take({"small": data(1, 20_000)})
     for at in count(1):
@@ -160,9 +164,9 @@ def test_whatever_a_disk_refuses_a_copy_the_next_one_goes_through(
         base.mkdir()
         with PosixBlobs.made_at(Fs(), base / "second") as blobs:
             second = SecondBench(bench, base, blobs)
-            fs = FaultyFs(at, error, counting=Counting.CHANGING)
+            fs = FaultyFs(at, error, counting=counting)
             ended = False
-            with PosixBlobs(fs, base / "second") as broken_blobs, suppress(HoldfastError, Died):
+            with suppress(HoldfastError, Died), PosixBlobs(fs, base / "second") as broken_blobs:
                 second.copy(snapshot, FaultyBlobs(broken_blobs))
                 ended = True
             for kept in second.ids():
