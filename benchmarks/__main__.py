@@ -193,9 +193,10 @@ def _telling(machine: Callable[[], Mapping[str, str]]) -> Callable[[Mapping[str,
 
 
 def _measured() -> str:
-    """When, and of what."""
-    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return f"{times.now()}, commit {found.stdout.strip() or 'unknown'}"
+    """When, and of what. The page itself, which is written meanwhile, is no change."""
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "src", "benchmarks"], check=False).returncode
+    return f"{times.now()}, commit {found.stdout.strip() or 'unknown'}{' and changes' if changed else ''}"
 
 
 def say(text: str) -> None:
