@@ -38,10 +38,10 @@ def send_file(tree: Tree, path: bytes, reader: ChunkReader, write: Write, job: J
         NotFound: ``file_unknown``.
         Damaged: a part of it is damaged or missing; what was written before is right.
     """
-    ((entry, chunks),) = with_data([find(tree, path)], reader)
-    for piece in _dense(entry, chunks):
-        job.check()
-        write(bytes(piece))
+    for entry, chunks in with_data([find(tree, path)], reader):
+        for piece in _dense(entry, chunks):
+            job.check()
+            write(bytes(piece))
 
 
 def send_folder(tree: Tree, folder: bytes, kind: FolderFormat, reader: ChunkReader, write: Write, job: Job) -> None:
