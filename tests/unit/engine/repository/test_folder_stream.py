@@ -13,30 +13,34 @@ from tests.unit.engine.repository.repository_bench import RepositoryBench, data
 
 from holdfast.domain.snapshot import FolderFormat
 from holdfast.engine.job import QuietJob
+from holdfast.engine.repository.store import RepositoryStore
 
 FILES = {"empty": b"", "small": b"color: blue\n", "large": data(1, 3 << 20)}
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[RepositoryBench]:
+def taken(tmp_path: Path) -> Iterator[tuple[RepositoryStore, str]]:
+    """A repository, and a snapshot of the files in it."""
     bench = RepositoryBench(tmp_path)
-    yield bench
+    snapshot = bench.take(FILES)
+    assert isinstance(bench.store, RepositoryStore)
+    yield bench.store, snapshot
     bench.close()
 
 
-def test_a_file_leaves_a_snapshot_as_it_was(bench: RepositoryBench) -> None:
-    snapshot = bench.take(FILES)
+def test_a_file_leaves_a_snapshot_as_it_was(taken: tuple[RepositoryStore, str]) -> None:
+    store, snapshot = taken
     for name, content in FILES.items():
         out = io.BytesIO()
-        bench.store.send_file(snapshot, 0, name.encode(), out.write, QuietJob())
+        store.send_file(snapshot, 0, name.encode(), out.write, QuietJob())
         assert out.getvalue() == content, name
 
 
-def test_a_folder_leaves_a_snapshot_as_an_archive_of_all_of_it(bench: RepositoryBench) -> None:
-    snapshot = bench.take(FILES)
+def test_a_folder_leaves_a_snapshot_as_an_archive_of_all_of_it(taken: tuple[RepositoryStore, str]) -> None:
+    store, snapshot = taken
     for kind in FolderFormat:
         out = io.BytesIO()
-        bench.store.send_folder(snapshot, 0, b"", kind, out.write, QuietJob())
+        store.send_folder(snapshot, 0, b"", kind, out.write, QuietJob())
         if kind is FolderFormat.TAR:
             with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as tar:
                 found = {
