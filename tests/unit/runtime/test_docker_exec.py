@@ -1,0 +1,99 @@
+"""Which processes are killed with a command: all that are its own, and none that are not the container's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from holdfast.runtime import docker_exec
+from holdfast.runtime.docker_client import DockerClient
+
+LEADER = """
+import subprocess, sys
+left_behind = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
+subprocess.run([sys.executable, "-c", left_behind], check=True)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+"""A command that has put a process into the background, whose parent is gone."""
+
+
+class Engine:
+    """Knows of one command, which is process ``pid`` and runs until that has ended."""
+
+    timeout = 20.0
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    async def ask(self, _method: str, _path: str) -> dict[str, Any]:
+        code = self._process.poll()
+        return {"Running": code is None, "Pid": self._process.pid, "ExitCode": code}
+
+
+@pytest.fixture
+def command() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", LEADER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+        for pid in in_session(process.pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def in_session(leader: int) -> list[int]:
+    """The processes of a session that have not ended."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            facts = stat.read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(facts[3]) == leader and facts[0] not in "XxZ":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def group_of(process: subprocess.Popen[bytes]) -> str:
+    """What stands for the container's id in the control groups of a process."""
+    return Path(f"/proc/{process.pid}/cgroup").read_text().strip()
+
+
+async def end(process: subprocess.Popen[bytes], container_id: str) -> bool:
+    return await docker_exec.end(cast("DockerClient", Engine(process)), container_id, "exec")
+
+
+async def test_a_command_ends_with_what_it_put_into_the_background(command: subprocess.Popen[bytes]) -> None:
+    assert len(in_session(command.pid)) == 2
+    assert await end(command, group_of(command))
+    assert command.returncode == -signal.SIGKILL
+    assert in_session(command.pid) == []
+
+
+async def test_a_process_that_is_none_of_the_containers_is_never_killed(command: subprocess.Popen[bytes]) -> None:
+    # A pid as the engine tells it means another process where the engine counts processes for itself, or was given
+    # away meanwhile.
+    assert not await end(command, "3f" * 32)
+    assert command.poll() is None
+    assert len(in_session(command.pid)) == 2
+
+
+async def test_a_command_that_has_ended_is_left_alone_with_what_it_left_behind(
+    command: subprocess.Popen[bytes],
+) -> None:
+    group = group_of(command)
+    assert command.stdin is not None
+    command.stdin.close()
+    await asyncio.to_thread(command.wait)
+    assert await end(command, group)
+    assert len(in_session(command.pid)) == 1
