@@ -336,6 +336,10 @@ class Fs:
         """As :meth:`setxattr`, for an ``O_PATH`` descriptor."""
         os.setxattr(f"/proc/self/fd/{fd}", name, value)
 
+    def removexattr_path(self, fd: int, name: bytes) -> None:
+        """As :meth:`removexattr`, for an ``O_PATH`` descriptor."""
+        os.removexattr(f"/proc/self/fd/{fd}", name)
+
     # --- durability ----------------------------------------------------------------------------------------------
 
     def fsync(self, fd: int) -> None:

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from holdfast.engine.descent import Descent
+from holdfast.engine.file_content import read_xattrs
 from holdfast.engine.fs import Fs
 from holdfast.engine.os_errors import translate
 
 OPEN_LEVELS: Final = 256
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
 _DEVICES: Final = frozenset({stat.S_IFBLK, stat.S_IFCHR})
+_SPECIAL: Final = _DEVICES | {stat.S_IFIFO, stat.S_IFSOCK}
+
+Xattrs = tuple[tuple[bytes, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,7 @@ class SpecialFile:
     uid: int
     gid: int
     mtime_ns: int
+    xattrs: Xattrs = ()
 
     @property
     def is_device(self) -> bool:
@@ -94,19 +99,25 @@ def _look(fs: Fs, fd: int, prefix: bytes, leave_out: Callable[[bytes], bool], fo
             below.append(name)
             continue
         try:
-            facts = fs.statat(fd, name)
+            special = fs.open_path(fd, name)
         except FileNotFoundError:
             continue
-        kind = stat.S_IFMT(facts.st_mode)
-        if kind in (stat.S_IFIFO, stat.S_IFSOCK) or kind in _DEVICES:
-            found.append(
-                SpecialFile(
-                    path=prefix + name,
-                    kind=kind,
-                    mode=stat.S_IMODE(facts.st_mode),
-                    uid=facts.st_uid,
-                    gid=facts.st_gid,
-                    mtime_ns=facts.st_mtime_ns,
-                )
-            )
+        try:
+            facts = fs.fstat(special)
+            if stat.S_IFMT(facts.st_mode) in _SPECIAL:
+                found.append(_described(prefix + name, facts, read_xattrs(fs, special, opened=False)))
+        finally:
+            fs.close(special)
     return below
+
+
+def _described(path: bytes, facts: os.stat_result, xattrs: Xattrs) -> SpecialFile:
+    return SpecialFile(
+        path=path,
+        kind=stat.S_IFMT(facts.st_mode),
+        mode=stat.S_IMODE(facts.st_mode),
+        uid=facts.st_uid,
+        gid=facts.st_gid,
+        mtime_ns=facts.st_mtime_ns,
+        xattrs=xattrs,
+    )

@@ -102,6 +102,9 @@ class TreeEditor:
             fd = self._fs.open_path(parent, name)
             try:
                 self._fs.chownat_nofollow(parent, name, special.uid, special.gid)
+                self._drop(fd, frozenset(ACL_ATTRIBUTES), self._fs.removexattr_path)
+                for attribute, value in special.xattrs:
+                    self._fs.setxattr_path(fd, attribute, value)
                 self._fs.chmod_path(fd, special.mode)
                 self._fs.utimeat_nofollow(parent, name, special.mtime_ns)
             finally:
@@ -153,10 +156,11 @@ class TreeEditor:
         """Take away ACLs that came from the parent's default ACL: the tree says itself which there are."""
         self._drop(fd, frozenset(ACL_ATTRIBUTES))
 
-    def _drop(self, fd: int, names: frozenset[bytes]) -> None:
+    def _drop(self, fd: int, names: frozenset[bytes], remove: Callable[[int, bytes], None] | None = None) -> None:
+        """Take attributes away, as far as they are there; ``remove``: how, where ``fd`` is none that is open."""
         for name in sorted(names):
             try:
-                self._fs.removexattr(fd, name)
+                (remove or self._fs.removexattr)(fd, name)
             except OSError as error:
                 if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
                     raise

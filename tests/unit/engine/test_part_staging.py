@@ -233,6 +233,20 @@ def test_what_is_made_in_a_directory_that_hands_down_an_acl_has_none_of_it(bench
     assert not os.listxattr(bench.staged / "folder/below/plain")
 
 
+def test_fifos_keep_their_acls_and_take_none_from_their_directory(bench: PartBench) -> None:
+    (bench.live / "chosen").write_text("1")
+    (bench.live / "folder").mkdir()
+    for name in ("with", "without"):
+        os.mkfifo(bench.live / "folder" / name, 0o640)
+    os.setxattr(bench.live / "folder/with", "system.posix_acl_access", posix_acl(user=1234))
+    os.setxattr(bench.live / "folder", "system.posix_acl_default", posix_acl(user=4321))
+    snapshot = bench.capture()
+    taken = describe_tree(bench.live)
+    bench.stage(snapshot, b"chosen")
+    bench.catch_up(bench.capture())
+    assert describe_tree(bench.staged) == expected(taken, describe_tree(bench.live), [b"chosen"])
+
+
 def test_a_device_that_comes_while_it_stages_is_refused_before_anything_is_replaced(bench: PartBench) -> None:
     (bench.live / "chosen").write_text("1")
     bench.stage(bench.capture(), b"chosen")
