@@ -32,6 +32,8 @@ _ROUNDS: Final = 20
 """Looks for processes to kill: one that is just being started is there at the next look."""
 _TOLD: Final = 4096
 """Bytes of them that go into an error."""
+_NAMED: Final = 200
+"""Characters of a command that name it in an error."""
 _POLL: Final = 0.02
 """Seconds between two looks at whether a process has ended."""
 
@@ -172,8 +174,14 @@ def _descendants(pid: int) -> list[int]:
     return found[1:]
 
 
+def _named(command: Sequence[str]) -> str:
+    """A command as a message names it: one line, and its beginning if it is long."""
+    text = "".join(character if character.isprintable() else " " for character in " ".join(command))
+    return text if len(text) <= _NAMED else f"{text[:_NAMED]} …"
+
+
 def _timed_out(command: Sequence[str], timeout: float, *, killed: bool, output: bytearray) -> Failed:
-    what = " ".join(command)
+    what = _named(command)
     details = {"killed": killed, "output": output[-_TOLD:].decode(errors="replace")}
     if killed:
         return Failed(

@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from holdfast.domain.errors import Failed
 from holdfast.runtime import docker_exec
 from holdfast.runtime.docker_client import DockerClient
 
@@ -27,16 +29,26 @@ sys.stdin.read()
 
 
 class Engine:
-    """Knows of one command, which is process ``pid`` and runs until that has ended."""
+    """Knows of one command, which is a process here and prints nothing until that has ended."""
 
     timeout = 20.0
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
-    async def ask(self, _method: str, _path: str) -> dict[str, Any]:
+    async def ask(self, _method: str, _path: str, *, body: object = None) -> dict[str, Any]:
+        del body
         code = self._process.poll()
-        return {"Running": code is None, "Pid": self._process.pid, "ExitCode": code}
+        return {"Id": "exec", "Running": code is None, "Pid": self._process.pid, "ExitCode": code}
+
+    @asynccontextmanager
+    async def stream(self, _method: str, _path: str, *, body: object) -> AsyncIterator[AsyncIterator[bytes]]:
+        assert body
+        yield self._output()
+
+    async def _output(self) -> AsyncIterator[bytes]:
+        await asyncio.to_thread(self._process.wait)
+        yield b""
 
 
 @pytest.fixture
@@ -78,6 +90,18 @@ async def test_a_command_ends_with_what_it_put_into_the_background(command: subp
     assert await end(command, group_of(command))
     assert command.returncode == -signal.SIGKILL
     assert in_session(command.pid) == []
+
+
+async def test_a_command_that_takes_too_long_is_named_in_one_line_however_long_it_is(
+    command: subprocess.Popen[bytes],
+) -> None:
+    client = cast("DockerClient", Engine(command))
+    with pytest.raises(Failed) as caught:
+        await docker_exec.run(client, group_of(command), ["sh", "-c", "sleep\n\x1b[2J" * 1000], 0.1)
+    assert caught.value.code == "exec_timeout"
+    assert "The command sh -c sleep" in caught.value.message
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 400
 
 
 async def test_a_process_that_is_none_of_the_containers_is_never_killed(command: subprocess.Popen[bytes]) -> None:
