@@ -91,7 +91,7 @@ class Client:
         """The name that the server gives to what is at ``path``, and its bytes."""
         with self._stream(path, "application/zstd, application/octet-stream", _given(params)) as response:
             _, _, name = response.headers.get("Content-Disposition", "").partition('filename="')
-            yield name.rstrip('"'), _translated(response.iter_bytes())
+            yield name.rstrip('"'), _translated(response.iter_bytes(), _BROKE_OFF)
 
     @contextmanager
     def events(self, path: str, **params: str | int | bool | None) -> Iterator[Iterator[tuple[str, Any]]]:
@@ -180,14 +180,21 @@ def _decoded(response: httpx.Response) -> Any:
         raise error_of(response) from None
 
 
-def _translated(source: Iterator[T]) -> Iterator[T]:
+_GOES_ON: Final = "Try again; what the server was doing goes on."
+_BROKE_OFF: Final = (
+    "An incomplete file is not kept. Try again; if it breaks off at the same place, something in the snapshot is "
+    "damaged: holdfast snapshot verify says what."
+)
+
+
+def _translated(source: Iterator[T], next_step: str = _GOES_ON) -> Iterator[T]:
     try:
         yield from source
     except httpx.TransportError as error:
         raise Unavailable(
             "connection_lost",
             f"The connection to the server was lost ({str(error) or type(error).__name__}).",
-            next_step="Try again; what the server was doing goes on.",
+            next_step=next_step,
         ) from error
 
 

@@ -226,8 +226,8 @@ class Snapshots:
 
     async def facts(self) -> SnapshotFacts:
         """How the snapshots of all workloads are, for the doctor."""
-        manifests = await asyncio.to_thread(lambda: list(self._store.manifests()))
         unreadable = await asyncio.to_thread(self._store.damaged_manifests)
+        manifests = await asyncio.to_thread(lambda: list(self._store.manifests()))
         states = {s.snapshot_id: s for m in {m.workload_id for m in manifests} for s in await self._states.list(m)}
         known = [states.get(manifest.id) for manifest in manifests]
         return SnapshotFacts(

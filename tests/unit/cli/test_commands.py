@@ -273,6 +273,7 @@ def test_an_export_that_breaks_off_leaves_no_file(server: FakeServer, tmp_path: 
     result = server.run("snapshot", "export", "notes", SNAPSHOT, "-o", str(tmp_path / "x.tar.zst"))
     assert result.exit_code == ExitCode.UNREACHABLE
     assert list(tmp_path.iterdir()) == []
+    assert "holdfast snapshot verify" in result.stderr
 
 
 def test_export_to_stdout_is_the_archive_alone(server: FakeServer) -> None:

@@ -98,7 +98,7 @@ class _Tree(msgspec.Struct, frozen=True, kw_only=True):
 class Manifests:
     """The manifests of one repository. Safe to use from several threads.
 
-    Decoded manifests are kept in memory, by name and size: stored ones never change.
+    Decoded manifests are kept in memory, by name and size: stored ones never change, unless the disk loses them.
     """
 
     def __init__(self, blobs: BlobStore, keys: RepositoryKeys, sealer: Sealer) -> None:
@@ -146,7 +146,11 @@ class Manifests:
             raise _unknown(snapshot_id) from error
         try:
             return self._decode(data, snapshot_id)
+        except Damaged:
+            self._forget(snapshot_id)
+            raise
         except Malformed as error:
+            self._forget(snapshot_id)
             raise Damaged(
                 "manifest_malformed",
                 f"The manifest {snapshot_id} can't be read: {error}.",
@@ -160,15 +164,20 @@ class Manifests:
         """The ids of all snapshots, readable or not, oldest first."""
         return [info.name.removeprefix(f"{_FOLDER}/") for info in self._listed()]
 
-    def load(self) -> Listing:
-        """All snapshots. Those that were read before and are still there are not read again.
+    def _forget(self, snapshot_id: str) -> None:
+        """It was readable once and is no more: the next listing is to say so."""
+        with self._lock:
+            self._known = {info: stored for info, stored in self._known.items() if stored.id != snapshot_id}
+
+    def load(self, *, anew: bool = False) -> Listing:
+        """All snapshots. Those that were read before and are still there are not read again, unless ``anew`` says so.
 
         Raises:
             Unavailable: the store does not answer; that says nothing about the snapshots.
         """
         listed = self._listed()
         with self._lock:
-            known = {info: self._known[info] for info in listed if info in self._known}
+            known = {} if anew else {info: self._known[info] for info in listed if info in self._known}
         fresh = [info for info in listed if info not in known]
         with ThreadPoolExecutor(min(_READERS, len(fresh) or 1), "manifests") as readers:
             found = list(readers.map(self._read_listed, fresh))

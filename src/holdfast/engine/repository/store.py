@@ -109,8 +109,8 @@ class RepositoryStore:
         return (stored.manifest for stored in self._repository.manifests.load().snapshots)
 
     def damaged_manifests(self) -> Sequence[Problem]:
-        """Why each manifest that :meth:`manifests` leaves out can't be read."""
-        return self._repository.manifests.load().damaged
+        """Why each manifest that can't be read can't. All are read anew: one may have been lost since."""
+        return self._repository.manifests.load(anew=True).damaged
 
     def entries(self, snapshot_id: str, index: int, job: Job) -> Iterator[Entry]:
         """See the port."""

@@ -326,6 +326,22 @@ def test_one_snapshot_is_always_read_anew(manifests: Manifests, root: Path) -> N
         manifests.read(one.id)
 
 
+def test_what_the_disk_loses_later_is_listed_as_damaged_once_somebody_meets_it_or_asks(
+    manifests: Manifests, root: Path
+) -> None:
+    one, two = snapshot("/data"), snapshot("/data")
+    for each in (one, two):
+        manifests.write(each)
+    manifests.load()
+    for each in (one, two):
+        path = root / "manifests" / each.id
+        path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(Damaged):
+        manifests.read(one.id)
+    assert [problem.details["snapshot"] for problem in manifests.load().damaged] == [one.id]
+    assert {problem.details["snapshot"] for problem in manifests.load(anew=True).damaged} == {one.id, two.id}
+
+
 def test_a_store_that_does_not_answer_makes_no_snapshot_damaged(manifests: Manifests, blobs: CountingBlobs) -> None:
     manifests.write(snapshot("/data"))
     blobs.away = True
