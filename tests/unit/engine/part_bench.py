@@ -140,7 +140,7 @@ def expected(snapshot: TreeDescription, live: TreeDescription, chosen: Sequence[
     regroup(found)
     inside = {path: facts for path, facts in snapshot.items() if is_chosen(path)}
     regroup(inside)
-    for path in chosen:
+    for path in ChosenPaths(chosen).paths:
         for above in _above(path):
             found.setdefault(above, snapshot[above])
         parent = path.rpartition(b"/")[0]
@@ -152,7 +152,9 @@ def expected(snapshot: TreeDescription, live: TreeDescription, chosen: Sequence[
 
 def blocked(live: TreeDescription, chosen: Sequence[bytes]) -> bool:
     """Whether something else is live where a directory must lead to a chosen path."""
-    return any(above in live and live[above][0] != "directory" for path in chosen for above in _above(path))
+    return any(
+        above in live and live[above][0] != "directory" for path in ChosenPaths(chosen).paths for above in _above(path)
+    )
 
 
 def regroup(part: TreeDescription) -> None:
