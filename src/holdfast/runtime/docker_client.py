@@ -203,7 +203,7 @@ def refused(error: DockerError, missing: NotFound | None = None) -> HoldfastErro
         )
     return Failed(
         "engine_error",
-        f"The container engine refused: {error.message.strip()}",
+        f"The container engine refused: {error.message.strip().rstrip('.')}.",
         next_step="See the engine's log.",
         details={"status": error.status},
     )

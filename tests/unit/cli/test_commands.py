@@ -447,6 +447,13 @@ def test_the_status_of_one_workload_tells_all_that_needs_somebody(server: FakeSe
         assert words in shown
 
 
+def test_the_status_says_why_the_last_deployment_failed(server: FakeServer) -> None:
+    error = {"code": "engine_error", "message": "The port is taken.", "next_step": "Free it.", "details": {}}
+    failed = {**DEPLOYMENT, "state": "failed", "error": error}
+    server.on("GET", "/api/workloads/notes/status", answer(STATUS | {"last_deployment": failed}))
+    assert "error: The port is taken.\nnext: Free it.\n" in server.run("status", "notes").stdout
+
+
 def test_the_status_of_all_is_one_line_each(server: FakeServer) -> None:
     server.on("GET", "/api/workloads", answer({"items": [workload()], "next_cursor": None}))
     server.on("GET", f"/api/workloads/{workload()['id']}/status", answer(STATUS | {"last_deployment": None}))

@@ -8,7 +8,7 @@ import typer
 
 from holdfast.cli import options
 from holdfast.cli.listing import every_page
-from holdfast.cli.output import Output, ago
+from holdfast.cli.output import Output, ago, failure_lines
 from holdfast.cli.safety import safety_in_words
 from holdfast.cli.session import session_of
 
@@ -56,6 +56,10 @@ def describe(output: Output, document: dict[str, Any]) -> None:
     if document["undecided"]:
         output.say(f"A restore waits for your decision: {document['undecided']}")
         output.say(f"Decide with: holdfast restore-decision {document['name']} keep|revert")
+    deployment = document["last_deployment"]
+    if deployment is not None and deployment["state"] == "failed" and (error := deployment["error"]):
+        for line in failure_lines(error["message"], error["next_step"], error["details"]):
+            output.say(line)
     if document["returned"]:
         output.say(document["returned"]["words"])
     for difference in document["differences"]:
@@ -67,7 +71,10 @@ def describe(output: Output, document: dict[str, Any]) -> None:
     if document["instances"]:
         output.table(
             ("instance", "state", "health", "restarts", "started"),
-            [(i["name"], i["state"], i["health"], i["restart_count"], i["started_at"]) for i in document["instances"]],
+            [
+                (i["name"], i["state"], i["health"], i["restart_count"], ago(i["started_at"]))
+                for i in document["instances"]
+            ],
         )
 
 
