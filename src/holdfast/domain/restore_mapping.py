@@ -48,9 +48,11 @@ def map_volumes(
     Returns:
         The mapping, in the order of the configuration, and every problem found. With a problem nothing may be restored.
     """
-    problems = _misnamed(manifest, renames)
+    problems = _misnamed(manifest, spec, renames)
     captured = {renames.get(volume.target, volume.target): volume for volume in manifest.volumes}
     configured = {volume.target: volume for volume in spec.volumes}
+    if problems:
+        return (), tuple(problems)  # what would follow from a wrong map is nothing to mend
     for target in sorted(set(wanted or ()) - configured.keys()):
         problems.append(
             Problem(
@@ -93,7 +95,8 @@ def map_volumes(
                 Problem(
                     code="volume_not_configured",
                     message=f"The snapshot holds the volume {target}, which the workload does not have.",
-                    next_step="Add it to the workload's configuration, or name the volumes to restore without it.",
+                    next_step="Add it to the workload's configuration, or name the volumes to restore without it."
+                    + (" Where it has another path: --map FROM=TO (map)." if any_scope else ""),
                     details={"target": target},
                 )
             )
@@ -108,8 +111,8 @@ def map_volumes(
     return tuple(mapped), tuple(problems)
 
 
-def _misnamed(manifest: SnapshotManifest, renames: Mapping[str, str]) -> list[Problem]:
-    """What is wrong with ``renames`` itself: a volume that was not captured, or two that go to one place."""
+def _misnamed(manifest: SnapshotManifest, spec: WorkloadSpec, renames: Mapping[str, str]) -> list[Problem]:
+    """What is wrong with ``renames`` itself: a volume that is not there, or two that go to one place."""
     targets = [volume.target for volume in manifest.volumes]
     problems = [
         Problem(
@@ -119,6 +122,17 @@ def _misnamed(manifest: SnapshotManifest, renames: Mapping[str, str]) -> list[Pr
             details={"target": target, "captured": targets},
         )
         for target in sorted(renames.keys() - set(targets))
+    ]
+    configured = sorted(volume.target for volume in spec.volumes)
+    problems += [
+        Problem(
+            code="volume_unknown",
+            message=f"The workload {spec.name} has no volume at {goal}.",
+            next_step=f"Name one of: {', '.join(configured) or 'none is configured'}.",
+            details={"target": goal},
+        )
+        for goal in sorted({*renames.values()})
+        if goal not in configured
     ]
     goals = [renames.get(target, target) for target in targets]
     problems += [

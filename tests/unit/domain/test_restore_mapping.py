@@ -80,3 +80,16 @@ def test_a_workload_without_restorable_volumes_is_told_so() -> None:
     spec = dataclasses.replace(SPEC, volumes=())
     _, problems = map_volumes(manifest(), spec, None)
     assert [p.code for p in problems] == ["nothing_to_restore"]
+
+
+def test_a_map_to_nowhere_is_the_only_problem_that_is_told() -> None:
+    _, problems = map_volumes(manifest(DATA, MEDIA), SPEC, None, renames={"/data": "/nope"}, any_scope=True)
+    assert [(p.code, p.details["target"]) for p in problems] == [("volume_unknown", "/nope")]
+    assert "/data, /media" in problems[0].next_step
+
+
+def test_where_data_may_go_to_another_path_that_is_said() -> None:
+    elsewhere = dataclasses.replace(SPEC, volumes=(MEDIA,))
+    _, problems = map_volumes(manifest(DATA, MEDIA), elsewhere, None, any_scope=True)
+    assert [p.code for p in problems] == ["volume_not_configured"]
+    assert "--map" in problems[0].next_step
