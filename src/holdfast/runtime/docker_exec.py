@@ -34,6 +34,8 @@ _TOLD: Final = 4096
 """Bytes of them that go into an error."""
 _NAMED: Final = 200
 """Characters of a command that name it in an error."""
+_STARTING: Final = 1.0
+"""Seconds in which a command begins that the engine was just told to start."""
 _POLL: Final = 0.02
 """Seconds between two looks at whether a process has ended."""
 
@@ -63,7 +65,7 @@ async def run(
         except BaseException:
             # Whoever is no longer waiting has given the command up; it must not write on behind their back.
             with contextlib.suppress(Exception):
-                await asyncio.shield(_kill(client, made["Id"], container_id))
+                await asyncio.shield(_kill_begun(client, made["Id"], container_id))
             raise
     except DockerError as error:
         raise refused(error, unknown_container(container_id)) from error
@@ -96,6 +98,18 @@ async def _ended(client: DockerClient, exec_id: str) -> dict[str, Any]:
         if not facts["Running"] and facts["ExitCode"] is not None:
             return facts
         await asyncio.sleep(_POLL)
+
+
+async def _kill_begun(client: DockerClient, exec_id: str, container_id: str) -> bool:
+    """Kill a command that the engine was told to start, and may be about to."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_STARTING):
+            while True:
+                facts = await client.ask("GET", f"exec/{exec_id}/json")
+                if facts["Running"] or facts["ExitCode"] is not None:
+                    break
+                await asyncio.sleep(_POLL)
+    return await _kill(client, exec_id, container_id)
 
 
 async def _kill(client: DockerClient, exec_id: str, container_id: str) -> bool:

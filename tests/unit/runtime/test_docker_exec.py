@@ -33,21 +33,28 @@ class Engine:
 
     timeout = 20.0
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], *, begins_after: int = 0) -> None:
         self._process = process
+        self._begins_after = begins_after
+        self.asked_to_start = asyncio.Event()
 
     async def ask(self, _method: str, _path: str, *, body: object = None) -> dict[str, Any]:
         del body
+        self._begins_after -= self.asked_to_start.is_set()
+        if self._begins_after > 0:
+            return {"Id": "exec", "Running": False, "Pid": 0, "ExitCode": None}
         code = self._process.poll()
         return {"Id": "exec", "Running": code is None, "Pid": self._process.pid, "ExitCode": code}
 
     @asynccontextmanager
     async def stream(self, _method: str, _path: str, *, body: object) -> AsyncIterator[AsyncIterator[bytes]]:
         assert body
+        self.asked_to_start.set()
         yield self._output()
 
     async def _output(self) -> AsyncIterator[bytes]:
-        await asyncio.to_thread(self._process.wait)
+        while self._process.poll() is None:
+            await asyncio.sleep(0.01)
         yield b""
 
 
@@ -102,6 +109,18 @@ async def test_a_command_that_takes_too_long_is_named_in_one_line_however_long_i
     assert "The command sh -c sleep" in caught.value.message
     assert caught.value.message.isprintable()
     assert len(caught.value.message) < 400
+
+
+async def test_a_command_that_is_given_up_while_it_is_being_started_is_killed_once_it_runs(
+    command: subprocess.Popen[bytes],
+) -> None:
+    engine = Engine(command, begins_after=4)
+    given_up = asyncio.create_task(docker_exec.run(cast("DockerClient", engine), group_of(command), ["hold"], 60))
+    await engine.asked_to_start.wait()
+    given_up.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    assert in_session(command.pid) == []
 
 
 async def test_a_process_that_is_none_of_the_containers_is_never_killed(command: subprocess.Popen[bytes]) -> None:
