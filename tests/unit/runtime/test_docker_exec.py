@@ -29,7 +29,7 @@ sys.stdin.read()
 
 
 class Engine:
-    """Knows of one command, which is a process here and prints nothing until that has ended."""
+    """Knows of one command, which is a process here, prints nothing, and whose output never ends."""
 
     timeout = 20.0
 
@@ -53,8 +53,7 @@ class Engine:
         yield self._output()
 
     async def _output(self) -> AsyncIterator[bytes]:
-        while self._process.poll() is None:
-            await asyncio.sleep(0.01)
+        await asyncio.Event().wait()
         yield b""
 
 
