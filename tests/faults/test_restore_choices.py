@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -67,6 +68,30 @@ async def release(bench: Bench) -> None:
     end = await bench.ended(await bench.post(f"{NOTES}/restore-decision", {"choice": "release"}))
     assert end["state"] == "succeeded", end["error"]
     await bench.settled()
+
+
+async def test_a_whole_volume_of_a_snapshot_that_lost_another_one_is_restored(bench: Bench) -> None:
+    await snapshot(bench)
+    packs = bench.place.settings.repository_dir / "packs"
+    kept = set(packs.iterdir())
+    (bench.volumes[0] / "more").write_bytes(os.urandom(100_000))
+    damaged, media = await snapshot(bench), bench.trees()[1]
+    for pack in set(packs.iterdir()) - kept:
+        pack.unlink()
+    wear(bench)
+    restore, before = f"{NOTES}/snapshots/{damaged}/restore", bench.facts()
+    for body in ({}, {"volumes": ["/data"]}, {"paths": ["/data/more"]}):
+        await bench.refuses(422, "snapshot_incomplete", await bench.post(restore, body, confirm=damaged), before)
+    end = await bench.ended(await bench.post(restore, {"volumes": ["/media"]}, confirm=damaged))
+    assert end["state"] == "succeeded", end["error"]
+    assert bench.trees() == (before.trees[0], media)
+    await bench.settled()
+
+
+async def snapshot(bench: Bench) -> str:
+    end = await bench.ended(await bench.post(f"{NOTES}/snapshots", {}))
+    assert end["state"] == "succeeded", end["error"]
+    return str(end["outcome"]["snapshot_id"])
 
 
 async def test_only_the_named_volumes_are_restored_and_only_they_are_undone(bench: Bench) -> None:

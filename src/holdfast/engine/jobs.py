@@ -92,7 +92,7 @@ class Engine:
                     return repository.audit(job, request.share)
             case CheckRequest():
                 with self._repository(request.second) as repository:
-                    return tuple(repository.check(repository.manifest(request.snapshot_id)))
+                    return tuple(repository.check(repository.manifest(request.snapshot_id), request.volumes))
             case CopyRequest():
                 return self._copy(request, job)
             case ImportRequest():

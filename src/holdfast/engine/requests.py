@@ -131,10 +131,11 @@ class AuditRequest(Request[AuditResult], frozen=True, kw_only=True, tag="audit")
 
 
 class CheckRequest(Request[tuple[Problem, ...]], frozen=True, kw_only=True, tag="check"):
-    """Tell why a snapshot of a second repository can't be restored, without reading its data."""
+    """Tell why volumes of a snapshot in a second repository can't be restored, without reading their data."""
 
     result: ClassVar[object] = tuple[Problem, ...]
     snapshot_id: str
+    volumes: tuple[int, ...]
     second: Second
 
 

@@ -9,7 +9,7 @@ process, read live trees only through descriptors, and never follow a symlink or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,8 +71,12 @@ class SnapshotStore(Protocol):
     def damaged_manifests(self) -> Sequence[Problem]:
         """Why each manifest that :meth:`manifests` leaves out can't be read; ``details["snapshot"]`` is its id."""
 
-    def check(self, manifest: SnapshotManifest) -> Sequence[Problem]:
-        """A quick look that everything the snapshot needs is present. Reads no data."""
+    def check(self, manifest: SnapshotManifest, volumes: Collection[int] | None = None, /) -> Sequence[Problem]:
+        """A quick look that everything the snapshot needs is present. Reads no data.
+
+        Args:
+            volumes: the indices of those that it is about; ``None`` for all.
+        """
 
     def entries(self, snapshot_id: str, index: int, job: Job) -> Iterator[Entry]:
         """What volume ``index`` of the snapshot holds, parents before children."""

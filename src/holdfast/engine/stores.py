@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -103,9 +103,9 @@ class Stores:
         """Why each manifest that :meth:`manifests` leaves out can't be read."""
         return [*self.repository.damaged_manifests(), *self.archives.damaged_manifests()]
 
-    def check(self, manifest: SnapshotManifest) -> Sequence[Problem]:
+    def check(self, manifest: SnapshotManifest, volumes: Collection[int] | None = None) -> Sequence[Problem]:
         """See the port."""
-        return self._of(manifest.id).check(manifest)
+        return self._of(manifest.id).check(manifest, volumes)
 
     def entries(self, snapshot_id: str, index: int, job: Job) -> Iterator[Entry]:
         """See the port."""

@@ -305,7 +305,7 @@ class Restores:
         await ctx.step(RestoreStep.PREFLIGHT)
         plan = await self._preflight.check(request, workload, await self._preflight.lock_ids(workload))
         async with self._sources.reading(request, f"dry run {ctx.id}") as second, self._workers.session(ctx) as worker:
-            await self._sources.check(worker, request, second)
+            await self._sources.check(worker, plan, second)
             plan, live_bytes = await self._measure(worker, replace(plan, second=second))
             await self._preflight.check_space(plan, live_bytes)
             await ctx.step("comparing")
@@ -322,7 +322,7 @@ class Restores:
                 for image in plan.images.to_pull:
                     await self._images.fetch(image, ctx)
                 async with self._workers.session(ctx) as worker:
-                    await self._sources.check(worker, request, second)
+                    await self._sources.check(worker, plan, second)
                     plan, live_bytes = await self._measure(worker, replace(plan, second=second))
                     for warning in plan.warnings:
                         await ctx.log(warning, level="warning")

@@ -75,8 +75,8 @@ class RestorePreflight:
             Damaged: its manifest does not authenticate.
             Unavailable: the engine does not answer.
         """
-        manifest, found_there = await self._sources.look(request)
-        problems = list(found_there)
+        manifest = await self._sources.manifest(request)
+        problems: list[Problem] = []
         chosen, found = choose(request, workload.spec)
         problems += found
         mapped: tuple[MappedVolume, ...] = ()
@@ -89,6 +89,7 @@ class RestorePreflight:
                 any_scope=request.cloned_from is not None,
             )
             problems += found
+        problems += await self._sources.lacking(request, manifest, [volume.captured.index for volume in mapped])
         places = await self._places.find(request, workload, mapped)
         problems += places.problems
         volumes = places.volumes if chosen is None else chosen_in(places.volumes, chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 from holdfast.domain.errors import NotFound, Problem, Refused
@@ -14,7 +14,7 @@ from holdfast.engine.requests import CheckRequest
 from holdfast.engine.snapshot_store import SnapshotStore
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.repositories import Repositories
-from holdfast.services.restore_plan import RestoreRequest
+from holdfast.services.restore_plan import RestorePlan, RestoreRequest
 from holdfast.services.second_snapshots import SecondSnapshots, use_of
 from holdfast.services.workers import WorkerSession
 
@@ -59,15 +59,25 @@ class RestoreSources:
                 next_step=f"List them with `holdfast snapshot list {workload.name} --from {repository}`.",
             )
 
-    async def look(self, request: RestoreRequest) -> tuple[SnapshotManifest, Sequence[Problem]]:
-        """What is known of the snapshot, and why it can't be restored.
+    async def manifest(self, request: RestoreRequest) -> SnapshotManifest:
+        """What is known of the snapshot. Raises ``NotFound`` or ``Damaged``."""
+        if request.repository is not None:
+            return await self._second.manifest(request.repository, request.snapshot_id)
+        return await asyncio.to_thread(self._store.manifest, request.snapshot_id)
 
-        Whether all of it is in a second repository is for a worker to find out, see :meth:`check`: that takes its time.
+    async def lacking(
+        self, request: RestoreRequest, manifest: SnapshotManifest, volumes: Collection[int]
+    ) -> Sequence[Problem]:
+        """Why these volumes can't be restored, which a snapshot that is damaged elsewhere does not keep from it.
+
+        Whether all of them is in a second repository is for a worker to find out, see :meth:`check`: it takes its time.
+
+        Args:
+            volumes: their indices in the snapshot; none stands for all of them.
         """
         if request.repository is not None:
-            return await self._second.manifest(request.repository, request.snapshot_id), ()
-        manifest = await asyncio.to_thread(self._store.manifest, request.snapshot_id)
-        return manifest, await asyncio.to_thread(self._store.check, manifest)
+            return ()
+        return await asyncio.to_thread(self._store.check, manifest, volumes or None)
 
     @asynccontextmanager
     async def reading(self, request: RestoreRequest, why: str) -> AsyncIterator[Second | None]:
@@ -80,13 +90,15 @@ class RestoreSources:
             async with self._repositories.using(request.repository) as second:
                 yield second
 
-    async def check(self, worker: WorkerSession, request: RestoreRequest, second: Second | None) -> None:
-        """Make sure that all that a snapshot needs is in the second repository that it is taken from.
+    async def check(self, worker: WorkerSession, plan: RestorePlan, second: Second | None) -> None:
+        """Make sure that all that the volumes need is in the second repository that they are taken from.
 
         Raises:
             Refused: ``snapshot_incomplete``. Nothing was touched.
         """
         if second is not None:
-            problems = await worker.run(CheckRequest(snapshot_id=request.snapshot_id, second=second))
+            problems = await worker.run(
+                CheckRequest(snapshot_id=plan.manifest.id, volumes=tuple(v.index for v in plan.volumes), second=second)
+            )
             if problems:
                 raise Refused(problems)

@@ -6,7 +6,7 @@ a snapshot is one file that ``tar`` can open, with nothing else needed to read i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -94,8 +94,8 @@ class ArchiveStore:
                     details={**error.details, "snapshot": snapshot_id},
                 )
 
-    def check(self, manifest: SnapshotManifest) -> Sequence[Problem]:
-        """See the port: ``snapshot_incomplete`` if the archive is missing or of another size."""
+    def check(self, manifest: SnapshotManifest, _volumes: Collection[int] | None = None, /) -> Sequence[Problem]:
+        """See the port: ``snapshot_incomplete`` if the archive, which holds all volumes, is missing or cut off."""
         with _doing("looking at a snapshot's archive"):
             found = self._layout.archive(manifest.workload_id, manifest.id)
         if found is not None and found[1] == manifest.stored_bytes:

@@ -143,7 +143,7 @@ class RepositoryStore:
                     meter.entry(entry)
             meter.beat()
 
-    def check(self, manifest: SnapshotManifest) -> Sequence[Problem]:
+    def check(self, manifest: SnapshotManifest, volumes: Collection[int] | None = None) -> Sequence[Problem]:
         """See the port: ``snapshot_incomplete``, with the files that miss something."""
         repository = self._repository
         with repository.lock.shared(QuietJob()):
@@ -152,16 +152,22 @@ class RepositoryStore:
                 return ()
             stored = repository.manifests.read(manifest.id)
             with repository.reader() as reader:
-                lacking = list(islice(incomplete(stored, repository.index, reader, set()), _NAMED + 1))
+                lacking = list(islice(incomplete(stored, repository.index, reader, set(), volumes), _NAMED + 1))
             if not lacking:
-                repository.index.set_whole(manifest.id, since=losses)
+                if volumes is None:
+                    repository.index.set_whole(manifest.id, since=losses)
                 return ()
         return (
             Problem(
                 code="snapshot_incomplete",
                 message=f"The snapshot {manifest.id} is not complete: {in_words(lacking[:_NAMED])}"
                 + (", and more." if len(lacking) > _NAMED else "."),
-                next_step="Restore another one, or take a new one: what is still live is stored again, which heals it.",
+                next_step=(
+                    "Restore another one, or only the volumes that are whole (--volume)"
+                    if len(manifest.volumes) > 1
+                    else "Restore another one"
+                )
+                + ", or take a new one: what is still live is stored again, which heals it.",
                 details={"snapshot": manifest.id, "lacking": lacking[:_NAMED]},
             ),
         )

@@ -6,7 +6,7 @@ noted in the index as damaged, so that the next capture that meets the same data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
 from holdfast.domain.errors import Damaged, Problem, Refused
@@ -53,14 +53,23 @@ def in_words(lacking: Sequence[str]) -> str:
     return ", ".join(lacking)
 
 
-def incomplete(stored: StoredSnapshot, index: Index, reader: ChunkReader, complete: Complete) -> Iterator[str]:
+def incomplete(
+    stored: StoredSnapshot,
+    index: Index,
+    reader: ChunkReader,
+    complete: Complete,
+    volumes: Collection[int] | None = None,
+) -> Iterator[str]:
     """What of a snapshot is not there, by target and path. Reads trees and no data.
 
     Args:
         complete: parts of trees, by the ids of their chunks, that are known to lack nothing; those that are found to be
             so are added.
+        volumes: the indices of those that are looked at; ``None`` for all.
     """
     for volume in stored.manifest.volumes:
+        if volumes is not None and volume.index not in volumes:
+            continue
         tree = _opened(tree_of(stored, volume.index), reader)
         if isinstance(tree, Damaged):
             yield volume.target
