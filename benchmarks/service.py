@@ -94,7 +94,7 @@ class Service:
             snapshot, latencies = capture(server)
             archive = directory / "by-hand.tar.zst"
             if contents.by_hand:
-                subprocess.run(["tar", "-C", volume, "--zstd", "-cf", archive, "."], check=True)
+                pack(volume, archive)
             for number in range(contents.runs):
                 contents.disturb(volume, number)
                 began = time.monotonic()
@@ -154,6 +154,13 @@ def restore_by_hand(volume: Path, archive: Path, figures: Figures) -> None:
         figures[name].append(time.monotonic() - began)
         total += figures[name][-1]
     figures["downtime"].append(total)
+
+
+def pack(volume: Path, archive: Path) -> None:
+    """Make an archive of a volume that is in use: that a file changed while tar read it (exit status 1) is no failure."""
+    done = subprocess.run(["tar", "-C", volume, "--zstd", "-cf", archive, "."], check=False, capture_output=True)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"tar failed: {done.stderr.decode(errors='replace')}")
 
 
 def unpack(archive: Path, volume: Path) -> None:
