@@ -157,7 +157,7 @@ def restore_by_hand(volume: Path, archive: Path, figures: Figures) -> None:
 
 
 def pack(volume: Path, archive: Path) -> None:
-    """Make an archive of a volume that is in use: that a file changed while tar read it (exit status 1) is no failure."""
+    """Make an archive of a volume in use: that a file changed while tar read it (exit status 1) is no failure."""
     done = subprocess.run(["tar", "-C", volume, "--zstd", "-cf", archive, "."], check=False, capture_output=True)
     if done.returncode not in (0, 1):
         raise RuntimeError(f"tar failed: {done.stderr.decode(errors='replace')}")

@@ -308,8 +308,8 @@ class RuntimeContract:
         other = await lab.create(lab.images.steady, "b", ports=[wanted])
         with pytest.raises(Failed) as failure:
             await lab.runtime.start(other)
-        assert failure.value.code == "engine_error"
-        assert str(taken) in failure.value.message
+        assert failure.value.code == "port_in_use"
+        assert failure.value.details["address"] == f"127.0.0.1:{taken}"
 
     async def test_a_container_on_a_network_has_an_address(self, lab: Lab) -> None:
         network = lab.installation

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -21,6 +22,10 @@ _UNREACHABLE: Final = 900
 """The status that aiodocker gives to a connection that failed."""
 _NOT_FOUND: Final = 404
 _MISSING_BIND: Final = "bind source path does not exist"
+_PORT_TAKEN: Final = re.compile(
+    r"(?:Bind for|listen \w+|bind host port(?: for)?) (\S+?:\d+)(?![\d\]]).*(?:already allocated|already in use)"
+)
+"""What engines say of a host port that another container, or a program of the host, has."""
 
 
 class DockerClient:
@@ -201,11 +206,23 @@ def refused(error: DockerError, missing: NotFound | None = None) -> HoldfastErro
             next_step="Put the directory back, or mount the disk that holds it.",
             details={"path": path},
         )
+    if taken := _PORT_TAKEN.search(error.message):
+        return port_in_use(taken[1])
     return Failed(
         "engine_error",
         f"The container engine refused: {error.message.strip().rstrip('.')}.",
         next_step="See the engine's log.",
         details={"status": error.status},
+    )
+
+
+def port_in_use(address: str) -> Failed:
+    """For a host port that somebody else has."""
+    return Failed(
+        "port_in_use",
+        f"The host port {address} is taken, by another container or a program of the host.",
+        next_step="See who listens (`ss -ltnup`, `docker ps`); stop that, or publish another port.",
+        details={"address": address},
     )
 
 

@@ -18,6 +18,7 @@ import msgspec
 from holdfast.domain.errors import Conflict, Failed
 from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.workload import Port, RestartPolicy
+from holdfast.runtime.docker_client import port_in_use
 from holdfast.runtime.port import (
     Container,
     ContainerEvent,
@@ -304,7 +305,7 @@ class FakeEngine:
             if not chosen:
                 chosen = next(n for n in range(49153, 65535) if (n, port.protocol) not in taken)
             if (chosen, port.protocol) in taken:
-                raise engine_error(f"Bind for {port.host_ip}:{chosen} failed: port is already allocated")
+                raise port_in_use(f"{port.host_ip}:{chosen}")
             taken.add((chosen, port.protocol))
             container.host_ports.append(chosen)
 

@@ -138,3 +138,17 @@ def test_only_what_was_asked_about_is_not_found() -> None:
 def test_a_missing_mount_source_is_named() -> None:
     error = refused(DockerError(400, 'invalid mount config for type "bind": bind source path does not exist: /srv/a b'))
     assert (error.code, error.details["path"]) == ("bind_source_missing", "/srv/a b")
+
+
+@pytest.mark.parametrize(
+    ("words", "address"),
+    [
+        ("on endpoint a (9f): Bind for 127.0.0.1:8080 failed: port is already allocated", "127.0.0.1:8080"),
+        ("Error starting userland proxy: listen tcp4 0.0.0.0:80: bind: address already in use", "0.0.0.0:80"),
+        ("failed to bind host port for 0.0.0.0:80:172.17.0.2:8080/tcp: address already in use", "0.0.0.0:80"),
+        ("failed to bind host port [::1]:80/tcp: address already in use", "[::1]:80"),
+    ],
+)
+def test_a_host_port_that_somebody_else_has_is_named_whatever_the_engine_calls_it(words: str, address: str) -> None:
+    error = refused(DockerError(500, f"driver failed programming external connectivity {words}"))
+    assert (error.code, error.details["address"]) == ("port_in_use", address)
