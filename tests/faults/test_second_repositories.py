@@ -41,7 +41,7 @@ from holdfast.testing.installation import (
     succeeded,
     undone,
 )
-from holdfast.testing.quick_workers import QuickWorkers
+from holdfast.testing.quick_workers import QuickWorkers, ThreadWorker
 from holdfast.testing.s3_server import S3Server
 from holdfast.testing.trees import describe_tree
 
@@ -592,7 +592,16 @@ async def test_while_a_copy_runs_its_snapshot_and_its_repository_stay_and_captur
         await succeeded(holdfast, running)
 
 
-async def test_a_copy_can_be_cancelled_and_goes_on_later(here: Installation, bucket: Bucket) -> None:
+async def test_a_copy_can_be_cancelled_and_goes_on_later(
+    here: Installation, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, cancel = asyncio.Event(), ThreadWorker.cancel
+
+    async def noted(worker: ThreadWorker) -> None:
+        await cancel(worker)
+        told.set()
+
+    monkeypatch.setattr(ThreadWorker, "cancel", noted)
     async with here.running() as holdfast:
         workload = await deployed(holdfast)
         fill(here, kept=SOME)
@@ -603,8 +612,7 @@ async def test_a_copy_can_be_cancelled_and_goes_on_later(here: Installation, buc
         running = await copy(holdfast, workload, snapshot, "far")
         await until(lambda: bucket.proxy.left == 0)
         await holdfast.operations.cancel(running.id)
-        for _ in range(10):
-            await asyncio.sleep(0)  # let it reach the worker
+        await told.wait()
         go_on.set()
         assert (await ended(holdfast, running)).state is OperationState.CANCELLED
         assert (await holdfast.api.repositories.test("far")).snapshots == 0
