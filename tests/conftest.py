@@ -1,10 +1,11 @@
-"""For all tests: what the servers under test log is text that costs nothing, tracebacks included; and no property is
-false because the machine was busy.
+"""For all tests: what the servers under test log is text that costs nothing, tracebacks included; no property is false
+because the machine was busy; and what was proven is counted, summed over all processes, and printed at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,8 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
     from holdfast.testing.s3_server import S3Server
 
 settings.register_profile("holdfast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,6 +25,32 @@ def pytest_configure() -> None:
     """The default renderer draws a traceback with all variables, which takes a second for a deep one."""
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
+
+
+_FIGURE = "figure: "
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str, int], None]:
+    """Count something of the proof: ``figure("crash points", 312)``. Counts of the same name are added up."""
+
+    def count(name: str, number: int) -> None:
+        record_property(_FIGURE + name, number)
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Print the sums; ``docs/explanation/proof.md`` shows them."""
+    sums: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        for name, number in report.user_properties:
+            if name.startswith(_FIGURE) and isinstance(number, int):
+                sums[name.removeprefix(_FIGURE)] += number
+    if sums:
+        terminalreporter.section("figures of the proof")
+        for name, number in sorted(sums.items()):
+            terminalreporter.write_line(f"{number:>10,}  {name}")
 
 
 @pytest.fixture(scope="session")
