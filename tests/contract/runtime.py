@@ -23,6 +23,7 @@ from holdfast.runtime.port import (
     ContainerRuntime,
     ContainerSpec,
     ContainerState,
+    Exit,
     ImageHealth,
     Mount,
     Tmpfs,
@@ -202,7 +203,7 @@ class RuntimeContract:
         await lab.runtime.start(container_id)
         assert (await lab.runtime.inspect(container_id)).started_at == before.started_at
         first = await lab.runtime.stop(container_id, 10)
-        assert (first.code, first.clean) == (0, True)
+        assert first == Exit(code=0)
         assert await lab.runtime.stop(container_id, 10) == first
         container = await lab.runtime.inspect(container_id)
         assert (container.state, container.running, container.exit_code) == (ContainerState.EXITED, False, 0)
@@ -211,12 +212,12 @@ class RuntimeContract:
     async def test_what_outlasts_its_grace_is_killed_and_not_called_clean(self, lab: Lab) -> None:
         container_id = await lab.run(lab.images.stubborn)
         stopped = await lab.runtime.stop(container_id, 1)
-        assert (stopped.code, stopped.clean) == (137, False)
+        assert stopped == Exit(code=137, outlasted=True)
         assert not (await lab.runtime.inspect(container_id)).running
 
     async def test_stopping_what_was_never_started_is_fine(self, lab: Lab) -> None:
         container_id = await lab.create(lab.images.steady)
-        assert (await lab.runtime.stop(container_id, 1)).clean
+        assert await lab.runtime.stop(container_id, 1) == Exit(code=0)
 
     async def test_what_ends_by_itself_keeps_its_exit_code(self, lab: Lab) -> None:
         container_id = await lab.run(lab.images.failing)
@@ -255,7 +256,7 @@ class RuntimeContract:
     async def test_a_paused_container_can_be_stopped(self, lab: Lab) -> None:
         container_id = await lab.run(lab.images.steady)
         await lab.runtime.pause(container_id)
-        assert (await lab.runtime.stop(container_id, 10)).clean
+        assert await lab.runtime.stop(container_id, 10) == Exit(code=0)
         assert (await lab.runtime.inspect(container_id)).state is ContainerState.EXITED
 
     async def test_pausing_what_does_not_run_is_an_error(self, lab: Lab) -> None:

@@ -23,6 +23,7 @@ from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Progress
 from holdfast.domain.restore import Identity, RootRef
 from holdfast.domain.snapshot import CapturedVolume, Consistency, SnapshotManifest, SnapshotReason
+from holdfast.domain.stopping import UncleanEnd, UncleanStop
 from holdfast.domain.workload import Scope
 from holdfast.engine.entries import EntryKind
 from holdfast.engine.fs import Fs
@@ -303,7 +304,10 @@ class SnapshotStoreContract:
 
     def test_the_manifest_reads_as_it_was_returned(self, bench: Bench) -> None:
         build_sample_tree(bench.live("data"))
-        manifest = bench.capture("data", image="notes:1", image_id="sha256:1", stopped_cleanly=True)
+        killed = UncleanStop(container="notes-1", end=UncleanEnd.KILLED, exit_code=137, grace_seconds=2.5)
+        manifest = bench.capture(
+            "data", image="notes:1", image_id="sha256:1", stopped_cleanly=False, unclean_stops=(killed,)
+        )
         assert bench.store.manifest(manifest.id) == manifest
         assert list(bench.store.manifests()) == [manifest]
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import pytest
 from tests.faults.refusal_bench import Bench, assert_told, tmpfs
-from tests.faults.restart_bench import Servers
+from tests.faults.restart_bench import ServerDiedError, Servers
 from tests.faults.test_review_findings import engine, hooked, hooked_files, running_of
 
 from holdfast.bootstrap import Seams
@@ -271,21 +271,66 @@ async def test_an_engines_disk_that_fails_to_flush_calls_the_restore_off(tmp_pat
     assert place.leftovers() == []
 
 
-@pytest.mark.parametrize("stubborn", [False, True])
-async def test_the_safety_snapshot_says_how_what_ran_was_stopped_and_what_it_was(
-    tmp_path: Path, *, stubborn: bool
+@pytest.mark.parametrize(
+    ("behaviour", "briefs"),
+    [
+        (Behaviour(), []),
+        (Behaviour(ignores_term=True), ["killed after 2 s"]),
+        (Behaviour(out_of_memory_at_term=True), ["killed for want of memory"]),
+        (Behaviour(term_exit_code=1), ["exit code 1"]),
+    ],
+)
+async def test_the_safety_snapshot_and_the_restore_say_how_what_ran_was_stopped_and_what_it_was(
+    tmp_path: Path, behaviour: Behaviour, briefs: list[str]
 ) -> None:
-    place = hooked(installation(tmp_path, behaviour=Behaviour(ignores_term=stubborn)))
+    place = hooked(installation(tmp_path, behaviour=behaviour))
     async with place.running() as holdfast:
         workload = await deployed(holdfast)
         snapshot = await snapshotted(holdfast, workload)
         end = await succeeded(holdfast, await restore(holdfast, workload, snapshot))
         safety = await holdfast.api.snapshots.get(workload.id, str(end.outcome["safety_snapshot_id"]))
         taken = safety.manifest
-        assert (taken.reason, taken.consistency, taken.stopped_cleanly) == ("safety", "stopped", not stubborn)
+        assert (taken.reason, taken.consistency, taken.stopped_cleanly) == ("safety", "stopped", not briefs)
+        assert [stop.brief for stop in taken.unclean_stops] == briefs
+        told = cast("list[dict[str, object]]", end.outcome.get("unclean_stops", []))
+        assert [stop["brief"] for stop in told] == briefs
+        assert [line.message for line in end.log if line.level == "warning"] == [s.words for s in taken.unclean_stops]
         assert (safety.pinned, safety.safety_for) == (True, end.id)
         assert (taken.image, taken.image_id) == ("notes:1", end.outcome["image_before_id"])
         await holdfast.reaper.idle()
+
+
+async def test_a_restore_that_another_server_finishes_says_as_well_what_had_to_be_killed(tmp_path: Path) -> None:
+    servers = await Servers.at(tmp_path, behaviour=Behaviour(ignores_term=True))
+
+    async def died() -> None:
+        raise ServerDiedError
+
+    servers.faults.moments["journal SWAPPED"] = died
+    await servers.bench.ended(await servers.bench.ask())
+    await servers.restart()
+    end = await servers.recovered()
+    assert (end["state"], end["outcome"]["result"]) == ("succeeded", "restored")
+    assert [stop["brief"] for stop in end["outcome"]["unclean_stops"]] == ["killed after 2 s"]
+    safety = await servers.bench.client.get(f"/api/workloads/notes/snapshots/{end['outcome']['safety_snapshot_id']}")
+    assert safety.json()["unclean_stops"] == end["outcome"]["unclean_stops"]
+    await servers.end_well()
+
+
+async def test_the_dry_run_says_how_long_what_runs_gets_to_end(tmp_path: Path) -> None:
+    place = hooked(installation(tmp_path))
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast, replace(spec_of(), stop_grace=12.5))
+        await deployed(holdfast, replace(spec_of("shelf", volumes=TWO_VOLUMES[1:]), stop_grace=40.0))
+        snapshot = await snapshotted(holdfast, workload)
+        both = (await succeeded(holdfast, await restore(holdfast, workload, snapshot, dry_run=True))).outcome["stops"]
+        await succeeded(holdfast, await holdfast.api.deployer.stop("shelf", actor="test"))
+        one = (await succeeded(holdfast, await restore(holdfast, workload, snapshot, dry_run=True))).outcome["stops"]
+    own = {"workload": "notes", "grace_seconds": 12.5}
+    assert sorted(cast("list[dict[str, object]]", both), key=str) == sorted(
+        [own, {"workload": "shelf", "grace_seconds": 40.0}], key=str
+    )
+    assert one == [own]
 
 
 # --- what runs afterwards

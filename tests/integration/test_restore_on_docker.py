@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from holdfast.domain.operation import OperationState
 from holdfast.domain.restore import OnUnhealthy
+from holdfast.domain.snapshot import Consistency
 from holdfast.domain.workload import Quiesce, RestartPolicy
 from holdfast.services.restore_registry import Decision
+from holdfast.testing.images import build_image
 from holdfast.testing.installation import deployed, ended, restore, snapshotted, succeeded
 from holdfast.testing.trees import build_sample_tree, describe_tree
-from tests.integration.engine_bench import DockerPlace, build_keeper, containers, keeper, the_one_running
+from tests.integration.engine_bench import PATIENT, DockerPlace, build_keeper, containers, keeper, the_one_running
 
 
 @pytest.fixture
@@ -24,6 +27,9 @@ async def place(tmp_path: Path, docker_host: str) -> AsyncIterator[DockerPlace]:
     place = DockerPlace(directory=tmp_path, docker_host=docker_host)
     yield place
     await place.clean()
+
+
+ENDLESS = "while :; do sleep 0.1 & wait $!; done"
 
 
 def trees(place: DockerPlace) -> tuple[Path, Path]:
@@ -121,6 +127,33 @@ async def test_data_on_which_the_workload_does_not_live_is_taken_back(place: Doc
         released = await holdfast.api.restores.decide("keeper", Decision.RELEASE, confirm=None, actor="test")
         await succeeded(holdfast, released)
         assert place.leftovers() == []
+
+
+async def test_a_program_that_does_not_end_is_killed_after_its_grace_and_everything_that_stopped_it_says_so(
+    place: DockerPlace,
+) -> None:
+    await build_image(place.docker_host, "holdfast-test/stubborn:1", script="trap '' TERM; " + ENDLESS)
+    await build_image(place.docker_host, "holdfast-test/failing:1", script="trap 'exit 4' TERM; " + ENDLESS)
+    spec = replace(keeper(image="holdfast-test/stubborn:1"), stop_grace=1.0, health=PATIENT)
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast, spec)
+        snapshot = await snapshotted(holdfast, workload, Quiesce.STOP)
+        told = [await holdfast.api.snapshots.get("keeper", snapshot)]
+        end = await succeeded(holdfast, await restore(holdfast, workload, snapshot))
+        told.append(await holdfast.api.snapshots.get("keeper", str(end.outcome["safety_snapshot_id"])))
+        for taken in told:
+            assert [stop.brief for stop in taken.manifest.unclean_stops] == ["killed after 1 s"]
+            assert (taken.manifest.consistency, taken.manifest.stopped_cleanly) == (Consistency.STOPPED, False)
+        deploy = await holdfast.api.deployer.deploy("keeper", image="holdfast-test/failing:1", actor="test")
+        stop = await holdfast.api.deployer.stop("keeper", actor="test")
+        ends = [end, await succeeded(holdfast, deploy), await succeeded(holdfast, stop)]
+        stops = [json.loads(json.dumps(each.outcome["unclean_stops"])) for each in ends]
+        assert [[each["brief"] for each in of_one] for of_one in stops] == [
+            ["killed after 1 s"],
+            ["killed after 1 s"],
+            ["exit code 4"],
+        ]
+        await holdfast.reaper.idle()
 
 
 async def test_unhealthy_data_is_kept_where_that_was_asked_for(place: DockerPlace) -> None:

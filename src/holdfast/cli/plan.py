@@ -43,6 +43,8 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
         say(f"The last restore of it meant a downtime of {format_duration(plan['last_downtime_seconds'])}.")
     if plan["also_stopped"]:
         say(f"Stopped meanwhile, since they share a volume: {', '.join(plan['also_stopped'])}.")
+    if stops := graces_in_words(plan):
+        say(stops)
     if plan["runs_afterwards"]:
         short = str(plan["runs_afterwards"]).removeprefix("sha256:")[:12]
         then = "the data from before comes back" if plan["on_unhealthy"] == "revert" else "the restored data stays"
@@ -51,6 +53,12 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
         say("The workload stays stopped afterwards.")
     for warning in plan["warnings"]:
         say(f"warning: {warning}")
+
+
+def graces_in_words(plan: Mapping[str, Any]) -> str:
+    """How long what runs gets to end by itself; empty if nothing runs."""
+    told = [f"{each['workload']} gets up to {format_duration(each['grace_seconds'])}" for each in plan["stops"]]
+    return f"What runs is stopped: {', '.join(told)} to end by itself, and is killed after that." if told else ""
 
 
 def _left_alone(source: Mapping[str, str], plan: Mapping[str, Any]) -> str:

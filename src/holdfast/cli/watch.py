@@ -153,6 +153,8 @@ def conclude(output: Output, operation: dict[str, Any], done: str) -> None:
     if error is None or not (error.get("details") or {}).get("logs"):  # else they are part of the error
         for text in log_lines(operation["outcome"].get("instance_logs")):
             output.note(text)
+    for told in unclean_stops(operation):
+        output.note(f"warning: {told}.")
     if error:
         failure = Failed(
             error["code"], error["message"], next_step=error.get("next_step", ""), details=error.get("details")
@@ -207,6 +209,11 @@ def outcome_in_words(operation: dict[str, Any]) -> str:
     if told and outcome.get("safety_snapshot_id"):
         told += f" The data from before is in the safety snapshot {outcome['safety_snapshot_id']}, pinned."
     return told
+
+
+def unclean_stops(operation: dict[str, Any]) -> list[str]:
+    """What an operation stopped and what did not end well, in words."""
+    return [str(stop["words"]) for stop in operation["outcome"].get("unclean_stops", [])]
 
 
 def _parts(seconds: dict[str, float]) -> str:

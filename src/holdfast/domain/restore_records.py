@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, TypeAlias
 
 from holdfast.domain.restore import ContainerFacts, Identity, RecordType, RestoreFacts, RestoreResult, VolumeFacts
+from holdfast.domain.stopping import UncleanStop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +57,15 @@ class MadeRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafeRecord:
-    """The safety snapshot is durable."""
+    """The safety snapshot is durable.
+
+    Attributes:
+        unclean_stops: what did not end well when it was stopped for it.
+    """
 
     type: ClassVar[RecordType] = RecordType.SAFE
     snapshot_id: str
+    unclean_stops: tuple[UncleanStop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

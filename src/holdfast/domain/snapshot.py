@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from holdfast.domain.stopping import UncleanStop
 from holdfast.domain.workload import Scope
 
 MANIFEST_FORMAT: Final = 1
@@ -83,6 +84,8 @@ class SnapshotManifest:
             ``False`` for what was imported without a valid MAC.
         allow_links: an import whose caller allowed symlinks and hardlinks.
         stored_bytes: what it takes in the store.
+        stopped_cleanly: whether all that was stopped for it ended well and within its grace; ``None`` if nothing was.
+        unclean_stops: what did not.
         image, image_id, image_digest, config_hash: what ran on the data, or would have run again if nothing did.
         warnings: what was skipped or changed while it was read, by name.
     """
@@ -101,6 +104,7 @@ class SnapshotManifest:
     image_digest: str | None = None
     config_hash: str = ""
     stopped_cleanly: bool | None = None
+    unclean_stops: tuple[UncleanStop, ...] = ()
     duration_seconds: float = 0.0
     stored_bytes: int = 0
     own: bool = True

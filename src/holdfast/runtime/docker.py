@@ -16,6 +16,7 @@ from aiodocker import DockerError
 
 from holdfast.domain.errors import Conflict, Failed, NotFound
 from holdfast.domain.image_ref import parse_image_ref
+from holdfast.domain.stopping import KILLED_CODE
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime import docker_exec, docker_spec, docker_view
 from holdfast.runtime.docker_client import DockerClient, engine_gone, refused, unknown_container, unknown_image
@@ -35,7 +36,6 @@ from holdfast.runtime.port import (
     OnMade,
 )
 
-KILLED: Final = 137
 _IMAGE_ID: Final = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}")
 _AT_ONCE: Final = 8
 """Inspections in flight for one listing."""
@@ -133,7 +133,9 @@ class DockerRuntime(ContainerRuntime):
 
     async def stop(self, container_id: str, grace: float) -> Exit:
         seconds = math.ceil(grace)
+        began = time.monotonic()
         await self._container("POST", container_id, "stop", params={"t": seconds}, extra_time=seconds)
+        waited = time.monotonic() - began
         container = await self.inspect(container_id)
         if container.running:
             raise Failed(
@@ -143,7 +145,9 @@ class DockerRuntime(ContainerRuntime):
                 details={"container": container_id},
             )
         code = container.exit_code or 0
-        return Exit(code=code, clean=code != KILLED)
+        # The engine tells no kill of its own from another's: only that it waited so long before it killed.
+        outlasted = code == KILLED_CODE and waited >= seconds
+        return Exit(code=code, outlasted=outlasted, out_of_memory=container.oom_killed)
 
     async def pause(self, container_id: str) -> None:
         # What is frozen while the engine starts a command in it, such as the image's health check, can neither be

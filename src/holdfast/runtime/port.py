@@ -146,10 +146,16 @@ class Container:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """How a container stopped. ``clean`` is ``False`` when it outlasted its grace and was killed (137)."""
+    """How a container stopped.
+
+    Attributes:
+        outlasted: it was still there when its grace was over, and was killed.
+        out_of_memory: the kernel killed a process of it for want of memory.
+    """
 
     code: int
-    clean: bool
+    outlasted: bool = False
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import ContainerFacts, LiveBefore, RestoreFacts, RestoreStep, VolumeFacts
 from holdfast.domain.restore_records import Record
+from holdfast.domain.stopping import UncleanStop
 from holdfast.domain.workload import Workload
 from holdfast.engine.journal import Journal
 from holdfast.services.locks import Held
@@ -19,6 +20,7 @@ from holdfast.services.operations import OperationContext
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_plan import told_of_clone
 from holdfast.services.retrying import until_journal_takes
+from holdfast.services.unclean_stops import outcome_of, tell_unclean_stops
 
 _MEND_DISK: Final = "Mend the disk that holds Holdfast's data directory; the restore then goes on by itself."
 
@@ -32,7 +34,7 @@ class ActiveRestore:
     Attributes:
         seconds: how long each part of the downtime took, by name.
         stopped_at: monotonic time of the first stop; the downtime counts from it.
-        stopped_cleanly: whether all that ran ended within its grace; ``None`` until it was stopped.
+        unclean_stops: what did not end well when it was stopped for the safety snapshot.
         committed: COMMIT is durable; there is no way but forward, or backward through the journal.
     """
 
@@ -45,7 +47,7 @@ class ActiveRestore:
     safety_snapshot_id: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     stopped_at: float | None = None
-    stopped_cleanly: bool | None = None
+    unclean_stops: tuple[UncleanStop, ...] = ()
     committed: bool = False
 
     @property
@@ -58,7 +60,7 @@ class ActiveRestore:
 
     @property
     def told(self) -> dict[str, object]:
-        """What the operation's outcome says of the restore from its beginning on."""
+        """What the operation's outcome says of the restore from its beginning on, and after an interruption again."""
         facts, before, after = self.facts, self.facts.image_before, self.facts.image
         return told_of_clone(facts.cloned_from, facts.workload_name) | {
             "restore_id": facts.restore_id,
@@ -70,6 +72,7 @@ class ActiveRestore:
             "image_before_id": before.id if before else None,
             "image": after.reference if after else None,
             "image_id": after.id if after else None,
+            **outcome_of(self.unclean_stops),
         }
 
     @property
@@ -132,6 +135,11 @@ class ActiveRestore:
         """Add a warning to the operation's log, if that can be written."""
         with suppress(HoldfastError):
             await self.ctx.log(warning, level="warning")
+
+    async def tell_unclean(self, stops: Sequence[UncleanStop]) -> None:
+        """Say what did not end well when it was stopped, in the outcome and, if it can be written, in the log."""
+        with suppress(HoldfastError):
+            await tell_unclean_stops(self.ctx, stops)
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:

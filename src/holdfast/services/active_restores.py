@@ -94,6 +94,7 @@ class ActiveRestores:
                 f"The restore journal {journal.path} holds nothing.",
                 next_step="Restart Holdfast: it tidies such a journal up.",
             )
+        safe = next((r for r in journal.records if isinstance(r, SafeRecord)), None)
         return ActiveRestore(
             facts=facts,
             journal=journal,
@@ -101,7 +102,8 @@ class ActiveRestores:
             held=held,
             workloads=await self._workloads_of(facts.lock_ids),
             containers=next((r.containers for r in journal.records if isinstance(r, PreparedRecord)), ()),
-            safety_snapshot_id=next((r.snapshot_id for r in journal.records if isinstance(r, SafeRecord)), None),
+            safety_snapshot_id=safe.snapshot_id if safe else None,
+            unclean_stops=safe.unclean_stops if safe else (),
             committed=any(isinstance(r, CommitRecord) for r in journal.records),
         )
 

@@ -18,6 +18,7 @@ from functools import partial
 from holdfast.domain.errors import Failed, NotFound, Refused
 from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
+from holdfast.domain.stopping import UncleanStop
 from holdfast.domain.workload import Quiesce, Workload
 from holdfast.engine.holds import Hold, HoldFiles
 from holdfast.engine.requests import CaptureRequest, WarmRequest
@@ -33,6 +34,7 @@ from holdfast.services.restore_registry import RestoreRegistry
 from holdfast.services.retrying import until_engine_answers
 from holdfast.services.sharing import Sharing
 from holdfast.services.snapshot_drafts import draft_manifest
+from holdfast.services.unclean_stops import tell_unclean_stops
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workers import Workers
 from holdfast.store.workloads import WorkloadStore
@@ -45,14 +47,14 @@ class _Held:
     Attributes:
         containers: those that are held.
         hooked: since when those run that hooks hold, by id.
-        clean: whether those that were stopped ended within their grace; ``None`` if none was.
+        stops: of those that were stopped, which did not end well; ``None`` if none was stopped.
         not_undone: once they are let go, what could not be undone, in words.
     """
 
     consistency: Consistency
     containers: tuple[ContainerFacts, ...] = ()
     hooked: Mapping[str, str] = field(default_factory=dict)
-    clean: bool | None = None
+    stops: tuple[UncleanStop, ...] | None = None
     not_undone: tuple[str, ...] = ()
 
 
@@ -121,7 +123,7 @@ class Capture:
                         actor=ctx.actor,
                         ran=ran,
                         note=note,
-                        stopped_cleanly=held.clean,
+                        stops=held.stops,
                     )
                     manifest: SnapshotManifest = await worker.run(CaptureRequest(draft=draft, sources=sources))
                     await self._require_held(ctx, held, manifest)
@@ -212,8 +214,9 @@ class Capture:
         match holding.hold.quiesce:
             case Quiesce.STOP:
                 graces = {workload_id: spec.stop_grace for workload_id, spec in workloads.items()}
-                clean = await self._quiescer.stop(facts, graces)
-                return _Held(consistency=Consistency.STOPPED, containers=facts, clean=clean)
+                stops = await self._quiescer.stop(facts, graces)
+                await tell_unclean_stops(ctx, stops)
+                return _Held(consistency=Consistency.STOPPED, containers=facts, stops=stops)
             case Quiesce.HOOKS:
                 # What a person paused is held better than by a hook, and can't run one.
                 awake = [container for container in facts if container.running and not container.paused]

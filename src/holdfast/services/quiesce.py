@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from holdfast.domain.errors import Failed, NotFound
 from holdfast.domain.restore import ContainerFacts
+from holdfast.domain.stopping import UncleanStop, unclean_end
 from holdfast.domain.volumes import overlap
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import (
@@ -24,6 +25,7 @@ from holdfast.runtime.port import (
     Container,
     ContainerRuntime,
     ContainerState,
+    Exit,
 )
 
 
@@ -54,14 +56,14 @@ class Quiescer:
             facts_of(container) for container in containers if container.labels.get(LABEL_WORKLOAD) in workload_ids
         )
 
-    async def stop(self, containers: Sequence[ContainerFacts], graces: Mapping[str, float]) -> bool:
+    async def stop(self, containers: Sequence[ContainerFacts], graces: Mapping[str, float]) -> tuple[UncleanStop, ...]:
         """Disarm the restart policies, then stop all that run, side by side.
 
         Args:
             graces: seconds that a workload's containers get to end by themselves, by workload id.
 
         Returns:
-            Whether every one of them ended within its grace.
+            Those that did not end well, or not within their grace.
 
         Raises:
             Failed: ``stop_not_confirmed`` if one still runs afterwards.
@@ -81,7 +83,11 @@ class Quiescer:
                     next_step="Look at why it does not stop (docker logs), stop it by hand, then try again.",
                     details={"container": container.name},
                 )
-        return all(exit_.clean for exit_ in exits)
+        return tuple(
+            unclean
+            for container, exit_ in zip(running, exits, strict=True)
+            if (unclean := unclean_stop(container.name, exit_, graces[container.workload_id])) is not None
+        )
 
     async def pause(self, containers: Iterable[ContainerFacts]) -> None:
         """Freeze all that run."""
@@ -117,6 +123,18 @@ class Quiescer:
 
 def _mounts(container: Container, paths: Collection[str]) -> bool:
     return any(overlap(path, mount.source) for mount in container.mounts if mount.source for path in paths)
+
+
+def unclean_stop(name: str, exit_: Exit, grace: float) -> UncleanStop | None:
+    """What there is to say of how a container ended that was told to; ``None`` if it ended well.
+
+    Args:
+        grace: seconds that it had.
+    """
+    end = unclean_end(exit_.code, outlasted=exit_.outlasted, out_of_memory=exit_.out_of_memory)
+    if end is None:
+        return None
+    return UncleanStop(container=name, end=end, exit_code=exit_.code, grace_seconds=grace)
 
 
 def facts_of(container: Container) -> ContainerFacts:

@@ -127,12 +127,12 @@ class Replacement:
         return last
 
     async def stop(self, held: Held, workload: Workload, ctx: OperationContext) -> bool:
-        """Stop a workload durably: first the wish, then the instances. Returns whether all ended within their grace."""
+        """Stop a workload durably: first the wish, then the instances. Returns whether all of them ended well."""
         held.require(workload.id)
         ctx.point_of_no_return()
         await self._records.want(workload, DesiredState.STOPPED)
         await ctx.step(DeployStep.STOPPING)
-        return await self._rollout.hold(await self._previous(workload))
+        return await self._rollout.hold(await self._previous(workload), ctx)
 
     async def _replace(
         self,
@@ -148,8 +148,7 @@ class Replacement:
             ctx.check()
             if previous.containers:
                 await ctx.step(DeployStep.STOPPING)
-                if not await self._rollout.hold(previous):
-                    await ctx.log("an instance outlasted its grace and was killed", "warning")
+                await self._rollout.hold(previous, ctx)
         made = await self._rollout.make(workload, version, deployment.id, count, ctx.step)
         await ctx.step(DeployStep.GATING)
         await self._rollout.judge(made, workload.spec.health, ctx)
@@ -157,7 +156,7 @@ class Replacement:
         await ctx.step(DeployStep.SWITCHING)
         await self._rollout.arm(made, workload.spec.restart)
         if strategy is Strategy.BLUE_GREEN:
-            await self._rollout.hold(previous)
+            await self._rollout.hold(previous, ctx)
 
     async def _return(
         self, deployment: Deployment, previous: Previous, error: Exception, ctx: OperationContext

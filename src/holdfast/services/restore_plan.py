@@ -128,12 +128,21 @@ class PlannedImages:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStop:
+    """A workload that runs and is stopped for the restore, and how many seconds it gets to end by itself."""
+
+    workload: str
+    grace_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePlan:
     """A restore that passed its preflight.
 
     Attributes:
         lock_ids: every workload whose lock must be held: this one and those that share one of its volumes.
         containers: the containers of those workloads, as they were found.
+        stops: those of them that run.
         images: what ran, and what runs afterwards.
         warnings: what a person should know and no reason to refuse.
         second: what opens the second repository that the snapshot is taken from, if it is.
@@ -144,6 +153,7 @@ class RestorePlan:
     volumes: tuple[PlannedVolume, ...]
     lock_ids: tuple[str, ...]
     containers: tuple[ContainerFacts, ...]
+    stops: tuple[PlannedStop, ...]
     images: PlannedImages
     desired: DesiredState
     on_unhealthy: OnUnhealthy
@@ -222,6 +232,7 @@ def describe_plan(
         ],
         "live_bytes": live_bytes,
         "also_stopped": [w for w in plan.lock_ids if w != plan.workload.id],
+        "stops": msgspec.to_builtins(plan.stops),
         "runs_afterwards": plan.image.id if plan.image else None,
         "image": plan.image.reference if plan.image else None,
         "taken_with": taken.image or None,

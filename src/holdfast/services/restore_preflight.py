@@ -26,7 +26,7 @@ from holdfast.services.quiesce import facts_of
 from holdfast.services.restore_images import RestoreImages
 from holdfast.services.restore_parts import RestoreParts, choose, chosen_in
 from holdfast.services.restore_places import RestorePlaces
-from holdfast.services.restore_plan import PlannedVolume, RestorePlan, RestoreRequest
+from holdfast.services.restore_plan import PlannedStop, PlannedVolume, RestorePlan, RestoreRequest
 from holdfast.services.restore_sources import RestoreSources
 from holdfast.services.sharing import Sharing
 
@@ -116,12 +116,20 @@ class RestorePreflight:
             volumes=volumes,
             lock_ids=lock_ids,
             containers=tuple(facts_of(container) for container in own),
+            stops=await self._stops(own),
             images=images,
             desired=workload.desired,
             on_unhealthy=request.on_unhealthy or await self._default_on_unhealthy(workload, volumes, own),
             with_image=request.with_image and any(r.workload_id == workload.id for r in images.redeploys),
             warnings=tuple(warnings),
             cloned_from=request.cloned_from,
+        )
+
+    async def _stops(self, own: Iterable[Container]) -> tuple[PlannedStop, ...]:
+        running = {container.labels[LABEL_WORKLOAD] for container in own if container.running}
+        return tuple(
+            PlannedStop(workload=each.name, grace_seconds=each.spec.stop_grace)
+            for each in await self._sharing.workloads(running)
         )
 
     async def _of_the_source(

@@ -161,9 +161,8 @@ class RestoreRun:
         restore.stopped_at = time.monotonic()
         with restore.timed("stop"):
             graces = {workload.id: workload.spec.stop_grace for workload in restore.workloads.values()}
-            restore.stopped_cleanly = await self._quiescer.stop(containers, graces)
-        if not restore.stopped_cleanly:
-            await ctx.log("a container outlasted its grace and was killed", level="warning")
+            restore.unclean_stops = await self._quiescer.stop(containers, graces)
+        await restore.tell_unclean(restore.unclean_stops)
 
     async def _make_missing(self, restore: ActiveRestore) -> None:
         """Have an empty directory where one is missing, as late as can be: no container could be started on it (I4)."""
@@ -184,7 +183,7 @@ class RestoreRun:
             actor=restore.facts.actor,
             ran=plan.images.before,
             note=_before(restore.facts),
-            stopped_cleanly=restore.stopped_cleanly if any(c.running for c in restore.containers) else None,
+            stops=restore.unclean_stops if any(c.running for c in restore.containers) else None,
         )
         with restore.timed("safety"):
             await self._states.pin_safety(draft.id, restore.facts.workload_id, restore.facts.operation_id)
@@ -192,7 +191,9 @@ class RestoreRun:
                 CaptureRequest(draft=draft, sources=_sources(restore.volumes))
             )
             restore.safety_snapshot_id = manifest.id
-            await self._files.append(restore.journal, SafeRecord(snapshot_id=manifest.id))
+            await self._files.append(
+                restore.journal, SafeRecord(snapshot_id=manifest.id, unclean_stops=restore.unclean_stops)
+            )
         await ctx.log(f"safety snapshot {manifest.id}: {manifest.files} files, {format_size(manifest.bytes)}")
 
     async def _check_again(self, restore: ActiveRestore) -> None:

@@ -360,7 +360,7 @@ class RestoreTrial:
         """Stop every container of the locked workloads, disarmed, so that nothing has the trees mounted."""
         running = await self._quiescer.survey(restore.facts.lock_ids)
         graces = {workload.id: workload.spec.stop_grace for workload in restore.workloads.values()}
-        await self._quiescer.stop(running, graces)
+        await restore.tell_unclean(await self._quiescer.stop(running, graces))
 
     async def _remember(self, restore: ActiveRestore, side: TreeSide) -> None:
         """What deploy and start expect to find at the live paths from now on.

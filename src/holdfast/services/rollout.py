@@ -23,9 +23,11 @@ from holdfast.runtime.port import LABEL_DEPLOYMENT, Container, ContainerRuntime
 from holdfast.services.health_gate import Cancellable, GateResult, HealthGate, Uncancellable
 from holdfast.services.image_source import Version
 from holdfast.services.instances import Instances
+from holdfast.services.operation_context import OperationContext
 from holdfast.services.path_users import writers_on_volumes
 from holdfast.services.quiesce import Quiescer, facts_of
 from holdfast.services.retrying import Waits, until_engine_answers
+from holdfast.services.unclean_stops import tell_unclean_stops
 from holdfast.services.volumes import VolumeResolver
 
 RETURN_PATIENCE: Final = 120.0
@@ -198,10 +200,12 @@ class Rollout:
         except (Failed, NotFound):
             return False
 
-    async def hold(self, previous: Previous) -> bool:
-        """Disarm and stop all that was there. Returns whether everything ended within its grace."""
+    async def hold(self, previous: Previous, ctx: OperationContext) -> bool:
+        """Disarm and stop all that was there; what did not end well is told. Returns whether everything did."""
         spec = previous.workload.spec
-        return await self._quiescer.stop(previous.containers, {previous.workload.id: spec.stop_grace})
+        unclean = await self._quiescer.stop(previous.containers, {previous.workload.id: spec.stop_grace})
+        await tell_unclean_stops(ctx, unclean)
+        return not unclean
 
     async def arm(self, container_ids: Iterable[str], policy: RestartPolicy) -> None:
         """Set the configured restart policy, now that nothing half-made can come of it."""

@@ -6,6 +6,7 @@ run the configuration of then, whatever was applied since (I4, I9).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from holdfast.domain.workload import Workload
@@ -25,6 +26,10 @@ class Sharing:
     async def configured(self, workload: Workload) -> frozenset[str]:
         """The ids of all workloads that have a volume of ``workload`` in their configuration; its own is among them."""
         return self._volumes.sharers(workload, await self._workloads.list())
+
+    async def workloads(self, ids: Collection[str]) -> tuple[Workload, ...]:
+        """The workloads with these ids, as they are configured."""
+        return tuple(workload for workload in await self._workloads.list() if workload.id in ids)
 
     async def lockable(self, workload: Workload) -> frozenset[str]:
         """The ids of all whose locks keep everybody off the volumes: those, and who may yet be started on one."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from holdfast.domain import times
 from holdfast.domain.ids import new_id
 from holdfast.domain.snapshot import CapturedVolume, Consistency, SnapshotManifest, SnapshotReason
+from holdfast.domain.stopping import UncleanStop
 from holdfast.domain.workload import Volume, Workload
 from holdfast.services.ran import Ran
 
@@ -20,13 +21,14 @@ def draft_manifest(
     actor: str,
     ran: Ran | None,
     note: str = "",
-    stopped_cleanly: bool | None = None,
+    stops: Sequence[UncleanStop] | None = None,
 ) -> SnapshotManifest:
     """A manifest to be completed by the snapshot store.
 
     Args:
         volumes: index in the snapshot and configuration of each volume.
         ran: what runs on this data, or ran on it last; ``None``: nothing ever did.
+        stops: of what was stopped for it, those that did not end well; ``None`` if nothing was stopped.
     """
     return SnapshotManifest(
         id=new_id(),
@@ -43,7 +45,8 @@ def draft_manifest(
         image_id=ran.image.id if ran else "",
         image_digest=ran.image.digest if ran else None,
         config_hash=ran.config_hash if ran else workload.spec.config_hash,
-        stopped_cleanly=stopped_cleanly,
+        stopped_cleanly=None if stops is None else not stops,
+        unclean_stops=tuple(stops or ()),
         note=note,
         actor=actor,
     )

@@ -54,7 +54,7 @@ class Trials:
         there = await self._instances.of(workload.id)
         if any(container.running for container in there):
             # Who runs here was started behind the restore's back; two writers would share what was restored.
-            await self._rollout.hold(Previous(workload=workload, containers=tuple(facts_of(c) for c in there)))
+            await self._rollout.hold(Previous(workload=workload, containers=tuple(facts_of(c) for c in there)), ctx)
         deployment = await self._records.begin(workload, version, reason, ctx.id)
         try:
             await self._records.keep_image(deployment)

@@ -27,6 +27,8 @@ from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.instances import Instances
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
+from holdfast.services.quiesce import unclean_stop
+from holdfast.services.unclean_stops import tell_unclean_stops
 from holdfast.services.volumes import VolumeResolver
 from holdfast.store.workloads import WorkloadStore
 
@@ -160,7 +162,9 @@ class WorkloadDeletion:
         for container in containers:
             if container.running:
                 await self._runtime.set_restart_policy(container.id, RestartPolicy.NO)
-                await self._runtime.stop(container.id, workload.spec.stop_grace)
+                grace = workload.spec.stop_grace
+                unclean = unclean_stop(container.name, await self._runtime.stop(container.id, grace), grace)
+                await tell_unclean_stops(ctx, [unclean] if unclean else [])
         await ctx.step("removing_instances")
         for container in containers:
             await self._runtime.remove(container.id, force=True)

@@ -25,6 +25,7 @@ from holdfast.runtime.port import (
     ContainerLog,
     ContainerSpec,
     ContainerState,
+    Exit,
     ImageHealth,
     Mount,
 )
@@ -232,20 +233,25 @@ class FakeEngine:
         container.looks += 1
         return self.public(container)
 
-    def stop(self, container: FakeContainer, grace: float) -> int:
-        """TERM, then KILL where it outlasts ``grace`` seconds. Returns the exit code. Fine if it is stopped."""
+    def stop(self, container: FakeContainer, grace: float) -> Exit:
+        """TERM, then KILL where it outlasts ``grace`` seconds. Fine if it is stopped."""
         container.stopped_by_hand = True
+        outlasted = False
         if container.state is ContainerState.RESTARTING:
             container.state = ContainerState.EXITED
         elif container.alive:
-            self._terminate(container, grace)
+            outlasted = self._terminate(container, grace)
             self.tell(container, "stop")
-        return container.exit_code or 0
+        return Exit(code=container.exit_code or 0, outlasted=outlasted, out_of_memory=container.oom_killed)
 
-    def _terminate(self, container: FakeContainer, grace: float) -> None:
+    def _terminate(self, container: FakeContainer, grace: float) -> bool:
+        """Returns whether it outlasted its grace."""
         behaviour = self.behaviour(container)
-        killed = behaviour.ignores_term or behaviour.stops_after > grace
+        outlasted = behaviour.ignores_term or behaviour.stops_after > grace
+        container.oom_killed = behaviour.out_of_memory_at_term and not outlasted
+        killed = outlasted or container.oom_killed
         self.exited(container, KILLED if killed else behaviour.term_exit_code)
+        return outlasted
 
     def remove(self, container: FakeContainer, *, force: bool) -> None:
         if container.alive or container.state is ContainerState.RESTARTING:
@@ -366,6 +372,7 @@ class FakeEngine:
             started_at=stamp(container.started),
             finished_at=stamp(container.finished),
             exit_code=container.exit_code,
+            oom_killed=container.oom_killed,
             restart_count=container.restart_count,
             health=self._health(container),
             pid=container.serial + 1_000_000_000 if container.alive else 0,

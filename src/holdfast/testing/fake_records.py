@@ -52,6 +52,7 @@ class Behaviour:
         stops_after: seconds that it needs to end after TERM; with a grace below that it is killed. Nobody waits.
         ignores_term: it is still there when any grace is over, and is killed.
         term_exit_code: with what it answers TERM.
+        out_of_memory_at_term: it needs more memory than there is when it is to end, and the kernel kills it.
         writes: files written at each start, as path in the container → text; only below its binds.
         requires: files that must be there with this text when it starts (``None``: with any), else it exits with 1.
         logs: lines that it prints at each start; those that begin with ``stderr:`` go there without it.
@@ -66,6 +67,7 @@ class Behaviour:
     stops_after: float = 0.0
     ignores_term: bool = False
     term_exit_code: int = 0
+    out_of_memory_at_term: bool = False
     writes: dict[str, str] = field(default_factory=dict)
     requires: dict[str, str | None] = field(default_factory=dict)
     logs: tuple[str, ...] = ()
@@ -111,6 +113,7 @@ class FakeContainer:
     started: float = 0.0
     finished: float = 0.0
     exit_code: int | None = None
+    oom_killed: bool = False
     restart_count: int = 0
     looks: int = 0
     stopped_by_hand: bool = False

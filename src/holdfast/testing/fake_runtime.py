@@ -35,7 +35,7 @@ from holdfast.runtime.port import (
 )
 from holdfast.testing.fake_commands import ExecBehaviour, FakeCommands
 from holdfast.testing.fake_engine import FakeEngine
-from holdfast.testing.fake_records import KILLED, Behaviour, FakeContainer, Outage, engine_error, matches, unknown_image
+from holdfast.testing.fake_records import Behaviour, FakeContainer, Outage, engine_error, matches, unknown_image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,8 +232,7 @@ class FakeRuntime(ContainerRuntime):
 
     async def stop(self, container_id: str, grace: float) -> Exit:
         async with self._call("stop", container_id):
-            code = self.engine.stop(self.engine.find(container_id), grace)
-            return Exit(code=code, clean=code != KILLED)
+            return self.engine.stop(self.engine.find(container_id), grace)
 
     async def pause(self, container_id: str) -> None:
         async with self._call("pause", container_id):

@@ -122,10 +122,22 @@ def workload(name: str = "notes") -> dict[str, Any]:
         "desired": "running",
         "config_hash": "0" * 16,
         "strategy": "recreate",
+        "stop_grace_seconds": 30.0,
         "config": {"name": name, "volumes": [{"target": "/data", "scope": "stage", "source": "data"}]},
         "created_at": AT,
         "updated_at": AT,
     }
+
+
+KILLED = {
+    "container": "notes-1",
+    "end": "killed",
+    "exit_code": 137,
+    "grace_seconds": 10.0,
+    "brief": "killed after 10 s",
+    "words": "notes-1 did not end within its grace of 10 s and was killed",
+}
+"""As a snapshot and an operation's outcome tell of a container that had to be killed."""
 
 
 def snapshot(snapshot_id: str = SNAPSHOT, **fields: Any) -> dict[str, Any]:
@@ -156,6 +168,7 @@ def snapshot(snapshot_id: str = SNAPSHOT, **fields: Any) -> dict[str, Any]:
         "image_id": "sha256:0",
         "config_hash": "0" * 16,
         "stopped_cleanly": None,
+        "unclean_stops": [],
         "duration_seconds": 0.5,
         "own": True,
         "note": "before the upgrade",
@@ -192,6 +205,7 @@ def dry_run_plan() -> dict[str, Any]:
         ],
         "live_bytes": 4096,
         "also_stopped": [],
+        "stops": [{"workload": "notes", "grace_seconds": 10.0}],
         "runs_afterwards": "sha256:0123456789abcdef",
         "image": "notes:1",
         "on_unhealthy": "revert",

@@ -14,6 +14,7 @@ from holdfast import __version__
 from holdfast.cli.exit_codes import ExitCode
 from tests.unit.cli.fake_server import (
     AT,
+    KILLED,
     OPERATION,
     SNAPSHOT,
     FakeServer,
@@ -132,6 +133,7 @@ def test_show_tells_times_relative_and_exact(server: FakeServer) -> None:
     result = server.run("workload", "show", "notes")
     assert "ago (2026-11-23 09:00:00 UTC)" in result.stdout
     assert "/data" in result.stdout
+    assert "stop grace: 30 s\n" in result.stdout
 
 
 @pytest.mark.parametrize("verb", ["start", "stop"])
@@ -193,6 +195,20 @@ def test_a_snapshot_is_shown_with_volumes_and_warnings(server: FakeServer) -> No
     result = server.run("snapshot", "show", "notes", SNAPSHOT)
     assert "warning: skipped: socket" in result.stdout
     assert "/data" in result.stdout
+
+
+def test_a_snapshot_says_in_the_list_and_by_itself_what_had_to_be_killed_for_it(server: FakeServer) -> None:
+    stopped = {"consistency": "stopped", "stopped_cleanly": False}
+    killed, untold = snapshot(**stopped, unclean_stops=[KILLED, KILLED]), snapshot(**stopped)
+    server.on("GET", SNAPSHOTS, answer({"items": [killed, untold], "next_cursor": None}))
+    server.on("GET", "/api/workloads/notes/status", answer(safety()))
+    listed = server.run("snapshot", "list", "notes").stdout
+    assert listed.count("stopped, but killed after 10 s ") == 1
+    assert "stopped, but not cleanly" in listed, "as earlier versions wrote it"
+    server.on("GET", f"{SNAPSHOTS}/{SNAPSHOT}", answer(killed))
+    shown = server.run("snapshot", "show", "notes", SNAPSHOT).stdout
+    assert "consistency: stopped, but killed after 10 s\n" in shown
+    assert "warning: notes-1 did not end within its grace of 10 s and was killed\n" in shown
 
 
 @pytest.mark.parametrize(
@@ -323,6 +339,14 @@ def test_an_operation_is_shown_with_steps_log_and_error(server: FakeServer) -> N
     assert "step pulling" in shown
     assert "warning: retrying" in shown
     assert "error: It broke.\nnext: Mend it.\n" in shown
+
+
+def test_an_operation_is_shown_with_what_did_not_end_well(server: FakeServer) -> None:
+    server.on(
+        "GET", f"/api/operations/{OPERATION}", answer(operation(state="succeeded", outcome={"unclean_stops": [KILLED]}))
+    )
+    shown = server.run("operation", "show", OPERATION).stdout
+    assert "not stopped well: notes-1 did not end within its grace of 10 s and was killed\n" in shown
 
 
 def test_how_far_an_operation_is_stands_there_while_it_runs(server: FakeServer) -> None:

@@ -58,6 +58,9 @@ def test_the_plan_comes_first_and_the_name_must_be_typed(ready: FakeServer) -> N
     assert "~ 2 changed (20 B)\n      ~ a.txt\n      ~ b.txt\n" in result.stderr
     assert "safety snapshot" in result.stderr
     assert "warning: the image carries no digest" in result.stderr
+    stops = "What runs is stopped: notes gets up to 10 s to end by itself, and is killed after that."
+    assert f"This replaces the live data of notes, after a safety snapshot of all of it. {stops}\n" in result.stderr
+    assert f"\n{stops}\n" in result.stderr, "in the plan"
     assert "Type notes to go on" in result.stderr
     assert "holdfast undo" in result.stdout
     assert "1 safety snapshot of notes is kept" in result.stderr

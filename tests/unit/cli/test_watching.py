@@ -15,7 +15,7 @@ from holdfast.cli.exit_codes import ExitCode
 from holdfast.cli.output import Output
 from holdfast.cli.watch import Watcher
 from holdfast.domain.errors import Unavailable
-from tests.unit.cli.fake_server import OPERATION, FakeServer, answer, operation, refusal, step, stream
+from tests.unit.cli.fake_server import KILLED, OPERATION, FakeServer, answer, operation, refusal, step, stream
 
 EVENTS = f"/api/operations/{OPERATION}/events"
 DEPLOY = "/api/workloads/notes/deploy"
@@ -65,6 +65,14 @@ def test_a_failed_operation_tells_why_and_what_to_do(server: FakeServer) -> None
     result = server.run("deploy", "notes")
     assert result.exit_code == ExitCode.FAILED
     assert result.stderr == "error: No such image.\nnext: Check the name.\n"
+
+
+def test_what_had_to_be_killed_is_told_beside_the_end(server: FakeServer) -> None:
+    server.on("POST", "/api/workloads/notes/deploy", answer(operation(), 202))
+    server.on("GET", EVENTS, stream(operation(state="succeeded", outcome={"unclean_stops": [KILLED]})))
+    result = server.run("deploy", "notes")
+    assert "warning: notes-1 did not end within its grace of 10 s and was killed." in result.stderr
+    assert "notes is deployed." in result.stdout
 
 
 def test_a_cancelled_operation_is_told(server: FakeServer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from tests.unit.services.snapshot_bench import SnapshotBench, opened
 from holdfast.domain.errors import Cancelled, Conflict, Failed, HoldfastError, NotFound, Refused
 from holdfast.domain.operation import OperationKind, OperationState
 from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
+from holdfast.domain.stopping import UncleanEnd, UncleanStop
 from holdfast.domain.workload import Quiesce, RestartPolicy, Scope, Volume, Workload
 from holdfast.runtime.port import Bind, ContainerSpec, ContainerState
 from holdfast.services.operations import OperationContext
@@ -34,6 +35,10 @@ async def states(bench: SnapshotBench) -> list[tuple[str, ContainerState, Restar
     return sorted((c.name, c.state, c.restart) for c in await bench.runtime.containers())
 
 
+def told_of(stop: UncleanStop) -> dict[str, object]:
+    return {**asdict(stop), "brief": stop.brief, "words": stop.words}
+
+
 @pytest.mark.parametrize(
     ("quiesce", "consistency", "clean", "held"),
     [
@@ -50,6 +55,7 @@ async def test_the_writer_is_held_as_asked_and_let_go_as_it_was(
     bench.runtime.calls.clear()
     manifest = await bench.taken(workload, quiesce)
     assert (manifest.consistency, manifest.stopped_cleanly) == (consistency, clean)
+    assert manifest.unclean_stops == ()
     assert [c.name for c in bench.calls("set_restart_policy", "stop", "pause")][: len(held)] == held
     assert await states(bench) == before
     assert bench.holds.all() == ([], [])
@@ -61,6 +67,11 @@ async def test_who_had_to_be_killed_is_told(bench: SnapshotBench) -> None:
     workload = await bench.deployed(STATEFUL, Behaviour(ignores_term=True))
     manifest = await bench.taken(workload, Quiesce.STOP)
     assert (manifest.consistency, manifest.stopped_cleanly) == (Consistency.STOPPED, False)
+    (stop,) = manifest.unclean_stops
+    assert (stop.end, stop.grace_seconds) == (UncleanEnd.KILLED, workload.spec.stop_grace)
+    assert bench.last is not None
+    assert bench.last.outcome["unclean_stops"] == [told_of(stop)]
+    assert [line.message for line in bench.last.log if line.level == "warning"] == [stop.words]
 
 
 @pytest.mark.parametrize("quiesce", list(Quiesce))

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tests.unit.services.deploy_bench import CRASHING, STATEFUL, STATELESS, Bench, made_by, opened
@@ -739,10 +740,25 @@ async def test_stopping_is_written_down_first_and_survives_a_restart_of_the_engi
 
     bench.on_call = look
     operation = await bench.stop(workload)
-    assert operation.outcome == {"clean": True}
+    assert operation.outcome == {"clean": True}  # and no word of any that did not end well
     assert set(wanted) == {DesiredState.STOPPED}
     bench.runtime.restart_engine()
     assert await bench.running(workload) == ()
+
+
+async def test_who_had_to_be_killed_for_a_deployment_or_a_stop_is_told(bench: Bench) -> None:
+    workload = await bench.deployed(dataclasses.replace(STATEFUL, stop_grace=7.0), Behaviour(ignores_term=True))
+    (old,) = await bench.running(workload)
+    bench.runtime.add_image("notes:2", Behaviour(term_exit_code=4))
+    operation = await bench.deploy(workload, "notes:2")
+    (new,) = await bench.running(workload)
+    stopped = await bench.stop(workload)
+    assert stopped.outcome["clean"] is False
+    for ended, name, brief in ((operation, old.name, "killed after 7 s"), (stopped, new.name, "exit code 4")):
+        assert ended.state is OperationState.SUCCEEDED
+        (told,) = cast("list[dict[str, object]]", ended.outcome["unclean_stops"])
+        assert (told["container"], told["brief"]) == (name, brief)
+        assert told["words"] in [line.message for line in ended.log if line.level == "warning"]
 
 
 async def test_starting_runs_the_stopped_instance_again_with_its_policy(bench: Bench) -> None:

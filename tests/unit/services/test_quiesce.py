@@ -9,6 +9,7 @@ import pytest
 
 from holdfast.domain.errors import Failed, Unavailable
 from holdfast.domain.restore import ContainerFacts
+from holdfast.domain.stopping import UncleanEnd, UncleanStop
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Bind, ContainerSpec, ContainerState
 from holdfast.services.quiesce import LetGo, Quiescer
@@ -71,7 +72,7 @@ async def test_policies_are_disarmed_before_anything_is_stopped(runtime: FakeRun
         await made(runtime, name)
     facts = await quiescer.survey(["a"])
     runtime.calls.clear()
-    assert await quiescer.stop(facts, GRACES)
+    assert await quiescer.stop(facts, GRACES) == ()
     changes = [call.name for call in runtime.calls if call.name in ("set_restart_policy", "stop")]
     assert changes == ["set_restart_policy", "set_restart_policy", "stop", "stop"]
     runtime.restart_engine(Outage.POWER)
@@ -93,9 +94,22 @@ async def test_who_outlasts_the_grace_of_its_workload_is_killed_and_that_is_told
     runtime.add_image("slow:1", Behaviour(stops_after=3.0))
     await made(runtime, "slow", image="slow:1")
     facts = await quiescer.survey(["a"])
-    assert not await quiescer.stop(facts, {"a": 2.0})
+    killed = UncleanStop(container="slow", end=UncleanEnd.KILLED, exit_code=137, grace_seconds=2.0)
+    assert await quiescer.stop(facts, {"a": 2.0}) == (killed,)
     await quiescer.let_go(facts)
-    assert await quiescer.stop(facts, {"a": 4.0})
+    assert await quiescer.stop(facts, {"a": 4.0}) == ()
+
+
+async def test_who_ends_badly_is_told_beside_who_ends_well(runtime: FakeRuntime, quiescer: Quiescer) -> None:
+    runtime.add_image("failing:1", Behaviour(term_exit_code=3))
+    runtime.add_image("hungry:1", Behaviour(out_of_memory_at_term=True))
+    for name, image in (("well", "notes:1"), ("failing", "failing:1"), ("hungry", "hungry:1")):
+        await made(runtime, name, image=image)
+    found = await quiescer.stop(await quiescer.survey(["a"]), GRACES)
+    assert {stop.container: (stop.end, stop.exit_code) for stop in found} == {
+        "failing": (UncleanEnd.FAILED, 3),
+        "hungry": (UncleanEnd.OUT_OF_MEMORY, 137),
+    }
 
 
 async def test_a_container_that_runs_on_after_its_stop_is_an_error(runtime: FakeRuntime, quiescer: Quiescer) -> None:

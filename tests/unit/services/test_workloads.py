@@ -5,6 +5,7 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -31,6 +32,7 @@ from holdfast.store.deployments import DeploymentStore
 from holdfast.store.operations import OperationStore
 from holdfast.store.volume_states import VolumeStateStore
 from holdfast.store.workloads import WorkloadStore
+from holdfast.testing.fake_records import Behaviour
 from holdfast.testing.fake_runtime import FakeRuntime
 
 INSTALLATION = new_id()
@@ -398,6 +400,15 @@ class TestDelete:
         assert ended.outcome["removed"] == []
         with pytest.raises(NotFound):
             await bench.workloads.get("notes")
+
+    async def test_an_instance_that_had_to_be_killed_is_told(self, bench: Bench) -> None:
+        workload = await bench.create(DATA)
+        await bench.deploy(workload)
+        bench.runtime.add_image("notes:1", Behaviour(ignores_term=True))
+        ended = await bench.delete(workload)
+        (told,) = cast("list[dict[str, object]]", ended.outcome["unclean_stops"])
+        assert (told["brief"], told["grace_seconds"]) == ("killed after 30 s", 30.0)
+        assert told["words"] in [line.message for line in ended.log if line.level == "warning"]
 
     async def test_other_containers_and_the_network_of_others_stay(self, bench: Bench) -> None:
         workload, wiki = await bench.create(), await bench.create(name="wiki")

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.api.parameters import PrintableText
 from holdfast.domain.snapshot import Consistency, Snapshot, SnapshotReason
+from holdfast.domain.stopping import UncleanEnd
 from holdfast.domain.workload import Quiesce, Scope
 
 
@@ -23,6 +24,19 @@ class CapturedVolumeView(BaseModel):
     links: int
     bytes: Annotated[int, Field(description="Logical size of its regular files.")]
     disk_bytes: Annotated[int, Field(description="What it takes on disk, holes not counted.")]
+
+
+class UncleanStopView(BaseModel):
+    """A container that was told to stop and did not end well."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    container: str
+    end: UncleanEnd
+    exit_code: int
+    grace_seconds: Annotated[float, Field(description="How long it had to end by itself.")]
+    brief: Annotated[str, Field(description="What went wrong, for people.", examples=["killed after 10 s"])]
+    words: Annotated[str, Field(description="The same in a sentence.")]
 
 
 class SnapshotView(BaseModel):
@@ -42,7 +56,11 @@ class SnapshotView(BaseModel):
     image_id: str
     image_digest: Annotated[str | None, Field(description="By which its registry knows it; null if none does.")]
     config_hash: str
-    stopped_cleanly: bool | None
+    stopped_cleanly: Annotated[
+        bool | None,
+        Field(description="Whether all that was stopped for it ended well and within its grace; null if nothing was."),
+    ]
+    unclean_stops: Annotated[list[UncleanStopView], Field(description="What did not; empty if nothing.")]
     duration_seconds: float
     own: Annotated[bool, Field(description="Whether this installation captured it; false for foreign archives.")]
     note: str
@@ -73,6 +91,7 @@ class SnapshotView(BaseModel):
             image_digest=manifest.image_digest,
             config_hash=manifest.config_hash,
             stopped_cleanly=manifest.stopped_cleanly,
+            unclean_stops=[UncleanStopView.model_validate(stop) for stop in manifest.unclean_stops],
             duration_seconds=manifest.duration_seconds,
             own=manifest.own,
             note=manifest.note,

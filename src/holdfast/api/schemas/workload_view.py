@@ -23,6 +23,9 @@ class WorkloadView(BaseModel):
     desired: DesiredState
     config_hash: Annotated[str, Field(description="Names the configuration; equal ones make the same containers.")]
     strategy: Annotated[Strategy, Field(description="How it is deployed, `auto` resolved.")]
+    stop_grace_seconds: Annotated[
+        float, Field(description="How long its containers get to end by themselves before they are killed.")
+    ]
     config: Annotated[dict[str, object], Field(description="The declaration; can be sent back as it is.")]
     created_at: str
     updated_at: str
@@ -40,6 +43,7 @@ class WorkloadView(BaseModel):
             desired=workload.desired,
             config_hash=spec.config_hash,
             strategy=spec.effective_strategy,
+            stop_grace_seconds=spec.stop_grace,
             config=to_document(spec),
             created_at=workload.created_at,
             updated_at=workload.updated_at,

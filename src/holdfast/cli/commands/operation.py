@@ -9,7 +9,7 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.output import Output, ago, both, exact, failure_lines, log_lines
 from holdfast.cli.session import session_of
-from holdfast.cli.watch import Watcher, conclude, outcome_in_words
+from holdfast.cli.watch import Watcher, conclude, outcome_in_words, unclean_stops
 from holdfast.domain.operation import OperationState
 from holdfast.domain.units import format_size
 
@@ -104,6 +104,7 @@ def _describe(output: Output, operation: dict[str, Any]) -> None:
             ("started", both(operation["started_at"])),
             ("finished", both(operation["finished_at"])),
             ("result", outcome_in_words(operation)),
+            ("not stopped well", "; ".join(unclean_stops(operation))),
         ]
     )
     for step in operation["steps"]:

@@ -14,7 +14,7 @@ from holdfast.cli.chosen_paths import chosen_paths
 from holdfast.cli.commands.snapshot import table
 from holdfast.cli.confirm import confirm_by_name
 from holdfast.cli.exit_codes import ExitCode
-from holdfast.cli.plan import show_plan
+from holdfast.cli.plan import graces_in_words, show_plan
 from holdfast.cli.safety import tell_of_safety
 from holdfast.cli.session import Session, session_of
 from holdfast.cli.watch import Watcher, conclude, follow
@@ -116,7 +116,7 @@ def rehearse(
         paths = operation["outcome"].get("paths")
         replaced = f"{', '.join(paths)} in the live data" if paths else "the live data"
         what = f"This replaces {replaced} of {name}, after a safety snapshot of all of it."
-    confirm_by_name(session, name, what, yes=yes)
+    confirm_by_name(session, name, f"{what} {graces_in_words(operation['outcome'])}".rstrip(), yes=yes)
 
 
 def _chosen(session: Session, workload: str, source: str | None) -> str:

@@ -193,7 +193,7 @@ def table(output: Output, snapshots: list[dict[str, Any]], *, with_workload: boo
                 *((s["workload_name"],) if with_workload else ()),
                 ago(s["created_at"]),
                 s["reason"],
-                s["consistency"],
+                _consistency(s),
                 format_size(s["bytes"]),
                 s["files"],
                 "DAMAGED" if s["damaged"] else ago(s["verified_at"]),
@@ -205,6 +205,14 @@ def table(output: Output, snapshots: list[dict[str, Any]], *, with_workload: boo
     )
 
 
+def _consistency(s: dict[str, Any]) -> str:
+    """How the writers were held, and whether they ended well if they were stopped for it."""
+    if s["stopped_cleanly"] is not False:
+        return str(s["consistency"])
+    how = dict.fromkeys(stop["brief"] for stop in s["unclean_stops"])
+    return f"{s['consistency']}, but {', '.join(how) or 'not cleanly'}"
+
+
 def _describe(output: Output, s: dict[str, Any]) -> None:
     output.facts(
         [
@@ -214,7 +222,7 @@ def _describe(output: Output, s: dict[str, Any]) -> None:
             ("by", s["actor"]),
             ("reason", s["reason"]),
             ("note", s["note"]),
-            ("consistency", s["consistency"]),
+            ("consistency", _consistency(s)),
             ("size", f"{format_size(s['bytes'])} in {s['files']} files, {format_size(s['stored_bytes'])} stored"),
             ("duration", format_duration(s["duration_seconds"])),
             ("image", s["image"]),
@@ -230,6 +238,8 @@ def _describe(output: Output, s: dict[str, Any]) -> None:
             for v in s["volumes"]
         ],
     )
+    for stop in s["unclean_stops"]:
+        output.say(f"warning: {stop['words']}")
     for warning in s["warnings"]:
         output.say(f"warning: {warning}")
     for damage in s["damaged"]:

@@ -12,6 +12,7 @@ from holdfast.cli.listing import every_page
 from holdfast.cli.output import Output, ago, both
 from holdfast.cli.session import session_of
 from holdfast.cli.watch import follow
+from holdfast.domain.units import format_duration
 
 
 def commands() -> typer.Typer:
@@ -100,6 +101,7 @@ def _describe(output: Output, workload: dict[str, Any]) -> None:
             ("image", workload["image"]),
             ("desired", workload["desired"]),
             ("strategy", workload["strategy"]),
+            ("stop grace", format_duration(workload["stop_grace_seconds"])),
             ("created", both(workload["created_at"])),
             ("changed", both(workload["updated_at"])),
         ]

@@ -218,6 +218,7 @@ def _describe(
         image_digest=own.image_digest if own else None,
         config_hash=own.config_hash if own else "",
         stopped_cleanly=own.stopped_cleanly if own else None,
+        unclean_stops=own.unclean_stops if own else (),
         stored_bytes=stored_bytes,
         own=trusted,
         allow_links=request.allow_links,
