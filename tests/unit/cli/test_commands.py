@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -198,7 +199,7 @@ def test_a_snapshot_is_shown_with_volumes_and_warnings(server: FakeServer) -> No
 
 
 def test_a_snapshot_says_in_the_list_and_by_itself_what_had_to_be_killed_for_it(server: FakeServer) -> None:
-    stopped = {"consistency": "stopped", "stopped_cleanly": False}
+    stopped: dict[str, Any] = {"consistency": "stopped", "stopped_cleanly": False}
     killed, untold = snapshot(**stopped, unclean_stops=[KILLED, KILLED]), snapshot(**stopped)
     server.on("GET", SNAPSHOTS, answer({"items": [killed, untold], "next_cursor": None}))
     server.on("GET", "/api/workloads/notes/status", answer(safety()))

@@ -84,9 +84,9 @@ class Bench:
         assert workload is not None
         return workload
 
-    async def deploy(self, workload: Workload) -> tuple[str, Deployment]:
+    async def deploy(self, workload: Workload, behaviour: Behaviour | None = None) -> tuple[str, Deployment]:
         """Run one instance, recorded as a successful deployment. Returns its container's id."""
-        image = self.runtime.add_image("notes:1")
+        image = self.runtime.add_image("notes:1", behaviour or Behaviour())
         for volume in workload.spec.captured_volumes:
             (self.base.parent / self._path(workload, volume)).mkdir(parents=True, exist_ok=True)
         deployment = Deployment(
@@ -403,8 +403,7 @@ class TestDelete:
 
     async def test_an_instance_that_had_to_be_killed_is_told(self, bench: Bench) -> None:
         workload = await bench.create(DATA)
-        await bench.deploy(workload)
-        bench.runtime.add_image("notes:1", Behaviour(ignores_term=True))
+        await bench.deploy(workload, Behaviour(ignores_term=True))
         ended = await bench.delete(workload)
         (told,) = cast("list[dict[str, object]]", ended.outcome["unclean_stops"])
         assert (told["brief"], told["grace_seconds"]) == ("killed after 30 s", 30.0)
