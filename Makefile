@@ -26,7 +26,7 @@ test: setup check ## everything that must hold: checks and all tests, with a rea
 check: setup ## format, lint, types and import contracts
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/ruff check --quiet
-	@$(BIN)/mypy -n 2 --no-error-summary $(wildcard src tests benchmarks scripts)
+	@$(BIN)/mypy -n 2 --no-error-summary $(wildcard src tests benchmarks torture scripts)
 	@$(BIN)/lint-imports --no-logo
 
 serve: setup ## run Holdfast from here, its data below ./.run
@@ -36,8 +36,8 @@ bench: setup ## measure, beside others, for some 25 minutes; PARTS=--quick to tr
 	@$(PYTHON) scripts/setup.py --bench
 	@$(WITH_ENGINE) $(BIN)/python -m benchmarks $(PARTS)
 
-torture: setup ## the fault tests and the API's fuzz run at full length
-	@HOLDFAST_TORTURE=1 $(WITH_ENGINE) $(BIN)/python -m pytest -q --timeout 3600 tests/faults tests/integration/test_api_fuzz.py
+torture: setup ## kill it hundreds of times, and all faults and fuzzing at full length; PARTS=kills ROUNDS=20 SEED=7
+	@$(BIN)/python -m torture $(PARTS)
 
 lock: setup ## write the lock files anew
 	@$(COMPILE) pyproject.toml --output-file requirements.lock
@@ -67,4 +67,4 @@ packages:
 clean: ## remove what the targets made: .venv, caches, our own engine and its data
 	@$(PYTHON) scripts/with_engine.py --clean
 	@rm -rf .venv .run .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
-	@find src tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src tests scripts benchmarks torture -name __pycache__ -type d -prune -exec rm -rf {} +

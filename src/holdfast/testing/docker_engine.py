@@ -49,6 +49,7 @@ class DockerEngine:
         self.data_root = run_dir / "data"
         self._exec_root = run_dir / "exec"
         self._pid_file = run_dir / "dockerd.pid"
+        self._containerd_pid_file = self._exec_root / "containerd" / "containerd.pid"
         self._log = run_dir / "dockerd.log"
         self._network = network
         self._say = say
@@ -137,7 +138,10 @@ class DockerEngine:
 
     def lose_power(self) -> None:
         """End everything at once, containers too, and forget what a host keeps in memory."""
-        self.kill()
+        daemons = {pid for pid in (self._daemon(), self._own(self._containerd_pid_file)) if pid is not None}
+        _kill_all(daemons | self._families())
+        self._reap()
+        self._end_daemons()
         _kill_all(self._families())
         self._unmount()
         shutil.rmtree(self._exec_root, ignore_errors=True)
@@ -162,8 +166,7 @@ class DockerEngine:
 
     def _end_daemons(self) -> None:
         """End what a killed engine left: the daemon itself, and its containerd, which would lock the data."""
-        containerd = self._exec_root / "containerd" / "containerd.pid"
-        for name, pid_file in (("dockerd", self._pid_file), ("containerd", containerd)):
+        for name, pid_file in (("dockerd", self._pid_file), ("containerd", self._containerd_pid_file)):
             pid = self._own(pid_file)
             if pid is not None and not _wait(pid, 2):
                 self._say(f"ending a leftover {name} (process {pid})")

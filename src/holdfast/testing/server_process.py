@@ -85,33 +85,49 @@ class ServerProcess:
             self._process.wait(PATIENCE)
 
 
-@contextmanager
-def server(settings: Settings, log: Path, command: Sequence[str] = SERVE) -> Iterator[ServerProcess]:
-    """A server that answers, on a free port, until the end of the block.
+def launch(settings: Settings, log: Path, command: Sequence[str] = SERVE) -> subprocess.Popen[bytes]:
+    """Start a server's process, on a free port, without waiting for it.
 
     Args:
         log: where its output goes; what is there is replaced.
     """
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - a program of our own
+        return subprocess.Popen(  # noqa: S603 - a program of our own
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env={**os.environ, **_environment(settings)},
         )
+
+
+def connect(process: subprocess.Popen[bytes], settings: Settings, log: Path) -> ServerProcess:
+    """Wait until a launched server answers.
+
+    Raises:
+        RuntimeError: it ended; with what it said.
+    """
+    until(lambda: process.poll() is not None or _address(log) is not None)
+    address = _address(log)
+    if address is None:
+        raise RuntimeError(f"the server does not start. What it said:\n{log.read_text(errors='replace')}")
+    headers = {"Authorization": f"Bearer {settings.admin_token_file.read_text().strip()}"}
+    running = ServerProcess(process, httpx.Client(base_url=address, headers=headers, timeout=PATIENCE, trust_env=False))
     try:
-        until(lambda: process.poll() is not None or _address(log) is not None)
-        address = _address(log)
-        if address is None:
-            raise RuntimeError(f"the server does not start. What it said:\n{log.read_text(errors='replace')}")
-        token = settings.admin_token_file.read_text().strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        running = ServerProcess(
-            process, httpx.Client(base_url=address, headers=headers, timeout=PATIENCE, trust_env=False)
-        )
+        until(running.answers)
+    except BaseException:
+        running.close()
+        raise
+    return running
+
+
+@contextmanager
+def server(settings: Settings, log: Path, command: Sequence[str] = SERVE) -> Iterator[ServerProcess]:
+    """A server that answers, on a free port, until the end of the block; for ``log`` see :func:`launch`."""
+    process = launch(settings, log, command)
+    try:
+        running = connect(process, settings, log)
         try:
-            until(running.answers)
             yield running
         finally:
             running.close()
@@ -134,7 +150,8 @@ def _address(log: Path) -> str | None:
 
 
 def _environment(settings: Settings) -> Mapping[str, str]:
-    return {
+    roots = {"HOLDFAST_ALLOWED_ROOTS": ":".join(map(str, settings.allowed_roots))} if settings.allowed_roots else {}
+    return roots | {
         "HOLDFAST_DATA_DIR": str(settings.data_dir),
         "HOLDFAST_DOCKER_HOST": settings.docker_host,
         "HOLDFAST_LISTEN": "127.0.0.1:0",

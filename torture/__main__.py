@@ -1,0 +1,104 @@
+"""The long tests: ``make torture``, or ``python -m torture [PART …]``.
+
+- ``kills``: the real server with a real engine of its own, killed at random moments, hundreds of times.
+- ``faults``: the fault tests at full length.
+- ``fuzz``: hostile inputs, for longer than ``make test`` does.
+
+What is drawn depends on the seed alone, which is printed. SEED, ROUND, ROUNDS and MINUTES may also be given as
+variables of the environment: ``make torture PARTS=kills ROUNDS=20 SEED=7``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from holdfast.testing.docker_engine import EngineTrouble
+from torture.kills import Options, run
+from torture.leftovers import InUse, default_place
+from torture.machine import Stuck
+
+ROUNDS: Final = 300
+_HOME: Final = Path(__file__).resolve().parent.parent
+_FAULTS: Final = ("tests/faults",)
+_FUZZ: Final = ("tests/integration/test_api_fuzz.py",)
+
+
+def main() -> int:
+    """Do the parts that were asked for, in their order. Returns the exit code."""
+    given = argparse.ArgumentParser(
+        prog="python -m torture", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    given.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; all, if none is named")
+    given.add_argument("--seed", type=int, default=_number("SEED"), help="what everything is drawn from")
+    given.add_argument("--round", type=int, default=_number("ROUND"), help="only the round of this number")
+    given.add_argument("--rounds", type=int, default=_number("ROUNDS"), help=f"how many; {ROUNDS}, unless --minutes")
+    given.add_argument("--minutes", type=float, default=_number("MINUTES"), help="begin no round after so many")
+    given.add_argument("--place", type=Path, default=default_place(), help="a short path for disks and engines")
+    chosen = given.parse_args()
+    unknown = set(chosen.parts) - set(PARTS)
+    if unknown:
+        given.error(f"there is no part {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("broken off"))  # what was started and mounted is let go of
+    failed = [part for part in chosen.parts or PARTS if not PARTS[part](chosen)]
+    if failed:
+        _say(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _kills(chosen: argparse.Namespace) -> bool:
+    one = chosen.round is not None
+    bounded = chosen.minutes is None or chosen.rounds is not None
+    options = Options(
+        seed=secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed,
+        rounds=1 if one else (chosen.rounds or ROUNDS) if bounded else None,
+        first=chosen.round if one else 1,
+        minutes=chosen.minutes,
+        place=chosen.place.resolve(),
+    )
+    try:
+        return run(options, _say)
+    except (InUse, Stuck, EngineTrouble) as trouble:
+        _say(str(trouble))
+        return False
+    except KeyboardInterrupt:
+        _say("broken off; everything was cleaned up")
+        return False
+
+
+def _pytest(*paths: str) -> bool:
+    """Run tests at full length, with an engine at hand."""
+    tests = [sys.executable, "-m", "pytest", "-q", "--timeout", "3600", *paths]
+    command = [sys.executable, "scripts/with_engine.py", "--", *tests]
+    return subprocess.run(command, cwd=_HOME, env={**os.environ, "HOLDFAST_TORTURE": "1"}, check=False).returncode == 0
+
+
+def _number(name: str) -> int | None:
+    text = os.environ.get(name)
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise SystemExit(f"{name} has to be a number, not {text!r}")
+    return int(text)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+PARTS: Final[Mapping[str, Callable[[argparse.Namespace], bool]]] = {
+    "kills": _kills,
+    "faults": lambda _chosen: _pytest(*_FAULTS),
+    "fuzz": lambda _chosen: _pytest(*_FUZZ),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
