@@ -34,11 +34,15 @@ class Machine:
 
     Args:
         logs: where what the servers print goes, a file for each.
+
+    Attributes:
+        command: how a server is started.
     """
 
     def __init__(self, settings: Settings, engine: DockerEngine, logs: Path) -> None:
         self.settings = settings
         self.engine = engine
+        self.command: tuple[str, ...] = SERVE
         self._logs = logs
         self._process: subprocess.Popen[bytes] | None = None
         self._log = logs
@@ -105,7 +109,7 @@ class Machine:
         if self._process is None:
             self._starts += 1
             self._log = self._logs / f"server-{self._starts:03}.log"
-            self._process = launch(self.settings, self._log, SERVE)
+            self._process = launch(self.settings, self._log, self.command)
 
     def bring_up(self, *, engine_first: bool = True) -> None:
         """Have engine and server run, and answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,32 +21,43 @@ SEED = 20
 LAYOUT = ("ext4",)
 
 
-@pytest.fixture
+UNSAFE = (sys.executable, "-m", "holdfast.testing.unsafe_server")
+
+
+@pytest.fixture(scope="module")
 def world() -> Iterator[World]:
     with tempfile.TemporaryDirectory(prefix="hf-") as place, living(World(Path(place, "w"), LAYOUT, SEED)) as world:
         yield world
 
 
-def rounds() -> list[Round]:
-    """The engine killed in the middle of a safety snapshot, everything at a commit, the server on the way back."""
-    plans = [
-        (Action.RESTORE, Victim.ENGINE, Sign("record", "PREPARED"), None),
-        (Action.RESTORE, Victim.ALL, Sign("record", "COMMIT"), Again(victim=Victim.SERVER, seconds=0.7)),
-        (Action.REVERT, Victim.SERVER, Sign("record", "BACKWARD"), None),
-    ]
-    return [
-        replace(drawn(SEED, number, LAYOUT, action, victim), moment=Moment(sign=sign, seconds=0), again=again, pause=0)
-        for number, (action, victim, sign, again) in enumerate(plans, start=1)
-    ]
+def planned(number: int, action: Action, victim: Victim, record: str, again: Again | None = None) -> Round:
+    """A round with the kill as soon as a record is in the journal; a power cut lets the engine come back first."""
+    moment = Moment(sign=Sign("record", record), seconds=0)
+    return replace(drawn(SEED, number, LAYOUT, action, victim), moment=moment, again=again, pause=0, engine_first=True)
 
 
-def test_a_restore_survives_what_kills_the_engine_the_server_and_everything_at_once(
+ROUNDS = (
+    planned(1, Action.RESTORE, Victim.ENGINE, "PREPARED"),
+    planned(2, Action.RESTORE, Victim.ALL, "COMMIT", Again(victim=Victim.SERVER, seconds=0.7)),
+    planned(3, Action.REVERT, Victim.SERVER, "BACKWARD"),
+)
+
+
+def test_restores_survive_the_death_of_engine_and_server_and_of_everything_at_once(
     world: World, figure: Callable[[str, int], None]
 ) -> None:
-    for plan in rounds():
+    for plan in ROUNDS:
         result = carry_out(world, plan)
         assert result.troubles == []
         assert result.seen is not None
         assert not result.seen.over, "it was killed in the middle of it"
         figure("rounds of real kills", 1)
     assert Findings(world).verify_all() == []
+
+
+def test_a_server_that_leaves_restart_policies_armed_loses_records_and_is_found_out(world: World) -> None:
+    world.machine.kill(Victim.SERVER)
+    world.machine.command = UNSAFE
+    world.machine.bring_up()
+    result = carry_out(world, planned(4, Action.RESTORE, Victim.ALL, "COMMIT"))
+    assert any("lost records" in trouble for trouble in result.troubles), result.troubles

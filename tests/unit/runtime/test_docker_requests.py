@@ -15,6 +15,7 @@ from holdfast.runtime.docker import DockerRuntime
 
 Answer = tuple[int, str]
 DONE: Answer = (200, "")
+STILL_THERE: Answer = (500, "task 1: already exists: unknown")
 NO_PROCESS: tuple[Answer, ...] = (
     (500, "Cannot update container 1: cannot update a stopped container: unknown"),
     (500, "Cannot update container 1: cannot update a deleted process: unknown"),
@@ -23,7 +24,7 @@ NO_PROCESS: tuple[Answer, ...] = (
 
 
 class Engine:
-    """Has one container. Answers updates of it as it is told to, one after another.
+    """Has one container. Answers updates and starts of it as it is told to, one after another.
 
     Attributes:
         asked: the last part of each request's path.
@@ -45,7 +46,7 @@ class Engine:
         self.asked.append(what)
         if what == "json":
             return web.json_response({"Id": "1", "Name": "/a", "Image": "sha256:1", "State": {"Status": "running"}})
-        status, message = next(self._answers) if what == "update" else DONE
+        status, message = next(self._answers) if what in ("update", "start") else DONE
         return web.json_response({"message": message} if message else {}, status=status)
 
     @asynccontextmanager
@@ -78,6 +79,21 @@ async def test_an_engine_that_never_learns_that_a_process_is_gone_is_given_up() 
         with pytest.raises(Failed, match="cannot update a stopped container"):
             await runtime.set_restart_policy("1", RestartPolicy.NO)
     assert engine.updates > 1
+
+
+async def test_a_process_that_the_engine_still_clears_away_is_waited_for_before_another_is_started() -> None:
+    engine = Engine([STILL_THERE, STILL_THERE, DONE])
+    async with engine.runtime(30) as runtime:
+        await runtime.start("1")
+    assert engine.asked == ["start"] * 3
+
+
+async def test_a_start_that_the_engine_will_not_have_is_asked_for_once() -> None:
+    engine = Engine([(500, "OCI runtime create failed: no such file or directory")])
+    async with engine.runtime(30) as runtime:
+        with pytest.raises(Failed, match="OCI runtime"):
+            await runtime.start("1")
+    assert engine.asked == ["start"]
 
 
 @pytest.mark.parametrize(
