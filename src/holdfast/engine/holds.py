@@ -7,8 +7,10 @@ touched and removed after the last one is as it was; whatever is found at start 
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -16,6 +18,9 @@ from holdfast.domain.errors import Damaged
 from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.workload import Quiesce
 from holdfast.engine.fs import Fs
+
+_MAX_BYTES: Final = 16 << 20
+"""Of a hold that is read: what a capture holds is described in a few kilobytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +85,8 @@ class HoldFiles:
         found, damaged = [], []
         for path in sorted(self._directory.glob("*.json")):
             try:
-                found.append(msgspec.json.decode(path.read_bytes(), type=Hold))
-            except (OSError, msgspec.MsgspecError):
+                found.append(self._read(path))
+            except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
                 damaged.append(
                     Damaged(
                         "hold_damaged",
@@ -91,6 +96,22 @@ class HoldFiles:
                     )
                 )
         return found, damaged
+
+    def _read(self, path: Path) -> Hold:
+        """One hold; ``ValueError`` if it is none, or not the one that its file is named by: that name gets removed."""
+        directory = self._fs.open_root(str(self._directory))
+        try:
+            fd = self._fs.openat(directory, os.fsencode(path.name), os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                data = self._fs.read(fd, _MAX_BYTES) if stat.S_ISREG(self._fs.fstat(fd).st_mode) else b""
+            finally:
+                self._fs.close(fd)
+        finally:
+            self._fs.close(directory)
+        hold = msgspec.json.decode(data, type=Hold)
+        if hold.operation_id != path.stem:
+            raise ValueError("it is the hold of another operation")
+        return hold
 
     @staticmethod
     def _name(operation_id: str) -> bytes:

@@ -14,6 +14,7 @@ An append-only file of one checksummed record a line; :mod:`holdfast.engine.jour
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -25,12 +26,14 @@ from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import RecordType, RestoreFacts, VolumeFacts
 from holdfast.domain.restore_records import AbortedRecord, BackwardRecord, Record, StagingRecord, allowed_next
 from holdfast.engine.fs import FLAG_NO_COW, MAGIC_BTRFS, Fs
-from holdfast.engine.journal_codec import ParsedJournal, encode, parse
+from holdfast.engine.journal_codec import ParsedJournal, encode, parse, unreadable
 from holdfast.engine.os_errors import translate
 
 SUFFIX: Final = ".journal"
 TAIL_RESERVE: Final = 64 * 1024
 """Bytes kept reserved behind every record that comes before COMMIT; all that can follow takes a fraction of it."""
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Of a journal that is read: facts of the most volumes with the longest paths take a tenth of it."""
 WHY_CHARACTERS: Final = 2000
 """Longest reason that is recorded; the rest is cut off."""
 
@@ -88,9 +91,9 @@ class Journal:
             with _translating(f"opening the restore journal {path}"):
                 dirfd = fs.open_root(os.path.dirname(path))
                 undo.callback(fs.close, dirfd)
-                fd = fs.openat(dirfd, _name(path), os.O_RDWR)
+                fd = fs.openat(dirfd, _name(path), os.O_RDWR | os.O_NONBLOCK)
                 undo.callback(fs.close, fd)
-                content = _read_all(fs, fd)
+                content = _read_all(fs, fd, path)
             parsed = parse(path, content)
             torn = content[parsed.whole_bytes :].rstrip(b"\0")
             try:
@@ -210,9 +213,9 @@ def read_journal(fs: Fs, path: str) -> ParsedJournal:
     with ExitStack() as opened, _translating(f"reading the restore journal {path}"):
         dirfd = fs.open_root(os.path.dirname(path))
         opened.callback(fs.close, dirfd)
-        fd = fs.openat(dirfd, _name(path), os.O_RDONLY)
+        fd = fs.openat(dirfd, _name(path), os.O_RDONLY | os.O_NONBLOCK)
         opened.callback(fs.close, fd)
-        content = _read_all(fs, fd)
+        content = _read_all(fs, fd, path)
     return parse(path, content)
 
 
@@ -227,8 +230,13 @@ def journals(fs: Fs, directory: str) -> list[str]:
     return [f"{directory}/{os.fsdecode(name)}" for name in sorted(names) if name.endswith(SUFFIX.encode())]
 
 
-def _read_all(fs: Fs, fd: int) -> bytes:
-    size = fs.fstat(fd).st_size
+def _read_all(fs: Fs, fd: int, path: str) -> bytes:
+    facts = fs.fstat(fd)
+    if not stat.S_ISREG(facts.st_mode):
+        raise unreadable(path, "it is no regular file")
+    size = facts.st_size
+    if size > MAX_BYTES:
+        raise unreadable(path, f"it has more than {MAX_BYTES} bytes, which no restore writes")
     parts: list[bytes] = []
     offset = 0
     while offset < size and (part := fs.pread(fd, size - offset, offset)):

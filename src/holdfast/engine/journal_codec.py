@@ -104,6 +104,11 @@ def encode(record: Record, *, seq: int, at: str) -> bytes:
     return _checksum(text) + b" " + text + b"\n"
 
 
+def unreadable(path: str, fault: str) -> Damaged:
+    """The error of a journal of which not even the first line is read."""
+    return _damaged(path, (), fault)
+
+
 def parse(path: str, content: bytes) -> ParsedJournal:
     """What the file ``path`` with this ``content`` says.
 
@@ -141,8 +146,16 @@ def _matches(line: bytes) -> bool:
 
 def _begins_with_record(text: bytes) -> bool:
     """Whether ``text`` is a whole record and then some. No torn line is: the line feed behind a record was changed."""
-    ends = (position + 1 for position, byte in enumerate(text[:-1]) if byte == ord("}"))
-    return any(_matches(text[:end]) for end in ends)
+    if text[_CHECKSUM : _CHECKSUM + 1] != b" ":
+        return False
+    # One pass, whatever the text is made of: what was hashed up to one brace is not hashed again for the next.
+    hasher, hashed = blake3(), _CHECKSUM + 1
+    while end := text.find(b"}", hashed, -1) + 1:
+        hasher.update(text[hashed:end])
+        hashed = end
+        if hasher.hexdigest()[:_CHECKSUM].encode() == text[:_CHECKSUM]:
+            return True
+    return False
 
 
 def _decode(path: str, records: Sequence[Record], text: bytes) -> Record:
@@ -151,7 +164,7 @@ def _decode(path: str, records: Sequence[Record], text: bytes) -> Record:
         line = msgspec.json.decode(text[_CHECKSUM + 1 :], type=_Line)
         if line.format <= FORMAT:
             record: Record = msgspec.json.decode(line.fields, type=_RECORDS[line.type])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         _raise_damaged(path, records, f"line {number} is no record: {error}")
     if line.format > FORMAT:
         raise Damaged(
@@ -178,7 +191,11 @@ def _named(path: str, records: Sequence[Record]) -> dict[str, object]:
 
 
 def _raise_damaged(path: str, records: Sequence[Record], fault: str) -> NoReturn:
-    raise Damaged(
+    raise _damaged(path, records, fault)
+
+
+def _damaged(path: str, records: Sequence[Record], fault: str) -> Damaged:
+    return Damaged(
         "journal_damaged",
         f"The restore journal {path} is damaged: {fault}. Nothing was changed and the workload stays stopped.",
         next_step="Keep the file. Look at the volume's directory and the .holdfast- directory beside it, put the right "

@@ -24,7 +24,7 @@ class Limits:
     """Bounds for one import or one restore; the defaults are for input that nobody vouches for.
 
     Attributes:
-        entries: files, directories and links together; each may take an inode.
+        entries: files, directories and links together; each may take an inode. Of an archive also what is passed over.
         depth: components of one path.
         name_bytes: one component.
         path_bytes: one path, and the text of one link.
@@ -102,6 +102,12 @@ class Tally:
             raise _too_large("archive_too_many_sparse_regions", "regions in a file", limits.sparse_regions, path)
         if entry.xattrs and sum(len(name) + len(value) for name, value in entry.xattrs) > limits.xattr_bytes:
             raise _too_large("archive_xattrs_too_large", "bytes of attributes", limits.xattr_bytes, path)
+
+    def passed_over(self) -> None:
+        """Count something that makes no entry (a device, a global header): reading without end has an end too."""
+        self.entries += 1
+        if self.entries > self.limits.entries:
+            raise _too_large("archive_too_many_entries", "entries", self.limits.entries, b"")
 
     def data(self, count: int, path: bytes) -> None:
         """Count ``count`` bytes of data, before they are written to ``path``."""

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from holdfast.engine.limits import Limits
+from holdfast.testing.hostile_headers import hostile_headers
 from holdfast.testing.hostile_manifests import Kinds, hostile_manifests
+from holdfast.testing.hostile_streams import hostile_streams
 from holdfast.testing.raw_tar import (
     END,
     FILE,
@@ -66,7 +68,8 @@ class HostileArchive:
 
 def hostile_archives() -> Iterator[HostileArchive]:
     """All kinds."""
-    groups = (_names, _relations, _links, _headers, _extended, _sparse, _streams, _bombs, hostile_manifests)
+    own = (_names, _relations, _links, _headers, _extended, _sparse, _streams, _bombs)
+    groups = (*own, hostile_headers, hostile_streams, hostile_manifests)
     for group in groups:
         for name, (code, content) in group().items():
             yield HostileArchive(name=name, code=code, content=content)

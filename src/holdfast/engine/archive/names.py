@@ -19,6 +19,7 @@ from holdfast.engine.manifest_codec import MAX_VOLUMES
 
 MANIFEST_NAME: Final = b"manifest.json"
 
+_HERE: Final = re.compile(rb"(?:\./)*+")
 _INDEX: Final = re.compile(rb"0|[1-9][0-9]{0,2}")
 _DIGEST_BYTES: Final = 16
 
@@ -47,17 +48,15 @@ def normalise(raw: bytes, *, directory: bool) -> bytes:
         raise _invalid(raw, "a NUL in its name")
     if raw.startswith(b"/"):
         raise _escapes(raw)
-    name = raw
-    while name.startswith(b"./"):
-        name = name[2:]
+    name = _HERE.sub(b"", raw, count=1)
     if directory:
         name = name.removesuffix(b"/")
         if name in (b"", b"."):
             return b""
-    components = name.split(b"/")
-    if b".." in components:
+    framed = b"/%b/" % name
+    if b"/../" in framed:
         raise _escapes(raw)
-    if b"" in components or b"." in components:
+    if b"//" in framed or b"/./" in framed:
         raise _invalid(raw, "an empty or '.' component in its name")
     return name
 

@@ -36,6 +36,7 @@ from holdfast.engine.archive.tar_headers import (
     GNU_SPARSE,
     HARDLINK,
     OLD_REGULAR,
+    PAX_GLOBAL,
     REGULAR,
     SYMLINK,
     ZERO_BLOCK,
@@ -74,7 +75,7 @@ class ArchiveReader:
     """Reads one archive, once, from its start to its end.
 
     Args:
-        tally: counts headers; entries and data are counted by whoever takes them.
+        tally: counts headers and what does not come out; entries and data are counted by whoever takes them.
 
     Attributes:
         manifest: the bytes of ``manifest.json``, when it has been met.
@@ -119,6 +120,8 @@ class ArchiveReader:
                 return
             header = decode(block)
             if header.type in EXTENDED_TYPES:
+                if header.type == PAX_GLOBAL:
+                    self._tally.passed_over()
                 extended.read(header, self._stream, self._tally)
                 continue
             member = self._member(header, extended)
@@ -150,9 +153,11 @@ class ArchiveReader:
             return None
         self.manifest_is_last = False
         if not name:
+            self._tally.passed_over()
             return None
         index, path = names.locate(name)
         if kind is None:
+            self._tally.passed_over()
             self.skipped.add(name, _SPECIAL[header.type])
             return None
         if not path and kind is not EntryKind.DIRECTORY:
@@ -273,6 +278,8 @@ class ArchiveReader:
             self._left -= BLOCK
             *lines, rest = (rest + self._stream.exactly(BLOCK)).split(b"\n")
             yield from lines
+            if len(rest) > sparse.MAX_DIGITS:  # more was asked for: this is no padding behind the last number
+                raise sparse.invalid("whose map says something that is not a number")
 
     def _read_manifest(self, header: Header, extended: Extended, kind: EntryKind | None, size: int) -> None:
         if self.manifest is not None:

@@ -16,7 +16,10 @@ from holdfast.engine.archive.tar_headers import padded
 
 Regions = Sequence[tuple[int, int]]
 
-_NUMBER: Final = re.compile(rb"[0-9]{1,19}")
+MAX_DIGITS: Final = 19
+"""Of a number in a map: as many as 2**63 - 1 has."""
+
+_NUMBER: Final = re.compile(rb"[0-9]{1,%d}" % MAX_DIGITS)
 
 
 def invalid(why: str) -> Refused:

@@ -19,6 +19,8 @@ _DICTIONARY_BYTES: Final = (0, 1, 2, 4)
 _CONTENT_SIZE_BYTES: Final = (0, 2, 4, 8)
 _RLE: Final = 1
 _RESERVED: Final = 3
+_MAX_EMPTY: Final = 64
+"""Blocks without data one after the other. No program writes many, and a file of nothing else is read for hours."""
 
 
 class FrameWalk:
@@ -68,11 +70,14 @@ class FrameWalk:
         single = bool(flags & _SINGLE_SEGMENT_FLAG)
         content_size = _CONTENT_SIZE_BYTES[flags >> 6] or (1 if single else 0)
         yield (0 if single else 1) + _DICTIONARY_BYTES[flags & 3] + content_size, False
-        last = False
+        last, empty = False, 0
         while not last:
             header = int.from_bytes((yield 3, True), "little")
             last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
             if kind == _RESERVED:
                 raise corrupt("The archive's zstd frame has a block of a type that does not exist.")
+            empty = 0 if size else empty + 1
+            if empty > _MAX_EMPTY:
+                raise corrupt("The archive's zstd frame goes on without data.")
             yield 1 if kind == _RLE else size, False
         yield 4 if flags & _CHECKSUM_FLAG else 0, False

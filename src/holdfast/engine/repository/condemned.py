@@ -22,7 +22,7 @@ _MAX_BYTES: Final = 64 << 20
 
 class _Condemned(msgspec.Struct, frozen=True, kw_only=True):
     format: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
-    packs: list[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]]
+    packs: list[Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]]
 
 
 def read_condemned(blobs: BlobStore) -> set[str]:
@@ -31,7 +31,7 @@ def read_condemned(blobs: BlobStore) -> set[str]:
     for name in _names(blobs):
         try:
             found.update(msgspec.json.decode(blobs.get(name, limit=_MAX_BYTES), type=_Condemned).packs)
-        except (NotFound, Damaged, msgspec.MsgspecError):
+        except (NotFound, Damaged, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue
     return found
 

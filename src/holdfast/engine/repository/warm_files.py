@@ -76,7 +76,7 @@ class WarmFiles:
             return None
         try:
             return msgspec.json.decode(self._fs.read(fd, _MAX_BYTES), type=Warm)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         finally:
             self._fs.close(fd)

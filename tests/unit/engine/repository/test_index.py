@@ -9,9 +9,11 @@ import pytest
 from tests.unit.engine.repository.packs import KEYS, PLAIN, SEALED, chunk_id, pack_of
 
 from holdfast.domain.errors import Failed, HoldfastError, Unavailable
+from holdfast.domain.ids import new_id
 from holdfast.engine.fs import Fs
 from holdfast.engine.repository.blobs import BlobInfo
 from holdfast.engine.repository.chunk_writer import ChunkWriter
+from holdfast.engine.repository.condemned import read_condemned, write_condemned
 from holdfast.engine.repository.index import Index, Location
 from holdfast.engine.repository.pack import FrameInfo, Pack, decode_frame
 from holdfast.engine.repository.posix_blobs import PosixBlobs
@@ -435,3 +437,14 @@ def test_a_tree_is_not_noted_as_whole_if_something_was_lost_while_it_was_looked_
     index.condemn([pack.name])
     index.set_whole("tree", since=before)
     assert not index.is_whole("tree")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b'{"packs":["\xff"]}', b'{"packs":["../x"]}', b"[]", b""],
+    ids=["nesting", "no UTF-8", "a name that is none", "a list", "nothing"],
+)
+def test_a_list_of_condemned_packs_that_makes_no_sense_condemns_nothing(blobs: PosixBlobs, content: bytes) -> None:
+    write_condemned(blobs, ["a" * 64])
+    blobs.create(f"condemned/{new_id()}.json", [content])
+    assert read_condemned(blobs) == {"a" * 64}
