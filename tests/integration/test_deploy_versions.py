@@ -75,6 +75,16 @@ async def test_a_tag_that_was_moved_brings_the_new_digest_and_one_that_is_gone_t
         now = await the_one_running(holdfast, workload.id)
         assert (await version_of(holdfast, now.id), now.image_id) == ("one", before.image_id)
 
+        oldest = (await holdfast.api.deployer.deployments("app", 50, None)).items[-1]
+        await succeeded(holdfast, await holdfast.api.deployer.deploy("app", image=second, actor="test"))
+        plan = await holdfast.api.rollbacks.plan("app", None)
+        assert plan.rollback.to.digest == first
+        returned = await holdfast.api.rollbacks.rollback("app", oldest.id, actor="test")
+        assert (await succeeded(holdfast, returned)).outcome["digest"] == first
+        now = await the_one_running(holdfast, workload.id)
+        assert (await version_of(holdfast, now.id), now.image_id) == ("one", before.image_id)
+        assert (await holdfast.api.workloads.get("app")).spec.image == reference
+
         missing = reference.removesuffix(":1") + ":gone"
         end = await ended(holdfast, await holdfast.api.deployer.deploy("app", image=missing, actor="test"))
         assert end.error is not None

@@ -27,6 +27,7 @@ from holdfast.services.clones import CloneWish
 from holdfast.services.doctor import Finding
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
+from holdfast.services.rollbacks import RollbackPlan
 from holdfast.services.snapshot_files import Download
 from holdfast.services.unreadable_snapshots import UnreadableSnapshot
 from holdfast.services.workloads import ApplyResult, WorkloadStatus
@@ -68,6 +69,20 @@ class DeployerPort(Protocol):
     async def logs(
         self, ref: str, *, follow: bool, tail: int | None, since: str | None
     ) -> AsyncIterator[ContainerLog]: ...
+
+
+class RollbacksPort(Protocol):
+    async def plan(self, ref: str, deployment_id: str | None) -> RollbackPlan: ...
+
+    async def rollback(
+        self,
+        ref: str,
+        deployment_id: str,
+        *,
+        accept_volumes: bool = False,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Operation: ...
 
 
 class SnapshotsPort(Protocol):
@@ -246,6 +261,7 @@ class ApiServices:
 
     workloads: WorkloadsPort
     deployer: DeployerPort
+    rollbacks: RollbacksPort
     snapshots: SnapshotsPort
     snapshot_files: SnapshotFilesPort
     care: RepositoryCarePort

@@ -67,6 +67,7 @@ from holdfast.services.restore_registry import RestoreRegistry
 from holdfast.services.restore_run import RestoreRun
 from holdfast.services.restore_sources import RestoreSources
 from holdfast.services.restore_trial import RestoreTrial
+from holdfast.services.rollbacks import Rollbacks
 from holdfast.services.rollout import Rollout
 from holdfast.services.second_snapshots import SecondSnapshots
 from holdfast.services.sharing import Sharing
@@ -379,6 +380,7 @@ async def _assembled(
             api=ApiServices(
                 workloads=workloads,
                 deployer=deployer,
+                rollbacks=Rollbacks(deployer=deployer, records=records, images=images),
                 snapshots=snapshots,
                 snapshot_files=SnapshotFiles(
                     snapshots=snapshots,

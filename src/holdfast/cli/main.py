@@ -15,6 +15,7 @@ from holdfast.cli.commands import (
     apply,
     clone,
     deploy,
+    deployment,
     doctor,
     logs,
     operation,
@@ -22,6 +23,7 @@ from holdfast.cli.commands import (
     repository,
     restore,
     restore_decision,
+    rollback,
     serve,
     snapshot,
     status,
@@ -85,6 +87,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
 
     app.command("apply")(apply.apply)
     app.command("deploy")(deploy.deploy)
+    app.command("rollback")(rollback.rollback)
     app.command("status")(status.status)
     app.command("logs")(logs.logs)
     app.command("restore")(restore.restore)
@@ -92,6 +95,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.command("clone")(clone.clone)
     app.command("restore-decision")(restore_decision.restore_decision)
     app.add_typer(workload.commands(), name="workload")
+    app.add_typer(deployment.commands(), name="deployment")
     app.add_typer(snapshot.commands(), name="snapshot")
     app.add_typer(operation.commands(), name="operation")
     app.add_typer(repository.commands(), name="repository")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from holdfast.domain.workload import WorkloadSpec
+from holdfast.domain.changes import Change, changes
+from holdfast.domain.workload import Workload, WorkloadSpec
 
 
 class DeploymentState(StrEnum):
@@ -89,3 +91,54 @@ def returned_image(configured: str, deployed: Deployment | None, wished: Deploym
     if deployed is None or wished is None or deployed.image_id == wished.image_id:
         return None
     return ReturnedImage(image=deployed.spec.image, image_id=deployed.image_id, configured=configured)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """What a rollback does: a workload returns to a deployment of before, its image and its configuration of then.
+
+    What says which snapshots are kept stays as it is: returning to an earlier version must not let data go.
+
+    Attributes:
+        to: the deployment that is returned to.
+        spec: the configuration afterwards.
+        changes: what that changes of the present configuration.
+    """
+
+    to: Deployment
+    spec: WorkloadSpec
+    changes: tuple[Change, ...]
+
+    @property
+    def words(self) -> str:
+        """For people, one line of a log."""
+        short = self.to.image_id.removeprefix("sha256:")[:12]
+        changed = ", ".join(change.path for change in self.changes)
+        return f"back to the deployment {self.to.id} of {self.to.started_at}: {self.to.spec.image} ({short})" + (
+            f", configuration: {changed}" if changed else ""
+        )
+
+    @classmethod
+    def of(cls, workload: Workload, to: Deployment) -> Rollback:
+        """The rollback of a workload, as it is configured now, to one of its deployments."""
+        spec = replace(to.spec, snapshots=workload.spec.snapshots)
+        return cls(to=to, spec=spec, changes=changes(workload.spec, spec))
+
+
+def version_before(history: Iterable[Deployment]) -> Deployment | None:
+    """What a rollback returns to where nobody says it.
+
+    Args:
+        history: deployments of one workload, newest first.
+
+    Returns:
+        The newest successful one of another version (image, or configuration of the containers) than the newest
+        successful one: what ran before the present version was deployed.
+    """
+    successful = [deployment for deployment in history if deployment.state is DeploymentState.SUCCEEDED]
+    return next((each for each in successful[1:] if not same_version(each, successful[0])), None)
+
+
+def same_version(one: Deployment, other: Deployment) -> bool:
+    """Whether two deployments make the same containers."""
+    return (one.image_id, one.spec.config_hash) == (other.image_id, other.spec.config_hash)

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 class OperationKind(StrEnum):
     DEPLOY = "deploy"
+    ROLLBACK = "rollback"
     START = "start"
     STOP = "stop"
     DELETE = "delete"

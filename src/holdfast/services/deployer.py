@@ -1,8 +1,8 @@
 """The deployer: the one way by which instances of a workload come to run another version.
 
-Deploy, start, stop and reconciliation pass the choke point, :meth:`Deployer.dispatch` and its siblings: admitted by the
-drain barrier, then holding the workload's lifecycle lock. A restore holds that lock already and calls what lies below,
-:meth:`Deployer.redeploy_locked`, which asks for the proof: taking the lock twice is impossible by type.
+Deploy, rollback, start, stop and reconciliation pass the choke point, :meth:`Deployer.dispatch` and its siblings:
+admitted by the drain barrier, then holding the workload's lifecycle lock. A restore holds that lock already and calls
+what lies below, :meth:`Deployer.redeploy_locked`, which asks for the proof: taking it twice is impossible by type.
 
 How a version replaces another is told in ``replacement.py``; bringing a workload up on restored data in ``trials.py``.
 """
@@ -14,9 +14,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from holdfast.domain.deploy_plan import DeployStep
-from holdfast.domain.deployment import Deployment, DeployReason, ReturnedImage, returned_image
+from holdfast.domain.deployment import Deployment, DeployReason, ReturnedImage, Rollback, returned_image
 from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.operation import Operation, OperationKind
+from holdfast.domain.restore import ImageFacts
 from holdfast.domain.workload import Workload
 from holdfast.runtime.port import ContainerLog
 from holdfast.services.deploy_records import DeployRecords
@@ -35,11 +36,14 @@ class DeployIntent:
 
     Attributes:
         image: another reference than the configured one; it becomes the configured one on success only.
+        to: an earlier deployment, whose version is to run again: its image and its configuration of then, which becomes
+            the configured one on success only.
         accept_volumes: a person accepts the volumes' directories as they are now.
     """
 
     reason: DeployReason
     image: str | None = None
+    to: Deployment | None = None
     accept_volumes: bool = False
 
 
@@ -97,13 +101,23 @@ class Deployer:
         if image is not None:
             parse_image_ref(image)
         intent = DeployIntent(reason=DeployReason.DEPLOY, image=image, accept_volumes=accept_volumes)
+        return await self.begin(OperationKind.DEPLOY, workload.id, intent, actor=actor, idempotency_key=idempotency_key)
+
+    async def begin(
+        self,
+        kind: OperationKind,
+        workload_id: str,
+        intent: DeployIntent,
+        *,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Operation:
+        """Have an operation of its own pass the choke point."""
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            return _outcome(await self.dispatch(workload.id, intent, ctx), ctx)
+            return _outcome(await self.dispatch(workload_id, intent, ctx), ctx)
 
-        return await self._operations.start(
-            OperationKind.DEPLOY, workload.id, actor, run, idempotency_key=idempotency_key
-        )
+        return await self._operations.start(kind, workload_id, actor, run, idempotency_key=idempotency_key)
 
     async def start(self, ref: str, *, actor: str) -> Operation:
         """Run a workload as it was last deployed successfully.
@@ -157,18 +171,29 @@ class Deployer:
             self._require_decided(workload_id)
             workload = await self._records.workload(workload_id)
             await ctx.step(DeployStep.RESOLVING)
-            if intent.image is not None:
-                workload = replace(workload, spec=replace(workload.spec, image=intent.image))
-            version = await self._images.resolve(workload.spec.image, ctx)
+            wanted, version = await self._resolved(workload, intent, ctx)
             return await self._replacement.deploy(
                 held,
-                workload,
+                wanted,
                 version,
                 ctx,
                 intent.reason,
-                adopt=intent.image is not None,
+                adopt=wanted.spec != workload.spec,
                 accept=intent.accept_volumes,
             )
+
+    async def _resolved(
+        self, workload: Workload, intent: DeployIntent, ctx: OperationContext
+    ) -> tuple[Workload, Version]:
+        """The workload with the configuration that is wanted, and the version that this means now."""
+        if intent.to is not None:
+            rollback = Rollback.of(workload, intent.to)
+            await ctx.log(rollback.words)
+            image = ImageFacts(id=intent.to.image_id, reference=intent.to.spec.image, digest=intent.to.digest)
+            return replace(workload, spec=rollback.spec), await self._images.again(image, ctx)
+        if intent.image is not None:
+            workload = replace(workload, spec=replace(workload.spec, image=intent.image))
+        return workload, await self._images.resolve(workload.spec.image, ctx)
 
     async def redeploy_locked(
         self,

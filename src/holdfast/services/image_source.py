@@ -154,6 +154,23 @@ class ImageSource:
                 details={"wanted": image.id, "found": pulled.id},
             )
 
+    async def again(self, image: ImageFacts, ctx: OperationContext) -> Version:
+        """The version of an earlier deployment: its image on this host, or pulled by its digest where it is gone.
+
+        Raises:
+            Failed: ``image_missing`` where no registry gave it a digest; or as :meth:`fetch`. Nothing was touched.
+            Cancelled: somebody cancelled while it was being pulled.
+            Unavailable: the engine does not answer.
+        """
+        if image.digest is not None and await self._runtime.image(image.id) is None:
+            await self.fetch(image, ctx)
+        version = await self.pinned(image.id, reference=image.reference)
+        return dataclasses.replace(version, digest=image.digest or version.digest)
+
+    async def on_host(self, image_id: str) -> bool:
+        """Whether this host has an image. Raises ``Unavailable``."""
+        return await self._runtime.image(image_id) is not None
+
     async def keep(self, image_id: str, workload_id: str, deployment_id: str) -> None:
         """Keep an image on this host for as long as the deployment is kept. Idempotent."""
         await self._runtime.tag(image_id, self._repository(workload_id), deployment_id)

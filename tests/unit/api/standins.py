@@ -14,7 +14,7 @@ from holdfast.api.services import ApiServices
 from holdfast.domain.accounts import Principal, Role
 from holdfast.domain.changes import changes
 from holdfast.domain.clone import LikeSource
-from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason, Rollback
 from holdfast.domain.errors import Conflict, HoldfastError, NotFound
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.repository import RepositoryFacts, RepositoryKind, RepositoryPlace, SecondRepository
@@ -35,6 +35,7 @@ from holdfast.services.clones import CloneWish
 from holdfast.services.doctor import Finding, FindingLevel
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
+from holdfast.services.rollbacks import RollbackPlan
 from holdfast.services.snapshot_files import Download
 from holdfast.services.unreadable_snapshots import UnreadableSnapshot
 from holdfast.services.workload_status import Condition, WorkloadStatus
@@ -64,6 +65,7 @@ DEPLOYMENT = Deployment(
     operation_id=OPERATION_ID,
     started_at=AT,
 )
+EARLIER = dataclasses.replace(DEPLOYMENT, spec=dataclasses.replace(SPEC, image="notes:0", env=(("TZ", "UTC"),)))
 SNAPSHOT = Snapshot(
     manifest=SnapshotManifest(
         id=SNAPSHOT_ID,
@@ -179,6 +181,29 @@ class StandInDeployer(Recorder):
             idempotency_key=idempotency_key,
         )
         return operation()
+
+    async def plan(self, ref: str, deployment_id: str | None) -> RollbackPlan:
+        self.record("plan", ref=ref, deployment_id=deployment_id)
+        return RollbackPlan(rollback=Rollback.of(WORKLOAD, EARLIER), image_here=False)
+
+    async def rollback(
+        self,
+        ref: str,
+        deployment_id: str,
+        *,
+        accept_volumes: bool = False,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Operation:
+        self.record(
+            "rollback",
+            ref=ref,
+            deployment_id=deployment_id,
+            accept_volumes=accept_volumes,
+            actor=actor,
+            idempotency_key=idempotency_key,
+        )
+        return operation(OperationKind.ROLLBACK)
 
     async def start(self, ref: str, *, actor: str) -> Operation:
         self.record("start", ref=ref, actor=actor)
@@ -514,6 +539,7 @@ def services_in(uploads: Path) -> ApiServices:
     return ApiServices(
         workloads=StandInWorkloads(),
         deployer=StandInDeployer(),
+        rollbacks=StandInDeployer(),
         snapshots=StandInSnapshots(),
         snapshot_files=StandInSnapshotFiles(),
         care=StandInCare(),
@@ -559,6 +585,7 @@ class Api:
             services_in(uploads),
             workloads=self.workloads,
             deployer=self.deployer,
+            rollbacks=self.deployer,
             snapshots=self.snapshots,
             care=self.care,
             unreadable=self.unreadable,

@@ -26,6 +26,8 @@ NEEDED = {
     "get_workload_status": V,
     "get_workload_schema": V,
     "deploy_workload": O,
+    "get_rollback": V,
+    "roll_back_workload": O,
     "start_workload": O,
     "stop_workload": O,
     "list_deployments": V,

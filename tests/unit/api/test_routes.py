@@ -149,6 +149,32 @@ async def test_a_deploy_needs_no_body(api: Api) -> None:
     assert api.deployer.last["image"] is None
 
 
+async def test_what_a_rollback_would_do_is_shown(api: Api) -> None:
+    answer = await api.ask("GET", "/api/workloads/notes/rollback")
+    assert answer.status_code == 200
+    assert api.deployer.last == {"ref": "notes", "deployment_id": None}
+    plan = answer.json()
+    assert (plan["deployment"]["image"], plan["image_here"]) == ("notes:0", False)
+    assert plan["changes"] == [
+        {"path": "image", "before": "notes:1", "after": "notes:0"},
+        {"path": "env.TZ", "before": None, "after": "UTC"},
+    ]
+
+
+async def test_a_rollback_names_its_deployment_and_is_accepted(api: Api) -> None:
+    path = "/api/workloads/notes/rollback"
+    answer = await api.ask("POST", path, json={"deployment": OPERATION_ID}, headers={"Idempotency-Key": "once"})
+    assert (answer.status_code, answer.json()["kind"]) == (202, "rollback")
+    assert api.deployer.last == {
+        "ref": "notes",
+        "deployment_id": OPERATION_ID,
+        "accept_volumes": False,
+        "actor": "the admin",
+        "idempotency_key": "once",
+    }
+    assert (await api.ask("POST", path)).status_code == 400, "a repetition must not return to something else"
+
+
 @pytest.mark.parametrize("verb", ["start", "stop"])
 async def test_start_and_stop_are_accepted(api: Api, verb: str) -> None:
     answer = await api.ask("POST", f"/api/workloads/notes/{verb}")

@@ -30,6 +30,7 @@ from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.reconcile import Reconciler
 from holdfast.services.replacement import Replacement
+from holdfast.services.rollbacks import Rollbacks
 from holdfast.services.rollout import Rollout
 from holdfast.services.trials import Trials
 from holdfast.services.volumes import VolumeResolver
@@ -121,6 +122,7 @@ class Bench:
             trials=Trials(records=records, rollout=self.rollout, instances=self.instances),
             logs=Logs(self.runtime, installation, self.instances),
         )
+        self.rollbacks = Rollbacks(deployer=self.deployer, records=records, images=self.images)
         self.reconciler = Reconciler(
             records=records,
             instances=self.instances,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from holdfast.api.answers import accepted, accepted_or, problems
 from holdfast.api.auth import Operator, Viewer
 from holdfast.api.parameters import Cursor, IdempotencyKey, Limit, Moment, WorkloadRef
-from holdfast.api.schemas.deployment import DeploymentView, DeployRequest
+from holdfast.api.schemas.deployment import DeploymentView, DeployRequest, RollbackRequest, RollbackView
 from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.pages import PageView, page_view
 from holdfast.api.schemas.system import LogEntryView, LogsView
@@ -37,6 +37,45 @@ async def deploy_workload(
         ref,
         image=wanted.image,
         accept_volumes=wanted.accept_volumes,
+        actor=caller.name,
+        idempotency_key=idempotency_key,
+    )
+    return accepted(response, operation)
+
+
+@router.get(
+    "/rollback",
+    summary="Look at what a rollback would do",
+    description="Without `deployment`: to what ran before the present version.",
+    responses=problems(404, 409, 503),
+)
+async def get_rollback(
+    services: Services,
+    _caller: Viewer,
+    ref: WorkloadRef,
+    deployment: Annotated[str | None, Query(description="The deployment to return to.", max_length=64)] = None,
+) -> RollbackView:
+    return RollbackView.of(await services.rollbacks.plan(ref, deployment))
+
+
+@router.post(
+    "/rollback",
+    summary="Return to an earlier deployment, its image and its configuration; the data stays",
+    status_code=202,
+    responses=accepted_or(404, 409, 422),
+)
+async def roll_back_workload(
+    response: Response,
+    services: Services,
+    caller: Operator,
+    ref: WorkloadRef,
+    request: RollbackRequest,
+    idempotency_key: IdempotencyKey = None,
+) -> OperationView:
+    operation = await services.rollbacks.rollback(
+        ref,
+        request.deployment,
+        accept_volumes=request.accept_volumes,
         actor=caller.name,
         idempotency_key=idempotency_key,
     )

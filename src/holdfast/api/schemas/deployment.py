@@ -7,7 +7,9 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from holdfast.api.schemas.errors import ErrorView
+from holdfast.api.schemas.workload_view import ChangeView
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+from holdfast.services.rollbacks import RollbackPlan
 
 
 class DeployRequest(BaseModel, extra="forbid"):
@@ -15,6 +17,16 @@ class DeployRequest(BaseModel, extra="forbid"):
         str | None,
         Field(description="An image reference for this deployment and from now on.", min_length=1, max_length=512),
     ] = None
+    accept_volumes: Annotated[
+        bool,
+        Field(description="Take the volumes' directories as they are now, although they are not the ones last seen."),
+    ] = False
+
+
+class RollbackRequest(BaseModel, extra="forbid"):
+    deployment: Annotated[
+        str, Field(description="The id of the successful deployment to return to.", min_length=1, max_length=64)
+    ]
     accept_volumes: Annotated[
         bool,
         Field(description="Take the volumes' directories as they are now, although they are not the ones last seen."),
@@ -53,4 +65,21 @@ class DeploymentView(BaseModel):
             started_at=deployment.started_at,
             finished_at=deployment.finished_at,
             error=ErrorView.model_validate(deployment.error) if deployment.error else None,
+        )
+
+
+class RollbackView(BaseModel):
+    """What a rollback would do. The data stays as it is."""
+
+    deployment: Annotated[DeploymentView, Field(description="What is returned to.")]
+    changes: Annotated[list[ChangeView], Field(description="What that changes of the present configuration.")]
+    image_here: Annotated[bool, Field(description="Whether its image is on this host; else its digest is pulled.")]
+
+    @classmethod
+    def of(cls, plan: RollbackPlan) -> RollbackView:
+        """The view of ``plan``."""
+        return cls(
+            deployment=DeploymentView.of(plan.rollback.to),
+            changes=[ChangeView.of(change) for change in plan.rollback.changes],
+            image_here=plan.image_here,
         )
