@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -27,8 +28,10 @@ from torture.machine import Stuck
 
 ROUNDS: Final = 300
 _HOME: Final = Path(__file__).resolve().parent.parent
-_FAULTS: Final = ("tests/faults",)
-_FUZZ: Final = ("tests/integration/test_api_fuzz.py",)
+_AT_LENGTH: Final = "HOLDFAST_TORTURE"
+"""The variable by which tests know that there is time."""
+_ASKS: Final = re.compile(rf"\b(?:{_AT_LENGTH}|TORTURE)\b")
+"""What stands in tests that ask for it: the variable, or a name for what it says."""
 
 
 def main() -> int:
@@ -73,11 +76,18 @@ def _kills(chosen: argparse.Namespace) -> bool:
         return False
 
 
-def _pytest(*paths: str) -> bool:
-    """Run tests at full length, with an engine at hand."""
-    tests = [sys.executable, "-m", "pytest", "-q", "--timeout", "3600", *paths]
+def _tests(wanted: Callable[[str], bool]) -> bool:
+    """Run those of the tests that can be longer, with an engine at hand."""
+    files = [path for path in sorted((_HOME / "tests").rglob("test_*.py")) if _ASKS.search(path.read_text())]
+    paths = [str(path.relative_to(_HOME)) for path in files]
+    tests = [sys.executable, "-m", "pytest", "-q", "--timeout", "3600", *filter(wanted, paths)]
     command = [sys.executable, "scripts/with_engine.py", "--", *tests]
-    return subprocess.run(command, cwd=_HOME, env={**os.environ, "HOLDFAST_TORTURE": "1"}, check=False).returncode == 0
+    return subprocess.run(command, cwd=_HOME, env={**os.environ, _AT_LENGTH: "1"}, check=False).returncode == 0
+
+
+def _fuzzes(path: str) -> bool:
+    """Whether a test is about hostile inputs."""
+    return any(word in path for word in ("fuzz", "hostile", "attack"))
 
 
 def _number(name: str) -> int | None:
@@ -95,8 +105,8 @@ def _say(text: str) -> None:
 
 PARTS: Final[Mapping[str, Callable[[argparse.Namespace], bool]]] = {
     "kills": _kills,
-    "faults": lambda _chosen: _pytest(*_FAULTS),
-    "fuzz": lambda _chosen: _pytest(*_FUZZ),
+    "faults": lambda _chosen: _tests(lambda path: not _fuzzes(path)),
+    "fuzz": lambda _chosen: _tests(_fuzzes),
 }
 
 

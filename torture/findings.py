@@ -85,12 +85,12 @@ class Findings:
             if snapshot["id"] not in self._known and snapshot["safety_for"] is not None:
                 self._world.kept[snapshot["id"]] = self._world.content(snapshot["id"])
 
-    def release_all_but_the_newest(self) -> None:
-        """Unpin the safety snapshots but the newest, as a person would who needs no way back any more."""
-        safety = sorted(each["id"] for each in self._snapshots() if each["safety_for"] is not None and each["pinned"])
-        for snapshot in safety[:-1]:
-            self._machine.send("PATCH", f"{WORKLOAD}/snapshots/{snapshot}", json={"pinned": False})
-            self._world.kept.pop(snapshot, None)
+    def release_all_but(self, wanted: str | None) -> None:
+        """Unpin the safety snapshots but one, as a person would who needs no way further back any more."""
+        for snapshot in self._snapshots():
+            if snapshot["safety_for"] is not None and snapshot["pinned"] and snapshot["id"] != wanted:
+                self._machine.send("PATCH", f"{WORKLOAD}/snapshots/{snapshot['id']}", json={"pinned": False})
+                self._world.kept.pop(snapshot["id"], None)
 
     def verify_all(self) -> list[str]:
         """Read the whole repository back. Returns what is wrong."""

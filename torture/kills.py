@@ -89,9 +89,8 @@ def _block(options: Options, block: Iterator[Round], results: list[Result], say:
 
 @contextmanager
 def living(world: World) -> Iterator[World]:
-    """A world, open until the end of the block, and then gone."""
+    """A world until the end of the block, and then nothing of it."""
     try:
-        world.open()
         yield world
     finally:
         world.close()

@@ -119,7 +119,10 @@ class Machine:
             self.engine.start()
         self.start_server()
         if self._server is None and self._process is not None:
-            self._server = connect(self._process, self.settings, self._log)
+            try:
+                self._server = connect(self._process, self.settings, self._log)
+            except (RuntimeError, AssertionError) as error:
+                raise Stuck(f"the server did not come back, see {self._log.name}: {error}") from error
 
     def ready(self) -> bool:
         """Whether the server is ready, waiting for nothing."""

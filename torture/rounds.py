@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from holdfast.testing.docker_engine import EngineTrouble
 from torture.findings import Findings
 from torture.judge import Data, Side, violations
 from torture.machine import Stuck, until
@@ -38,13 +39,14 @@ class Result:
 
 
 def carry_out(world: World, plan: Round) -> Result:
-    """Do a round. Raises nothing for what goes wrong in it: that is in the result."""
+    """Do a round, in a world that the first one opens. Raises nothing for what goes wrong: that is in the result."""
     result = Result(round=plan)
     began = time.monotonic()
     try:
+        world.open()
         _RoundInWorld(world, plan, result).run()
-    except Stuck as stuck:
-        result.troubles.append(str(stuck))
+    except (Stuck, EngineTrouble) as trouble:
+        result.troubles.append(str(trouble))
     result.seconds = time.monotonic() - began
     return result
 
@@ -82,7 +84,7 @@ class _RoundInWorld:
                 self._machine.succeeded(self._restore(self._world.good))
                 self._findings.note_safety()
             case Action.PRUNE:
-                self._findings.release_all_but_the_newest()
+                self._findings.release_all_but(self._undo_target())
                 for _ in range(3):
                     self._world.fixed.change()
                     self._world.snapshot()

@@ -22,7 +22,7 @@ WORKLOAD: Final = f"/api/workloads/{writer.NAME}"
 
 
 class World:
-    """One layout, from new filesystems to :meth:`close`. Whoever makes one closes it, also where making it fails.
+    """One layout: nothing but a place until :meth:`open`, and nothing again after :meth:`close`, whatever happened.
 
     Args:
         place: a directory that is not there yet; short, for there are sockets below it.
@@ -67,7 +67,9 @@ class World:
         return tuple(disk.path for disk in self._disks)
 
     def open(self) -> None:
-        """Make everything, deploy the workload, and take the two snapshots that are restored later."""
+        """Make everything, deploy the workload, and take the two snapshots that are restored later. Once only."""
+        if self._disks:
+            return
         self._disks += [Disk(kind, self.place, f"disk{number}") for number, kind in enumerate(self._layout)]
         machine = self.machine
         machine.engine.start()

@@ -127,6 +127,17 @@ async def test_without_a_restore_there_is_nothing_to_undo(bench: Bench) -> None:
     assert_told(answer.json()["error"], "nothing_to_undo")
 
 
+async def test_once_its_safety_snapshot_was_let_go_a_restore_is_nothing_to_undo_any_more(bench: Bench) -> None:
+    await bench.restored()
+    target = (await bench.client.get(f"{NOTES}/undo")).json()["snapshot"]["id"]
+    assert (await bench.client.patch(f"{NOTES}/snapshots/{target}", json={"pinned": False})).is_success
+    assert (await bench.client.delete(f"{NOTES}/snapshots/{target}")).is_success
+    assert (await bench.client.get(f"{NOTES}/undo")).json() == {"snapshot": None}
+    answer = await bench.post(f"{NOTES}/undo", {}, confirm=target)
+    assert answer.status_code == 404
+    assert_told(answer.json()["error"], "nothing_to_undo")
+
+
 async def test_an_image_of_then_that_is_gone_refuses_only_a_restore_that_asks_for_it(bench: Bench) -> None:
     bench.runtime.add_image("notes:2", version="2")
     await deploy(bench, "notes:2")

@@ -193,17 +193,23 @@ class Restores:
             raise
 
     async def undo_target(self, ref: str) -> Snapshot | None:
-        """The safety snapshot of the newest restore that is still in effect; ``None`` if there is nothing to undo."""
+        """The safety snapshot of the newest restore that is still in effect.
+
+        ``None`` if there is nothing to undo, or nothing to return to any more: the snapshot was released and deleted.
+        """
         found = await self._undoable(ref)
         return None if found is None else found[1]
 
     async def _undoable(self, ref: str) -> tuple[Operation, Snapshot] | None:
-        """The newest restore that is still in effect, and its safety snapshot."""
+        """The newest restore that is still in effect, and its safety snapshot, unless somebody let that go."""
         workload = await self._workloads.get(ref)
         newest = await self._newest(workload.id, lambda operation: operation.outcome.get("result") in UNDOABLE)
         if newest is None:
             return None
-        return newest, await self._snapshots.get(ref, str(newest.outcome["safety_snapshot_id"]))
+        try:
+            return newest, await self._snapshots.get(ref, str(newest.outcome["safety_snapshot_id"]))
+        except NotFound:
+            return None
 
     async def _newest(self, workload_id: str, wanted: Callable[[Operation], bool]) -> Operation | None:
         """The newest restore, undo or clone into a workload that is as it is wanted."""
@@ -242,7 +248,7 @@ class Restores:
         if found is None:
             raise NotFound(
                 "nothing_to_undo",
-                "No restore of this workload is in effect that could be undone.",
+                "No restore can be undone: none is in effect, or its safety snapshot was released and deleted.",
                 next_step=f"Choose a snapshot with `holdfast snapshot list {ref}`.",
             )
         undone, target = found

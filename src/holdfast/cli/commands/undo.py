@@ -32,7 +32,7 @@ def undo(
     if target is None:
         raise NotFound(
             "nothing_to_undo",
-            f"No restore of {name} is in effect that could be undone.",
+            f"No restore of {name} can be undone: none is in effect, or its safety snapshot was released and deleted.",
             next_step=f"Choose a snapshot: holdfast snapshot list {name}",
         )
     session.output.note(f"Returning to the safety snapshot {target['id']}, taken {both(target['created_at'])}.")
