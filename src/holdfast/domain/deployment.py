@@ -114,10 +114,9 @@ class Rollback:
         """For people, one line of a log."""
         short = self.to.image_id.removeprefix("sha256:")[:12]
         changed = ", ".join(change.path for change in self.changes)
-        return (
-            f"back to the deployment {self.to.id} of {self.to.started_at[:16].replace('T', ' ')} UTC: {self.to.spec.image} ({short})"
-            + (f", configuration: {changed}" if changed else "")
-        )
+        when = self.to.started_at[:16].replace("T", " ")
+        words = f"back to the deployment {self.to.id} of {when} UTC: {self.to.spec.image} ({short})"
+        return words + (f", configuration: {changed}" if changed else "")
 
     @classmethod
     def of(cls, workload: Workload, to: Deployment) -> Rollback:
