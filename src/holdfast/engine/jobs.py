@@ -60,9 +60,9 @@ from holdfast.engine.swap import remove_wrapper
 class Engine:
     """The engine as a worker has it: roots and store opened once, requests handled one after the other."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, fs: Fs | None = None) -> None:
         self._stores = settings.stores
-        self._fs = Fs()
+        self._fs = Fs() if fs is None else fs
         self._roots = LiveRoots(self._fs, settings.roots)
         self._store = open_stores(self._fs, self._roots, settings.stores)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from holdfast.domain.errors import Cancelled
 from holdfast.domain.operation import Progress
+from holdfast.engine.fs import Fs
 from holdfast.engine.jobs import Engine
 from holdfast.engine.requests import AnyRequest, Request, WorkerSettings
 from holdfast.engine.worker_protocol import Run, ToWorker, line
@@ -24,18 +25,22 @@ R = TypeVar("R")
 
 
 class QuickWorkers(Workers):
-    """Give it as ``Seams(workers=QuickWorkers)``."""
+    """Give it as ``Seams(workers=QuickWorkers)``, or with a file system of the test's."""
+
+    def __init__(self, settings: WorkerSettings, *, fs: Fs | None = None, **options: Any) -> None:
+        super().__init__(settings, **options)
+        self._fs = fs
 
     async def start(self) -> ThreadWorker:
         """Start a worker, ready for requests."""
-        return await asyncio.to_thread(ThreadWorker, self._settings)
+        return await asyncio.to_thread(ThreadWorker, self._settings, self._fs)
 
 
 class ThreadWorker:
     """Carries out one request at a time, each in a thread."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
-        self._engine = Engine(settings)
+    def __init__(self, settings: WorkerSettings, fs: Fs | None = None) -> None:
+        self._engine = Engine(settings, fs)
         self._job = ThreadJob(lambda _progress: None)
         self.alive = True
 

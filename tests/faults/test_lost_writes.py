@@ -1,0 +1,81 @@
+"""The proof by a model of lost writes: every state in which a power cut may leave the disk is recovered from.
+
+What a server did is recorded call by call; after each call the power fails, and the disk is found in every state that
+:mod:`holdfast.testing.lossy_disk` allows: data that was not flushed there, gone, torn or zeros, changes of names that
+were not flushed missing, in any combination that directories permit. Of each such state the product's own recovery has
+to make all old or all new volumes, as the last record that was written says, without a record or a snapshot lost.
+
+With ``make torture`` (``HOLDFAST_TORTURE=1``) more states are looked at where there are more than fit here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.faults.crash_bench import TORTURE
+from tests.faults.crash_scenarios import AbortedLate, Captured, RunningWorkload, UnhealthyOnRestoredData
+from tests.faults.lost_writes_bench import LossyBench, LostWriteError, recorded
+
+from holdfast.testing.recording_fs import Careless
+
+Figure = Callable[[str, int], None]
+
+LIMIT = 400 if TORTURE else 16
+"""States that are looked at for each point."""
+
+patiently = pytest.mark.timeout(3600 if TORTURE else 300)
+
+
+def count(figure: Figure, bench: LossyBench) -> None:
+    figure("lost writes: points at which the power failed", bench.points)
+    figure("lost writes: points of which every state was looked at", bench.points - bench.sampled)
+    figure("lost writes: power cuts", bench.cuts)
+    figure("lost writes: different states recovered", bench.states)
+
+
+@patiently
+@pytest.mark.parametrize("scenario", [RunningWorkload, UnhealthyOnRestoredData, AbortedLate, Captured])
+def test_whatever_a_power_cut_leaves_all_volumes_end_on_one_side_and_nothing_promised_is_lost(
+    tmp_path: Path, scenario: type[RunningWorkload], figure: Figure
+) -> None:
+    bench = recorded(scenario.at(tmp_path), limit=LIMIT)
+    bench.recoveries_cut = scenario is not Captured
+    bench.cut_everywhere()
+    assert bench.cuts > bench.points > 40
+    count(figure, bench)
+
+
+def unflushed(call: str, part: str) -> Careless:
+    return lambda done, path: done == call and part in path
+
+
+@patiently
+@pytest.mark.parametrize(
+    ("scenario", "careless", "found"),
+    [
+        (RunningWorkload, unflushed("fsync", ".journal"), "records that had been written are not there"),
+        (RunningWorkload, unflushed("syncfs", "/volumes"), "no wrapper directory"),
+        (RunningWorkload, unflushed("fsync", "/volumes/"), "not where its journal"),
+        (Captured, unflushed("fsync", "/packs/.holdfast-tmp-"), "missing from the repo"),
+        (Captured, unflushed("fsync", "/manifests/.holdfast-tmp-"), "can't be read"),
+        (Captured, unflushed("fsync", "/manifests"), "snapshots that had been taken"),
+        (Captured, unflushed("fsync", "/holds/.holdfast-tmp-"), "The hold file"),
+    ],
+    ids=[
+        "the journal",
+        "staged trees before COMMIT",
+        "directories after the exchange",
+        "packs before the manifest",
+        "a manifest before its rename",
+        "the directory of manifests",
+        "a hold file before its rename",
+    ],
+)
+def test_a_flush_that_is_left_out_is_noticed(
+    tmp_path: Path, scenario: type[RunningWorkload], careless: Careless, found: str
+) -> None:
+    bench = recorded(scenario.at(tmp_path), limit=2, careless=careless)
+    with pytest.raises(LostWriteError, match=found):
+        bench.cut_everywhere()
