@@ -171,7 +171,11 @@ class LossyBench:
         self._cut_everywhere(self.fs.disk(), tuple(self.fs.steps), (), self._look)
 
     def _cut_everywhere(
-        self, disk: LossyDisk, steps: Sequence[Step], before: Sequence[str], look: Callable[[State, Sequence[str]], None]
+        self,
+        disk: LossyDisk,
+        steps: Sequence[Step],
+        before: Sequence[str],
+        look: Callable[[State, Sequence[str]], object],
     ) -> None:
         dice = random.Random(SEED)
         passed = list(before)
@@ -242,9 +246,7 @@ class LossyBench:
     async def _recover(self, fs: Fs, roots: LiveRoots) -> str:
         """What a start does without an engine, and then the tidying up. Returns what went wrong."""
         files = _Recovering(fs=fs, roots=roots, journal_dir=self.settings.journal_dir, workers=cast("Any", None))
-        swaps = SwapRecovery(
-            files=files, registry=RestoreRegistry(), workloads=cast("WorkloadStore", _Nobody())
-        )
+        swaps = SwapRecovery(files=files, registry=RestoreRegistry(), workloads=cast("WorkloadStore", _Nobody()))
         decided = await swaps.decide()
         if decided.blocked or decided.unreadable:
             return "; ".join((*(error.message for _, error in decided.blocked), *decided.unreadable))

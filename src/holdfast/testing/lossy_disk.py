@@ -1,7 +1,7 @@
 """A model of what a power cut leaves on a disk: everything that was flushed, and any part of what was not.
 
-:class:`LossyDisk` is told, in order, what was done (:mod:`holdfast.testing.recording_fs` records it), and tells all states
-in which the disk may be found. It is as unkind as POSIX allows, with what ext4, XFS and btrfs all promise:
+:class:`LossyDisk` is told, in order, what was done (:mod:`holdfast.testing.recording_fs` records it), and tells all
+states in which the disk may be found. It is as unkind as POSIX allows, with what ext4, XFS and btrfs all promise:
 
 - A change of names (a file made, renamed, removed, two names exchanged) is done as a whole or not at all. It is durable
   once one of the directories that it concerns was fsynced, or its filesystem was syncfsed; nothing else makes it so, an

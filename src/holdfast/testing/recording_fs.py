@@ -122,8 +122,8 @@ class RecordingFs(Fs):
         links[found.token] = at
         dress = found.dress
         os.chown(at, dress.uid, dress.gid, follow_symlinks=False)
-        for name, value in dress.xattrs:
-            os.setxattr(at, name, value, follow_symlinks=False)
+        for attribute, value in dress.xattrs:
+            os.setxattr(at, attribute, value, follow_symlinks=False)
         if found.kind is not Kind.SYMLINK:
             os.chmod(at, dress.mode)
         os.utime(at, ns=(dress.mtime_ns, dress.mtime_ns), follow_symlinks=False)
@@ -401,4 +401,3 @@ def _steps_to(found: Found, filesystem: str, seen: set[Token]) -> Iterator[Step]
     for name, below in found.names:
         yield from _steps_to(below, filesystem, seen)
         yield Named(((found.token, name, below.token),))
-
