@@ -41,7 +41,9 @@ def main() -> int:
     )
     given.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; all, if none is named")
     given.add_argument("--seed", type=int, default=_number("SEED"), help="what everything is drawn from")
-    given.add_argument("--round", type=int, default=_number("ROUND"), help="only the round of this number")
+    given.add_argument(
+        "--round", type=int, default=_number("ROUND"), help="the round of this number alone, or --rounds from it on"
+    )
     given.add_argument("--rounds", type=int, default=_number("ROUNDS"), help=f"how many; {ROUNDS}, unless --minutes")
     given.add_argument("--minutes", type=float, default=_number("MINUTES"), help="begin no round after so many")
     given.add_argument("--place", type=Path, default=default_place(), help="a short path for disks and engines")
@@ -50,7 +52,11 @@ def main() -> int:
     if unknown:
         given.error(f"there is no part {', '.join(sorted(unknown))}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("broken off"))  # what was started and mounted is let go of
-    failed = [part for part in chosen.parts or PARTS if not PARTS[part](chosen)]
+    try:
+        failed = [part for part in chosen.parts or PARTS if not PARTS[part](chosen)]
+    except KeyboardInterrupt:
+        _say("broken off; what was started and mounted was let go of")
+        return 128 + signal.SIGINT
     if failed:
         _say(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
@@ -61,7 +67,7 @@ def _kills(chosen: argparse.Namespace) -> bool:
     bounded = chosen.minutes is None or chosen.rounds is not None
     options = Options(
         seed=secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed,
-        rounds=1 if one else (chosen.rounds or ROUNDS) if bounded else None,
+        rounds=(chosen.rounds or (1 if one else ROUNDS)) if bounded else None,
         first=chosen.round if one else 1,
         minutes=chosen.minutes,
         place=chosen.place.resolve(),
@@ -71,9 +77,6 @@ def _kills(chosen: argparse.Namespace) -> bool:
     except (InUse, Stuck, EngineTrouble) as trouble:
         _say(str(trouble))
         return False
-    except KeyboardInterrupt:
-        _say("broken off; everything was cleaned up")
-        return False
 
 
 def _tests(wanted: Callable[[str], bool]) -> bool:
@@ -82,7 +85,12 @@ def _tests(wanted: Callable[[str], bool]) -> bool:
     paths = [str(path.relative_to(_HOME)) for path in files]
     tests = [sys.executable, "-m", "pytest", "-q", "--timeout", "3600", *filter(wanted, paths)]
     command = [sys.executable, "scripts/with_engine.py", "--", *tests]
-    return subprocess.run(command, cwd=_HOME, env={**os.environ, _AT_LENGTH: "1"}, check=False).returncode == 0
+    with subprocess.Popen(command, cwd=_HOME, env={**os.environ, _AT_LENGTH: "1"}) as running:
+        try:
+            return running.wait() == 0
+        except SystemExit:
+            running.terminate()  # it ends what it started, and is waited for
+            raise
 
 
 def _fuzzes(path: str) -> bool:
