@@ -53,7 +53,8 @@ def run(options: Options, say: Callable[[str], object]) -> bool:
                 if not _block(options, block, results, say):
                     return False
     finally:
-        say(table(results))
+        if results:
+            say(table(results))
     return True
 
 
