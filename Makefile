@@ -26,7 +26,7 @@ test: setup check ## everything that must hold: checks and all tests, with a rea
 check: setup ## format, lint, types and import contracts
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/ruff check --quiet
-	@$(BIN)/mypy -n 2 --no-error-summary $(wildcard src tests benchmarks torture scripts)
+	@$(BIN)/mypy -n 2 --no-error-summary $(wildcard src tests benchmarks torture fuzzing scripts)
 	@$(BIN)/lint-imports --no-logo
 
 serve: setup ## run Holdfast from here, its data below ./.run
@@ -67,4 +67,4 @@ packages:
 clean: ## remove what the targets made: .venv, caches, our own engine and its data
 	@$(PYTHON) scripts/with_engine.py --clean
 	@rm -rf .venv .run .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
-	@find src tests scripts benchmarks torture -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src tests scripts benchmarks torture fuzzing -name __pycache__ -type d -prune -exec rm -rf {} +

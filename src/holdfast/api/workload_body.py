@@ -47,7 +47,7 @@ async def read_declaration(request: Request) -> WorkloadSpec:
 
 
 def _from_json(body: bytes) -> WorkloadSpec:
-    return parse_workload_json(_json(body))
+    return parse_workload_json(parse_json(body))
 
 
 def _from_yaml(body: bytes) -> WorkloadSpec:
@@ -63,7 +63,8 @@ def _text(body: bytes) -> str:
         ) from error
 
 
-def _json(body: bytes) -> object:
+def parse_json(body: bytes) -> object:
+    """A body as JSON: no key twice, no number that is none. Raises ``InvalidInput``: ``json_malformed``."""
     try:
         return json.loads(_text(body), parse_constant=_refuse_constant, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:

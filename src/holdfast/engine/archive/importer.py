@@ -59,8 +59,8 @@ class ImportRequest:
 
 
 @dataclass(slots=True)
-class _Findings:
-    """What the pass over an archive's entries found."""
+class Findings:
+    """What the pass over an archive's entries found, as it goes on."""
 
     tally: Tally
     register: NameRegister = field(default_factory=NameRegister)
@@ -138,7 +138,7 @@ class Importer:
 
         compression, source = open_source(self._fs, fd)
         reader = ArchiveReader(TarStream(source, pulse), tally)
-        findings = _Findings(tally)
+        findings = Findings(tally)
         for member in reader.members():
             findings.take(member)
         embedded, content = self._judge(reader)
@@ -194,7 +194,7 @@ def _describe(
     embedded: Embedded,
     content: Content,
     reader: ArchiveReader,
-    findings: _Findings,
+    findings: Findings,
     stored_bytes: int,
 ) -> SnapshotManifest:
     own = embedded.own
@@ -245,7 +245,7 @@ def _check_volumes(listed: Sequence[int], found: dict[int, Census]) -> None:
         )
 
 
-def _warnings(request: ImportRequest, reader: ArchiveReader, findings: _Findings, *, trusted: bool) -> list[str]:
+def _warnings(request: ImportRequest, reader: ArchiveReader, findings: Findings, *, trusted: bool) -> list[str]:
     """What will not be restored, by name."""
     left_out = [
         (reader.skipped, "devices and FIFOs, which are never restored"),
