@@ -34,7 +34,7 @@ class Crash:
     Attributes:
         reached: the points that it passed, and those of the servers killed before it on the same work.
         records: of the restore's journal; ``None`` if there is none.
-        sides: of each volume: ``old``, ``new``, or ``neither``.
+        sides: of each volume: ``old``, ``new``, ``between`` where it is swapped name by name, or ``neither``.
     """
 
     reached: tuple[str, ...]
@@ -53,7 +53,8 @@ def check_crash(crash: Crash, containers: Sequence[FakeContainer], after_power_c
     Args:
         after_power_cut: the containers as the engine would have them back by itself.
     """
-    assert set(crash.sides) <= {"old", "new"}, "a live path holds a tree that is neither the old nor the new one"
+    assert set(crash.sides) <= {"old", "new", "between"}, "a live path holds neither the old nor the new tree"
+    assert "between" not in crash.sides or crash.direction in _BARRED, "a tree is mixed while containers may run"
     for when, there in (("run", containers), ("would run after a power cut", after_power_cut)):
         alive = [container.spec.name for container in there if container.alive]
         if crash.direction in _BARRED:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from tests.faults.crash_bench import Bench, side_of, watched
+from tests.faults.crash_bench import Bench, side_of, small_tree, watched
 from tests.faults.crash_checks import Crash, check_hooks_undone
 from tests.unit.engine.part_bench import expected
 
@@ -27,6 +27,7 @@ from holdfast.testing.installation import (
     ended,
     installation,
     restore,
+    snapshotted,
     spec_of,
     succeeded,
 )
@@ -286,3 +287,43 @@ class CapturedWhilePausedByHand(Captured):
         for container in self.containers(holdfast.runtime):
             await holdfast.runtime.pause(container.id)
         await super().wear(holdfast, side)
+
+
+@dataclass(kw_only=True)
+class MountPoint(RunningWorkload):
+    """One of the two volumes is a mount point, which is swapped name by name; the other is exchanged at once."""
+
+    def describe(self, volume: Path) -> TreeDescription:
+        """A volume without what is Holdfast's in it."""
+        tree = describe_tree(volume)
+        return {path: what for path, what in tree.items() if not path.startswith(b".holdfast-")}
+
+    async def fill(self, holdfast: Holdfast) -> None:
+        mounted, plain = self.volumes
+        (mounted / "library").mkdir(mode=0o750)
+        (mounted / "library/notes").write_text("notes")
+        (mounted / "to notes").symlink_to("library/notes")
+        small_tree(plain)
+        self.new = tuple(map(self.describe, self.volumes))
+        self.snapshot_id = await snapshotted(holdfast, self.workload)
+
+    async def wear(self, holdfast: Holdfast, side: str) -> None:
+        (self.volumes[0] / "library/notes").write_text("other notes")
+        (self.volumes[0] / "to notes").unlink(missing_ok=True)
+        self.volumes[0].chmod(0o711)
+        await super().wear(holdfast, side)
+        self.old = tuple(map(self.describe, self.volumes))
+
+    def sides(self) -> tuple[str, ...]:
+        mounted, plain = self.volumes
+        now, old, new = self.describe(mounted), self.old[0], self.new[0]
+        known = {path for tree in (old, new) for path in tree}
+        side = "old" if now == old else "new" if now == new else "between" if now.keys() <= known else "neither"
+        return (side, side_of(plain, self.old[1], self.new[1]))
+
+
+@dataclass(kw_only=True)
+class MountPointUnhealthy(MountPoint, UnhealthyOnRestoredData):
+    """The same, taken back from its trial."""
+
+    survives: bool = False

@@ -130,8 +130,8 @@ def image_gone(bench: Bench) -> Iterator[None]:
         (a_symlink, "volume_is_symlink"),
         (a_symlink_above, "volume_is_symlink"),
         (a_file, "volume_not_directory"),
-        (a_mount_at, "volume_is_mount_point"),
-        (a_mount_below, "volume_is_mount_point"),
+        (a_mount_at, "volume_replaced"),
+        (a_mount_below, "mount_in_volume"),
         (image_gone, "image_missing"),
     ],
 )

@@ -20,7 +20,7 @@ from tests.faults.test_review_findings import engine, hooked, hooked_files, runn
 from holdfast.bootstrap import Seams
 from holdfast.config import Settings
 from holdfast.domain.operation import OperationState, Progress
-from holdfast.domain.restore import OnUnhealthy, RecordType
+from holdfast.domain.restore import Identity, OnUnhealthy, RecordType
 from holdfast.domain.restore_records import Record
 from holdfast.domain.workload import Scope, Volume
 from holdfast.engine.fs import Fs
@@ -93,7 +93,7 @@ def another_directory(bench: Bench) -> Iterator[None]:
 CHANGES = [
     (a_process_that_has_it_mounted, "path_mounted_elsewhere"),
     (a_container_of_somebody_else, "path_in_use"),
-    (a_mount_below, "volume_is_mount_point"),
+    (a_mount_below, "mount_in_volume"),
     (another_directory, "volume_moved"),
 ]
 
@@ -133,23 +133,54 @@ async def test_all_that_is_wrong_is_told_at_once(servers: Servers) -> None:
         error = await bench.refuses(422, "several_problems", answer, before)
         away.rename(bench.volumes[0])
     codes = {problem["code"] for problem in error["details"]["problems"]}
-    assert codes == {"volume_unknown", "volume_missing", "volume_is_mount_point", "path_in_use"}
+    assert codes == {"volume_unknown", "volume_missing", "mount_in_volume", "path_in_use"}
 
 
-async def test_where_directories_can_not_be_exchanged_the_restore_is_refused_and_the_filesystem_named(
+class WithoutExchange(Fs):
+    """A filesystem that knows no flags of renameat2, as old ZFS and NFS."""
+
+    def exchange(self, dirfd_a: int, name_a: bytes, dirfd_b: int, name_b: bytes) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+class WithoutHandles(Fs):
+    """A filesystem that has no file handles for the pair on which an exchange is tried."""
+
+    def identity(self, fd: int) -> Identity:
+        if ".holdfast-probe-" in self.path_of(fd):
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return super().identity(fd)
+
+
+async def test_where_directories_can_not_be_exchanged_they_change_places_by_renames_which_is_told_before(
     tmp_path: Path,
 ) -> None:
-    class Unsupported(Fs):
-        def exchange(self, dirfd_a: int, name_a: bytes, dirfd_b: int, name_b: bytes) -> None:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    place = replace(installation(tmp_path), seams=Seams(fs=WithoutExchange(), workers=QuickWorkers))
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast)
+        (place.volumes / "notes/data/file").write_text("taken")
+        snapshot = await snapshotted(holdfast, workload)
+        (place.volumes / "notes/data/file").write_text("worn")
+        told = await succeeded(holdfast, await restore(holdfast, workload, snapshot, dry_run=True))
+        assert "three renames while everything is stopped" in str(told.outcome["warnings"])
+        done = await succeeded(holdfast, await restore(holdfast, workload, snapshot))
+        assert done.outcome["swaps"] == {"/data": "renames", "/media": "renames"}
+        assert (place.volumes / "notes/data/file").read_text() == "taken"
+        await holdfast.reaper.idle()
+        assert running_of(engine(holdfast), workload)
+    assert place.leftovers() == []
 
-    place = replace(installation(tmp_path), seams=Seams(fs=Unsupported(), workers=QuickWorkers))
+
+async def test_where_directories_have_no_lasting_identity_the_restore_is_refused_and_the_filesystem_named(
+    tmp_path: Path,
+) -> None:
+    place = replace(installation(tmp_path), seams=Seams(fs=WithoutHandles(), workers=QuickWorkers))
     async with place.running() as holdfast:
         workload = await deployed(holdfast)
         snapshot = await snapshotted(holdfast, workload)
-        with pytest.raises(Exception, match="can't exchange two directories") as caught:
+        with pytest.raises(Exception, match="no identity that lasts") as caught:
             await restore(holdfast, workload, snapshot)
-        assert "exchange_unsupported" in str(getattr(caught.value, "details", ""))
+        assert "identity_unsupported" in str(getattr(caught.value, "details", ""))
         assert running_of(engine(holdfast), workload)
     assert place.leftovers() == []
 

@@ -12,9 +12,9 @@ from typing import cast
 
 import pytest
 
-from holdfast.domain.errors import Failed, NoSpace
+from holdfast.domain.errors import Failed, NoSpace, Problem
 from holdfast.domain.recovery import Direction, decide
-from holdfast.domain.restore import OnUnhealthy, RestoreFacts, TreeSide, VolumeFacts
+from holdfast.domain.restore import OnUnhealthy, RestoreFacts, SwapWay, TreeSide, VolumeFacts
 from holdfast.domain.restore_records import (
     BackwardRecord,
     CommitRecord,
@@ -35,7 +35,8 @@ from holdfast.engine.live import LiveRoots
 from holdfast.engine.remove_tree import LEVELS
 from holdfast.engine.snapshot_store import SnapshotStore
 from holdfast.engine.staging import stage
-from holdfast.engine.swap import exchange_all, exchange_supported, observe, remove_wrapper
+from holdfast.engine.swap import exchange_all, observe, remove_wrapper
+from holdfast.engine.swap_way import choose_way
 from holdfast.engine.tree_writer import TreeWriter
 from holdfast.testing.live_volumes import live_tree, live_volume, staged_tree, staged_volume
 
@@ -140,7 +141,7 @@ def sides(roots: LiveRoots, facts: VolumeFacts) -> tuple[TreeSide, TreeSide]:
 
 def test_a_volume_is_staged_exchanged_exchanged_back_and_tidied_up(roots: LiveRoots, place: Path) -> None:
     facts = live_volume(place)
-    assert exchange_supported(Fs(), roots, facts.live) is None
+    assert choose_way(Fs(), roots, facts.live) is SwapWay.EXCHANGE
     (facts,) = staged(roots, [facts])
     assert sides(roots, facts) == (OLD, NEW)
     exchange_all(Fs(), roots, [facts], NEW)
@@ -187,7 +188,7 @@ def test_an_immutable_parent_is_refused_cleanly(roots: LiveRoots, place: Path) -
     parent = live_tree(facts).parent
     subprocess.run(["chattr", "+i", str(parent)], check=True)
     try:
-        assert exchange_supported(Fs(), roots, facts.live) is not None
+        assert isinstance(choose_way(Fs(), roots, facts.live), Problem)
         with pytest.raises(Failed, match="Operation not permitted") as caught:
             exchange_all(Fs(), roots, [facts], NEW)
     finally:

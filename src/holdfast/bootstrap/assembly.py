@@ -123,7 +123,8 @@ async def running(settings: Settings, seams: Seams | None = None) -> AsyncIterat
         database = Database.at(settings.database_file)
         await database.open()
         runtime = seams.runtime(settings)
-        roots = LiveRoots(fs, [str(settings.volumes_base), *map(str, settings.allowed_roots)])
+        allowed = [str(settings.volumes_base), *map(str, settings.allowed_roots)]
+        roots = LiveRoots(fs, allowed, str(settings.journal_dir))
         stores = await asyncio.to_thread(open_stores, fs, roots, store_settings_of(settings, installation))
         try:
             async with _assembled(settings, seams, lock, installation, database, runtime, roots, stores) as holdfast:

@@ -42,6 +42,7 @@ def worker_settings_of(settings: Settings, installation: str) -> WorkerSettings:
     return WorkerSettings(
         roots=(str(settings.volumes_base), *map(str, settings.allowed_roots)),
         stores=store_settings_of(settings, installation),
+        journals=str(settings.journal_dir),
     )
 
 

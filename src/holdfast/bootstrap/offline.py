@@ -81,7 +81,9 @@ async def _recover_offline(settings: Settings) -> list[str]:
     make_directories(settings)
     with (
         DataLock.acquire(settings.data_dir, LOCK_WAIT) as lock,
-        LiveRoots(fs, [str(settings.volumes_base), *map(str, settings.allowed_roots)]) as roots,
+        LiveRoots(
+            fs, [str(settings.volumes_base), *map(str, settings.allowed_roots)], str(settings.journal_dir)
+        ) as roots,
     ):
         database = Database.at(settings.database_file)
         await database.open()

@@ -5,8 +5,10 @@ Pure rules; :mod:`holdfast.engine.journal` reads and writes the records, :mod:`h
 - The last durable direction record rules, never a guess (:func:`direction`). Records come in the order of
   ``restore_records.TRANSITIONS``; any other sequence is damage.
 - I2: every volume ends on the side that the direction names. Only (live = old, staged = new) and (live = new,
-  staged = old) are acted upon; anything else is left as it is, with the workload stopped and an explanation. Of a
-  directory that was missing, and is only made for the exchange, "nothing" is the old side until COMMIT.
+  staged = old) are acted upon, and, between COMMIT and SWAPPED or BACKWARD and REVERTED, a swap of several steps of
+  which every name is on one of the two sides; anything else is left as it is, with the workload stopped and an
+  explanation. Of a directory that was missing, and is only made for the exchange, "nothing" is the old side until
+  COMMIT.
 - Deciding, acting and deciding again ends where the first decision pointed, wherever acting was cut off.
 - I4: once SWAPPED is written containers may have written to the restored tree, so nothing is exchanged any more
   until BACKWARD is written, which requires them stopped.
@@ -156,7 +158,7 @@ def decide(towards: Direction, observations: Mapping[int, Observation]) -> Recov
     indices = sorted(observations)
     return RecoveryPlan(
         to=side,
-        exchange=tuple(index for index in indices if observations[index].live is _OTHER_SIDE[side]),
+        exchange=tuple(index for index in indices if observations[index].live in (_OTHER_SIDE[side], TreeSide.MIXED)),
         record=record,
         removable=tuple(indices) if towards is Direction.ABORT else (),
         may_start=True,
@@ -172,6 +174,8 @@ def _understood(towards: Direction, side: TreeSide, seen: Observation, *, movabl
             return seen.staged is TreeSide.NEW
     if seen.live is not side and not movable:
         return False
+    if seen.live is seen.staged is TreeSide.MIXED:
+        return towards in (Direction.FORWARD, Direction.BACKWARD)
     return seen.live in _OTHER_SIDE and seen.staged is _OTHER_SIDE[seen.live]
 
 
@@ -196,6 +200,7 @@ def _tidy_up(towards: Direction, side: TreeSide, observations: Mapping[int, Obse
 _NAMES: Final[Mapping[TreeSide, str]] = {
     TreeSide.OLD: "the data from before the restore",
     TreeSide.NEW: "the restored data",
+    TreeSide.MIXED: "a part of both",
     TreeSide.OTHER: "another directory than either",
     TreeSide.MISSING: "nothing",
 }

@@ -23,6 +23,8 @@ class RestoreStep(StrEnum):
     SAFEGUARDING = "safeguarding"
     CATCHING_UP = "catching_up"
     """Only where chosen paths are restored."""
+    COMPARING = "comparing"
+    """Only where a volume is a mount point."""
     COMMITTING = "committing"
     SWAPPING = "swapping"
     REDEPLOYING = "redeploying"
@@ -121,6 +123,76 @@ class LiveBefore(StrEnum):
     """Nothing; a person asked to have the directory made."""
 
 
+class SwapWay(StrEnum):
+    """How the live tree of a volume and the staged one change places; chosen by what its filesystem can do."""
+
+    EXCHANGE = "exchange"
+    """One exchange of two directories: at any time the live path is one whole tree or the other."""
+    RENAMES = "renames"
+    """Three renames of whole directories, where the filesystem can't exchange two names."""
+    CHILDREN = "children"
+    """The volume is a mount point, which no rename moves: what lies in it is exchanged name by name."""
+    CHILDREN_BY_RENAMES = "children_by_renames"
+    """The same on a filesystem that can't exchange two names."""
+
+    @property
+    def inside(self) -> bool:
+        """Whether the wrapper lies in the volume itself, where its containers can get at it."""
+        return self in (SwapWay.CHILDREN, SwapWay.CHILDREN_BY_RENAMES)
+
+    @property
+    def at_once(self) -> bool:
+        """Whether two names change places in one step."""
+        return self in (SwapWay.EXCHANGE, SwapWay.CHILDREN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """One name in a volume that is swapped name by name, and what stands at it on either side; ``None``: nothing."""
+
+    name: bytes
+    old: Identity | None
+    new: Identity | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootLook:
+    """What the root directory of a tree has of its own: permission bits, owner, time, extended attributes, ACLs."""
+
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Children:
+    """What a volume that is swapped name by name consists of; looked at with everything stopped.
+
+    Attributes:
+        old_root, new_root: what its root directory looks like on either side.
+        settled: the side that was reached durably, after which containers may have changed what is there; ``None``
+            while names are moved.
+    """
+
+    names: tuple[Child, ...]
+    old_root: RootLook
+    new_root: RootLook
+    settled: TreeSide | None = None
+
+
+class TreeSide(StrEnum):
+    """What stands at a path: the tree that was live before, the staged one, or something else."""
+
+    OLD = "old"
+    NEW = "new"
+    MIXED = "mixed"
+    """A swap of several steps was cut off: each of its names is on one side or the other."""
+    OTHER = "other"
+    MISSING = "missing"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeFacts:
     """What the journal knows of one volume; written once, with the record that names it first.
@@ -128,13 +200,17 @@ class VolumeFacts:
     Attributes:
         index: the volume's index in the snapshot.
         live: where the live directory is.
-        wrapper: name of the wrapper directory beside the live one (``.holdfast-<id>-<index>``), in live's parent.
+        wrapper: name of the wrapper directory (``.holdfast-<id>-<index>``): in live's parent, or in live itself
+            where that is a mount point.
         live_identity: of the live tree before the swap; of a missing one ``None`` until MADE, then the empty
             directory's that was made in its place.
         parent_identity: of the directory that holds live and wrapper; ``None`` until STAGED if it was missing as well.
         staged_identity: of the staged tree (``<wrapper>/staged``); ``None`` until STAGED.
         before: what was found at the live path.
         missing_parents: how many directories above a missing one were missing as well.
+        way: how the two trees change places.
+        wrapper_identity: of the wrapper, where it lies in the volume; ``None`` until STAGED.
+        children: what there is to swap, where that is done name by name; ``None`` until COMMIT.
     """
 
     index: int
@@ -146,6 +222,18 @@ class VolumeFacts:
     staged_identity: Identity | None = None
     before: LiveBefore = LiveBefore.AS_SEEN
     missing_parents: int = 0
+    way: SwapWay = SwapWay.EXCHANGE
+    wrapper_identity: Identity | None = None
+    children: Children | None = None
+
+    def identity_of(self, side: TreeSide) -> Identity | None:
+        """What the live path is when this side (OLD or NEW) is live. A mount point stays the directory that it is."""
+        return self.staged_identity if side is TreeSide.NEW and not self.way.inside else self.live_identity
+
+    @property
+    def wrapper_parent(self) -> str:
+        """The path of the directory that holds the wrapper: beside the live one, or the live one itself."""
+        return self.live.path if self.way.inside else self.live.path.rpartition("/")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,12 +328,3 @@ class RestoreFacts:
     def image(self) -> ImageFacts | None:
         """What the restored workload runs afterwards; ``None`` if it stays stopped."""
         return next((r.image for r in self.redeploys if r.workload_id == self.workload_id), None)
-
-
-class TreeSide(StrEnum):
-    """What stands at a path: the tree that was live before, the staged one, or something else."""
-
-    OLD = "old"
-    NEW = "new"
-    OTHER = "other"
-    MISSING = "missing"

@@ -9,7 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, TypeAlias
 
-from holdfast.domain.restore import ContainerFacts, Identity, RecordType, RestoreFacts, RestoreResult, VolumeFacts
+from holdfast.domain.restore import (
+    Children,
+    ContainerFacts,
+    Identity,
+    RecordType,
+    RestoreFacts,
+    RestoreResult,
+    TreeSide,
+    VolumeFacts,
+)
 from holdfast.domain.stopping import UncleanStop
 
 
@@ -28,11 +37,13 @@ class StagedRecord:
     Attributes:
         staged: volume index → identity of its staged tree.
         parents: volume index → identity of the directory that holds it, of those that had to be made.
+        wrappers: volume index → identity of the wrapper, of those that lie in their volumes.
     """
 
     type: ClassVar[RecordType] = RecordType.STAGED
     staged: dict[int, Identity]
     parents: dict[int, Identity] = field(default_factory=dict)
+    wrappers: dict[int, Identity] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +81,14 @@ class SafeRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitRecord:
-    """From here recovery goes forward."""
+    """From here recovery goes forward.
+
+    Attributes:
+        children: volume index → what is swapped, of the volumes where that is done name by name.
+    """
 
     type: ClassVar[RecordType] = RecordType.COMMIT
+    children: dict[int, Children] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +117,15 @@ class ConfirmedRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackwardRecord:
-    """The old data comes back. Written only with the containers stopped."""
+    """The old data comes back. Written only with the containers stopped.
+
+    Attributes:
+        children: as COMMIT's, looked at anew, if containers ran since.
+    """
 
     type: ClassVar[RecordType] = RecordType.BACKWARD
     why: str
+    children: dict[int, Children] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,12 +211,36 @@ def volumes_of(records: Sequence[Record]) -> tuple[VolumeFacts, ...]:
         return ()
     staged = next((record for record in records if isinstance(record, StagedRecord)), StagedRecord(staged={}))
     made = next((record.made for record in records if isinstance(record, MadeRecord)), {})
+    children = _children_of(records)
     return tuple(
         replace(
             volume,
             staged_identity=staged.staged.get(volume.index, volume.staged_identity),
             parent_identity=staged.parents.get(volume.index, volume.parent_identity),
             live_identity=made.get(volume.index, volume.live_identity),
+            wrapper_identity=staged.wrappers.get(volume.index, volume.wrapper_identity),
+            children=children.get(volume.index),
         )
         for volume in facts.volumes
     )
+
+
+_SETTLED: Final[Mapping[RecordType, TreeSide | None]] = {
+    _R.COMMIT: None,
+    _R.SWAPPED: TreeSide.NEW,
+    _R.BACKWARD: None,
+    _R.REVERTED: TreeSide.OLD,
+    _R.ABORTED: TreeSide.OLD,
+}
+"""Which side the volumes are on, durably and wholly, from a record on; ``None``: they may be on their way."""
+
+
+def _children_of(records: Sequence[Record]) -> dict[int, Children]:
+    """What was written down last of the volumes that are swapped name by name, and where they have got to."""
+    found: dict[int, Children] = {}
+    settled: TreeSide | None = None
+    for record in records:
+        if isinstance(record, CommitRecord | BackwardRecord):
+            found |= record.children
+        settled = _SETTLED.get(record.type, settled)
+    return {index: replace(children, settled=settled) for index, children in found.items()}

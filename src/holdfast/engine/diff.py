@@ -129,7 +129,7 @@ def _live_entries(fs: Fs, roots: LiveRoots, live: RootRef | None) -> Iterator[En
         return
     fd = roots.open(live)
     try:
-        for walked in walk(fs, fd, WalkReport()):
+        for walked in walk(fs, fd, WalkReport(), leave_out=roots.not_of_volume(live)):
             yield walked.entry
     finally:
         fs.close(fd)
@@ -140,7 +140,7 @@ def measure(fs: Fs, roots: LiveRoots, live: RootRef, job: Job) -> int:
     total = 0
     fd = roots.open(live)
     try:
-        for number, walked in enumerate(walk(fs, fd, WalkReport())):
+        for number, walked in enumerate(walk(fs, fd, WalkReport(), leave_out=roots.not_of_volume(live))):
             total += walked.entry.data_bytes + len(walked.entry.path) + 1024
             _tell(job, number, "looking at the live data")
     finally:

@@ -33,6 +33,7 @@ FLAG_NO_COW: Final = 0x0080_0000
 """``chattr +C``: no copy-on-write (btrfs)."""
 
 MAGIC_EXT4: Final = 0xEF53
+MAGIC_FUSE: Final = 0x6573_5546
 MAGIC_XFS: Final = 0x5846_5342
 MAGIC_BTRFS: Final = 0x9123_683E
 MAGIC_TMPFS: Final = 0x0102_1994
@@ -212,6 +213,10 @@ class Fs:
                 return 0
             raise
         return int(struct.unpack_from("=I", answer)[0])
+
+    def attributes(self, fd: int) -> int:
+        """``FLAG_IMMUTABLE`` and ``FLAG_APPEND`` of whatever ``fd`` is, an ``O_PATH`` descriptor of a FIFO included."""
+        return syscalls.attributes(fd) & (FLAG_IMMUTABLE | FLAG_APPEND)
 
     def set_flags(self, fd: int, flags: int) -> None:
         """Set the inode's flags, all of them at once."""

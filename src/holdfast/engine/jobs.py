@@ -35,6 +35,7 @@ from holdfast.engine.requests import (
     CaptureRequest,
     CatchUpRequest,
     CheckRequest,
+    CheckWrappedRequest,
     CompareRequest,
     CopyRequest,
     DiffRequest,
@@ -55,6 +56,7 @@ from holdfast.engine.snapshot_store import SnapshotStore
 from holdfast.engine.staging import StageResult, stage
 from holdfast.engine.stores import open_stores
 from holdfast.engine.swap import remove_wrapper
+from holdfast.engine.tree_check import check_wrapped
 
 
 class Engine:
@@ -63,7 +65,7 @@ class Engine:
     def __init__(self, settings: WorkerSettings, fs: Fs | None = None) -> None:
         self._stores = settings.stores
         self._fs = Fs() if fs is None else fs
-        self._roots = LiveRoots(self._fs, settings.roots)
+        self._roots = LiveRoots(self._fs, settings.roots, settings.journals)
         self._store = open_stores(self._fs, self._roots, settings.stores)
 
     def handle(self, request: AnyRequest, job: Job) -> object:
@@ -75,6 +77,11 @@ class Engine:
                 return self._store.warm(request.workload_id, request.sources, job)
             case StageRequest():
                 return self._stage(request, job)
+            case CheckWrappedRequest():
+                with self._snapshots(request.second) as store:
+                    snapshot_id, volumes, side = request.snapshot_id, request.volumes, request.side
+                    check_wrapped(self._fs, self._roots, store, snapshot_id, volumes, side, job)
+                return None
             case LookAtPartRequest():
                 parts = self._store.browsable(request.snapshot_id).parts
                 return look_at_part(self._fs, self._roots, parts, request.snapshot_id, request.part, request.live, job)

@@ -24,7 +24,14 @@ from holdfast.domain import times
 from holdfast.domain.errors import Conflict, Failed
 from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import RecordType, RestoreFacts, VolumeFacts
-from holdfast.domain.restore_records import AbortedRecord, BackwardRecord, Record, StagingRecord, allowed_next
+from holdfast.domain.restore_records import (
+    AbortedRecord,
+    BackwardRecord,
+    CommitRecord,
+    Record,
+    StagingRecord,
+    allowed_next,
+)
 from holdfast.engine.fs import FLAG_NO_COW, MAGIC_BTRFS, Fs
 from holdfast.engine.journal_codec import ParsedJournal, encode, parse, unreadable
 from holdfast.engine.os_errors import translate
@@ -132,7 +139,8 @@ class Journal:
 
         Raises:
             Conflict: ``journal_order``, if the record can't come next. Nothing was written.
-            NoSpace: the record's space could not be reserved. Nothing was written; never from COMMIT on.
+            NoSpace: the record's space could not be reserved. Nothing was written; from COMMIT on only for one that
+                lists what there is to swap.
             Failed: ``journal_write_failed``; ``details["may_be_on_disk"]`` tells whether recovery may find the record.
                 This object then refuses to go on; see :meth:`reopen`.
         """
@@ -150,9 +158,11 @@ class Journal:
             record = replace(record, why=record.why[:WHY_CHARACTERS])
         start = self._parsed.whole_bytes
         line = encode(record, seq=len(self.records) + 1, at=self._now())
-        if record.type in _RESERVING:
+        listed = isinstance(record, CommitRecord | BackwardRecord) and record.children
+        if record.type in _RESERVING or listed:
             with _translating(f"reserving space for the restore journal {self.path}"):
-                self._fs.fallocate(self._fd, start + len(line) + TAIL_RESERVE)
+                # Whoever writes down what there is to swap may have to do so once more on the way back.
+                self._fs.fallocate(self._fd, start + len(line) * (2 if listed else 1) + TAIL_RESERVE)
         self._failed = record.type
         try:
             self._fs.pwrite_all(self._fd, line, start)

@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from holdfast.domain.errors import Damaged
 from holdfast.domain.recovery import Direction, direction
-from holdfast.domain.restore import RecordType, RestoreFacts, VolumeFacts
+from holdfast.domain.restore import RecordType, RestoreFacts, SwapWay, VolumeFacts
 from holdfast.domain.restore_records import (
     AbortedRecord,
     BackwardRecord,
@@ -35,8 +35,11 @@ from holdfast.domain.restore_records import (
     volumes_of,
 )
 
-FORMAT: Final = 1
-"""Version of the lines that this program writes. A higher one is refused."""
+FORMAT: Final = 2
+"""Version of the lines that this program reads. A higher one is refused."""
+_PLAIN: Final = 1
+"""Version of all lines but a STAGING of a restore that does not exchange all its directories at once: a program that
+knows only this one would take such a restore for another."""
 
 _CHECKSUM: Final = 16
 _RECORDS: Final[Mapping[RecordType, type[Record]]] = {
@@ -100,7 +103,7 @@ def encode(record: Record, *, seq: int, at: str) -> bytes:
         at: RFC 3339 time of writing; for people, nothing is decided by it.
     """
     fields = msgspec.Raw(msgspec.json.encode(record))
-    text = msgspec.json.encode(_Line(format=FORMAT, seq=seq, at=at, type=record.type, fields=fields))
+    text = msgspec.json.encode(_Line(format=_format(record), seq=seq, at=at, type=record.type, fields=fields))
     return _checksum(text) + b" " + text + b"\n"
 
 
@@ -134,6 +137,11 @@ def parse(path: str, content: bytes) -> ParsedJournal:
     if fault:
         _raise_damaged(path, records, fault)
     return ParsedJournal(path=path, facts=_facts(records), records=tuple(records), torn=bool(rest), whole_bytes=whole)
+
+
+def _format(record: Record) -> int:
+    stepwise = isinstance(record, StagingRecord) and any(v.way is not SwapWay.EXCHANGE for v in record.facts.volumes)
+    return FORMAT if stepwise else _PLAIN
 
 
 def _checksum(text: bytes) -> bytes:

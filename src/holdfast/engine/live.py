@@ -14,6 +14,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from types import TracebackType
 from typing import Final, Self
 
@@ -22,9 +23,12 @@ from holdfast.domain.restore import Identity, RootRef
 from holdfast.engine.fs import FLAG_APPEND, FLAG_IMMUTABLE, TEMPORARY_PREFIX, Fs
 from holdfast.engine.mounts import mounts_at_or_below, read_own
 from holdfast.engine.os_errors import translate
+from holdfast.engine.root_names import NotOfVolume, not_of_volume
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 _MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_ENOUGH: Final = 64
+"""Names after which a directory is not empty, whatever they are: far fewer are there of what is no volume's."""
 
 
 class LiveRoots:
@@ -34,13 +38,16 @@ class LiveRoots:
 
     Args:
         roots: absolute, resolved paths from the operator's settings.
+        journal_dir: where the journals of restores are, which tell what in a volume is not the volume's; empty where
+            nobody restores.
 
     Raises:
         Failed: a root is there but can't be opened.
     """
 
-    def __init__(self, fs: Fs, roots: Sequence[str]) -> None:
+    def __init__(self, fs: Fs, roots: Sequence[str], journal_dir: str = "") -> None:
         self._fs = fs
+        self._journal_dir = journal_dir
         self._fds: dict[str, int] = {}
         self._unusable: dict[str, Problem] = {}
         try:
@@ -94,11 +101,30 @@ class LiveRoots:
         finally:
             self._fs.close(fd)
 
+    def not_of_volume(self, ref: RootRef) -> NotOfVolume:
+        """What tells which names in the live directory are no part of the volume."""
+        return not_of_volume(self._fs, self._journal_dir, ref)
+
+    def is_mount_point(self, ref: RootRef) -> bool:
+        """Whether the live directory is one. Raises as :meth:`open`."""
+        live = self.open(ref)
+        try:
+            parent, _ = self.open_parent(ref)
+            try:
+                return self._fs.mount_id(live) != self._fs.mount_id(parent)
+            finally:
+                self._fs.close(parent)
+        except OSError as error:
+            raise translate(error, f"looking at {ref.path}") from error
+        finally:
+            self._fs.close(live)
+
     def is_empty(self, ref: RootRef) -> bool:
-        """Whether the live directory has nothing in it. Raises as :meth:`open`."""
+        """Whether the live directory has nothing of the volume's in it. Raises as :meth:`open`."""
         fd = self.open(ref)
         try:
-            return next(self._fs.scan(fd), None) is None
+            first = list(islice(self._fs.scan(fd), _ENOUGH))
+            return len(first) < _ENOUGH and not set(first) - self.not_of_volume(ref)(fd, first)
         except OSError as error:
             raise translate(error, f"listing {ref.path}") from error
         finally:
@@ -108,8 +134,8 @@ class LiveRoots:
         """Everything that forbids capturing or swapping a live directory; nothing is changed.
 
         Returns:
-            Problems with the codes that :meth:`open` refuses with, ``volume_is_mount_point`` (at or below it) and
-            ``volume_immutable`` (it or its parent is immutable or append-only).
+            Problems with the codes that :meth:`open` refuses with, ``mount_in_volume`` (below it) and
+            ``volume_immutable`` (it is immutable or append-only; or its parent is, where it is no mount point).
 
         Raises:
             Failed: it can't be looked at.
@@ -234,18 +260,20 @@ class LiveRoots:
     def _look(self, ref: RootRef, live: int, parent: int) -> list[Problem]:
         problems = []
         mounts = mounts_at_or_below(ref.path, read_own(self._fs))
-        if mounts or self._fs.mount_id(live) != self._fs.mount_id(parent):
-            where = mounts[0].mount_point if mounts else ref.path
+        below = next((mount.mount_point for mount in mounts if mount.mount_point != ref.path), None)
+        if below is not None:
             problems.append(
                 Problem(
-                    code="volume_is_mount_point",
-                    message=f"Something is mounted at {where}; a volume with a mount at or below it can't be swapped.",
-                    next_step="Mount the disk one level higher, or unmount it; the volume must be a plain directory.",
-                    details={"path": ref.path, "mount_point": where},
+                    code="mount_in_volume",
+                    message=f"Something is mounted at {below}, in a volume. What is below a mount is not captured, and "
+                    "can't be swapped.",
+                    next_step="Unmount it, or mount it elsewhere and make that a volume of its own.",
+                    details={"path": ref.path, "mount_point": below},
                 )
             )
         problems += self._flagged(live, ref.path)
-        problems += self._flagged(parent, ref.path.rpartition("/")[0])
+        if self._fs.mount_id(live) == self._fs.mount_id(parent):  # from a mount point nothing is moved in its parent
+            problems += self._flagged(parent, ref.path.rpartition("/")[0])
         return problems
 
     def _flagged(self, fd: int, path: str) -> Iterator[Problem]:

@@ -72,6 +72,15 @@ class MetadataKeeper:
             raise self._not_kept(fd, entry, wrong)
         return facts
 
+    def differences(self, fd: int, facts: os.stat_result, entry: Entry) -> list[str]:
+        """What of its entry's metadata an ``O_PATH`` descriptor does not have, in words. Changes nothing."""
+        # Linux gives symlinks no mode of their own.
+        mode = stat.S_IMODE(facts.st_mode) if entry.kind is EntryKind.SYMLINK else self._mode(entry)
+        wrong = _differences(facts, entry, mode)
+        if not _same_xattrs(read_xattrs(self._fs, fd, opened=False), self._xattrs(entry)):
+            wrong.append("extended attributes")
+        return wrong
+
     def dress_symlink(self, dirfd: int, name: bytes, entry: Entry) -> None:
         """Give a symlink its owner, time and attributes, never what it points to.
 

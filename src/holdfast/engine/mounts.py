@@ -141,7 +141,8 @@ def holders(fs: Fs, paths: Sequence[str], *, patience: float = _PATIENCE) -> lis
     """Which processes in other mount namespaces (containers, whoever started them) have one of ``paths`` mounted.
 
     Mounted means: the directory itself, one below it, or one above it. One above it that this process has mounted too
-    is how every namespace looks (the root disk) and doesn't count. One process is named for each namespace and path.
+    is how every namespace looks (the root disk) and doesn't count; nor does the path itself being a mount point in a
+    namespace with the host's own root, as a system service has one. One process is named for each namespace and path.
 
     Args:
         paths: absolute, free of symlinks, as this process sees them.
@@ -152,12 +153,17 @@ def holders(fs: Fs, paths: Sequence[str], *, patience: float = _PATIENCE) -> lis
     """
     own = parse(read_own(fs))
     common = {(mount.device, mount.root) for mount in own}
+    own_places = {(mount.device, mount.root, mount.mount_point) for mount in own}
+    own_root = inside_filesystem("/", own)
     wanted = [(path, *inside_filesystem(path, own)) for path in paths]
     found = []
     for pid, namespace, command, mounts in _foreign_namespaces(fs, patience):
+        like_own = any(mount.mount_point == "/" for mount in mounts) and inside_filesystem("/", mounts) == own_root
         for path, device, inside in wanted:
             for mount in mounts:
                 if mount.device != device:
+                    continue
+                if like_own and (mount.device, mount.root, mount.mount_point) in own_places:
                     continue
                 below = is_at_or_below(mount.root, inside)
                 above = is_at_or_below(inside, mount.root) and (mount.device, mount.root) not in common

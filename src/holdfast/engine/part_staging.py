@@ -103,7 +103,7 @@ def look_at_part(
     settled_before = _shared_if_before(fs, roots, live)
     fd = roots.open(live)
     try:
-        for walked in walk(fs, fd, WalkReport()):
+        for walked in walk(fs, fd, WalkReport(), leave_out=roots.not_of_volume(live)):
             job.check()
             entry = walked.entry
             inside = chosen.covers(entry.path)

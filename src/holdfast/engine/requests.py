@@ -12,7 +12,7 @@ import msgspec
 
 from holdfast.domain.errors import Problem
 from holdfast.domain.repository import CopyResult
-from holdfast.domain.restore import RootRef, VolumeFacts
+from holdfast.domain.restore import RootRef, TreeSide, VolumeFacts
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.engine.diff import VolumeDiff
 from holdfast.engine.part_staging import CaughtUp, PartLook, PartsStaged
@@ -34,10 +34,12 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         roots: the volumes base and the allowed roots.
+        journals: the directory of the restores' journals; empty where nobody restores.
     """
 
     roots: tuple[str, ...]
     stores: StoreSettings
+    journals: str = ""
 
 
 class Request(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
@@ -68,6 +70,16 @@ class StageRequest(Request[StageResult], frozen=True, kw_only=True, tag="stage")
     result: ClassVar[object] = StageResult
     snapshot_id: str
     volumes: tuple[VolumeFacts, ...]
+    second: Second | None = None
+
+
+class CheckWrappedRequest(Request[None], frozen=True, kw_only=True, tag="check_wrapped"):
+    """Compare what is in wrappers that lie in their volumes with a snapshot; see :func:`check_wrapped`."""
+
+    result: ClassVar[object] = None
+    snapshot_id: str
+    volumes: dict[int, VolumeFacts]
+    side: TreeSide
     second: Second | None = None
 
 
@@ -212,6 +224,7 @@ class RemoveTreeRequest(Request[None], frozen=True, kw_only=True, tag="remove_tr
 
 AnyRequest = (
     CaptureRequest
+    | CheckWrappedRequest
     | WarmRequest
     | StageRequest
     | LookAtPartRequest

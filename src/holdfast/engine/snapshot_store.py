@@ -18,7 +18,7 @@ from holdfast.domain.restore import Identity, RootRef
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.engine.entries import Entry
 from holdfast.engine.job import Job
-from holdfast.engine.tree_writer import TreeWriter
+from holdfast.engine.tree_writer import EntrySink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class SnapshotStore(Protocol):
     def entries(self, snapshot_id: str, index: int, job: Job) -> Iterator[Entry]:
         """What volume ``index`` of the snapshot holds, parents before children."""
 
-    def stage(self, snapshot_id: str, writers: Mapping[int, TreeWriter], job: Job) -> None:
+    def stage(self, snapshot_id: str, writers: Mapping[int, EntrySink], job: Job) -> None:
         """Write volume trees, every byte verified. Does not finish the writers.
 
         Args:

@@ -27,7 +27,7 @@ from holdfast.engine.missing import remove_parents
 from holdfast.engine.os_errors import is_full, translate
 from holdfast.engine.swap import make_wrapper, remove_wrapper
 from holdfast.engine.tree_writer import TreeWriter, WritePolicy, Written
-from holdfast.engine.wrapper_place import opened_parent, staged_path, wrapper_path
+from holdfast.engine.wrapper_place import opened_home, opened_parent, opened_wrapper, staged_path, wrapper_path
 
 _MODE_OF_A_MISSING_ROOT: Final = 0o755
 """Where neither the snapshot nor a live directory says what mode the root of a tree has; it belongs to root then."""
@@ -41,11 +41,13 @@ class StageResult:
 
     Attributes:
         parents: the identities of directories that hold staged trees, of those that were missing.
+        wrappers: the identities of wrappers that lie in their volumes.
     """
 
     identities: dict[int, Identity]
     written: dict[int, Written]
     parents: dict[int, Identity] = field(default_factory=dict)
+    wrappers: dict[int, Identity] = field(default_factory=dict)
 
 
 class TreeSource(Protocol):
@@ -92,7 +94,7 @@ def stage(
             cleanup.made.append(facts)
             opened.callback(fs.close, staged[facts.index])
         tally = Tally(limits)
-        policy = _policy(manifest, limits)
+        policy = policy_of(manifest, limits)
         writers: dict[int, _StagedTree] = {}
         for facts in volumes:
             root = _like_live(fs, roots, facts, staged[facts.index])
@@ -104,7 +106,8 @@ def stage(
         flush(fs, flushers)
         identities = {facts.index: _identity(fs, facts, staged[facts.index]) for facts in volumes}
         parents = {facts.index: _parent(fs, roots, facts) for facts in volumes if facts.parent_identity is None}
-    return StageResult(identities=identities, written=written, parents=parents)
+        wrappers = {facts.index: _wrapper(fs, roots, facts) for facts in volumes if facts.way.inside}
+    return StageResult(identities=identities, written=written, parents=parents, wrappers=wrappers)
 
 
 class _StagedTree(TreeWriter):
@@ -175,7 +178,8 @@ class _Cleanup:
                 error.details[LEFT_BEHIND] = left
 
 
-def _policy(manifest: SnapshotManifest, limits: Limits) -> WritePolicy:
+def policy_of(manifest: SnapshotManifest, limits: Limits) -> WritePolicy:
+    """What is taken of a snapshot."""
     return WritePolicy(links=manifest.own or manifest.allow_links, privileged=manifest.own, limits=limits)
 
 
@@ -185,12 +189,12 @@ def open_flushers(
     """One descriptor for each filesystem (by ``st_dev``) that is written to, with the first volume on it."""
     flushers: dict[int, tuple[int, VolumeFacts]] = {}
     for facts in volumes:
-        fd, _ = roots.open_parent(facts.live)
+        fd = roots.open(facts.live) if facts.way.inside else roots.open_parent(facts.live)[0]
         opened.callback(fs.close, fd)
         try:
             flushers.setdefault(fs.fstat(fd).st_dev, (fd, facts))
         except OSError as error:
-            raise translate(error, f"looking at the directory that holds {facts.live.path}") from error
+            raise translate(error, f"looking at the directory that holds {wrapper_path(facts)}") from error
     return flushers
 
 
@@ -242,6 +246,15 @@ def _parent(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Identity:
             return fs.identity(place.fd)
         except OSError as error:
             raise translate(error, f"looking at the directory that holds {facts.live.path}") from error
+
+
+def _wrapper(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Identity:
+    """The wrapper itself, which a container could put another directory in the place of."""
+    try:
+        with opened_home(fs, roots, facts) as home, opened_wrapper(fs, home, facts) as wrapper:
+            return fs.identity(wrapper)
+    except OSError as error:
+        raise translate(error, f"looking at {wrapper_path(facts)}") from error
 
 
 def _identity(fs: Fs, facts: VolumeFacts, staged: int) -> Identity:

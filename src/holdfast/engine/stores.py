@@ -23,7 +23,7 @@ from holdfast.engine.repository.repository import Repository
 from holdfast.engine.repository.repository_file import NAME
 from holdfast.engine.repository.store import RepositoryStore
 from holdfast.engine.snapshot_store import CaptureSource, SnapshotStore, WarmResult
-from holdfast.engine.tree_writer import TreeWriter
+from holdfast.engine.tree_writer import EntrySink
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +111,7 @@ class Stores:
         """See the port."""
         return self._of(snapshot_id).entries(snapshot_id, index, job)
 
-    def stage(self, snapshot_id: str, writers: Mapping[int, TreeWriter], job: Job) -> None:
+    def stage(self, snapshot_id: str, writers: Mapping[int, EntrySink], job: Job) -> None:
         """See the port."""
         self._of(snapshot_id).stage(snapshot_id, writers, job)
 

@@ -1,7 +1,8 @@
 """Wrappers beside live directories, and the exchange of what is in them with what is live.
 
 A volume's wrapper is a private directory beside the live one; ``<wrapper>/staged`` holds the staged tree before the
-exchange and the displaced tree after it. Invariants:
+exchange and the displaced tree after it. Where no exchange of whole directories is possible, what is here hands over to
+:mod:`holdfast.engine.step_swap`. Invariants:
 
 - I1: the exchange is one ``renameat2(RENAME_EXCHANGE)``; the live path is one complete tree or the other at any time.
 - I2: what stands where is told by identity (file handle) below a parent of the journaled identity, never by path. An
@@ -15,39 +16,39 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from typing import Final
 
-from holdfast.domain.errors import Failed, HoldfastError, Problem
+from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.recovery import Observation
-from holdfast.domain.restore import LiveBefore, RootRef, TreeSide, VolumeFacts
+from holdfast.domain.restore import LiveBefore, SwapWay, TreeSide, VolumeFacts
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import Job, QuietJob
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.metadata import ACL_ATTRIBUTES
-from holdfast.engine.mounts import filesystem_of
 from holdfast.engine.os_errors import translate
-from holdfast.engine.probes import PROBE_PREFIX
 from holdfast.engine.remove_tree import remove_tree
+from holdfast.engine.step_swap import bring_volume, observe_children, observe_renames
 from holdfast.engine.wrapper_place import (
     MADE,
     STAGED,
     Place,
+    exchange_failed,
+    home_if_there,
     mounted_at,
+    opened_home,
     opened_parent,
     opened_wrapper,
-    parent_if_there,
     staged_path,
+    unchanged_time,
     wrapper_path,
 )
 
 _REMOVING: Final = b"removing"
 """What ``staged`` is called from the moment its removal begins, so that no half of a tree can ever be exchanged."""
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
-_NOT_EXCHANGEABLE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV})
 _OTHER_SIDE: Final = {TreeSide.OLD: TreeSide.NEW, TreeSide.NEW: TreeSide.OLD}
 
 
@@ -56,6 +57,13 @@ _OTHER_SIDE: Final = {TreeSide.OLD: TreeSide.NEW, TreeSide.NEW: TreeSide.OLD}
 
 def observe(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Observation:
     """Which tree is live and which is in the wrapper. Changes nothing, and raises nothing for what it finds."""
+    if facts.way.inside:
+        return observe_children(fs, roots, facts)
+    seen = _observe(fs, roots, facts)
+    return seen if facts.way.at_once else observe_renames(fs, roots, facts, seen)
+
+
+def _observe(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Observation:
     live = staged = TreeSide.MISSING
     noticed: list[str] = []
     try:
@@ -125,11 +133,13 @@ def exchange_all(fs: Fs, roots: LiveRoots, volumes: Sequence[VolumeFacts], to: T
     """
     for facts in volumes:
         seen = observe(fs, roots, facts)
-        if seen.live not in _OTHER_SIDE or seen.staged is not _OTHER_SIDE[seen.live]:
-            raise _exchange_failed(facts, f"live is {seen.live}, staged is {seen.staged}; {seen.detail}", done=())
+        if seen.staged is not _OTHER_SIDE.get(seen.live) and not seen.live is seen.staged is TreeSide.MIXED:
+            raise exchange_failed(facts, f"live is {seen.live}, staged is {seen.staged}; {seen.detail}", done=())
     done: list[int] = []
     for facts in volumes:
-        if observe(fs, roots, facts).live is to:
+        if facts.way is not SwapWay.EXCHANGE:
+            bring_volume(fs, roots, facts, to, done=done)
+        elif observe(fs, roots, facts).live is to:
             _flush(fs, roots, facts, done)
         else:
             exchange(fs, roots, facts, _OTHER_SIDE[to], done=done)
@@ -151,7 +161,7 @@ def exchange(fs: Fs, roots: LiveRoots, facts: VolumeFacts, expect: TreeSide, *, 
         with opened_parent(fs, roots, facts) as place, opened_wrapper(fs, place.fd, facts) as wrapper:
             mounted = mounted_at(fs, facts.live.path, wrapper_path(facts))
             if mounted is not None:
-                raise _exchange_failed(facts, f"something is mounted at {mounted}", done)
+                raise exchange_failed(facts, f"something is mounted at {mounted}", done)
             _require(fs, place, wrapper, facts, expect, done)
             was_live = fs.statat(place.fd, place.name).st_mtime_ns
             was_staged = fs.statat(wrapper, STAGED).st_mtime_ns
@@ -163,7 +173,7 @@ def exchange(fs: Fs, roots: LiveRoots, facts: VolumeFacts, expect: TreeSide, *, 
             fs.fsync(place.fd)
             fs.fsync(wrapper)
     except OSError as error:
-        raise _exchange_failed(facts, error.strerror or str(error), done) from error
+        raise exchange_failed(facts, error.strerror or str(error), done) from error
 
 
 def _flush(fs: Fs, roots: LiveRoots, facts: VolumeFacts, done: Sequence[int]) -> None:
@@ -173,7 +183,7 @@ def _flush(fs: Fs, roots: LiveRoots, facts: VolumeFacts, done: Sequence[int]) ->
             fs.fsync(place.fd)
             fs.fsync(wrapper)
     except OSError as error:
-        raise _exchange_failed(facts, error.strerror or str(error), done) from error
+        raise exchange_failed(facts, error.strerror or str(error), done) from error
 
 
 def _require(fs: Fs, place: Place, wrapper: int, facts: VolumeFacts, live: TreeSide, done: Sequence[int]) -> None:
@@ -181,67 +191,7 @@ def _require(fs: Fs, place: Place, wrapper: int, facts: VolumeFacts, live: TreeS
     found = (_side(fs, place.fd, place.name, facts, noticed), _side(fs, wrapper, STAGED, facts, noticed))
     if found != (live, _OTHER_SIDE[live]):
         words = "; ".join((f"live is {found[0]}, staged is {found[1]}", *noticed))
-        raise _exchange_failed(facts, words, done)
-
-
-def _exchange_failed(facts: VolumeFacts, reason: str, done: Sequence[int]) -> Failed:
-    return Failed(
-        "exchange_failed",
-        f"The data of {facts.target} at {facts.live.path} could not be exchanged: {reason}.",
-        next_step="Both trees are kept. Mend what is named, then try again; don't remove any .holdfast- directory.",
-        details={
-            "index": facts.index,
-            "target": facts.target,
-            "path": facts.live.path,
-            "staged_path": staged_path(facts),
-            "reason": reason,
-            "exchanged": list(done),
-        },
-    )
-
-
-def exchange_supported(fs: Fs, roots: LiveRoots, ref: RootRef) -> Problem | None:
-    """Try an exchange on a throwaway pair beside ``ref``, and leave nothing. ``None`` if it works.
-
-    Necessary, not sufficient: the live directory's own flags, mounts and the space left are not tried. What a crash
-    leaves of the pair is for :mod:`holdfast.engine.probes`.
-    """
-    probe = PROBE_PREFIX + secrets.token_hex(8).encode()
-    parent, _ = roots.open_parent(ref)
-    try:
-        with ExitStack() as undo:
-            outer = _scratch(fs, parent, probe, undo)
-            _scratch(fs, outer, b"live", undo)
-            wrapper = _scratch(fs, outer, b"wrapper", undo)
-            fs.identity(_scratch(fs, wrapper, STAGED, undo))
-            fs.exchange(outer, b"live", wrapper, STAGED)
-    except OSError as error:
-        if error.errno not in _NOT_EXCHANGEABLE:
-            translated = translate(error, f"trying an exchange beside {ref.path}")
-            return Problem(
-                code=translated.code,
-                message=translated.message,
-                next_step=translated.next_step,
-                details={**translated.details, "path": ref.path},
-            )
-        filesystem = filesystem_of(fs, parent)
-        return Problem(
-            code="exchange_unsupported",
-            message=f"The filesystem of {ref.path} ({filesystem}) can't exchange two directories in one step.",
-            next_step="Move the volume to a local ext4, XFS or btrfs filesystem. Nothing was changed.",
-            details={"path": ref.path, "filesystem": filesystem, "reason": error.strerror or ""},
-        )
-    finally:
-        fs.close(parent)
-    return None
-
-
-def _scratch(fs: Fs, dirfd: int, name: bytes, undo: ExitStack) -> int:
-    fs.mkdirat(dirfd, name, 0o700)
-    undo.callback(fs.rmdirat, dirfd, name)
-    fd = fs.openat(dirfd, name, _DIRECTORY)
-    undo.callback(fs.close, fd)
-    return fd
+        raise exchange_failed(facts, words, done)
 
 
 # --- wrappers --------------------------------------------------------------------------------------------------------
@@ -257,9 +207,10 @@ def make_wrapper(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> int:
         Failed: ``wrapper_exists``, ``parent_replaced``, or what the file system said; nothing is left.
         NoSpace: likewise.
     """
-    with opened_parent(fs, roots, facts) as place, ExitStack() as undo, ExitStack() as opened:
+    with opened_home(fs, roots, facts) as home, ExitStack() as undo, ExitStack() as opened:
         try:
-            wrapper = _private(fs, place.fd, facts.wrapper.encode(), undo, opened)
+            with unchanged_time(fs, home) if facts.way.inside else nullcontext():
+                wrapper = _private(fs, home, facts.wrapper.encode(), undo, opened)
             staged = _private(fs, wrapper, STAGED, undo, opened)
             fd = fs.duplicate(staged)
         except FileExistsError as error:
@@ -306,21 +257,22 @@ def remove_wrapper(fs: Fs, roots: LiveRoots, facts: VolumeFacts, job: Job | None
     """
     job = QuietJob() if job is None else job
     try:
-        with parent_if_there(fs, roots, facts) as place:
-            if place is None:
+        with home_if_there(fs, roots, facts) as home:
+            if home is None:
                 return
-            with suppress(FileNotFoundError), opened_wrapper(fs, place.fd, facts) as wrapper:
-                _require_removable(fs, place, wrapper, facts)
+            with suppress(FileNotFoundError), opened_wrapper(fs, home, facts) as wrapper:
+                _require_removable(fs, home, wrapper, facts)
                 _empty_wrapper(fs, wrapper, facts, job)
-                fs.rmdirat(place.fd, facts.wrapper.encode())
-            fs.fsync(place.fd)
+                with unchanged_time(fs, home) if facts.way.inside else nullcontext():
+                    fs.rmdirat(home, facts.wrapper.encode())
+            fs.fsync(home)
     except OSError as error:
         if error.errno == errno.ENOTEMPTY:
             raise _kept(facts, "there is something in it that Holdfast did not put there") from error
         raise translate(error, f"removing {wrapper_path(facts)}") from error
 
 
-def _require_removable(fs: Fs, place: Place, wrapper: int, facts: VolumeFacts) -> None:
+def _require_removable(fs: Fs, home: int, wrapper: int, facts: VolumeFacts) -> None:
     if fs.fstat(wrapper).st_uid != os.geteuid():
         raise _kept(facts, "it belongs to somebody else")
     mounted = mounted_at(fs, wrapper_path(facts))
@@ -331,8 +283,10 @@ def _require_removable(fs: Fs, place: Place, wrapper: int, facts: VolumeFacts) -
             next_step="Unmount it; the rest is removed the next time.",
             details={"path": mounted},
         )
+    if facts.way.inside:
+        return  # what is live is the directory that the wrapper lies in, and stays
     try:
-        live = fs.open_path(place.fd, place.name)
+        live = fs.open_path(home, os.fsencode(facts.live.name))
     except FileNotFoundError as error:
         if facts.before is LiveBefore.MISSING:
             return

@@ -27,6 +27,7 @@ RESOLVE_BENEATH: Final = 0x08
 _STATX_MNT_ID: Final = 0x1000
 _STATX_SIZE: Final = 256
 _STATX_MNT_ID_OFFSET: Final = 144
+_STATX_ATTRIBUTES_OFFSET: Final = 8
 _STATFS_SIZE: Final = 256
 _HANDLE_BYTES: Final = 128
 
@@ -120,6 +121,19 @@ def syncfs(fd: int) -> None:
 
 def mount_id(fd: int) -> int:
     """The id of the mount through which ``fd`` was opened, as in ``mountinfo``."""
+    buffer = _statx(fd)
+    (mask,) = struct.unpack_from("=I", buffer)
+    if not mask & _STATX_MNT_ID:
+        raise OSError(errno.ENOSYS, "the kernel does not tell mount ids; Linux 5.8 or newer is needed")
+    return int(struct.unpack_from("=Q", buffer, _STATX_MNT_ID_OFFSET)[0])
+
+
+def attributes(fd: int) -> int:
+    """The ``STATX_ATTR_*`` bits of an open descriptor, an ``O_PATH`` one as well, which the filesystem knows of."""
+    return int(struct.unpack_from("=Q", _statx(fd), _STATX_ATTRIBUTES_OFFSET)[0])
+
+
+def _statx(fd: int) -> bytes:
     buffer = ctypes.create_string_buffer(_STATX_SIZE)
     _call(
         _numbers().statx,
@@ -129,10 +143,7 @@ def mount_id(fd: int) -> int:
         ctypes.c_uint(_STATX_MNT_ID),
         buffer,
     )
-    (mask,) = struct.unpack_from("=I", buffer.raw)
-    if not mask & _STATX_MNT_ID:
-        raise OSError(errno.ENOSYS, "the kernel does not tell mount ids; Linux 5.8 or newer is needed")
-    return int(struct.unpack_from("=Q", buffer.raw, _STATX_MNT_ID_OFFSET)[0])
+    return buffer.raw
 
 
 def filesystem_magic(fd: int) -> int:

@@ -20,7 +20,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
@@ -70,6 +70,15 @@ class Written:
     links: int
     bytes: int
     not_taken: tuple[str, ...]
+
+
+class EntrySink(Protocol):
+    """What takes the entries of a tree, parents before what is in them or not, a hardlink's file before it."""
+
+    def add(
+        self, entry: Entry, data: Iterable[bytes | memoryview] = (), share: Callable[[int], bool] | None = None
+    ) -> None:
+        """Take one entry; see :meth:`TreeWriter.add`."""
 
 
 class TreeWriter:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -130,6 +130,9 @@ class Walked:
         return content
 
 
+LeaveOut = Callable[[int, Collection[bytes]], frozenset[bytes]]
+"""Asked once, with the open root and the names in it: which of them are no part of the tree. May raise ``OSError``."""
+
 T = TypeVar("T")
 
 Recognise = Callable[[bytes, os.stat_result], T | None]
@@ -138,7 +141,12 @@ Recognise = Callable[[bytes, os.stat_result], T | None]
 
 
 def walk(
-    fs: Fs, root_fd: int, report: WalkReport, *, max_path_bytes: int = MAX_PATH_BYTES
+    fs: Fs,
+    root_fd: int,
+    report: WalkReport,
+    *,
+    leave_out: LeaveOut | None = None,
+    max_path_bytes: int = MAX_PATH_BYTES,
 ) -> Generator[Walked, None, None]:
     """Walk the tree below an open directory, the root itself (``b""``) first.
 
@@ -147,13 +155,14 @@ def walk(
     Args:
         root_fd: stays the caller's, and stays open.
         report: filled while the walk goes on.
+        leave_out: what to pass over in the root.
         max_path_bytes: the longest path that can be given.
 
     Raises:
         TooLarge: ``tree_too_deep``: a path is longer than a snapshot can name. Never is part of a tree left out for it.
         Failed: something can't be read for another reason than that it is gone.
     """
-    return walk_recognising(fs, root_fd, report, None, max_path_bytes=max_path_bytes)
+    return walk_recognising(fs, root_fd, report, None, leave_out=leave_out, max_path_bytes=max_path_bytes)
 
 
 def walk_recognising(
@@ -162,6 +171,7 @@ def walk_recognising(
     report: WalkReport,
     recognise: Recognise[T] | None,
     *,
+    leave_out: LeaveOut | None = None,
     max_path_bytes: int = MAX_PATH_BYTES,
 ) -> Generator[Walked | T, None, None]:
     """As :func:`walk`, but files that ``recognise`` knows are not opened: what it returns is given in their place.
@@ -171,7 +181,7 @@ def walk_recognising(
     """
     walker = _Walker(fs, root_fd, report, recognise, max_path_bytes)
     try:
-        yield walker.start()
+        yield walker.start(leave_out)
         while not walker.done:
             walked = walker.step()
             if walked is not None:
@@ -228,12 +238,14 @@ class _Walker(Generic[T]):
                 return None
             raise translate(error, f"reading {display_path(path)}") from error
 
-    def start(self) -> Walked:
+    def start(self, leave_out: LeaveOut | None) -> Walked:
         """Enter the root."""
         try:
             fd = self._fs.openat(self._descent.fd, b".", os.O_RDONLY | os.O_DIRECTORY)
             try:
-                walked, self._level.names = self._list(fd, b"")
+                walked, names = self._list(fd, b"")
+                left_out = frozenset() if leave_out is None else leave_out(fd, names)
+                self._level.names = [name for name in names if name not in left_out]
             except BaseException:
                 self._fs.close(fd)
                 raise

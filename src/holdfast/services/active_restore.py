@@ -10,7 +10,7 @@ from typing import Final
 
 from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.recovery import Direction
-from holdfast.domain.restore import ContainerFacts, LiveBefore, RestoreFacts, RestoreStep, VolumeFacts
+from holdfast.domain.restore import Children, ContainerFacts, LiveBefore, RestoreFacts, RestoreStep, VolumeFacts
 from holdfast.domain.restore_records import Record
 from holdfast.domain.stopping import UncleanStop
 from holdfast.domain.workload import Workload
@@ -35,6 +35,7 @@ class ActiveRestore:
         seconds: how long each part of the downtime took, by name.
         stopped_at: monotonic time of the first stop; the downtime counts from it.
         unclean_stops: what did not end well when it was stopped for the safety snapshot.
+        children: what there is to swap, of volumes where that is done name by name; as COMMIT says it.
         committed: COMMIT is durable; there is no way but forward, or backward through the journal.
     """
 
@@ -44,6 +45,7 @@ class ActiveRestore:
     held: Held
     workloads: Mapping[str, Workload]
     containers: tuple[ContainerFacts, ...] = ()
+    children: dict[int, Children] = field(default_factory=dict)
     safety_snapshot_id: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     stopped_at: float | None = None
@@ -66,6 +68,7 @@ class ActiveRestore:
             "restore_id": facts.restore_id,
             "snapshot_id": facts.snapshot_id,
             "volumes": [volume.target for volume in facts.volumes],
+            "swaps": {volume.target: volume.way for volume in facts.volumes},
             **({"paths": list(facts.paths)} if facts.paths else {}),
             "with_image": facts.with_image,
             "image_before": before.reference if before else None,

@@ -57,6 +57,7 @@ class ActiveRestores:
                     parent_identity=parent,
                     before=volume.before,
                     missing_parents=volume.missing_parents,
+                    way=volume.way,
                 )
             )
         facts = RestoreFacts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 
 import structlog
@@ -35,12 +35,7 @@ async def remove_left_probes(
 
 def _remove(fs: Fs, roots: LiveRoots, beside: Iterable[RootRef]) -> None:
     log = structlog.get_logger("probe_removal")
-    for root, parent in sorted({(ref.root, ref.parent_relative) for ref in beside}):
-        where = f"{root}/{parent}"
-        try:
-            dirfd, _ = roots.open_parent(RootRef(root=root, relative=f"{parent}/any".lstrip("/")))
-        except HoldfastError:
-            continue  # nothing is there; what is missing is told where it is needed
+    for where, dirfd in _opened(roots, beside):
         try:
             for name in remove_left_directories(fs, dirfd):
                 log.warning("an empty directory of ours could not be removed", path=f"{where}/{name}")
@@ -48,3 +43,18 @@ def _remove(fs: Fs, roots: LiveRoots, beside: Iterable[RootRef]) -> None:
             log.warning("could not look for what a killed server left", path=where, reason=error.strerror)
         finally:
             fs.close(dirfd)
+
+
+def _opened(roots: LiveRoots, beside: Iterable[RootRef]) -> Iterator[tuple[str, int]]:
+    """The directories that hold volumes, and volumes that are mount points: their paths, and descriptors to close.
+
+    Without those that are not there: what is missing is told where it is needed.
+    """
+    refs = sorted(beside, key=lambda ref: ref.path)
+    for root, parent in sorted({(ref.root, ref.parent_relative) for ref in refs}):
+        with suppress(HoldfastError):
+            yield f"{root}/{parent}", roots.open_parent(RootRef(root=root, relative=f"{parent}/any".lstrip("/")))[0]
+    for ref in refs:
+        with suppress(HoldfastError):
+            if roots.is_mount_point(ref):
+                yield ref.path, roots.open(ref)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.recovery import Direction, Observation
-from holdfast.domain.restore import Identity, LiveBefore, RestoreFacts, RootRef, TreeSide, VolumeFacts
+from holdfast.domain.restore import Children, Identity, LiveBefore, RestoreFacts, RootRef, TreeSide, VolumeFacts
 from holdfast.domain.restore_records import Record
-from holdfast.engine import journal, missing, swap
+from holdfast.engine import journal, missing, step_swap, swap
 from holdfast.engine.fs import Fs
 from holdfast.engine.journal import Journal
 from holdfast.engine.live import LiveRoots
-from holdfast.engine.requests import ReapRequest
+from holdfast.engine.requests import CheckWrappedRequest, ReapRequest
 from holdfast.services.workers import Workers
 
 
@@ -105,6 +105,32 @@ class RestoreFiles:
         return await asyncio.to_thread(
             lambda: [v.live.path for v in volumes if not missing.remove_empty(self.fs, self.roots, v)]
         )
+
+    async def list_children(self, volumes: Sequence[VolumeFacts]) -> dict[int, Children]:
+        """What there is to swap, by volume index, where that is done name by name. Raises ``Refused``, ``Failed``."""
+        return await asyncio.to_thread(
+            lambda: {v.index: step_swap.list_children(self.fs, self.roots, v) for v in volumes if v.way.inside}
+        )
+
+    async def list_to_go_back(
+        self, volumes: Sequence[VolumeFacts], safety_snapshot_id: str | None
+    ) -> dict[int, Children]:
+        """As :meth:`list_children`, after containers ran on what is live.
+
+        They could get at what waits for its return: that has to be what the safety snapshot holds.
+
+        Args:
+            volumes: all of the restore, in their order: so the safety snapshot numbers them.
+
+        Raises:
+            Failed: ``displaced_tree_changed``, and what reading raises.
+        """
+        inside = {number: volume for number, volume in enumerate(volumes) if volume.way.inside}
+        if inside and safety_snapshot_id is not None:
+            request = CheckWrappedRequest(snapshot_id=safety_snapshot_id, volumes=inside, side=TreeSide.OLD)
+            async with self.workers.session(None) as worker:
+                await worker.run(request)
+        return await self.list_children(volumes)
 
     async def exchange_all(self, volumes: Sequence[VolumeFacts], to: TreeSide) -> None:
         """Bring ``to`` live for every volume that is on the other side. Raises ``Failed`` (``exchange_failed``)."""

@@ -41,6 +41,8 @@ class RestoreParts:
                 continue
             if volume.before is LiveBefore.MISSING:
                 found.append(_nothing_beside(volume))
+            if volume.way.inside:
+                found.append(_in_mount_point(volume))
             part = _part(volume.index, volume.part.chosen)
             try:
                 absent = await asyncio.to_thread(self._absent, snapshot_id, part)
@@ -180,6 +182,16 @@ def _nothing_beside(volume: PlannedVolume) -> Problem:
         code="paths_of_missing_volume",
         message=f"The directory of {volume.target} is missing: there is nothing that chosen paths could be put into.",
         next_step="Mount its disk, or restore the whole volume with --create-missing.",
+        details={"target": volume.target, "path": volume.live.path},
+    )
+
+
+def _in_mount_point(volume: PlannedVolume) -> Problem:
+    return Problem(
+        code="paths_in_mount_point",
+        message=f"{volume.live.path} (for {volume.target}) is a mount point. What is staged lies in it, where "
+        "containers can get at it, and beside chosen paths it would hold live data that no snapshot vouches for.",
+        next_step="Restore the whole volume, or mount the disk one level higher.",
         details={"target": volume.target, "path": volume.live.path},
     )
 

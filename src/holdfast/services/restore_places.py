@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.domain.errors import Problem, Refused
-from holdfast.domain.restore import LiveBefore, RootRef
+from holdfast.domain.restore import LiveBefore, RootRef, SwapWay, VolumeFacts
 from holdfast.domain.restore_mapping import MappedVolume
+from holdfast.domain.units import format_size
 from holdfast.domain.workload import Workload
-from holdfast.engine import swap
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.step_swap import look_at_children
+from holdfast.engine.swap_way import choose_way
 from holdfast.services.restore_plan import PlannedVolume, RestoreRequest
 from holdfast.services.volumes import USUAL_CAUSE, VolumeResolver
 
@@ -54,6 +56,7 @@ class RestorePlaces:
             place, found = await asyncio.to_thread(self._look, request, PlannedVolume(mapped=volume, live=live))
             planned.append(place)
             problems += found
+            warnings += _told_of_swap(place)
             if place.before is LiveBefore.MISSING:
                 if request.starts is None:  # of a workload that is new nothing was ever there
                     warnings.append(
@@ -70,35 +73,74 @@ class RestorePlaces:
                 warnings += told
         return Places(volumes=tuple(planned), problems=tuple(problems), warnings=tuple(warnings))
 
-    async def look_again(self, refs: Sequence[RootRef]) -> list[Problem]:
+    async def look_again(self, volumes: Sequence[VolumeFacts]) -> list[Problem]:
         """What is not, or no longer, as it must be for an exchange."""
-        return await asyncio.to_thread(lambda: [problem for ref in refs for problem in self._check(ref)])
+        return await asyncio.to_thread(lambda: [problem for volume in volumes for problem in self._check(volume)])
 
     def _look(self, request: RestoreRequest, volume: PlannedVolume) -> tuple[PlannedVolume, list[Problem]]:
-        problems = self._check(volume.live)
+        problems = list(self._roots.check(volume.live))
         if [problem.code for problem in problems] != ["volume_missing"]:
-            return volume, problems
+            return (volume, problems) if problems else self._with_way(volume, volume.live)
         if not request.create_missing:
             return volume, [_missing(volume, problems[0])]
         try:
             first = self._roots.first_missing(volume.live) or volume.live
-            return (
-                dataclasses.replace(
-                    volume,
-                    before=LiveBefore.MISSING,
-                    missing_parents=volume.live.relative.count("/") - first.relative.count("/"),
-                ),
-                self._roots.check_parent(first) or self._exchangeable(first),
+            volume = dataclasses.replace(
+                volume,
+                before=LiveBefore.MISSING,
+                missing_parents=volume.live.relative.count("/") - first.relative.count("/"),
             )
+            problems = self._roots.check_parent(first)
+            return (volume, problems) if problems else self._with_way(volume, first)
         except Refused as refusal:
             return volume, list(refusal.problems)
 
-    def _check(self, ref: RootRef) -> list[Problem]:
-        return list(self._roots.check(ref)) or self._exchangeable(ref)
+    def _check(self, volume: VolumeFacts) -> list[Problem]:
+        problems = list(self._roots.check(volume.live))
+        if problems:
+            return problems
+        way = choose_way(self._fs, self._roots, volume.live)
+        if isinstance(way, Problem):
+            return [way]
+        return [] if way is volume.way else [_other_way(volume)]
 
-    def _exchangeable(self, ref: RootRef) -> list[Problem]:
-        unsupported = swap.exchange_supported(self._fs, self._roots, ref)
-        return [unsupported] if unsupported is not None else []
+    def _with_way(self, volume: PlannedVolume, ref: RootRef) -> tuple[PlannedVolume, list[Problem]]:
+        """The volume with how its trees change places, tried beside or in ``ref``."""
+        way = choose_way(self._fs, self._roots, ref)
+        if isinstance(way, Problem):
+            return volume, [way]
+        volume = dataclasses.replace(volume, way=way)
+        if not way.inside:
+            return volume, []
+        count, problems = look_at_children(self._fs, self._roots, ref)
+        return dataclasses.replace(volume, children=count), problems
+
+
+def _told_of_swap(volume: PlannedVolume) -> Iterator[str]:
+    """What a person should know of a swap that is not one exchange."""
+    path = f"{volume.live.path} (for {volume.target})"
+    if volume.way is SwapWay.RENAMES:
+        yield (
+            f"The filesystem of {path} can't exchange two directories: they change places in three renames while "
+            "everything is stopped."
+        )
+    if volume.way.inside:
+        names = "1 name" if volume.children == 1 else f"{volume.children} names"
+        size = format_size(volume.mapped.captured.bytes)
+        yield (
+            f"{path} is a mount point: what is in it is exchanged name by name while everything is stopped ({names} in "
+            "its root now). What is staged lies in it as well, where containers see it, and is compared with the "
+            f"snapshot once more before: {size} to read, which adds to the downtime."
+        )
+
+
+def _other_way(volume: VolumeFacts) -> Problem:
+    return Problem(
+        code="volume_moved",
+        message=f"{volume.live.path} (for {volume.target}) was mounted, or its disk unmounted, under the restore.",
+        next_step="Find out who mounts disks there. Nothing was exchanged; start the restore again.",
+        details={"target": volume.target, "path": volume.live.path},
+    )
 
 
 def _missing(volume: PlannedVolume, problem: Problem) -> Problem:

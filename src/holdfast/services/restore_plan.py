@@ -9,7 +9,16 @@ import msgspec
 
 from holdfast.domain.chosen_paths import ChosenPaths, shown
 from holdfast.domain.errors import Problem
-from holdfast.domain.restore import ClonedFrom, ContainerFacts, ImageFacts, LiveBefore, OnUnhealthy, Redeploy, RootRef
+from holdfast.domain.restore import (
+    ClonedFrom,
+    ContainerFacts,
+    ImageFacts,
+    LiveBefore,
+    OnUnhealthy,
+    Redeploy,
+    RootRef,
+    SwapWay,
+)
 from holdfast.domain.restore_mapping import MappedVolume
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.domain.workload import DesiredState, Workload
@@ -77,6 +86,8 @@ class PlannedVolume:
         before: what is at the live path.
         missing_parents: how many directories above a missing one are missing as well.
         part: what of it is restored; ``None`` for all of it.
+        way: how its trees change places.
+        children: how many names are in its root, where they are swapped one by one.
     """
 
     mapped: MappedVolume
@@ -84,6 +95,8 @@ class PlannedVolume:
     before: LiveBefore = LiveBefore.AS_SEEN
     missing_parents: int = 0
     part: ChosenPart | None = None
+    way: SwapWay = SwapWay.EXCHANGE
+    children: int = 0
 
     @property
     def staged_bytes(self) -> int:
@@ -225,6 +238,7 @@ def describe_plan(
                 "target": volume.target,
                 "path": volume.live.path,
                 "before": volume.before,
+                "swap": volume.way,
                 **_extent(volume),
                 **msgspec.to_builtins(diff),
             }

@@ -13,7 +13,7 @@ from typing import Final
 
 from holdfast.config import Settings
 from holdfast.domain.errors import HoldfastError, Problem, Refused
-from holdfast.domain.restore import LiveBefore, OnUnhealthy, RootRef
+from holdfast.domain.restore import LiveBefore, OnUnhealthy, VolumeFacts
 from holdfast.domain.restore_mapping import MappedVolume, map_volumes
 from holdfast.domain.volumes import overlap
 from holdfast.domain.workload import DesiredState, Workload
@@ -163,7 +163,7 @@ class RestorePreflight:
         """
         needs = [
             space.Need(
-                path=f"{volume.live.root}/{volume.live.parent_relative}",
+                path=volume.live.path if volume.way.inside else f"{volume.live.root}/{volume.live.parent_relative}",
                 bytes=volume.staged_bytes,
                 inodes=volume.staged_inodes + 1,
                 why=f"the staged tree of {volume.target}",
@@ -186,7 +186,7 @@ class RestorePreflight:
             reserve_inodes=self._settings.disk_reserve_inodes,
         )
 
-    async def recheck(self, refs: Sequence[RootRef], lock_ids: Collection[str]) -> None:
+    async def recheck(self, volumes: Sequence[VolumeFacts], lock_ids: Collection[str]) -> None:
         """Look once more, right before the exchange: directories, flags, mounts, space, and who has the paths mounted.
 
         Nothing is written any more that could be large, so that of the space only the reserve must be there still: a
@@ -196,10 +196,10 @@ class RestorePreflight:
         Raises:
             Refused: something changed since the preflight.
         """
-        paths = [ref.path for ref in refs]
-        problems = await self._places.look_again(refs)
+        paths = [volume.live.path for volume in volumes]
+        problems = await self._places.look_again(volumes)
         problems += await self._missing_space(
-            [space.Need(path=path.rpartition("/")[0], bytes=0, inodes=0, why="the exchange") for path in paths]
+            [space.Need(path=volume.wrapper_parent, bytes=0, inodes=0, why="the exchange") for volume in volumes]
         )
         everything = await self._runtime.containers()
         own = {c.id for c in everything if self._is_own(c) and c.labels.get(LABEL_WORKLOAD) in lock_ids}

@@ -36,7 +36,7 @@ from holdfast.domain.restore_records import (
 )
 from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
 from holdfast.domain.units import format_size
-from holdfast.engine.requests import CaptureRequest, StageRequest, WarmRequest
+from holdfast.engine.requests import CaptureRequest, CheckWrappedRequest, StageRequest, WarmRequest
 from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.active_restore import ActiveRestore, left_stopped, take_empty_away
@@ -98,6 +98,7 @@ class RestoreRun:
             await self._safeguard(restore, plan, worker)
             if parts is not None:
                 await parts.catch_up_with_the_stop(restore)
+            await self._check_staged(restore, plan, worker)
             await self._check_again(restore)
         except BaseException as error:
             # The first error is the one that is told; a shutdown's cancellation must not cut the way back off.
@@ -132,7 +133,9 @@ class RestoreRun:
         for index, written in sorted(staged.written.items()):
             for name in written.not_taken:
                 await restore.ctx.log(f"volume {index}: not taken: {name}", level="warning")
-        await self._files.append(restore.journal, StagedRecord(staged=staged.identities, parents=staged.parents))
+        await self._files.append(
+            restore.journal, StagedRecord(staged=staged.identities, parents=staged.parents, wrappers=staged.wrappers)
+        )
 
     async def _warm(self, restore: ActiveRestore, worker: WorkerSession, parts: PartsRun | None) -> None:
         await restore.ctx.step(RestoreStep.WARMING)
@@ -196,11 +199,24 @@ class RestoreRun:
             )
         await ctx.log(f"safety snapshot {manifest.id}: {manifest.files} files, {format_size(manifest.bytes)}")
 
+    async def _check_staged(self, restore: ActiveRestore, plan: RestorePlan, worker: WorkerSession) -> None:
+        """See that nobody has changed what lay where containers could write, now that none runs (I3)."""
+        inside = {volume.index: volume for volume in restore.volumes if volume.way.inside}
+        if not inside:
+            return
+        await restore.ctx.step(RestoreStep.COMPARING)
+        with restore.timed("compare"):
+            await worker.run(
+                CheckWrappedRequest(
+                    snapshot_id=restore.facts.snapshot_id, volumes=inside, side=TreeSide.NEW, second=plan.second
+                )
+            )
+
     async def _check_again(self, restore: ActiveRestore) -> None:
         ctx = restore.ctx
         await ctx.step(RestoreStep.COMMITTING)
         with restore.timed("recheck"):
-            await self._preflight.recheck([v.live for v in restore.volumes], restore.facts.lock_ids)
+            await self._preflight.recheck(restore.volumes, restore.facts.lock_ids)
             found = await self._files.observe(restore.volumes)
             moved = [
                 _moved(volume, seen)
@@ -209,6 +225,7 @@ class RestoreRun:
             ]
             if moved:
                 raise Refused(moved)
+            restore.children = await self._files.list_children(restore.volumes)
             info = await self._runtime.info()
             if not await self._files.flush_engine_state(info.root_dir):
                 await ctx.log(f"the engine's directory {info.root_dir} can't be flushed from here", level="warning")
@@ -222,7 +239,7 @@ class RestoreRun:
         """
         try:
             with restore.timed("swap"):
-                await self._files.append(restore.journal, CommitRecord())
+                await self._files.append(restore.journal, CommitRecord(children=restore.children))
         except HoldfastError as error:
             try:
                 await restore.write_anew(self._files, AbortedRecord(why=error.message), _NEITHER)

@@ -28,7 +28,6 @@ from holdfast.domain.restore import (
     ImageFacts,
     LiveBefore,
     OnUnhealthy,
-    RecordType,
     Redeploy,
     RestoreResult,
     RestoreStep,
@@ -37,6 +36,7 @@ from holdfast.domain.restore import (
 from holdfast.domain.restore_records import BackwardRecord, ConfirmedRecord, Record, RevertedRecord, TrialRecord
 from holdfast.domain.workload import Workload
 from holdfast.engine.journal import Journal
+from holdfast.engine.wrapper_place import staged_path
 from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.active_restore import ActiveRestore, stays_stopped, take_empty_away
 from holdfast.services.deployer import Deployer
@@ -250,8 +250,10 @@ class RestoreTrial:
         try:
             await self.stop_everything(restore)
             await restore.reopen_journal(self._files)
-            if restore.journal.records[-1].type is not RecordType.BACKWARD:
-                await self._files.append(restore.journal, BackwardRecord(why=why))
+            if restore.journal.direction is not Direction.BACKWARD:
+                ran = restore.journal.direction is Direction.TRIAL_PENDING
+                children = await self._files.list_to_go_back(restore.volumes, restore.safety_snapshot_id) if ran else {}
+                await self._files.append(restore.journal, BackwardRecord(why=why, children=children))
             await self._files.exchange_all(restore.volumes, TreeSide.OLD)
             await self._files.append(restore.journal, RevertedRecord())
         except Unavailable:
@@ -272,7 +274,7 @@ class RestoreTrial:
         except HoldfastError as error:  # what ran before comes back all the same
             await restore.tell(f"what the volumes hold now could not be noted: {error.message}")
         healthy, left = await self.resume_old(restore)
-        kept = [f"{v.live.root}/{v.live.parent_relative}/{v.wrapper}/staged" for v in restore.volumes]
+        kept = [staged_path(volume) for volume in restore.volumes]
         result = RestoreResult.REVERTED if healthy else RestoreResult.REVERTED_UNHEALTHY
         self._tell(restore, result)
         restore.ctx.outcome["kept_trees"] = kept
@@ -370,7 +372,7 @@ class RestoreTrial:
         for volume in restore.volumes:
             if side is TreeSide.OLD and volume.before is not LiveBefore.AS_SEEN:
                 continue
-            identity = volume.staged_identity if side is TreeSide.NEW else volume.live_identity
+            identity = volume.identity_of(side)
             if identity is not None:
                 for workload_id in restore.facts.lock_ids:
                     await self._volumes.remember_identity(workload_id, volume.live.path, identity)

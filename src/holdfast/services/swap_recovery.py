@@ -21,6 +21,7 @@ from holdfast.domain.restore import RecordType, RestoreFacts
 from holdfast.domain.restore_records import AbortedRecord, Record, RevertedRecord, SwappedRecord
 from holdfast.engine import mounts
 from holdfast.engine.journal import Journal
+from holdfast.engine.wrapper_place import staged_path
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_registry import RestoreRegistry, Undecided
 from holdfast.store.workloads import WorkloadStore
@@ -110,7 +111,7 @@ class SwapRecovery:
     async def _mounted(self, journal: Journal) -> bool:
         """Whether a process still has one of the directories mounted: then its container is stopped first (I4)."""
         paths = [volume.live.path for volume in journal.volumes]
-        paths += [f"{v.live.root}/{v.live.parent_relative}/{v.wrapper}/staged" for v in journal.volumes]
+        paths += [staged_path(volume) for volume in journal.volumes]
         return bool(await asyncio.to_thread(mounts.holders, self._files.fs, paths))
 
     async def carry_out(self, unfinished: Unfinished) -> None:

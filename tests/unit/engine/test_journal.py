@@ -203,7 +203,7 @@ def test_a_line_that_is_missing_or_doubled_is_damage() -> None:
 
 
 def test_a_journal_of_a_newer_version_is_left_alone() -> None:
-    text = b'{"format":2,"seq":1,"at":"","type":"STAGING","fields":{"unheard":"of"}}'
+    text = b'{"format":3,"seq":1,"at":"","type":"STAGING","fields":{"unheard":"of"}}'
     with pytest.raises(Damaged) as caught:
         parse("j", blake3(text).hexdigest()[:16].encode() + b" " + text + b"\n")
     assert caught.value.code == "journal_too_new"

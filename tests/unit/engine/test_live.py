@@ -76,13 +76,15 @@ def test_what_is_missing_a_symlink_or_a_file_is_said_and_refused(roots: LiveRoot
         assert caught.value.code == code
 
 
-def test_a_mount_at_or_below_is_said(
+def test_a_mount_below_is_said_and_one_at_it_is_a_volume(
     roots: LiveRoots, ref: Ref, base: Path, tmpfs: Callable[..., Path], mount: Callable[..., Path]
 ) -> None:
     tmpfs(at=base / "mounted")
-    assert codes(roots, ref("mounted")) == ["volume_is_mount_point"]
+    assert codes(roots, ref("mounted")) == []
+    assert roots.is_mount_point(ref("mounted"))
+    assert not roots.is_mount_point(ref("notes/data"))
     mount("--bind", "/etc", at=base / "notes" / "data" / "deep" / "bound")
-    assert codes(roots, ref("notes/data")) == ["volume_is_mount_point"]
+    assert codes(roots, ref("notes/data")) == ["mount_in_volume"]
     (base / "mounted" / "volume").mkdir()
     assert codes(roots, ref("mounted/volume")) == []
 

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.domain.errors import Failed, Refused
+from holdfast.domain.errors import Failed, Problem, Refused
 from holdfast.domain.recovery import Direction, Observation, decide
-from holdfast.domain.restore import RootRef, TreeSide, VolumeFacts
+from holdfast.domain.restore import RootRef, SwapWay, TreeSide, VolumeFacts
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
-from holdfast.engine.swap import exchange, exchange_all, exchange_supported, make_wrapper, observe, remove_wrapper
+from holdfast.engine.swap import exchange, exchange_all, make_wrapper, observe, remove_wrapper
+from holdfast.engine.swap_way import choose_way
 from holdfast.testing.live_volumes import live_tree, live_volume, staged_tree, staged_volume
 
 OLD, NEW, OTHER, MISSING = TreeSide.OLD, TreeSide.NEW, TreeSide.OTHER, TreeSide.MISSING
@@ -340,7 +341,7 @@ def test_the_support_of_exchanges_is_tried_without_leaving_anything(
     fs: RecordingFs, roots: LiveRoots, tmp_path: Path
 ) -> None:
     facts = live_volume(tmp_path)
-    assert exchange_supported(fs, roots, facts.live) is None
+    assert choose_way(fs, roots, facts.live) is SwapWay.EXCHANGE
     assert fs.calls == ["exchange live"]
     assert [p.name for p in live_tree(facts).parent.iterdir()] == ["data"]
 
@@ -348,7 +349,6 @@ def test_the_support_of_exchanges_is_tried_without_leaving_anything(
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (errno.EINVAL, "exchange_unsupported"),
         (errno.EXDEV, "exchange_unsupported"),
         (errno.ENOSPC, "no_space"),
         (errno.EIO, "disk_error"),
@@ -359,8 +359,8 @@ def test_where_exchanges_do_not_work_the_problem_names_the_place(
 ) -> None:
     facts = live_volume(tmp_path)
     fs.fail["exchange live"] = OSError(error, os.strerror(error))
-    problem = exchange_supported(fs, roots, facts.live)
-    assert problem is not None
+    problem = choose_way(fs, roots, facts.live)
+    assert isinstance(problem, Problem)
     assert problem.code == code
     assert facts.live.path in problem.message
     assert [p.name for p in live_tree(facts).parent.iterdir()] == ["data"]
@@ -369,8 +369,8 @@ def test_where_exchanges_do_not_work_the_problem_names_the_place(
 def test_a_flag_on_the_parent_is_a_problem_of_support(fs: RecordingFs, roots: LiveRoots, tmp_path: Path) -> None:
     facts = live_volume(tmp_path)
     with flagged(live_tree(facts).parent, "i"):
-        problem = exchange_supported(fs, roots, facts.live)
-    assert problem is not None
+        problem = choose_way(fs, roots, facts.live)
+    assert isinstance(problem, Problem)
     assert problem.code == "permission_denied"
 
 
@@ -527,7 +527,7 @@ def test_below_a_replaced_parent_nothing_is_made_or_removed(
 
 def test_an_unknown_root_is_refused(fs: RecordingFs, roots: LiveRoots, tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
-        exchange_supported(fs, roots, RootRef(root="/elsewhere", relative="notes/data"))
+        choose_way(fs, roots, RootRef(root="/elsewhere", relative="notes/data"))
     assert caught.value.code == "root_unknown"
 
 

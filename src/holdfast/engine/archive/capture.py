@@ -54,7 +54,7 @@ class Capture:
             opened = open_sources(self._fs, self._roots, sources, stack)
             pending = stack.enter_context(self._layout.new(draft.workload_id, draft.id))
             with pending.create() as write:
-                written, stored = self._write(draft, opened, write, job)
+                written, stored = self._write(draft, sources, opened, write, job)
             pending.place(Compression.ZSTD)
             manifest = replace(
                 written, stored_bytes=stored, duration_seconds=round(time.monotonic() - started, 3), own=True
@@ -63,15 +63,20 @@ class Capture:
             return manifest
 
     def _write(
-        self, draft: SnapshotManifest, opened: Sequence[int], write: Callable[[bytes], None], job: Job
+        self,
+        draft: SnapshotManifest,
+        sources: Sequence[CaptureSource],
+        opened: Sequence[int],
+        write: Callable[[bytes], None],
+        job: Job,
     ) -> tuple[SnapshotManifest, int]:
         writer = ArchiveWriter(write, threads=_threads())
         meter = _Meter(job)
         warnings: list[str] = []
         volumes = []
-        for volume, root_fd in zip(draft.volumes, opened, strict=True):
+        for volume, source, root_fd in zip(draft.volumes, sources, opened, strict=True):
             census, report = Census(), WalkReport()
-            for walked in walk(self._fs, root_fd, report):
+            for walked in walk(self._fs, root_fd, report, leave_out=self._roots.not_of_volume(source.live)):
                 if walked.entry.kind is EntryKind.FILE:
                     with walked.open() as content:
                         writer.add(volume.index, content.entry, meter.watch(content))

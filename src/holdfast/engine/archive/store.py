@@ -27,7 +27,7 @@ from holdfast.engine.limits import Limits
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.os_errors import translate
 from holdfast.engine.snapshot_store import CaptureSource, WarmResult
-from holdfast.engine.tree_writer import TreeWriter
+from holdfast.engine.tree_writer import EntrySink
 
 
 @contextmanager
@@ -119,7 +119,7 @@ class ArchiveStore:
                 if member.index == index:
                     yield member.entry
 
-    def stage(self, snapshot_id: str, writers: Mapping[int, TreeWriter], job: Job) -> None:
+    def stage(self, snapshot_id: str, writers: Mapping[int, EntrySink], job: Job) -> None:
         """See the port."""
         manifest = self.manifest(snapshot_id)
         for index in writers:

@@ -125,7 +125,7 @@ class Capture:
                 scan = begin_scan(self._fs, fd, self._now_ns())
                 known = self._known(scan, earlier, reader)
                 capture = TreeCapture(self._fs, writer, self._chunker, meter, known, stretches)
-                chunks = capture.run(fd)
+                chunks = capture.run(fd, self._roots.not_of_volume(source.live))
                 captures.append(capture)
                 trees.append(
                     VolumeTree(index=source.index, chunks=chunks, root=scan.root, scan_started_ns=scan.started_ns)

@@ -39,7 +39,7 @@ from holdfast.engine.repository.repository import Repository
 from holdfast.engine.repository.tree import Tree
 from holdfast.engine.repository.verify import damage, in_words, incomplete, tree_of
 from holdfast.engine.snapshot_store import CaptureSource, WarmResult
-from holdfast.engine.tree_writer import TreeWriter
+from holdfast.engine.tree_writer import EntrySink
 from holdfast.engine.walk import WalkReport, walk
 
 _NAMED: Final = 20
@@ -123,7 +123,7 @@ class RepositoryStore:
             for entry in Tree(tree_ref.chunks, reader.read_many).entries():
                 yield entry.entry()
 
-    def stage(self, snapshot_id: str, writers: Mapping[int, TreeWriter], job: Job) -> None:
+    def stage(self, snapshot_id: str, writers: Mapping[int, EntrySink], job: Job) -> None:
         """See the port."""
         stored = self._repository.manifests.read(snapshot_id)
         trees = [(writer, tree_of(stored, index)) for index, writer in sorted(writers.items())]
@@ -276,7 +276,8 @@ class RepositoryStore:
         with self._tree(snapshot_id, index, job) as (tree, _), _doing(f"looking at {live.path}"):
             fd = self._roots.open(live)
             try:
-                return compare_live(tree, walk(self._fs, fd, WalkReport()), job.check)
+                leave_out = self._roots.not_of_volume(live)
+                return compare_live(tree, walk(self._fs, fd, WalkReport(), leave_out=leave_out), job.check)
             finally:
                 self._fs.close(fd)
 

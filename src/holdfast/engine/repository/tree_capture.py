@@ -17,7 +17,7 @@ from holdfast.engine.repository.file_ids import FileIds, OneId, store_file
 from holdfast.engine.repository.pending_entries import PendingEntries
 from holdfast.engine.repository.stretches import Stretches
 from holdfast.engine.repository.tree import TreeBuilder, TreeEntry
-from holdfast.engine.walk import Walked, WalkReport, walk_recognising
+from holdfast.engine.walk import LeaveOut, Walked, WalkReport, walk_recognising
 
 _BEAT_ENTRIES: Final = 64
 _LARGE_BYTES: Final = 4 << 20
@@ -103,14 +103,17 @@ class TreeCapture:
         self._builder = TreeBuilder(writer.put_tree, writer.wait)
         self._pending: PendingEntries[None] = PendingEntries(lambda _, entry: self._builder.add(entry))
 
-    def run(self, root_fd: int) -> tuple[bytes, ...]:
+    def run(self, root_fd: int, leave_out: LeaveOut | None = None) -> tuple[bytes, ...]:
         """Capture the directory. Returns the ids of the tree index' chunks.
+
+        Args:
+            leave_out: what in its root is no part of the volume.
 
         Raises:
             HoldfastError: what reading and storing raise.
         """
         find = None if self._known is None else self._known.find
-        for found in walk_recognising(self._fs, root_fd, self.report, find):
+        for found in walk_recognising(self._fs, root_fd, self.report, find, leave_out=leave_out):
             if isinstance(found, TreeEntry):
                 self._take_over(found)
             else:
