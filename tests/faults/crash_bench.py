@@ -263,7 +263,7 @@ class Bench:
         assert operation is None or operation.kind is self.kind
         result = "restored" if self.desired is DesiredState.RUNNING else "restored_stopped"
         check_told(operation, side, crash, survives=self.survives, result=result, own_failure=self.own_failure)
-        self.check_running(self.containers(_fake(holdfast)), side)
+        self.check_running(self.containers(fake(holdfast)), side)
         for workload in self.workloads:
             assert (await holdfast.api.workloads.get(workload.id)).desired is self.desired
             assert await holdfast.api.restores.undecided(workload.id) is None
@@ -291,6 +291,11 @@ class Bench:
         """Check what runs once recovery is done, with the data on ``side``."""
         del side
         check_running(containers, self.workloads, self.desired)
+
+    @staticmethod
+    def fake(holdfast: Holdfast) -> FakeRuntime:
+        """The engine of a server."""
+        return fake(holdfast)
 
     def containers(self, engine: FakeRuntime) -> tuple[FakeContainer, ...]:
         """The workloads' containers in an engine."""
@@ -323,11 +328,11 @@ def small_tree(path: Path) -> None:
 
 async def watched(holdfast: Holdfast) -> None:
     """Wait until the watch of the engine has compared all that runs with what was deployed."""
-    while not any(call.name == "events" for call in _fake(holdfast).calls):  # noqa: ASYNC110 - the fake tells nobody
+    while not any(call.name == "events" for call in fake(holdfast).calls):  # noqa: ASYNC110 - the fake tells nobody
         await asyncio.sleep(0.001)
 
 
-def _fake(holdfast: Holdfast) -> FakeRuntime:
+def fake(holdfast: Holdfast) -> FakeRuntime:
     assert isinstance(holdfast.runtime, FakeRuntime)
     return holdfast.runtime
 

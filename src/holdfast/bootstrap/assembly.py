@@ -120,7 +120,7 @@ async def running(settings: Settings, seams: Seams | None = None) -> AsyncIterat
     with DataLock.acquire(settings.data_dir, LOCK_WAIT) as lock:
         clean_temporaries(settings, fs)
         installation = installation_of(settings, fs)
-        database = Database.at(settings.database_file)
+        database = seams.database(settings.database_file)
         await database.open()
         runtime = seams.runtime(settings)
         allowed = [str(settings.volumes_base), *map(str, settings.allowed_roots)]

@@ -100,8 +100,15 @@ class Fs:
         return os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=dirfd)
 
     def close(self, fd: int) -> None:
-        """Close a descriptor."""
-        os.close(fd)
+        """Close a descriptor. It is gone whatever is said to that: what has to be durable was flushed before.
+
+        Only ``EBADF`` is raised: somebody closed what was not theirs to close.
+        """
+        try:
+            os.close(fd)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                raise
 
     def try_lock(self, fd: int, *, exclusive: bool) -> bool:
         """Lock the open file against others who do so, without waiting; whether that succeeded.

@@ -60,7 +60,11 @@ from holdfast.engine.tree_check import check_wrapped
 
 
 class Engine:
-    """The engine as a worker has it: roots and store opened once, requests handled one after the other."""
+    """The engine as a worker has it: roots and store opened once, requests handled one after the other.
+
+    Args:
+        fs: the file system; ``None``: the ordinary one.
+    """
 
     def __init__(self, settings: WorkerSettings, fs: Fs | None = None) -> None:
         self._stores = settings.stores

@@ -235,7 +235,11 @@ class LiveRoots:
             self._unusable[root] = _unusable(root, "is not there, or is no directory")
             return
         self._fds[root] = fd
-        if self._fs.path_of(fd) != (root.rstrip("/") or "/"):
+        try:
+            path = self._fs.path_of(fd)
+        except OSError as error:
+            raise translate(error, f"looking at the root {root}") from error
+        if path != (root.rstrip("/") or "/"):
             self._unusable[root] = _unusable(root, "is not a plain absolute path, or is reached through a symlink")
 
     def _fs_root(self, ref: RootRef) -> int:
@@ -246,7 +250,10 @@ class LiveRoots:
             raise Refused([_unknown(ref)])
         if any(component in ("", ".", "..") for component in ref.relative.split("/")) or "\0" in ref.relative:
             raise Refused([_invalid(ref)])
-        return self._fs.duplicate(self._fds[ref.root])
+        try:
+            return self._fs.duplicate(self._fds[ref.root])
+        except OSError as error:
+            raise translate(error, f"opening the root {ref.root}") from error
 
     def _open(self, ref: RootRef, relative: str) -> int:
         root = self._fs_root(ref)

@@ -207,7 +207,8 @@ def make_wrapper(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> int:
         Failed: ``wrapper_exists``, ``parent_replaced``, or what the file system said; nothing is left.
         NoSpace: likewise.
     """
-    with opened_home(fs, roots, facts) as home, ExitStack() as undo, ExitStack() as opened:
+    # What is undone goes by descriptors, which therefore are closed after it.
+    with opened_home(fs, roots, facts) as home, ExitStack() as opened, ExitStack() as undo:
         try:
             with unchanged_time(fs, home) if facts.way.inside else nullcontext():
                 wrapper = _private(fs, home, facts.wrapper.encode(), undo, opened)

@@ -124,7 +124,7 @@ class ActiveRestores:
                         why="it was cut off. Restart Holdfast: recovery finishes it by its journal.",
                     )
                 )
-            if restore.journal.direction is not Direction.CONFIRMED:  # which the reaper has by now, and closes
+            if restore.journal.direction is not Direction.CONFIRMED:  # which the reaper gets, and closes
                 await asyncio.to_thread(restore.journal.close)
 
     async def _release_images(self, redeploys: Sequence[Redeploy], restore_id: str) -> None:

@@ -75,14 +75,22 @@ class LiveOperation:
         self.publish()
 
     async def finish(self, final: Operation) -> None:
-        """Write the end, then tell it: nobody learns of an end that is not on disk."""
+        """Write the end, then tell it: nobody learns of an end that is not on disk.
+
+        A disk that does not take it is waited for. If the server stops before, the next start finds the record
+        unfinished, and says what it makes of that.
+        """
         await self._stop_saver()
-        try:
-            async with self._saving:
-                await self._store.save(final)
-        except HoldfastError as error:
-            # The work has ended all the same. The next start will find the record unfinished and say "interrupted".
-            self._log.error("operation_not_saved", operation_id=final.id, state=final.state, reason=error.message)
+        while True:
+            try:
+                async with self._saving:
+                    await self._store.save(final)
+                break
+            except HoldfastError as error:
+                self._log.error("operation_not_saved", operation_id=final.id, state=final.state, reason=error.message)
+                self.change(waiting_for=f"waiting for the disk of the database: {error.message}", cancellable=False)
+                self.publish()
+                await asyncio.sleep(SAVE_SECONDS)
         self.operation = final
         self.over = True
         self.publish()
@@ -115,6 +123,7 @@ class OperationContext:
     Attributes:
         outcome: what it produced; added to while it runs, and kept when it fails as well.
         cancelled: set when a person cancelled; for waiting on. Otherwise use :meth:`check`.
+        afterwards: called once the end is on disk: what must not be done before it is.
     """
 
     def __init__(self, live: LiveOperation) -> None:
@@ -123,6 +132,7 @@ class OperationContext:
         self._interrupts: list[Callable[[], object]] = []
         self.outcome: dict[str, object] = {}
         self.cancelled = asyncio.Event()
+        self.afterwards: list[Callable[[], object]] = []
 
     @property
     def id(self) -> str:

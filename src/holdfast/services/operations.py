@@ -291,6 +291,8 @@ class Operations:
                     error=end.error,
                 )
             )
+            for then in context.afterwards:
+                then()
         self._log.info("operation_ended", operation_id=live.operation.id, kind=live.operation.kind, state=end.state)
 
     async def _attempt(self, live: LiveOperation, context: OperationContext, run: Run) -> _End:

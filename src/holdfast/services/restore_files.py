@@ -20,6 +20,7 @@ from holdfast.engine import journal, missing, step_swap, swap
 from holdfast.engine.fs import Fs
 from holdfast.engine.journal import Journal
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.os_errors import translate
 from holdfast.engine.requests import CheckWrappedRequest, ReapRequest
 from holdfast.services.workers import Workers
 
@@ -82,6 +83,8 @@ class RestoreFiles:
             try:
                 live = None if before is LiveBefore.MISSING else self.roots.identity(ref)
                 return live, self.fs.identity(parent)
+            except OSError as error:
+                raise translate(error, f"asking for the identity of the directory that holds {ref.path}") from error
             finally:
                 self.fs.close(parent)
 

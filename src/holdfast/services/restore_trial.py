@@ -100,6 +100,12 @@ class RestoreTrial:
             return await self._judged(restore, restore.facts.on_unhealthy)
         except Cancelled:
             return await self.backward(restore, "a person cancelled the restore during its trial")
+        except Unavailable:
+            raise
+        except HoldfastError as error:
+            if restore.settled or self._registry.undecided(restore.facts.workload_id) is not None:
+                raise  # it says already how things are
+            raise await self.leave_undecided(restore, f"its trial was cut off: {error.message}") from error
 
     async def keep(self, restore: ActiveRestore) -> Outcome:
         """Keep the restored data by a person's decision, whatever its health; what does not run on it yet comes up.
@@ -305,7 +311,8 @@ class RestoreTrial:
             await self._forget_old(restore, confirmed.result)
         except HoldfastError as error:  # what is left over is reaped by the next deployment
             await restore.tell(f"not tidied up yet: {error.message}")
-        self._reap_in_background(restore.journal)
+        # The journal is what the next start goes by, as long as the operation's end isn't on disk.
+        restore.ctx.afterwards.append(lambda: self._reap_in_background(restore.journal))
         return restore.ctx.outcome
 
     async def _forget_old(self, restore: ActiveRestore, result: RestoreResult) -> None:

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from holdfast.config import Settings
 from holdfast.domain.restore import RestoreFacts
@@ -96,7 +96,14 @@ Scenario = Callable[[KillPoints], Coroutine[None, None, None]]
 """What a child does; it arms the points."""
 
 
-def crashing_files(points: KillPoints) -> Callable[..., RestoreFiles]:
+class Points(Protocol):
+    """What is told that a server got to a point."""
+
+    def reach(self, what: str) -> None:
+        """It is there now."""
+
+
+def crashing_files(points: Points) -> Callable[..., RestoreFiles]:
     """What makes a restore's file operations with points around each journal record."""
 
     class CrashingFiles(RestoreFiles):

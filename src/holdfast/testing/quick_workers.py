@@ -25,7 +25,12 @@ R = TypeVar("R")
 
 
 class QuickWorkers(Workers):
-    """Give it as ``Seams(workers=QuickWorkers)``, or with a file system of the test's."""
+    """Give it as ``Seams(workers=QuickWorkers)``.
+
+    Args:
+        fs: the workers' file system, where it is not the ordinary one: ``partial(QuickWorkers, fs=…)``.
+        options: those of :class:`Workers`.
+    """
 
     def __init__(self, settings: WorkerSettings, *, fs: Fs | None = None, **options: Any) -> None:
         super().__init__(settings, **options)

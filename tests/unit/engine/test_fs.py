@@ -190,3 +190,18 @@ def test_names_come_as_raw_bytes(fs: Fs, tmp_path: Path, open_dir: OpenDir) -> N
     for name in wanted:
         fs.mkdirat(root, name)
     assert sorted(fs.listdir(root)) == sorted(fs.scan(root)) == sorted(wanted)
+
+
+def test_what_closing_says_of_a_descriptor_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.close
+
+    def complain(fd: int) -> None:
+        real(fd)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    fd = os.open("/", os.O_RDONLY)
+    monkeypatch.setattr(os, "close", complain)
+    Fs().close(fd)
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        Fs().close(fd)

@@ -413,6 +413,29 @@ def test_a_wrapper_that_can_not_be_completed_is_taken_away_again(roots: LiveRoot
     assert [p.name for p in live_tree(facts).parent.iterdir()] == ["data"]
 
 
+class RefusingFs(Fs):
+    """A filesystem that refuses to say something about the second directory that is asked about."""
+
+    asked = 0
+
+    def removexattr(self, fd: int, name: bytes) -> None:
+        """Refuse, of the directory in the wrapper."""
+        self.asked += self.path_of(fd).endswith("/staged")
+        if self.asked:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().removexattr(fd, name)
+
+
+def test_a_wrapper_whose_inner_directory_fails_is_taken_away_by_descriptors_that_are_still_open(
+    roots: LiveRoots, tmp_path: Path
+) -> None:
+    facts = live_volume(tmp_path)
+    with pytest.raises(Failed) as failed:
+        make_wrapper(RefusingFs(), roots, facts)
+    assert failed.value.code == "disk_error"
+    assert [p.name for p in live_tree(facts).parent.iterdir()] == ["data"]
+
+
 @pytest.mark.parametrize("name", ["..", "data", ".holdfast-r1-0/..", "/etc", ".holdfast-r1-0\n"])
 def test_only_a_wrapper_name_is_ever_opened_or_removed(
     fs: RecordingFs, roots: LiveRoots, volume: VolumeFacts, name: str

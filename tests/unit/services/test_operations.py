@@ -157,20 +157,35 @@ class TestRunning:
         operation = (await operations.list(10)).items[0]
         assert (await ended(operations, operation)).state is OperationState.SUCCEEDED
 
-    async def test_its_end_is_told_although_it_could_not_be_written(self, tmp_path: Path) -> None:
+    async def test_its_end_is_told_once_the_disk_takes_it_and_only_then_what_follows_from_it_is_done(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("holdfast.services.operation_context.SAVE_SECONDS", 0.0)
+        ends: list[str] = []
+
         class FullStore(OperationStore):
             async def save(self, operation: Operation) -> None:
                 if operation.state.ended:
-                    raise Failed("database_failed", "full")
+                    ends.append("save")
+                    if len(ends) < 3:
+                        raise Failed("database_failed", "full")
                 await super().save(operation)
+
+        async def followed(ctx: OperationContext) -> None:
+            ctx.afterwards.append(lambda: ends.append("then"))
 
         database = Database.at(tmp_path / "state.db")
         await database.open()
-        operations = Operations(FullStore(database), DrainBarrier())
+        store = FullStore(database)
+        operations = Operations(store, DrainBarrier())
         with capture_logs() as logs:
-            done = await ended(operations, await start(operations, nothing))
-        assert done.state is OperationState.SUCCEEDED
-        assert "operation_not_saved" in [log["event"] for log in logs]
+            begun = await start(operations, followed)
+            told = [operation async for operation in operations.events(begun.id)]
+        assert told[-1].state is OperationState.SUCCEEDED
+        assert "waiting for the disk of the database: full" in [operation.waiting_for for operation in told]
+        assert ends == ["save", "save", "save", "then"]
+        assert await store.get(begun.id) == told[-1]
+        assert [log["event"] for log in logs].count("operation_not_saved") == 2
         await database.close()
 
 

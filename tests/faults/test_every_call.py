@@ -1,0 +1,85 @@
+"""The proof by enumeration: every call of a whole restore of two volumes, and of its recovery, stopped at or failed.
+
+The calls are those of :mod:`holdfast.testing.fault_injection`: to the file system, reads included, commits of the
+database and reads of it, and calls to the container engine. How many there are is told by the trace of a run in which
+nothing fails, and each test asserts that it came to as many.
+
+With ``make test``: servers that stop dead at every call of a restore; at every call of one that is taken back, and of
+one that is called off with everything stopped, from where it begins to differ; at every call of the recovery from the
+states that decide; and one error at every call of a restore, all six in turn.
+
+Only with ``make torture`` (``HOLDFAST_TORTURE=1``): all six errors at every call, also of the other restores and of the
+recovery; the calls that were left out above because they are the same; the recovery from all other states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.faults.crash_bench import TORTURE
+from tests.faults.crash_scenarios import (
+    AbortedLate,
+    RunningWorkload,
+    StoppedWorkload,
+    UnhealthyOnRestoredData,
+)
+from tests.faults.enumeration_bench import (
+    Choice,
+    Enumeration,
+    all_of_them,
+    everywhere,
+    one_each,
+    part_of,
+    quick_directory,
+    since,
+)
+
+Figure = Callable[[str, int], None]
+
+PARTS = 4
+"""Tests into which the errors are cut, so that they run side by side."""
+
+patiently = pytest.mark.timeout(3600 if TORTURE else 600)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    """Where the servers run."""
+    with quick_directory(tmp_path) as quick:
+        yield quick
+
+
+def from_where_it_differs(point: str) -> Choice:
+    return everywhere if TORTURE else since(point)
+
+
+@patiently
+@pytest.mark.parametrize(
+    ("scenario", "where"),
+    [
+        (RunningWorkload, everywhere),
+        (UnhealthyOnRestoredData, from_where_it_differs("after journal COMMIT #1")),
+        (AbortedLate, from_where_it_differs("after journal SAFE #1")),
+        (StoppedWorkload, from_where_it_differs("after journal SAFE #1")),
+    ],
+)
+def test_a_restore_that_stops_dead_at_any_call_ends_with_all_volumes_old_or_all_new(
+    directory: Path, scenario: type[RunningWorkload], where: Choice, figure: Figure
+) -> None:
+    stops = Enumeration.of(scenario, directory).stop_everywhere(where)
+    assert stops >= 15
+    figure("calls at which a restore stopped dead", stops)
+
+
+@patiently
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_restore_that_meets_an_error_at_any_call_says_what_came_of_it_and_loses_nothing(
+    directory: Path, part: int, figure: Figure
+) -> None:
+    errors = Enumeration.of(RunningWorkload, directory).fail_everywhere(
+        part_of(everywhere, part, PARTS), all_of_them if TORTURE else one_each
+    )
+    assert errors >= 300
+    figure("errors injected into a restore", errors)
