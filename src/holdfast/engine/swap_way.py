@@ -92,6 +92,8 @@ def _is_there(fs: Fs, roots: LiveRoots, ref: RootRef) -> bool:
         fs.statat(parent, name)
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise translate(error, f"looking at {ref.path}") from error
     finally:
         fs.close(parent)
     return True
