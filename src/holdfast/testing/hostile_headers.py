@@ -92,6 +92,8 @@ def _numbers() -> Kinds:
         "size with its highest bit set": (invalid, archive(header(b"0/file", size=base256(2**95 - 1)))),
         "size in octal with an eight": (invalid, archive(header(b"0/file", size=b"00000000008\0"))),
         "size in hexadecimal": (invalid, archive(header(b"0/file", size=b"0x000000010\0"))),
+        "prefix in a header of GNU": (invalid, archive(header(b"0/file", magic=b"ustar  \0", prefix=b"0/d"))),
+        "prefix in a header of old": (invalid, archive(header(b"0/file", magic=bytes(8), prefix=b"0/d"))),
         "block of ones": (invalid, archive(b"\xff" * BLOCK)),
         "volume label": ("archive_type_unknown", archive(member(b"label", type=b"V"))),
         "directory of names": ("archive_type_unknown", archive(member(b"0/d", b"Yx\0\0", type=b"D"))),

@@ -134,6 +134,11 @@ def decode(block: bytes) -> Header:
     elif magic not in (_POSIX_MAGIC, _GNU_MAGIC, bytes(6)):
         raise refused("archive_header_invalid", f"A header before {printable(name)} is of no known tar format.")
     kind = block[156:157]
+    if magic != _POSIX_MAGIC and block[345] and kind != GNU_SPARSE:
+        raise refused(
+            "archive_header_invalid",
+            f"The archive has a name of which some programs read the first part, and others don't: {printable(name)}",
+        )
     if kind == OLD_REGULAR and name.endswith(b"/"):
         kind = DIRECTORY
     sparse = kind == GNU_SPARSE
