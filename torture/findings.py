@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from holdfast.runtime.port import Container
 from holdfast.testing.trees import wrappers_below
 from torture.disks import mounts_below
 from torture.judge import Data, Found, Kept, Side, Told
-from torture.machine import Stuck, until
+from torture.machine import Stuck, came_true, until
 from torture.trees import Observer, live_data
 from torture.world import WORKLOAD, World
 
@@ -44,16 +44,23 @@ class Findings:
             lambda: f"the operations to end: {self._operations()[0]}",
         )
 
-    def look(self, observer: Observer, *, told: Side, target: Data | None) -> Found:
-        """Wait until all has come to rest, and look at it."""
-        settled_by = time.monotonic() + _SETTLES
-        while time.monotonic() < settled_by and (self._left() or self._condition() != "running"):
-            time.sleep(0.05)
+    def look(self, observer: Observer, *, told: Side, target: Data | None, in_parts: bool) -> Found:
+        """Wait until all has come to rest, and look at it.
+
+        Args:
+            in_parts: whether only the fixed parts of ``target`` were to be restored, and all else stays as it is.
+        """
+        came_true(lambda: not self._left() and self._condition() == "running", _SETTLES)
         self.wait_for_operations()
         containers = self._containers()
         condition, left = self._condition(), self._left()
+        if condition == "running" and not self._writes():
+            condition = "not writing"
         with self._held(containers):
             before, live = observer.data(), live_data(self._world.volumes, self._world.fixed)
+        if target is not None and in_parts:
+            first, second = (replace(tree, log=old.log) for tree, old in zip(target, before, strict=True))
+            target = (first, second)
         snapshots = self._snapshots()
         there = {snapshot["id"] for snapshot in snapshots}
         return Found(
@@ -73,6 +80,14 @@ class Findings:
             condition=condition,
             left=left,
             missing=[name for name in self._world.kept if name not in there],
+        )
+
+    def _writes(self) -> bool:
+        """Whether whatever held the workload has let it go: it writes."""
+        logs = [volume / "log" for volume in self._world.volumes]
+        sizes = [log.stat().st_size for log in logs]
+        return came_true(
+            lambda: all(log.stat().st_size > size for log, size in zip(logs, sizes, strict=True)), _SETTLES
         )
 
     def remember(self, found: Found) -> None:

@@ -16,7 +16,7 @@ import httpx
 
 from holdfast.config import Settings
 from holdfast.engine.data_lock import FILE_NAME as LOCK
-from holdfast.testing.docker_engine import DockerEngine
+from holdfast.testing.docker_engine import DockerEngine, EngineTrouble
 from holdfast.testing.server_process import SERVE, ServerProcess, connect, launch
 from torture.plan import Victim
 
@@ -104,6 +104,13 @@ class Machine:
         outcome: dict[str, Any] = operation["outcome"]
         return outcome
 
+    def start_engine(self) -> None:
+        """Start the engine; once more if that fails, as whatever looks after it on a host would."""
+        try:
+            self.engine.start()
+        except EngineTrouble:
+            self.engine.start()
+
     def start_server(self) -> None:
         """Start a server, without waiting for it. Fine if one runs."""
         if self._process is None:
@@ -116,7 +123,7 @@ class Machine:
         if not engine_first:
             self.start_server()
         if not self.engine.answers():
-            self.engine.start()
+            self.start_engine()
         self.start_server()
         if self._server is None and self._process is not None:
             try:
@@ -189,14 +196,21 @@ def kill_all(pids: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def until(condition: Callable[[], object], what: Callable[[], str], seconds: float = PATIENCE) -> None:
+def came_true(condition: Callable[[], object], seconds: float) -> bool:
+    """Wait for a condition, so long at most. Returns whether it came true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_TICK)
+    return True
+
+
+def until(condition: Callable[[], object], what: Callable[[], str]) -> None:
     """Wait for a condition.
 
     Raises:
         Stuck: it did not come true.
     """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise Stuck(f"waited {seconds:.0f} s in vain for {what()}")
-        time.sleep(_TICK)
+    if not came_true(condition, PATIENCE):
+        raise Stuck(f"waited {PATIENCE:.0f} s in vain for {what()}")

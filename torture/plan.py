@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import product
 from typing import Final
 
-BLOCK: Final = 12
+BLOCK: Final = 14
 """Rounds on one layout, before a new one is made."""
 LAYOUTS: Final = (("ext4",), ("xfs", "ext4"), ("btrfs",), ("xfs",), ("ext4", "btrfs"))
 """On which filesystems the two volumes lie: both on the same one, or each on its own."""
@@ -27,6 +27,8 @@ class Action(StrEnum):
     DEPLOY = "deploy"
     CAPTURE = "capture"
     RESTORE = "restore"
+    PATHS = "paths"
+    """A restore of the fixed part of both volumes; all else has to be what it was at the stop."""
     REVERT = "revert"
     """A restore of data that the workload is not healthy on, which has to be taken back."""
     UNDO = "undo"
@@ -85,7 +87,7 @@ class Round:
     Attributes:
         engine_first: whether the engine comes back before the server, where both were killed.
         pause: seconds between the kill and the first start.
-        stop: whether a capture stops the workload; it is paused otherwise.
+        quiesce: how the workload is held during a capture.
     """
 
     seed: int
@@ -97,7 +99,7 @@ class Round:
     again: Again | None
     engine_first: bool
     pause: float
-    stop: bool
+    quiesce: str
 
     @property
     def place(self) -> str:
@@ -116,11 +118,14 @@ _BY_ACTION: Final = {
     Action.DEPLOY: tuple(Sign("step", name) for name in ("checking", "stopping", "starting", "gating", "switching")),
     Action.CAPTURE: tuple(Sign("step", name) for name in ("warming", "quiescing", "capturing")),
     Action.RESTORE: (*_RESTORING, Sign("record", "CONFIRMED")),
+    Action.PATHS: (*_RESTORING, Sign("step", "catching_up"), Sign("record", "CONFIRMED")),
     Action.REVERT: (*_RESTORING, Sign("record", "BACKWARD"), Sign("record", "REVERTED")),
     Action.UNDO: (*_RESTORING, Sign("record", "CONFIRMED")),
     Action.PRUNE: tuple(Sign("step", name) for name in ("judging", "deleting", "pruning")),
 }
-_WORKING: Final = frozenset({"staging", "warming", "safeguarding", "STAGING", "PREPARED", "capturing", "pruning"})
+_WORKING: Final = frozenset(
+    {"staging", "warming", "safeguarding", "STAGING", "PREPARED", "catching_up", "capturing", "pruning"}
+)
 """Signs that a worker is at work, or about to be."""
 _WITHOUT_WORKER: Final = (Action.DEPLOY, Victim.WORKER)
 """Nobody would be killed; instead another power cut during a restore."""
@@ -128,6 +133,7 @@ _LONGEST_DELAY: Final = {
     Action.DEPLOY: 1.5,
     Action.CAPTURE: 1.0,
     Action.RESTORE: 2.5,
+    Action.PATHS: 2.5,
     Action.REVERT: 3.0,
     Action.UNDO: 2.5,
     Action.PRUNE: 0.8,
@@ -161,7 +167,7 @@ def drawn(seed: int, number: int, layout: tuple[str, ...], action: Action, victi
         again=_again(draw, victim) if draw.random() < _AGAIN else None,
         engine_first=draw.random() < 0.5,
         pause=draw.choice((0.0, 0.0, draw.uniform(0, 1.5))),
-        stop=draw.random() < 0.4,
+        quiesce=draw.choice(("pause", "stop", "hooks")),
     )
 
 

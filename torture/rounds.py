@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from torture.moments import Seen, Watch
 from torture.plan import Action, Again, Round, Victim
 from torture.trees import observing
 from torture.world import WORKLOAD, World
-from torture.writer import IMAGES
+from torture.writer import FIXED, IMAGES
 
 RESTORED: Final = frozenset({"restored", "restored_stopped", "restored_unhealthy", "restored_deploy_failed"})
 """Results after which the restored data is live."""
@@ -72,7 +73,8 @@ class _RoundInWorld:
             self._findings.wait_for_operations()
             operation = self._machine.operation(operation_id)
             told = self._told(operation)
-            found = self._findings.look(observer, told=told, target=target)
+            in_parts = self._plan.action is Action.PATHS
+            found = self._findings.look(observer, told=told, target=target, in_parts=in_parts)
         self._result.troubles += violations(found)
         self._findings.remember(found)
 
@@ -100,9 +102,11 @@ class _RoundInWorld:
                 other = IMAGES[1] if runs == IMAGES[0] else IMAGES[0]
                 return machine.begin(f"{WORKLOAD}/deploy", {"image": other}), None
             case Action.CAPTURE:
-                return machine.begin(f"{WORKLOAD}/snapshots", {"quiesce": "stop" if self._plan.stop else "pause"}), None
+                return machine.begin(f"{WORKLOAD}/snapshots", {"quiesce": self._plan.quiesce}), None
             case Action.RESTORE:
                 return self._restore(world.good), world.kept[world.good]
+            case Action.PATHS:
+                return self._restore(world.good, paths=FIXED), world.kept[world.good]
             case Action.REVERT:
                 return self._restore(world.poisoned), world.kept[world.poisoned]
             case Action.UNDO:
@@ -111,9 +115,10 @@ class _RoundInWorld:
             case Action.PRUNE:
                 return machine.begin("/api/repository/prune"), None
 
-    def _restore(self, snapshot: str) -> str:
+    def _restore(self, snapshot: str, *, paths: Sequence[str] = ()) -> str:
         path = f"{WORKLOAD}/snapshots/{snapshot}/restore"
-        return self._machine.begin(path, {"on_unhealthy": "revert"}, confirm=snapshot)
+        wanted = {"on_unhealthy": "revert"} | ({"paths": list(paths)} if paths else {})
+        return self._machine.begin(path, wanted, confirm=snapshot)
 
     def _undo_target(self) -> str | None:
         target = self._machine.ask(f"{WORKLOAD}/undo")["snapshot"]
@@ -131,7 +136,7 @@ class _RoundInWorld:
         """Begin to come back, and kill that."""
         machine = self._machine
         if self._plan.victim is Victim.ENGINE or (self._plan.victim is Victim.ALL and self._plan.engine_first):
-            machine.engine.start()
+            machine.start_engine()
         machine.start_server()
         time.sleep(again.seconds)
         machine.kill(again.victim)

@@ -19,13 +19,15 @@ VOLUMES: Final = ("/data", "/media")
 IMAGES: Final = ("holdfast-torture/writer:1", "holdfast-torture/writer:2")
 """The same program twice: what is deployed is the other one each time."""
 NAME: Final = "ledger"
+FIXED: Final = tuple(f"{volume}/fixed" for volume in VOLUMES)
+"""What the program never touches, as it sees it."""
 POISON: Final = "fixed/poison"
 """Below the first volume: the program fails on data that holds it."""
 _MODULUS: Final = 1_000_003
 
 SCRIPT: Final = f"""
 trap 'exit 0' TERM
-rm -f /tmp/alive
+rm -f /tmp/alive /tmp/hold /tmp/held
 if [ -e /data/{POISON} ]; then echo 'this data poisons me'; exit 3; fi
 mkdir -p /data/slots /media/slots
 read -r uuid < /proc/sys/kernel/random/uuid
@@ -38,6 +40,7 @@ say start
 note
 touch /tmp/alive
 while :; do
+  while [ -e /tmp/hold ]; do touch /tmp/held; sleep 0.02; done
   number=$((number + 1))
   say record
   for volume in /data /media; do
@@ -77,6 +80,14 @@ def lines(content: bytes) -> Iterable[str]:
     return content.decode("utf-8", "backslashreplace").removesuffix("\n").split("\n") if content else ()
 
 
+HOOKS: Final = {
+    "pre_snapshot": ["sh", "-c", "touch /tmp/hold; while [ ! -e /tmp/held ]; do sleep 0.02; done"],
+    "post_snapshot": ["rm", "-f", "/tmp/hold", "/tmp/held"],
+    "timeout": "20s",
+}
+"""Have the program stand still between two records, and go on."""
+
+
 def declaration(image: str, media: dict[str, str]) -> dict[str, Any]:
     """The workload, as the API takes it.
 
@@ -93,5 +104,6 @@ def declaration(image: str, media: dict[str, str]) -> dict[str, Any]:
         "health": {"type": "command", "command": ["test", "-e", "/tmp/alive"], "interval": "100ms", "deadline": "60s"},
         "restart": "always",
         "stop_grace": "10s",
+        "hooks": HOOKS,
         "snapshots": {"keep": {"last": 2}},
     }
