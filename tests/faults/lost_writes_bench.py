@@ -312,15 +312,19 @@ def problems(passed: Sequence[str], restored: Restored) -> list[str]:
     return found
 
 
-def recorded(scenario: RunningWorkload, *, limit: int, careless: Careless | None = None) -> LossyBench:
+def recorded(
+    scenario: RunningWorkload, *, limit: int, careless: Careless | None = None, exchanges: bool = True
+) -> LossyBench:
     """Have a server do what the scenario says, and record it.
 
     Args:
         careless: which flushes it leaves out.
+        exchanges: whether its filesystems can exchange two names.
     """
     settings = scenario.place.settings
     repository = settings.repository_dir
-    fs = RecordingFs(roots_of(settings), but=(repository / "cache", repository / "lock"), careless=careless)
+    but = (repository / "cache", repository / "lock")
+    fs = RecordingFs(roots_of(settings), but=but, careless=careless, exchanges=exchanges)
     place = replace(scenario.place, seams=recording_seams(fs))
 
     async def run() -> None:

@@ -6,6 +6,7 @@ without it (SQLite, containers), is not written down.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -45,12 +46,21 @@ class RecordingFs(Fs):
         roots: the directories; they have to be there, and stay.
         but: what in them is not looked at, with all that is in it.
         careless: which flushes are left out, so that it can be seen that they are missed.
+        exchanges: whether two names can be exchanged, which some filesystems can't.
 
     Attributes:
         steps: what was done since the last :meth:`begin`.
     """
 
-    def __init__(self, roots: Sequence[Path], *, but: Sequence[Path] = (), careless: Careless | None = None) -> None:
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        *,
+        but: Sequence[Path] = (),
+        careless: Careless | None = None,
+        exchanges: bool = True,
+    ) -> None:
+        self._exchanges = exchanges
         self._paths, self._but, self._careless = tuple(roots), frozenset(map(str, but)), careless
         self._lock = threading.RLock()
         self._recording = False
@@ -87,7 +97,8 @@ class RecordingFs(Fs):
 
     def with_roots(self, first: int, last: int) -> RecordingFs:
         """Another one for some of the roots, to which what was recorded here can be put."""
-        other = RecordingFs(self._paths[first:last], but=tuple(map(Path, self._but)), careless=self._careless)
+        but = tuple(map(Path, self._but))
+        other = RecordingFs(self._paths[first:last], but=but, careless=self._careless, exchanges=self._exchanges)
         other._identities, other._next = self._identities, 1_000_000 + self._next
         return other
 
@@ -251,6 +262,8 @@ class RecordingFs(Fs):
             self._renamed((from_dirfd, from_name, None), (to_dirfd, to_name, token))
 
     def exchange(self, dirfd_a: int, name_a: bytes, dirfd_b: int, name_b: bytes) -> None:
+        if not self._exchanges:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         with self._lock:
             one, other = self._at(dirfd_a, name_a), self._at(dirfd_b, name_b)
             super().exchange(dirfd_a, name_a, dirfd_b, name_b)

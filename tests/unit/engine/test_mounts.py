@@ -111,6 +111,35 @@ def test_a_namespace_that_only_sees_the_same_disks_holds_nothing(fs: Fs, tmp_pat
         assert holders(fs, [str(tmp_path / "volume")]) == []
 
 
+def test_a_mount_point_that_a_system_service_sees_at_its_place_is_not_held_and_one_mounted_elsewhere_is(
+    fs: Fs, tmp_path: Path, tmpfs: Callable[..., Path]
+) -> None:
+    volume = tmpfs(at=tmp_path / "volume")
+    with other_namespace("true"):
+        assert holders(fs, [str(volume)]) == []
+    with other_namespace(f"mount --bind '{volume}' /mnt") as pid:
+        (found,) = holders(fs, [str(volume)])
+    assert (found.pid, found.mount_point) == (pid, "/mnt")
+
+
+def test_a_mount_point_that_is_at_the_same_place_below_another_root_is_held(
+    fs: Fs, tmp_path: Path, tmpfs: Callable[..., Path]
+) -> None:
+    volume = tmpfs(at=tmp_path / "volume")
+    root = tmpfs(at=tmp_path / "root")
+    inside = root / str(volume).lstrip("/")
+    inside.mkdir(parents=True)
+    (root / "old").mkdir()
+    script = (
+        f"mount --bind '{volume}' '{inside}'; for each in bin lib lib64 usr; do "
+        f"mkdir -p '{root}/'$each; mount --bind /$each '{root}/'$each; done; "
+        f"cd '{root}'; cp /bin/busybox .; pivot_root . old; /busybox umount -l /old"
+    )
+    with other_namespace(script) as pid:
+        (found,) = holders(fs, [str(volume)])
+    assert (found.pid, found.mount_point) == (pid, str(volume))
+
+
 def test_a_process_that_is_hidden_for_a_moment_is_looked_at_again(tmp_path: Path) -> None:
     (tmp_path / "volume").mkdir()
     hidden: list[bytes] = []

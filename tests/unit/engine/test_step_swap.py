@@ -13,7 +13,7 @@ from tests.unit.engine.cut_fs import CutFs, CutOff
 
 from holdfast.domain.errors import Failed, HoldfastError, Problem, Refused
 from holdfast.domain.recovery import Direction, decide
-from holdfast.domain.restore import SwapWay, TreeSide, VolumeFacts
+from holdfast.domain.restore import Identity, SwapWay, TreeSide, VolumeFacts
 from holdfast.engine import step_swap
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
@@ -288,7 +288,7 @@ def test_a_filesystem_whose_identities_do_not_last_is_refused(roots: LiveRoots, 
         def filesystem_type(self, fd: int) -> int:
             return 0x6573_5546 if kind == "fuse" else super().filesystem_type(fd)
 
-        def identity(self, fd: int):  # type: ignore[no-untyped-def]
+        def identity(self, fd: int) -> Identity:
             if kind == "no handles":
                 raise OSError(95, "Operation not supported")
             return super().identity(fd)
@@ -320,3 +320,24 @@ def test_whole_directories_end_on_either_side_from_each_rename(roots: LiveRoots,
 
 def staged_tree_of(facts: VolumeFacts) -> Path:
     return live_tree(facts).parent / facts.wrapper / "staged"
+
+
+class ByName(Fs):
+    """Takes whatever stands at a name for what stood there first: identity, taken out."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, Identity] = {}
+
+    def identity(self, fd: int) -> Identity:
+        return self._first.setdefault(self.path_of(fd), super().identity(fd))
+
+
+def test_without_identities_what_somebody_else_put_there_would_be_acted_upon(
+    roots: LiveRoots, volume: VolumeFacts
+) -> None:
+    by_name = ByName()
+    facts = listed(by_name, roots, volume)
+    (live_tree(facts) / "which").rename(live_tree(facts) / "deep" / "which")
+    (live_tree(facts) / "which").write_text("planted")
+    assert decide(Direction.FORWARD, {0: observe(by_name, roots, facts)}).exchange == (0,)
+    assert decide(Direction.FORWARD, {0: observe(Fs(), roots, facts)}).problem is not None
