@@ -21,16 +21,15 @@ _PATIENCE: Final = 15.0
 
 
 class Disk:
-    """A new filesystem in ``<place>/<name>.img``, mounted at ``<place>/<name>`` until :meth:`close`."""
+    """A new filesystem in a new file, mounted at a new directory until :meth:`close`."""
 
-    def __init__(self, kind: str, place: Path, name: str) -> None:
-        self.path = place / name
-        self.image = place / f"{name}.img"
+    def __init__(self, kind: str, image: Path, path: Path) -> None:
+        self.path = path
         self.path.mkdir(parents=True)
-        with self.image.open("xb") as image:
-            image.truncate(SIZE)
-        subprocess.run([*_MAKE[kind], str(self.image)], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(["mount", "-o", "loop", str(self.image), str(self.path)], check=True)
+        with image.open("xb") as file:
+            file.truncate(SIZE)
+        subprocess.run([*_MAKE[kind], str(image)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["mount", "-o", "loop", str(image), str(path)], check=True)
 
     def close(self) -> None:
         """Unmount it; the loop device is given back with that. The image stays."""

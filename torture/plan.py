@@ -15,7 +15,17 @@ from typing import Final
 
 BLOCK: Final = 14
 """Rounds on one layout, before a new one is made."""
-LAYOUTS: Final = (("ext4",), ("xfs", "ext4"), ("btrfs",), ("xfs",), ("ext4", "btrfs"))
+ITSELF: Final = "-itself"
+"""After a filesystem's name: the volume on it is the mount point itself, so that nothing can be exchanged beside it."""
+LAYOUTS: Final = (
+    ("ext4",),
+    ("xfs", "ext4"),
+    ("btrfs",),
+    ("xfs",),
+    ("ext4", "btrfs"),
+    ("ext4", f"xfs{ITSELF}"),
+    ("xfs", f"btrfs{ITSELF}"),
+)
 """On which filesystems the two volumes lie: both on the same one, or each on its own."""
 LONGEST_JITTER: Final = 0.06
 """Seconds from a sign to the kill, at most: long enough to get anywhere within the step that it announces."""
@@ -151,6 +161,8 @@ def planned(seed: int, number: int) -> Round:
     pairs = [(Action.RESTORE, Victim.ALL) if pair == _WITHOUT_WORKER else pair for pair in product(Action, Victim)]
     random.Random(f"{seed}/{LAYOUTS[layout]}/{half}").shuffle(pairs)
     action, victim = pairs[part * BLOCK + place]
+    if action is Action.PATHS and LAYOUTS[layout][-1].endswith(ITSELF):
+        action = Action.RESTORE  # chosen paths of a mount point are refused
     return drawn(seed, number, LAYOUTS[layout], action, victim)
 
 

@@ -18,7 +18,7 @@ def line(result: Result) -> str:
     seen = f" ({result.seen})" if result.seen is not None else ""
     ended = "FAILED" if result.troubles else result.ended
     return (
-        f"{plan.number:5}  {plan.place:10}  {plan.action:8}{plan.victim:7} at {plan.moment}{seen}{again}"
+        f"{plan.number:5}  {plan.place:15}  {plan.action:8}{plan.victim:7} at {plan.moment}{seen}{again}"
         f"  →  {ended}, {result.seconds:.1f} s"
     )
 
@@ -48,14 +48,15 @@ def table(results: Sequence[Result]) -> str:
     survived = [result for result in results if not result.troubles]
     counts = Counter((r.round.action, r.round.victim, r.round.place) for r in survived)
     places = [place for place in ("+".join(layout) for layout in LAYOUTS) if any(key[2] == place for key in counts)]
-    rows = ["  ".join([f"{'survived':15}", *(f"{place:>10}" for place in places), f"{'all':>6}"])]
+    widths = [max(10, len(place)) for place in places]
+    named = [f"{place:>{width}}" for place, width in zip(places, widths, strict=True)]
+    rows = ["  ".join([f"{'survived':15}", *named, f"{'all':>6}"])]
     for action in Action:
         for victim in Victim:
             numbers = [counts[action, victim, place] for place in places]
             if sum(numbers):
-                rows.append(
-                    "  ".join([f"{action:8}{victim:7}", *(f"{n or '':>10}" for n in numbers), f"{sum(numbers):>6}"])
-                )
+                counted = [f"{n or '':>{width}}" for n, width in zip(numbers, widths, strict=True)]
+                rows.append("  ".join([f"{action:8}{victim:7}", *counted, f"{sum(numbers):>6}"]))
     phases = Counter(str(result.seen) for result in survived if result.seen is not None)
     again = sum(result.round.again is not None for result in survived)
     return "\n".join(

@@ -16,6 +16,7 @@ from torture import writer
 from torture.disks import Disk
 from torture.judge import Data
 from torture.machine import Machine, until
+from torture.plan import ITSELF
 from torture.trees import FixedParts, archived_data
 
 WORKLOAD: Final = f"/api/workloads/{writer.NAME}"
@@ -40,19 +41,25 @@ class World:
         self._layout = layout
         place.mkdir(parents=True)
         (place / "logs").mkdir()
-        roots = [place / f"disk{number}" for number in range(len(layout))]
+        first, second = place / "disk0", place / "disk1"
+        self._mounts = [first]
+        media = {"scope": "stage", "source": "media"}
+        if layout[1:]:
+            itself = layout[1].endswith(ITSELF)
+            self._mounts.append(second / "media" if itself else second)
+            media = {"scope": "absolute", "source": str(second / "media")}
+        self._media = media
         self.settings = Settings(
-            data_dir=roots[0] / "holdfast",
+            data_dir=first / "holdfast",
             docker_host=DockerEngine(place / "engine", network=False).host,
-            allowed_roots=tuple(roots[1:]),
+            allowed_roots=(second,) if layout[1:] else (),
             steady_seconds=0.3,
             disk_reserve_bytes=0,
             disk_reserve_inodes=0,
             drain_deadline=60.0,
         )
         own = self.settings.volumes_base / writer.NAME
-        self._media = {"scope": "absolute", "source": str(roots[1] / "media")} if roots[1:] else _BESIDE
-        self.volumes = [own / "data", roots[1] / "media" if roots[1:] else own / "media"]
+        self.volumes = [own / "data", second / "media" if layout[1:] else own / "media"]
         self.machine = Machine(self.settings, DockerEngine(place / "engine", network=False), place / "logs")
         self.draw = random.Random(f"{seed}/{layout}")
         self.fixed = FixedParts(self.volumes, self.draw)
@@ -70,7 +77,8 @@ class World:
         """Make everything, deploy the workload, and take the two snapshots that are restored later. Once only."""
         if self._disks:
             return
-        self._disks += [Disk(kind, self.place, f"disk{number}") for number, kind in enumerate(self._layout)]
+        for number, (kind, path) in enumerate(zip(self._layout, self._mounts, strict=True)):
+            self._disks.append(Disk(kind.removesuffix(ITSELF), self.place / f"disk{number}.img", path))
         machine = self.machine
         machine.engine.start()
         for reference in writer.IMAGES:
@@ -113,6 +121,3 @@ class World:
         finally:
             for disk in self._disks:
                 disk.close()
-
-
-_BESIDE: Final = {"scope": "stage", "source": "media"}

@@ -38,7 +38,9 @@ with DataLock.acquire(Path(sys.argv[1])):
 
 def test_what_a_killed_run_left_is_ended_unmounted_and_removed_but_for_what_failed_rounds_keep(place: Path) -> None:
     world = world_at(place)
-    disk = Disk("ext4", world, "disk0")
+    image = world / "disk0.img"
+    world.mkdir()
+    disk = Disk("ext4", image, world / "disk0")
     data = disk.path / "holdfast"
     data.mkdir()
     DockerEngine(world / "engine", network=False).run_dir.mkdir()
