@@ -126,7 +126,8 @@ class Engine:
                 assert_never(request)
 
     def close(self) -> None:
-        """Let go of the roots, where the process goes on."""
+        """Let go of stores and roots, where the process goes on."""
+        self._store.close()
         self._roots.close()
 
     @contextmanager

@@ -103,7 +103,7 @@ class Points(Protocol):
         """It is there now."""
 
 
-def crashing_files(points: Points) -> Callable[..., RestoreFiles]:
+def crashing_files(points: Points) -> type[RestoreFiles]:
     """What makes a restore's file operations with points around each journal record."""
 
     class CrashingFiles(RestoreFiles):
