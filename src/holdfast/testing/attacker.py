@@ -193,12 +193,14 @@ class WatchedFs(Fs):
 
 
 @contextmanager
-def tight_loop(attacker: Attacker) -> Iterator[None]:
-    """Let it move in a thread, without a pause, as long as what is inside runs."""
+def tight_loop(attacker: Attacker, *, most: int) -> Iterator[None]:
+    """Let it move in a thread, without a pause, as long as what is inside runs, but no more than ``most`` times."""
     ended = threading.Event()
 
     def run() -> None:
-        while not ended.is_set():
+        for _ in range(most):
+            if ended.is_set():
+                return
             attacker.step()
 
     thread = threading.Thread(target=run, name="attacker")

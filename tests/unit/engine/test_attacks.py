@@ -109,7 +109,7 @@ def test_a_tight_loop_beside_all_work_reaches_nothing_outside(
 ) -> None:
     attacked = Attacked(tmp_path, seed=1)
     try:
-        with tight_loop(attacked.attacker):
+        with tight_loop(attacked.attacker, most=150_000):
             assert attacked.run() == []
         figure("flips under attack", attacked.attacker.flips)
     finally:
