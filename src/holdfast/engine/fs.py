@@ -44,6 +44,7 @@ TEMPORARY_PREFIX: Final = b".holdfast-tmp-"
 _GETFLAGS: Final = 0x8008_6601
 _SETFLAGS: Final = 0x4008_6602
 _FICLONE: Final = 0x4004_9409
+_XFS_GEOMETRY: Final = 0x8070_5864
 _BENEATH: Final = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
 _NO_FLAGS: Final = frozenset({errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EBADF})
 
@@ -210,6 +211,12 @@ class Fs:
     def filesystem_type(self, fd: int) -> int:
         """The kind of filesystem that ``fd`` is on: one of the ``MAGIC_*`` constants, or another."""
         return syscalls.filesystem_magic(fd)
+
+    def filesystem_id(self, fd: int) -> str:
+        """What tells the filesystem that ``fd`` is on from others of its kind, also after a remount; hexadecimal."""
+        if self.filesystem_type(fd) == MAGIC_XFS:  # there, the fsid is the number of the device
+            return fcntl.ioctl(fd, _XFS_GEOMETRY, bytes(112))[64:80].hex()
+        return f"{os.fstatvfs(fd).f_fsid:016x}"
 
     def flags(self, fd: int) -> int:
         """The inode's ``FLAG_*`` bits; 0 where the filesystem has none."""

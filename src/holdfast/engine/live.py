@@ -24,6 +24,7 @@ from holdfast.engine.fs import FLAG_APPEND, FLAG_IMMUTABLE, TEMPORARY_PREFIX, Fs
 from holdfast.engine.mounts import mounts_at_or_below, read_own
 from holdfast.engine.os_errors import translate
 from holdfast.engine.root_names import NotOfVolume, not_of_volume
+from holdfast.engine.volume_identity import volume_identity
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 _MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -95,7 +96,7 @@ class LiveRoots:
         """The live directory's identity. Raises as :meth:`open`; ``Failed`` where the filesystem has no handles."""
         fd = self.open(ref)
         try:
-            return self._fs.identity(fd)
+            return volume_identity(self._fs, fd)
         except OSError as error:
             raise translate(error, f"asking for the identity of {ref.path}") from error
         finally:

@@ -17,6 +17,7 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.repository.manifests import VolumeTree
 from holdfast.engine.repository.recognition import MARGIN_NS
 from holdfast.engine.repository.tree import TreeEntry
+from holdfast.engine.volume_identity import volume_identity
 from holdfast.engine.written_tree import open_steps
 
 WORTH_BYTES: Final = 128 << 10
@@ -42,7 +43,7 @@ class LiveClones:
     def __init__(self, fs: Fs, root_fd: int, captured: VolumeTree) -> None:
         self._fs, self._root_fd = fs, root_fd
         self._safe_before = captured.scan_started_ns - MARGIN_NS
-        self._able = captured.root is not None and fs.identity(root_fd) == captured.root
+        self._able = captured.root is not None and volume_identity(fs, root_fd) == captured.root
 
     def of(self, entry: TreeEntry) -> Share | None:
         """How to share a file of the capture; ``None`` if it is to be written."""

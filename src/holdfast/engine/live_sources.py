@@ -10,6 +10,7 @@ from holdfast.domain.restore import Identity
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.snapshot_store import CaptureSource
+from holdfast.engine.volume_identity import volume_identity
 
 
 def open_sources(fs: Fs, roots: LiveRoots, sources: Sequence[CaptureSource], stack: ExitStack) -> Sequence[int]:
@@ -31,7 +32,7 @@ def open_sources(fs: Fs, roots: LiveRoots, sources: Sequence[CaptureSource], sta
             continue
         stack.callback(fs.close, fd)
         opened.append(fd)
-        if source.expected is not None and fs.identity(fd) != source.expected:
+        if source.expected is not None and volume_identity(fs, fd) != source.expected:
             problems.append(_replaced(source.live.path, source.expected))
     if problems:
         raise Refused(problems)

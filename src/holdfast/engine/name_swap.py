@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from holdfast.domain.restore import Identity, TreeSide
+from holdfast.engine.entries import display_path
 from holdfast.engine.fs import Fs
 
 ASIDE: Final = b"aside"
@@ -82,7 +83,7 @@ def identity_at(fs: Fs, dirfd: int, name: bytes) -> Identity | None:
         return None
     try:
         if fs.mount_id(fd) != fs.mount_id(dirfd):
-            raise NotUnderstood(f"something is mounted on {_shown(name)}")
+            raise NotUnderstood(f"something is mounted on {display_path(name)}")
         return fs.identity(fd)
     finally:
         fs.close(fd)
@@ -98,7 +99,7 @@ def side_of(fs: Fs, scene: Scene) -> TreeSide:
     aside = identity_at(fs, scene.wrapper, ASIDE)
     sides = [_side(scene, pair, _look(fs, scene, pair, aside)) for pair in scene.pairs]
     if sides.count(None) != (1 if aside is not None else 0):
-        raise NotUnderstood(f"what waits at {_shown(ASIDE)} fits to nothing")
+        raise NotUnderstood(f"what waits at {display_path(ASIDE)} fits to nothing")
     found = set(sides)
     if not found:
         return TreeSide.OLD
@@ -125,7 +126,7 @@ def _bring_pair(fs: Fs, scene: Scene, pair: Pair, to: TreeSide) -> None:
         if (found.live, found.staged) == (live, staged):
             return
         _step(fs, scene, pair, found, live=live, staged=staged)
-    raise NotUnderstood(f"{_shown(pair.live)} does not get to where it belongs")
+    raise NotUnderstood(f"{display_path(pair.live)} does not get to where it belongs")
 
 
 def _step(fs: Fs, scene: Scene, pair: Pair, found: _Found, *, live: Identity | None, staged: Identity | None) -> None:
@@ -165,7 +166,9 @@ def _side(scene: Scene, pair: Pair, found: _Found) -> TreeSide | None:
         other = pair.new if found.aside == pair.old else pair.old
         if other is not None and rest == [other]:
             return None
-    raise NotUnderstood(f"{_shown(pair.live)} is neither what it was nor what it is to be, or is in another place")
+    raise NotUnderstood(
+        f"{display_path(pair.live)} is neither what it was nor what it is to be, or is in another place"
+    )
 
 
 def _on_its_way(fs: Fs, scene: Scene, pair: Pair) -> bool:
@@ -194,7 +197,3 @@ def _keep_time(fs: Fs, at: tuple[int, bytes], mtime_ns: int) -> None:
     # XFS stamps a directory that moves to another parent, for the sake of backup programs.
     if fs.statat(*at).st_mtime_ns != mtime_ns:
         fs.utimeat_nofollow(*at, mtime_ns)
-
-
-def _shown(name: bytes) -> str:
-    return name.decode("utf-8", "backslashreplace")

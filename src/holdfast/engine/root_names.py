@@ -1,8 +1,8 @@
 """What stands in the root of a volume and is no part of it: Holdfast's own wrappers, and the filesystem's lost+found.
 
 A container can give its own directories any name. So a name alone hides nothing: a wrapper is one that a journal names,
-for this very directory, and by identity once that is known; ``lost+found`` is the inode that ext filesystems are made
-with. All else is data, whatever it is called.
+for this very directory, and by identity once that is known; a probe has nothing in it; ``lost+found`` is the inode that
+ext filesystems are made with. All else is data, whatever it is called.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from holdfast.domain.restore import RootRef, VolumeFacts
 from holdfast.engine.fs import MAGIC_EXT4, Fs
 from holdfast.engine.journal import journals, read_journal
 from holdfast.engine.name_swap import NotUnderstood, identity_at
+from holdfast.engine.probes import is_probe
 
 WRAPPER_NAME: Final = re.compile(r"\.holdfast-[0-9a-z]+-[0-9]+")
 """What every wrapper is called like. Not all that is called like that is one: a container may use the name as well."""
@@ -45,6 +46,7 @@ def not_of_volume(fs: Fs, journal_dir: str, ref: RootRef) -> NotOfVolume:
                 for facts in _inside(fs, journal_dir, ref)
                 if (name := facts.wrapper.encode()) in names and _is_wrapper(fs, root_fd, name, facts)
             }
+        found |= {name for name in names if is_probe(fs, root_fd, name)}
         if LOST_AND_FOUND in names and has_lost_and_found(fs, root_fd):
             found.add(LOST_AND_FOUND)
         return frozenset(found)

@@ -146,16 +146,20 @@ def list_children(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Children:
             went_over = facts.children is not None
             old, new = (waiting, live) if went_over else (live, waiting)
             now = _look_at_root(fs, root)
-            return Children(
+            children = Children(
                 names=tuple(Child(name=n, old=old.get(n), new=new.get(n)) for n in sorted({*old, *new})),
                 old_root=now if facts.children is None else facts.children.old_root,
                 new_root=now if went_over else _look_at_root(fs, staged),
             )
+            # Looked at as the swap will: what would stop that must not be found out only after COMMIT.
+            with _scene_of_children(fs, roots, facts, root, wrapper, children) as scene:
+                side_of(fs, scene)
+            return children
     except NotUnderstood as why:
         raise Failed(
             "children_not_listed",
             f"What is in {facts.live.path} can't be listed: {why}.",
-            next_step="Unmount it, then try again. Nothing was exchanged.",
+            next_step="Unmount it, or move it away, then try again. Nothing was exchanged.",
             details={"path": facts.live.path},
         ) from why
     except OSError as error:

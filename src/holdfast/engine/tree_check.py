@@ -26,7 +26,7 @@ from holdfast.engine.live import LiveRoots
 from holdfast.engine.metadata import MetadataKeeper
 from holdfast.engine.os_errors import translate
 from holdfast.engine.snapshot_store import SnapshotStore
-from holdfast.engine.staging import policy_of
+from holdfast.engine.staging import open_flushers, policy_of
 from holdfast.engine.tree_writer import WritePolicy
 from holdfast.engine.walk import WalkReport, walk_recognising
 from holdfast.engine.wrapper_place import STAGED, opened_home, opened_wrapper, staged_path
@@ -58,7 +58,7 @@ def check_wrapped(
     side: TreeSide,
     job: Job,
 ) -> None:
-    """Compare what is in wrappers with a snapshot.
+    """Compare what is in wrappers with a snapshot, and flush it: what is alike may have been written anew.
 
     Args:
         volumes: the volume's index in the snapshot → whose wrapper it is that holds it.
@@ -71,6 +71,7 @@ def check_wrapped(
     """
     policy = policy_of(source.manifest(snapshot_id), Limits.for_own_snapshots())
     with ExitStack() as opened:
+        flushers = open_flushers(fs, roots, list(volumes.values()), opened)
         checks: dict[int, TreeCheck] = {}
         for index, facts in sorted(volumes.items()):
             like, fd = _open_wrapped(fs, roots, facts, side, opened)
@@ -79,6 +80,8 @@ def check_wrapped(
             source.stage(snapshot_id, checks, job)
             for check in checks.values():
                 check.finish()
+            for fd, _ in flushers.values():
+                fs.syncfs(fd)
         except Differs as how:
             raise _changed(how.facts, side, str(how)) from how
         except OSError as error:

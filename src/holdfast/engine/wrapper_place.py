@@ -20,6 +20,7 @@ from holdfast.engine.live import LiveRoots
 from holdfast.engine.mounts import mounts_at_or_below, read_own
 from holdfast.engine.os_errors import translate
 from holdfast.engine.root_names import WRAPPER_NAME
+from holdfast.engine.volume_identity import volume_identity
 
 STAGED: Final = b"staged"
 """The tree in a wrapper: the staged one before the exchange, the displaced one after it."""
@@ -74,7 +75,7 @@ def opened_home(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Iterator[int]:
     fd = roots.open(facts.live)
     try:
         try:
-            identity = fs.identity(fd)
+            identity = volume_identity(fs, fd)
         except OSError as error:
             raise translate(error, f"looking at {facts.live.path}") from error
         if identity != facts.live_identity:

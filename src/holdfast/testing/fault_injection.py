@@ -52,7 +52,7 @@ LOOKING: Final = frozenset(
     {
         *("open_root", "open_read", "open_path", "reopen", "duplicate", "open_unnamed", "close", "try_lock"),
         *("scan", "scan_kinds", "listdir", "statat", "fstat", "readlinkat", "path_of", "statvfs"),
-        *("identity", "mount_id", "filesystem_type", "flags"),
+        *("identity", "mount_id", "filesystem_type", "filesystem_id", "flags"),
         *("read", "pread", "is_dense", "extents"),
         *("listxattr", "getxattr", "listxattr_path", "getxattr_path"),
         *("fsync", "syncfs"),

@@ -6,11 +6,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from holdfast.domain.restore import RootRef, SwapWay, TreeSide, VolumeFacts
+from holdfast.domain.restore import Identity, RootRef, SwapWay, TreeSide, VolumeFacts
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.step_swap import list_children
 from holdfast.engine.swap import make_wrapper
+from holdfast.engine.volume_identity import volume_identity
 from holdfast.testing.live_volumes import identity_of
 
 
@@ -22,7 +23,7 @@ def mounted_volume(root: Path, relative: str, *, way: SwapWay = SwapWay.CHILDREN
         target=f"/{relative}",
         live=ref,
         wrapper=f".holdfast-r1-{index}",
-        live_identity=identity_of(Path(ref.path)),
+        live_identity=_identity_of_root(ref.path),
         parent_identity=identity_of(Path(ref.path).parent),
         way=way,
     )
@@ -53,3 +54,11 @@ def settled(facts: VolumeFacts, side: TreeSide) -> VolumeFacts:
 def staged_in(facts: VolumeFacts) -> Path:
     """What waits in the volume: the staged tree, or the displaced one."""
     return Path(facts.live.path, facts.wrapper, "staged")
+
+
+def _identity_of_root(path: str) -> Identity:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return volume_identity(Fs(), fd)
+    finally:
+        os.close(fd)

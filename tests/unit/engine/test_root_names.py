@@ -124,6 +124,22 @@ def test_a_wrapper_that_is_not_known_yet_has_to_be_private(
     assert seen(roots, volume) != set()
 
 
+def test_a_probe_is_no_data_and_one_with_anything_in_it_is(
+    roots: LiveRoots, volume: VolumeFacts, tmp_path: Path
+) -> None:
+    written(tmp_path, volume, staged_record(volume))
+    probe = live_tree(volume) / ".holdfast-probe-0123456789abcdef"
+    (probe / "wrapper" / "staged").mkdir(parents=True)
+    assert seen(roots, volume) == set()
+    (probe / "wrapper" / "staged" / "file").touch()
+    name = probe.name.encode()
+    inside = (b"", b"/wrapper", b"/wrapper/staged", b"/wrapper/staged/file")
+    assert seen(roots, volume) == {name + path for path in inside}
+    (probe / "wrapper" / "staged" / "file").unlink()
+    os.chown(probe, 1000, 1000)
+    assert seen(roots, volume) != set()
+
+
 def test_the_lost_and_found_of_a_filesystem_is_no_data_and_any_other_is(
     roots: LiveRoots, tmp_path: Path, mount: Callable[..., Path]
 ) -> None:

@@ -166,6 +166,40 @@ def test_another_wrapper_under_its_name_stops_it(roots: LiveRoots, volume: Volum
     assert (wrapper / "staged" / "which").read_text() == "new"
 
 
+@pytest.mark.parametrize("planted", ["aside", "staged/.holdfast-r1-0"])
+def test_what_would_stop_the_swap_is_found_before_anything_is_decided(
+    roots: LiveRoots, volume: VolumeFacts, planted: str
+) -> None:
+    """A name where one is to wait, and one in the staged tree that stands for something of Holdfast's in the volume."""
+    (live_tree(volume) / volume.wrapper / planted).mkdir()
+    with pytest.raises(Failed) as caught:
+        list_children(Fs(), roots, volume)
+    assert caught.value.code == "children_not_listed"
+
+
+def test_a_probe_that_is_made_meanwhile_stops_nothing(roots: LiveRoots, volume: VolumeFacts) -> None:
+    facts = listed(Fs(), roots, volume)
+    probe = live_tree(facts) / ".holdfast-probe-0123456789abcdef"
+    (probe / "wrapper" / "staged").mkdir(parents=True)
+    exchange_all(fs_of(facts), roots, [facts], NEW)
+    assert (live_tree(facts) / "which").read_text() == "new"
+    assert probe.is_dir()
+
+
+def test_what_a_container_called_its_files_is_told_without_control_characters(
+    roots: LiveRoots, volume: VolumeFacts
+) -> None:
+    name = live_tree(volume) / "\x1b[2J"
+    name.touch()
+    facts = listed(Fs(), roots, volume)
+    name.rename(live_tree(facts) / "deep" / "away")
+    name.touch()
+    with pytest.raises(Failed) as caught:
+        exchange_all(Fs(), roots, [facts], NEW)
+    assert "[2J" in caught.value.message
+    assert caught.value.message.isprintable()
+
+
 @pytest.mark.parametrize("name", ["data", "staged", ".holdfast-r1-0"])
 def test_it_is_done_only_once_each_directory_is_flushed(roots: LiveRoots, volume: VolumeFacts, name: str) -> None:
     facts = listed(Fs(), roots, volume)
@@ -215,6 +249,13 @@ def test_afterwards_what_is_live_is_no_longer_looked_at_and_the_wrapper_goes(
     remove_wrapper(Fs(), roots, facts)
     remove_wrapper(Fs(), roots, facts)
     assert live_part(facts) == describe_tree(live_tree(facts)) == before
+
+
+def test_a_wrapper_that_a_container_gave_to_its_user_goes_all_the_same(roots: LiveRoots, volume: VolumeFacts) -> None:
+    """As the start of many a database does: chown -R."""
+    os.chown(live_tree(volume) / volume.wrapper, 999, 999)
+    remove_wrapper(Fs(), roots, volume)
+    assert not (live_tree(volume) / volume.wrapper).exists()
 
 
 def test_a_file_that_is_linked_from_the_staged_tree_to_the_live_one_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -66,8 +67,8 @@ class Staged:
         )
         return self.store.capture(draft, [CaptureSource(index=0, live=facts.live)], QuietJob()).id
 
-    def check(self, side: TreeSide = TreeSide.NEW) -> None:
-        check_wrapped(Fs(), self.roots, self.store, self.snapshot, {0: self.facts}, side, QuietJob())
+    def check(self, side: TreeSide = TreeSide.NEW, fs: Fs | None = None) -> None:
+        check_wrapped(fs or Fs(), self.roots, self.store, self.snapshot, {0: self.facts}, side, QuietJob())
 
 
 @pytest.fixture
@@ -84,6 +85,38 @@ def staged(tmp_path: Path, tmpfs: Callable[..., Path]) -> Iterator[Staged]:
 def test_what_nobody_touched_is_the_same(staged: Staged) -> None:
     staged.check()
     staged.check(TreeSide.OLD)
+
+
+class Flushes(Fs):
+    """Notes reading and flushing, and fails to flush if it is to."""
+
+    def __init__(self, error: int = 0) -> None:
+        self.calls: list[str] = []
+        self._error = error
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        self.calls.append("pread")
+        return super().pread(fd, size, offset)
+
+    def syncfs(self, fd: int) -> None:
+        self.calls.append("syncfs")
+        if self._error:
+            raise OSError(self._error, os.strerror(self._error))
+        super().syncfs(fd)
+
+
+@pytest.mark.parametrize("side", [TreeSide.NEW, TreeSide.OLD])
+def test_what_is_the_same_is_flushed_once_more_since_it_may_have_been_written_anew(
+    staged: Staged, side: TreeSide
+) -> None:
+    """Cut to nothing and written again, a file is as it was, and on the disk perhaps not there."""
+    content = (staged.tree / "zz" / "file").read_bytes()
+    _bytes_kept(staged.tree / "zz" / "file", lambda path: path.write_bytes(content))
+    fs = Flushes()
+    staged.check(side, fs)
+    assert fs.calls[-2:] == ["pread", "syncfs"]
+    with pytest.raises(Failed, match="Input/output error"):
+        staged.check(side, Flushes(errno.EIO))
 
 
 def _bytes_kept(path: Path, change: Callable[[Path], object]) -> None:

@@ -22,6 +22,7 @@ from typing import Final
 from holdfast.domain.restore import Identity
 from holdfast.engine.fs import MAGIC_BTRFS, MAGIC_EXT4, MAGIC_XFS, Fs
 from holdfast.engine.repository.tree import TreeEntry, sort_key
+from holdfast.engine.volume_identity import volume_identity
 
 MARGIN_NS: Final = 1_000_000_000
 _END: Final = (b"", None)
@@ -53,7 +54,7 @@ def begin_scan(fs: Fs, root_fd: int, now_ns: int) -> Scan:
     if fs.filesystem_type(root_fd) not in _TRUSTED:
         return Scan(root=None, started_ns=now_ns)
     fs.syncfs(root_fd)
-    return Scan(root=fs.identity(root_fd), started_ns=now_ns)
+    return Scan(root=volume_identity(fs, root_fd), started_ns=now_ns)
 
 
 class Recogniser:
