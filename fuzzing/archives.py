@@ -91,8 +91,13 @@ def _check_limits(found: Read) -> None:
 
 def _check_against_python(tar: bytes, found: Read) -> None:
     """Python's own reader sees the same names, kinds and sizes: no two programs understand it differently."""
+    theirs = _as_python_reads_it(tar)
     kinds = {EntryKind.FILE: "file", EntryKind.DIRECTORY: "dir", EntryKind.SYMLINK: "sym", EntryKind.HARDLINK: "link"}
     ours = sorted((b"%d/%s" % (index, entry.path), kinds[entry.kind], entry.size) for index, entry, _ in found)
+    assert ours == sorted(theirs), (ours, theirs)
+
+
+def _as_python_reads_it(tar: bytes) -> list[tuple[bytes, str, int]]:
     theirs = []
     with tarfile.open(fileobj=io.BytesIO(tar), mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
         for member in archive:
@@ -104,7 +109,7 @@ def _check_against_python(tar: bytes, found: Read) -> None:
             if path not in (b"", names.MANIFEST_NAME):
                 whole = path + b"/" if b"/" not in path else path
                 theirs.append((whole, kind, member.size if kind == "file" else 0))
-    assert ours == sorted(theirs), (ours, theirs)
+    return theirs
 
 
 def _check_staged(found: Read) -> None:

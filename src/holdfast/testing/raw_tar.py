@@ -30,6 +30,7 @@ def header(
     mtime: bytes = b"14000000000\0",
     link: bytes = b"",
     magic: bytes = b"ustar\00000",
+    device: bytes = b"",
     prefix: bytes = b"",
     tail: bytes = b"",
     checksum: bytes | None = None,
@@ -47,6 +48,7 @@ def header(
     block[156:157] = type
     block[157 : 157 + len(link)] = link
     block[257 : 257 + len(magic)] = magic
+    block[337 : 337 + len(device)] = device
     block[345 : 345 + len(prefix)] = prefix
     block[345 : 345 + len(tail)] = tail
     block[148:156] = b"%06o\0 " % sum(block) if checksum is None else checksum

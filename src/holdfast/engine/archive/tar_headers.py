@@ -81,7 +81,7 @@ def _number(field: bytes, what: str, *, signed: bool = False) -> int:
     Raises:
         Refused: ``archive_header_invalid``.
     """
-    if field[0] & 0x80:
+    if field[0] in (0x80, 0xFF):  # what else has the highest bit set some programs take for a number, and others don't
         value = int.from_bytes(field, "big") - (0x80 << 8 * (len(field) - 1))
         if field[0] & 0x40:
             value -= 0x80 << 8 * (len(field) - 1)
@@ -141,6 +141,8 @@ def decode(block: bytes) -> Header:
         )
     if kind == OLD_REGULAR and name.endswith(b"/"):
         kind = DIRECTORY
+    for device in (block[329:337], block[337:345]):  # of no use here; but without a number some programs stop reading
+        _number(device, "device number", signed=True)
     sparse = kind == GNU_SPARSE
     return Header(
         type=kind,
