@@ -10,15 +10,20 @@ With ``make torture`` (``HOLDFAST_TORTURE=1``) more states are looked at where t
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.faults.crash_bench import TORTURE
 from tests.faults.crash_scenarios import AbortedLate, Captured, RunningWorkload, UnhealthyOnRestoredData
-from tests.faults.lost_writes_bench import LossyBench, LostWriteError, recorded
+from tests.faults.lost_writes_bench import SEED, LossyBench, LostWriteError, recorded
+from tests.unit.engine.repository.faulty_fs import Died
+from tests.unit.engine.repository.repository_bench import RepositoryBench, data
 
-from holdfast.testing.recording_fs import Careless
+from holdfast.engine.job import QuietJob
+from holdfast.testing.lossy_disk import Passed
+from holdfast.testing.recording_fs import Careless, RecordingFs
 
 Figure = Callable[[str, int], None]
 
@@ -79,3 +84,35 @@ def test_a_flush_that_is_left_out_is_noticed(
     bench = recorded(scenario.at(tmp_path), limit=2, careless=careless)
     with pytest.raises(LostWriteError, match=found):
         bench.cut_everywhere()
+
+
+def test_a_pack_whose_writer_was_killed_is_durable_before_a_snapshot_relies_on_it(tmp_path: Path) -> None:
+    killed: list[str] = []
+
+    def kill(call: str, path: str) -> bool:
+        if call == "fsync" and path.endswith("/packs") and not killed:
+            killed.append(path)
+            raise Died
+        return False
+
+    store = tmp_path / "data/snapshots"
+    fs = RecordingFs([store], but=[store / "cache", store / "lock"], careless=kill)
+    bench = RepositoryBench(tmp_path, fs)
+    fs.begin()
+    with pytest.raises(Died):
+        bench.take({"file": data(1)})
+    bench.reopen(fs)
+    snapshot_id = bench.take()
+    disk = fs.disk()
+    for step in fs.steps:
+        if not isinstance(step, Passed):
+            disk.do(step)
+    found = list(disk.states(100, random.Random(SEED)))
+    for state in found:
+        after = fs.with_roots(0, 1)
+        after.put(state)
+        bench.reopen(after)
+        assert bench.store.verify(snapshot_id, QuietJob()) == []
+    assert killed
+    assert disk.exhaustive
+    bench.close()

@@ -116,7 +116,7 @@ async def running(settings: Settings, seams: Seams | None = None) -> AsyncIterat
     """
     seams = seams or Seams()
     fs = seams.fs
-    make_directories(settings)
+    make_directories(settings, fs)
     with DataLock.acquire(settings.data_dir, LOCK_WAIT) as lock:
         clean_temporaries(settings, fs)
         installation = installation_of(settings, fs)

@@ -46,8 +46,10 @@ def worker_settings_of(settings: Settings, installation: str) -> WorkerSettings:
     )
 
 
-def make_directories(settings: Settings) -> None:
+def make_directories(settings: Settings, fs: Fs) -> None:
     """Holdfast's own directories, for nobody else; the volumes base for the containers' users to pass through.
+
+    What is made is durable before anything is put into it.
 
     What is there already and open to others is closed to them, the files that lie directly in it too, as long as it can
     only be Holdfast's own.
@@ -56,8 +58,9 @@ def make_directories(settings: Settings) -> None:
         Refused: ``data_dir_foreign``, ``data_dir_shared``; nothing was changed.
         Failed, NoSpace: a directory can't be made.
     """
+    holders: set[Path] = set()
     try:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(settings.data_dir, 0o700, holders)
         _close_to_others(settings.data_dir, own=settings.installation_file.is_file() or _holds_nothing_else(settings))
         for directory in (
             settings.journal_dir,
@@ -67,11 +70,23 @@ def make_directories(settings: Settings) -> None:
             settings.uploads_dir,
             settings.keys_dir,
         ):
-            directory.mkdir(mode=0o700, exist_ok=True)
+            _make(directory, 0o700, holders)
             _close_to_others(directory, own=True)
-        settings.volumes_base.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make(settings.volumes_base, 0o755, holders)
+        for holder in sorted(holders):
+            fd = fs.open_root(str(holder))
+            try:
+                fs.fsync(fd)
+            finally:
+                fs.close(fd)
     except OSError as error:
         raise translate(error, f"preparing the data directory {settings.data_dir}") from error
+
+
+def _make(directory: Path, mode: int, holders: set[Path]) -> None:
+    """Make a directory, and what is missing above it; add to ``holders`` whose names have to be flushed for that."""
+    holders.update(made.parent for made in (directory, *directory.parents) if not made.exists())
+    directory.mkdir(mode=mode, parents=True, exist_ok=True)
 
 
 def _holds_nothing_else(settings: Settings) -> bool:

@@ -78,7 +78,7 @@ _HELD: Final[Mapping[Direction, str]] = {
 
 async def _recover_offline(settings: Settings) -> list[str]:
     fs = Fs()
-    make_directories(settings)
+    make_directories(settings, fs)
     with (
         DataLock.acquire(settings.data_dir, LOCK_WAIT) as lock,
         LiveRoots(

@@ -69,8 +69,8 @@ def import_repository_key(
     """
     key = key_export.import_key(data, passphrase)
     check = RepositoryKeys.derive(key).check
-    make_directories(settings)
     fs, path = Fs(), settings.repository_key_file
+    make_directories(settings, fs)
     with DataLock.acquire(settings.data_dir, lock_wait):
         present = load_key(fs, path)
         if present == key:

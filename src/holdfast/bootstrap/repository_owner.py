@@ -40,7 +40,7 @@ def take_over_repository(settings: Settings, *, lock_wait: float = LOCK_WAIT) ->
         Refused: ``repository_format_newer``, ``repository_key_wrong``, ``repository_not_recognised``.
     """
     fs = Fs()
-    make_directories(settings)
+    make_directories(settings, fs)
     with DataLock.acquire(settings.data_dir, lock_wait), PosixBlobs(fs, settings.repository_dir) as blobs:
         key = load_key(fs, settings.repository_key_file)
         if key is None:

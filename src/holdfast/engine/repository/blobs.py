@@ -124,6 +124,11 @@ class BlobStore(ABC):
         if names:
             self._delete(names)
 
+    def flush(self, folder: str) -> None:
+        """Make durable that the blobs of a folder are there, those too whose writer died before it could."""
+        _check_component(folder)
+        self._flush(folder)
+
     def clean_temporary(self) -> Sequence[str]:
         """Remove what interrupted writes left, and return its names. Only while nobody else writes to the store."""
         return self._clean_temporary()
@@ -157,6 +162,9 @@ class BlobStore(ABC):
 
     @abstractmethod
     def _delete(self, names: Sequence[str]) -> None: ...
+
+    @abstractmethod
+    def _flush(self, folder: str) -> None: ...
 
     @abstractmethod
     def _clean_temporary(self) -> Sequence[str]: ...

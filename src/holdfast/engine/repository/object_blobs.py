@@ -158,6 +158,9 @@ class ObjectBlobs(BlobStore):
     def _delete(self, names: Sequence[str]) -> None:
         self._tried(f"deleting {len(names)} blobs", lambda: obstore.delete(self._writing, list(dict.fromkeys(names))))
 
+    def _flush(self, folder: str) -> None:
+        """Nothing: what is in a bucket is durable."""
+
     def _clean_temporary(self) -> Sequence[str]:
         """Nothing: no half blob shows. Parts of large ones that were cut off expire by the bucket's own rules."""
         return ()

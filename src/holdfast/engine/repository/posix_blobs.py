@@ -120,6 +120,15 @@ class PosixBlobs(BlobStore):
         except FileNotFoundError:
             return
 
+    def _flush(self, folder: str) -> None:
+        with self._doing(f"flushing {folder}"):
+            self._fs.fsync(self._root_fd)
+            try:
+                with self._folder(folder) as dirfd:
+                    self._fs.fsync(dirfd)
+            except FileNotFoundError:
+                return
+
     def _clean_temporary(self) -> Sequence[str]:
         removed: list[str] = []
         with self._doing("removing temporary files"):

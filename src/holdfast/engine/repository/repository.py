@@ -17,6 +17,7 @@ from holdfast.engine.repository.condemned import read_condemned
 from holdfast.engine.repository.index import Index
 from holdfast.engine.repository.locking import RepositoryLock
 from holdfast.engine.repository.manifests import Manifests, StoredSnapshot
+from holdfast.engine.repository.pack_listing import FOLDER
 from holdfast.engine.repository.posix_blobs import PosixBlobs
 from holdfast.engine.repository.repository_file import (
     RepositoryFile,
@@ -111,7 +112,9 @@ class Repository:
         require_owner(read_repository(self.blobs, self.keys), owner)
 
     def commit(self, snapshot: StoredSnapshot, *, since: int) -> None:
-        """Make a snapshot exist, all of whose chunks are durable. After an error it does not, as far as one can tell.
+        """Make a snapshot exist, all of whose chunks are stored. After an error it does not, as far as one can tell.
+
+        A pack that it relies on may be from a writer that was killed before the pack's name was flushed.
 
         Args:
             since: what :meth:`sync_index` returned before its chunks were stored.
@@ -119,6 +122,7 @@ class Repository:
         Raises:
             Conflict: ``snapshot_exists``.
         """
+        self.blobs.flush(FOLDER)
         try:
             self.manifests.write(snapshot)
         except (Conflict, Refused):

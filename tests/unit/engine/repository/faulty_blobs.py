@@ -89,6 +89,9 @@ class FaultyBlobs(BlobStore):
             raise self._error
         return self._inner.list_blobs(folder)
 
+    def _flush(self, folder: str) -> None:
+        self._inner.flush(folder)
+
     def _clean_temporary(self) -> Sequence[str]:
         return self._inner.clean_temporary()
 
