@@ -7,7 +7,7 @@ other point, every point of the recovery from the first name that was moved, and
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,19 +37,21 @@ def directory(tmp_path: Path) -> Iterator[Path]:
 @patiently
 @every_host
 def test_a_restore_killed_around_each_rename_ends_with_all_volumes_old_or_all_new(
-    directory: Path, power_cut: bool
+    directory: Path, power_cut: bool, figure: Callable[[str, int], None]
 ) -> None:
-    scenario = MountPoint.at(directory, power_cut=power_cut)
-    assert scenario.crash_everywhere(since=COMMITTED, until=SWAPPED) >= 12
+    points = MountPoint.at(directory, power_cut=power_cut).crash_everywhere(since=COMMITTED, until=SWAPPED)
+    assert points >= 12
+    figure("mount points: points of the swap at which the server was killed", points)
 
 
 @patiently
 @every_host
 def test_a_restore_that_is_taken_back_ends_with_the_old_data_wherever_it_is_killed(
-    directory: Path, power_cut: bool
+    directory: Path, power_cut: bool, figure: Callable[[str, int], None]
 ) -> None:
-    scenario = MountPointUnhealthy.at(directory, power_cut=power_cut)
-    assert scenario.crash_everywhere(since=BACKWARD, until=REVERTED) >= 12
+    points = MountPointUnhealthy.at(directory, power_cut=power_cut).crash_everywhere(since=BACKWARD, until=REVERTED)
+    assert points >= 12
+    figure("mount points: points of the way back at which the server was killed", points)
 
 
 if TORTURE:

@@ -58,7 +58,7 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path, open_dir: Open) -> Sta
     return Stage(tmp_path, open_dir, at_once=request.param)
 
 
-def test_from_each_cut_both_sides_are_reached(stage: Stage) -> None:
+def test_from_each_cut_both_sides_are_reached(stage: Stage, figure: Callable[[str, int], None]) -> None:
     counted = CutFs(exchanges=stage.scene.at_once)
     bring(counted, stage.scene, NEW)
     assert stage.seen() == stage.sides[NEW]
@@ -72,6 +72,7 @@ def test_from_each_cut_both_sides_are_reached(stage: Stage) -> None:
         bring(CutFs(exchanges=stage.scene.at_once), stage.scene, end)
         assert side_of(Fs(), stage.scene) is end
         assert stage.seen() == stage.sides[end]
+        figure("swaps by names: cuts from which a side was reached", 1)
 
 
 def test_going_on_may_be_cut_off_as_well(stage: Stage) -> None:

@@ -78,7 +78,7 @@ def fs_of(facts: VolumeFacts, cut: int | None = None, *, after: bool = False) ->
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("begin", [OLD, NEW])
 def test_recovery_ends_on_either_side_from_wherever_the_swap_was_cut_off(
-    roots: LiveRoots, volume: VolumeFacts, begin: TreeSide, after: bool
+    roots: LiveRoots, volume: VolumeFacts, begin: TreeSide, after: bool, figure: Callable[[str, int], None]
 ) -> None:
     trees = {OLD: live_part(volume), NEW: describe_tree(staged_in(volume))}
     facts = listed(Fs(), roots, volume)
@@ -99,6 +99,7 @@ def test_recovery_ends_on_either_side_from_wherever_the_swap_was_cut_off(
             assert plan.to is (NEW if towards is Direction.FORWARD else OLD)
             exchange_all(fs_of(facts), roots, [facts], plan.to)
             assert live_part(facts) == trees[plan.to]
+            figure("swaps by names: cuts of a whole volume recovered from", 1)
             assert decide(towards, {0: observe(Fs(), roots, facts)}).exchange == ()
     assert seen - {(begin, other)} == {(other, begin), (MIXED, MIXED)}
 

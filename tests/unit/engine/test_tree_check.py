@@ -191,7 +191,9 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_to_what_waits_in_a_wrapper_is_found(staged: Staged, change: str) -> None:
+def test_a_change_to_what_waits_in_a_wrapper_is_found(
+    staged: Staged, change: str, figure: Callable[[str, int], None]
+) -> None:
     CHANGES[change](staged.tree)
     with pytest.raises(Refused) as caught:
         staged.check()
@@ -201,6 +203,7 @@ def test_a_change_to_what_waits_in_a_wrapper_is_found(staged: Staged, change: st
     with pytest.raises(Failed) as displaced:
         staged.check(TreeSide.OLD)
     assert displaced.value.code == "displaced_tree_changed"
+    figure("mount points: kinds of meddling with what is staged, found", 1)
 
 
 def test_sockets_belong_to_a_displaced_tree_and_to_no_staged_one(staged: Staged) -> None:
