@@ -25,6 +25,7 @@ from holdfast.engine.live import LiveRoots
 from holdfast.engine.metadata import MetadataKeeper
 from holdfast.engine.missing import remove_parents
 from holdfast.engine.os_errors import is_full, translate
+from holdfast.engine.step_swap import require_listable
 from holdfast.engine.swap import make_wrapper, remove_wrapper
 from holdfast.engine.tree_writer import TreeWriter, WritePolicy, Written
 from holdfast.engine.wrapper_place import opened_home, opened_parent, opened_wrapper, staged_path, wrapper_path
@@ -102,6 +103,9 @@ def stage(
             opened.callback(writers[facts.index].close)
         store.stage(snapshot_id, writers, job)
         written = {index: writer.finish() for index, writer in writers.items()}
+        for facts in volumes:
+            if facts.way.inside:
+                require_listable(fs, roots, facts, staged[facts.index])
         job.check()
         flush(fs, flushers)
         identities = {facts.index: _identity(fs, facts, staged[facts.index]) for facts in volumes}

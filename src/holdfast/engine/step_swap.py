@@ -13,7 +13,6 @@ REVERTED, with every container that mounts it stopped and disarmed (I4). Invaria
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,14 +20,13 @@ from typing import Final
 
 from holdfast.domain.errors import Failed, HoldfastError, Problem, Refused
 from holdfast.domain.recovery import Observation
-from holdfast.domain.restore import Child, Children, RootLook, RootRef, TreeSide, VolumeFacts
-from holdfast.engine.entries import Entry, EntryKind, display_path
-from holdfast.engine.file_content import read_xattrs
+from holdfast.domain.restore import Child, Children, RootRef, TreeSide, VolumeFacts
+from holdfast.engine.entries import display_path
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
-from holdfast.engine.metadata import MetadataKeeper
 from holdfast.engine.name_swap import NotUnderstood, Pair, Scene, bring, identity_at, side_of
 from holdfast.engine.os_errors import translate
+from holdfast.engine.root_look import dress_root, look_at_root
 from holdfast.engine.root_names import LOST_AND_FOUND
 from holdfast.engine.wrapper_place import (
     STAGED,
@@ -43,7 +41,9 @@ from holdfast.engine.wrapper_place import (
 )
 
 MOST_CHILDREN: Final = 4096
-"""Names in the root of a volume, of both sides together, up to which they are swapped one by one."""
+"""Names in the root of a volume, of both sides together, up to which a restore by single names is begun."""
+MOST_LISTED: Final = 4 * MOST_CHILDREN
+"""Up to how many one that was begun goes on, and back: containers may have made some meanwhile."""
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 _OTHER_SIDE: Final = {TreeSide.OLD: TreeSide.NEW, TreeSide.NEW: TreeSide.OLD}
@@ -129,15 +129,8 @@ def list_children(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Children:
             opened_wrapper(fs, root, facts) as wrapper,
             _opened_staged(fs, wrapper, facts) as staged,
         ):
-            names = fs.listdir(root)
-            left_out = _left_out(roots, root, names, facts)
-            live_names = sorted(set(names) - left_out)
-            staged_names = sorted(set(fs.listdir(staged)) - _left_in_wrapper(fs, staged, left_out, facts))
-            problems = [
-                *_too_many(facts.live, len(live_names) + len(staged_names)),
-                *child_problems(fs, root, live_names),
-            ]
-            if problems:
+            live_names, staged_names = _names(fs, roots, root, staged, facts, MOST_LISTED)
+            if problems := child_problems(fs, root, live_names):
                 raise Refused([_located(problem, facts.live) for problem in problems])
             live = {name: identity_at(fs, root, name) for name in live_names}
             waiting = {name: identity_at(fs, staged, name) for name in staged_names}
@@ -145,11 +138,11 @@ def list_children(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Children:
                 raise Refused([_staged_tree_changed(facts, "a file in it is linked to one that is live")])
             went_over = facts.children is not None
             old, new = (waiting, live) if went_over else (live, waiting)
-            now = _look_at_root(fs, root)
+            now = look_at_root(fs, root)
             children = Children(
                 names=tuple(Child(name=n, old=old.get(n), new=new.get(n)) for n in sorted({*old, *new})),
                 old_root=now if facts.children is None else facts.children.old_root,
-                new_root=now if went_over else _look_at_root(fs, staged),
+                new_root=now if went_over else look_at_root(fs, staged),
             )
             # Looked at as the swap will: what would stop that must not be found out only after COMMIT.
             with _scene_of_children(fs, roots, facts, root, wrapper, children) as scene:
@@ -164,6 +157,33 @@ def list_children(fs: Fs, roots: LiveRoots, facts: VolumeFacts) -> Children:
         ) from why
     except OSError as error:
         raise translate(error, f"listing what is in {facts.live.path}") from error
+
+
+def require_listable(fs: Fs, roots: LiveRoots, facts: VolumeFacts, staged: int) -> None:
+    """See that what is staged can be swapped name by name, as far as that can be told while containers run.
+
+    Raises:
+        Refused: ``too_many_children``, ``lost_and_found_in_snapshot``.
+        Failed: it can't be looked at.
+    """
+    try:
+        with opened_home(fs, roots, facts) as root:
+            _names(fs, roots, root, staged, facts, MOST_CHILDREN)
+    except OSError as error:
+        raise translate(error, f"listing what is in {facts.live.path}") from error
+
+
+def _names(
+    fs: Fs, roots: LiveRoots, root: int, staged: int, facts: VolumeFacts, most: int
+) -> tuple[list[bytes], list[bytes]]:
+    """The names to be swapped that are live, and those in the wrapper. Raises ``Refused``."""
+    names = fs.listdir(root)
+    left_out = _left_out(roots, root, names, facts)
+    live_names = sorted(set(names) - left_out)
+    staged_names = sorted(set(fs.listdir(staged)) - _left_in_wrapper(fs, staged, left_out, facts))
+    if problems := list(_too_many(facts.live, len(live_names) + len(staged_names), most)):
+        raise Refused(problems)
+    return live_names, staged_names
 
 
 def child_problems(fs: Fs, root: int, names: Sequence[bytes]) -> list[Problem]:
@@ -200,7 +220,7 @@ def look_at_children(fs: Fs, roots: LiveRoots, live: RootRef) -> tuple[int, list
     try:
         names = fs.listdir(fd)
         own = sorted(set(names) - roots.not_of_volume(live)(fd, names))
-        problems = [*_too_many(live, len(own)), *child_problems(fs, fd, own[:MOST_CHILDREN])]
+        problems = [*_too_many(live, len(own), MOST_CHILDREN), *child_problems(fs, fd, own[:MOST_CHILDREN])]
         return len(own), [_located(problem, live) for problem in problems]
     except OSError as error:
         raise translate(error, f"listing what is in {live.path}") from error
@@ -246,14 +266,14 @@ def _left_in_wrapper(fs: Fs, staged: int, left_out: frozenset[bytes], facts: Vol
     )
 
 
-def _too_many(live: RootRef, count: int) -> Iterator[Problem]:
-    if count > MOST_CHILDREN:
+def _too_many(live: RootRef, count: int, most: int) -> Iterator[Problem]:
+    if count > most:
         yield Problem(
             code="too_many_children",
             message=f"There are {count} names in the root of {live.path} and of what would be restored to it. It is a "
-            f"mount point, where each is moved by itself, and that is done for up to {MOST_CHILDREN}.",
+            f"mount point, where each is moved by itself, and that is done for up to {most}.",
             next_step="Mount the disk one level higher and make the volume a directory on it.",
-            details={"path": live.path, "names": count, "limit": MOST_CHILDREN},
+            details={"path": live.path, "names": count, "limit": most},
         )
 
 
@@ -294,8 +314,8 @@ def bring_volume(fs: Fs, roots: LiveRoots, facts: VolumeFacts, to: TreeSide, *, 
             if facts.children is not None:
                 old, new = facts.children.old_root, facts.children.new_root
                 live, waiting = (old, new) if to is TreeSide.OLD else (new, old)
-                _dress_root(fs, scene.live, live)
-                _dress_root(fs, scene.staged, waiting)
+                dress_root(fs, scene.live, live)
+                dress_root(fs, scene.staged, waiting)
             for fd in dict.fromkeys((scene.live, scene.staged, scene.wrapper)):
                 fs.fsync(fd)
     except NotUnderstood as why:
@@ -353,35 +373,3 @@ def _opened_staged(fs: Fs, wrapper: int, facts: VolumeFacts) -> Iterator[int]:
         yield fd
     finally:
         fs.close(fd)
-
-
-# --- the root's own --------------------------------------------------------------------------------------------------
-
-
-def _look_at_root(fs: Fs, fd: int) -> RootLook:
-    facts = fs.fstat(fd)
-    return RootLook(
-        mode=stat.S_IMODE(facts.st_mode),
-        uid=facts.st_uid,
-        gid=facts.st_gid,
-        mtime_ns=facts.st_mtime_ns,
-        xattrs=read_xattrs(fs, fd),
-    )
-
-
-def _dress_root(fs: Fs, fd: int, look: RootLook) -> None:
-    """Give an open root what it is to have of its own, and take away what it has besides. Idempotent."""
-    wanted = {name for name, _ in look.xattrs}
-    for name, _ in read_xattrs(fs, fd):
-        if name not in wanted and not name.startswith(b"security."):
-            fs.removexattr(fd, name)
-    entry = Entry(
-        path=b"",
-        kind=EntryKind.DIRECTORY,
-        mode=look.mode,
-        uid=look.uid,
-        gid=look.gid,
-        mtime_ns=look.mtime_ns,
-        xattrs=look.xattrs,
-    )
-    MetadataKeeper(fs, privileged=True, leave_out=lambda _path, _what: None).dress(fd, entry)

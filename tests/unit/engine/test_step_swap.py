@@ -17,7 +17,7 @@ from holdfast.domain.restore import Identity, SwapWay, TreeSide, VolumeFacts
 from holdfast.engine import step_swap
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
-from holdfast.engine.step_swap import list_children, look_at_children
+from holdfast.engine.step_swap import list_children, look_at_children, require_listable
 from holdfast.engine.swap import exchange_all, observe, remove_wrapper
 from holdfast.engine.swap_way import choose_way
 from holdfast.testing.live_volumes import live_tree, live_volume, staged_volume
@@ -271,6 +271,13 @@ def test_a_file_that_is_linked_from_the_staged_tree_to_the_live_one_is_refused(
 
 def test_too_many_names_are_refused(roots: LiveRoots, volume: VolumeFacts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step_swap, "MOST_CHILDREN", 5)
+    fd = os.open(staged_in(volume), os.O_RDONLY)
+    with pytest.raises(Refused) as begun:
+        require_listable(Fs(), roots, volume, fd)
+    os.close(fd)
+    assert begun.value.code == "too_many_children"
+    assert len(list_children(Fs(), roots, volume).names) == 4, "what was begun goes on"
+    monkeypatch.setattr(step_swap, "MOST_LISTED", 5)
     with pytest.raises(Refused) as caught:
         list_children(Fs(), roots, volume)
     assert caught.value.code == "too_many_children"

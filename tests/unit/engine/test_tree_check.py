@@ -18,6 +18,7 @@ from holdfast.domain.ids import new_id
 from holdfast.domain.restore import TreeSide, VolumeFacts
 from holdfast.domain.snapshot import CapturedVolume, Consistency, SnapshotManifest, SnapshotReason
 from holdfast.domain.workload import Scope
+from holdfast.engine import step_swap
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import QuietJob
 from holdfast.engine.limits import Limits
@@ -26,6 +27,7 @@ from holdfast.engine.repository.repository import Repository
 from holdfast.engine.repository.store import RepositoryStore
 from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.engine.staging import stage
+from holdfast.engine.swap import remove_wrapper
 from holdfast.engine.tree_check import check_wrapped
 from holdfast.testing.mounted_volumes import mounted_volume, staged_in
 from holdfast.testing.stores import INSTALLATION
@@ -216,6 +218,26 @@ def test_sockets_belong_to_a_displaced_tree_and_to_no_staged_one(staged: Staged)
     staged.check(TreeSide.OLD)
     with pytest.raises(Refused, match="besides"):
         staged.check()
+
+
+def test_more_names_than_can_be_swapped_are_refused_before_anything_is_stopped(
+    staged: Staged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove_wrapper(Fs(), staged.roots, staged.facts)
+    count = len(list(staged.live.iterdir()))
+    monkeypatch.setattr(step_swap, "MOST_CHILDREN", 2 * count - 1)
+    with pytest.raises(Refused) as caught:
+        stage(
+            Fs(),
+            staged.roots,
+            staged.store,
+            staged.snapshot,
+            [mounted_volume(tmp_path, "data")],
+            Limits.for_own_snapshots(),
+            QuietJob(),
+        )
+    assert caught.value.code == "too_many_children"
+    assert len(list(staged.live.iterdir())) == count
 
 
 def test_another_wrapper_is_not_looked_into(staged: Staged) -> None:
