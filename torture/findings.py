@@ -38,11 +38,22 @@ class Findings:
         self._earlier = frozenset(operation["id"] for operation in self._operations())
 
     def wait_for_operations(self) -> None:
-        """Wait until all operations have ended, those that recovery or reconciliation started included."""
-        until(
-            lambda: all(each["state"] not in ("queued", "running") for each in self._operations()),
-            lambda: f"the operations to end: {self._operations()[0]}",
-        )
+        """Wait until all operations have ended, those that recovery or reconciliation started included.
+
+        An operation that says so gets the engine restarted, once, as a person would do it.
+        """
+        restarted = False
+
+        def over() -> bool:
+            nonlocal restarted
+            waiting = [each for each in self._operations() if each["state"] in ("queued", "running")]
+            if not restarted and any("Restart the engine" in each["waiting_for"] for each in waiting):
+                self._machine.engine.stop()
+                self._machine.start_engine()
+                restarted = True
+            return not waiting
+
+        until(over, lambda: f"the operations to end: {self._operations()[0]}")
 
     def look(self, observer: Observer, *, told: Side, target: Data | None, in_parts: bool) -> Found:
         """Wait until all has come to rest, and look at it.

@@ -2,7 +2,8 @@
 
 Adapters translate; they decide nothing. Every call has a time limit of its own and raises only ``HoldfastError``
 subclasses: ``Unavailable("engine_unavailable")`` where nothing answers, ``Unavailable("engine_timeout")`` where the
-answer does not come in time, ``NotFound`` for unknown containers and images, ``Failed("engine_error")`` with the
+answer does not come in time, ``Unavailable("engine_lost_track")`` for a start that works only once the engine was
+restarted, ``NotFound`` for unknown containers and images, ``Failed("engine_error")`` with the
 engine's own words for the rest.
 ``tests/contract/runtime.py`` is the suite that every adapter passes, the fake included.
 """

@@ -9,7 +9,7 @@ from itertools import repeat
 import pytest
 from aiohttp import web
 
-from holdfast.domain.errors import Failed
+from holdfast.domain.errors import Failed, Unavailable
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.docker import DockerRuntime
 
@@ -81,11 +81,16 @@ async def test_an_engine_that_never_learns_that_a_process_is_gone_is_given_up() 
     assert engine.updates > 1
 
 
-async def test_a_process_that_the_engine_still_clears_away_is_waited_for_before_another_is_started() -> None:
-    engine = Engine([STILL_THERE, STILL_THERE, DONE])
+async def test_a_start_that_only_a_restart_of_the_engine_makes_possible_is_waited_for_like_an_engine_that_is_away() -> (
+    None
+):
+    engine = Engine([STILL_THERE, DONE])
     async with engine.runtime(30) as runtime:
+        with pytest.raises(Unavailable, match="Restart the engine") as refusal:
+            await runtime.start("1")
+        assert refusal.value.code == "engine_lost_track"
         await runtime.start("1")
-    assert engine.asked == ["start"] * 3
+    assert engine.asked == ["start"] * 2
 
 
 async def test_a_start_that_the_engine_will_not_have_is_asked_for_once() -> None:
