@@ -210,7 +210,7 @@ def differences(world: World, seen: Seen) -> str:
         elif not state.unsure:
             if not _is(running[0] if running else None, state.runs):
                 found.append(f"of {name} runs {running} instead of {state.runs}")
-            if not state.wanted and "always" in seen.policies[name]:
+            if not state.wanted and state.runs is None and "always" in seen.policies[name]:
                 found.append(f"{name} is stopped, and the engine would start it")
     return ", ".join(found)
 

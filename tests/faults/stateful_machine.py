@@ -261,7 +261,8 @@ class Machine(StatefulBench):
             return await holdfast.api.care.prune(None, dry_run=False, actor=ACTOR)
 
         done, before = self.disturbed(act, fault)
-        own = sorted((id_ for id_, k in self.kept.items() if k.owner == self.ids.get("shelf")), reverse=True)
+        # Of a workload that was deleted nothing is judged any more: its snapshots stay.
+        own = sorted((id_ for id_, k in self.kept.items() if self.owners.get(k.owner) == "shelf"), reverse=True)
         doomed = {id_ for id_ in own[KEPT_OF_SHELF:] if not self.kept[id_].pinned}
         result = None if done.cut else "succeeded"
         self.settle(done, [Way(result=result, world=w) for w in before], gone=doomed, all_gone=not done.cut)
