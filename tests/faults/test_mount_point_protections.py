@@ -14,6 +14,7 @@ import pytest
 from tests.faults.crash_scenarios import MountPoint, MountPointUnhealthy
 
 from holdfast.bootstrap import Seams
+from holdfast.domain.errors import Refused
 from holdfast.domain.operation import OperationState, Progress
 from holdfast.domain.restore import TreeSide
 from holdfast.domain.workload import RestartPolicy
@@ -101,6 +102,50 @@ def test_without_that_comparison_a_restore_is_taken_back_to_what_somebody_wrote(
     _, code, sides = meddled(MountPointUnhealthy.at(directory), TreeSide.OLD, trusting=True)
     assert code == "restore_reverted"
     assert sides != ("old", "old")
+
+
+def test_chosen_paths_of_a_mount_point_are_refused(directory: Path) -> None:
+    scenario = MountPoint.at(directory)
+
+    async def run() -> None:
+        async with scenario.place.running() as holdfast:
+            await scenario.begin(holdfast)
+            with pytest.raises(Refused) as caught:
+                await restore(holdfast, scenario.workload, scenario.snapshot_id, paths=(b"/data/library",))
+            assert caught.value.code == "paths_in_mount_point"
+
+    asyncio.run(run())
+
+
+def test_a_disk_that_is_unmounted_under_the_restore_calls_it_off(directory: Path) -> None:
+    scenario = MountPoint.at(directory)
+    at, hidden = scenario.volumes[0], directory / "hidden"
+    hidden.mkdir()
+
+    class Unmounting(ThreadWorker):
+        async def ask(self, request: Request[R], on_progress: Callable[[Progress], object]) -> R:
+            answer = await super().ask(request, on_progress)
+            if isinstance(request, CheckWrappedRequest):
+                subprocess.run(["mount", "--move", str(at), str(hidden)], check=True)  # noqa: ASYNC221
+            return answer
+
+    class UnmountingWorkers(QuickWorkers):
+        async def start(self) -> ThreadWorker:
+            return await asyncio.to_thread(Unmounting, self._settings, self._fs)
+
+    place = replace(scenario.place, seams=Seams(clock=QuickClock(), workers=UnmountingWorkers))
+
+    async def run() -> None:
+        async with place.running() as holdfast:
+            await scenario.begin(holdfast)
+            await scenario.wear(holdfast, "old")
+            end = await ended(holdfast, await restore(holdfast, scenario.workload, scenario.snapshot_id))
+            assert end.state is OperationState.FAILED
+            assert "volume_moved" in str(end.error)
+            subprocess.run(["mount", "--move", str(hidden), str(at)], check=True)  # noqa: ASYNC221
+            assert scenario.sides() == ("old", "old")
+
+    asyncio.run(run())
 
 
 def test_with_policies_left_armed_a_power_cut_would_start_containers_on_a_mixed_tree(

@@ -21,6 +21,7 @@ from holdfast.engine.journal import journals, read_journal
 from holdfast.engine.name_swap import NotUnderstood, identity_at
 from holdfast.engine.probes import is_probe
 
+WRAPPER_PREFIX: Final = b".holdfast-"
 WRAPPER_NAME: Final = re.compile(r"\.holdfast-[0-9a-z]+-[0-9]+")
 """What every wrapper is called like. Not all that is called like that is one: a container may use the name as well."""
 LOST_AND_FOUND: Final = b"lost+found"
@@ -40,7 +41,7 @@ def not_of_volume(fs: Fs, journal_dir: str, ref: RootRef) -> NotOfVolume:
 
     def look(root_fd: int, names: Collection[bytes]) -> frozenset[bytes]:
         found = set()
-        if journal_dir and any(WRAPPER_NAME.fullmatch(os.fsdecode(name)) for name in names):
+        if journal_dir and any(name.startswith(WRAPPER_PREFIX) for name in names):
             found = {
                 name
                 for facts in _inside(fs, journal_dir, ref)
@@ -63,6 +64,15 @@ def has_lost_and_found(fs: Fs, root_fd: int) -> bool:
     except FileNotFoundError:
         return False
     return stat.S_ISDIR(found.st_mode) and found.st_ino == _EXT_LOST_AND_FOUND_INODE and found.st_uid == 0
+
+
+def something_was_found(fs: Fs, root_fd: int) -> bool:
+    """Whether there is anything in a filesystem's lost+found: a person has to look at it. Raises ``OSError``."""
+    fd = fs.openat(root_fd, LOST_AND_FOUND, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return next(fs.scan(fd), None) is not None
+    finally:
+        fs.close(fd)
 
 
 def _inside(fs: Fs, journal_dir: str, ref: RootRef) -> Iterator[VolumeFacts]:

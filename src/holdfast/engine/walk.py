@@ -27,6 +27,7 @@ from holdfast.engine.file_content import FileContent, describe_file, read_xattrs
 from holdfast.engine.fs import Fs
 from holdfast.engine.limits import MAX_PATH_BYTES
 from holdfast.engine.os_errors import translate
+from holdfast.engine.root_names import LOST_AND_FOUND, something_was_found
 from holdfast.engine.walk_levels import Groups, Level
 
 OPEN_LEVELS: Final = 256
@@ -246,6 +247,8 @@ class _Walker(Generic[T]):
                 walked, names = self._list(fd, b"")
                 left_out = frozenset() if leave_out is None else leave_out(fd, names)
                 self._level.names = [name for name in names if name not in left_out]
+                if LOST_AND_FOUND in left_out and something_was_found(self._fs, fd):
+                    self._report.skipped.add(LOST_AND_FOUND, "what a check of the filesystem found")
             except BaseException:
                 self._fs.close(fd)
                 raise

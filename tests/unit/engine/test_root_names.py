@@ -152,7 +152,13 @@ def test_the_lost_and_found_of_a_filesystem_is_no_data_and_any_other_is(
     assert (live / "lost+found").is_dir()
     assert seen(roots, facts) == set()
     assert roots.is_empty(facts.live)
+    (live / "lost+found" / "#12").touch()
+    fd = roots.open(facts.live)
+    report = WalkReport()
+    assert len(list(walk(Fs(), fd, report, leave_out=roots.not_of_volume(facts.live)))) == 1
+    os.close(fd)
+    assert "lost+found (what a check of the filesystem found)" in str(report.skipped)
     (live / "lost+found").rename(live / "kept")
     (live / "lost+found").mkdir()
-    assert seen(roots, facts) == {b"lost+found", b"kept"}
+    assert seen(roots, facts) == {b"lost+found", b"kept", b"kept/#12"}
     assert identity_of(live / "lost+found") != identity_of(live / "kept")

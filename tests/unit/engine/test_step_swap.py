@@ -313,6 +313,30 @@ def test_a_mount_on_one_of_its_names_is_refused_and_stops_it(
         list_children(Fs(), roots, volume)
 
 
+def test_lost_and_found_stays_where_it_is_and_one_of_the_snapshots_only_if_it_is_empty(
+    roots: LiveRoots, tmp_path: Path, mount: Callable[..., Path]
+) -> None:
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(4 << 20)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    live = mount("-o", "loop", str(image), at=tmp_path / "disk")
+    own = (live / "lost+found").stat().st_ino
+    facts = with_wrapper(Fs(), roots, mounted_volume(tmp_path, "disk"))
+    (live / "old").touch()
+    (staged_in(facts) / "lost+found").mkdir()
+    (staged_in(facts) / "new").touch()
+    facts = listed(Fs(), roots, facts)
+    exchange_all(Fs(), roots, [facts], NEW)
+    assert sorted(path.name for path in live.iterdir()) == [facts.wrapper, "lost+found", "new"]
+    assert (live / "lost+found").stat().st_ino == own
+    exchange_all(Fs(), roots, [facts], OLD)
+    (staged_in(facts) / "lost+found" / "data").touch()
+    with pytest.raises(Refused) as caught:
+        list_children(Fs(), roots, replace(facts, children=None))
+    assert caught.value.code == "lost_and_found_in_snapshot"
+
+
 def test_what_is_made_and_removed_in_a_volume_leaves_its_time(roots: LiveRoots, volume: VolumeFacts) -> None:
     before = live_tree(volume).stat().st_mtime_ns
     assert choose_way(Fs(), roots, volume.live) is SwapWay.CHILDREN
