@@ -23,7 +23,7 @@ from holdfast.engine.repository import pack, tree
 from holdfast.testing.raw_tar import END, FILE, ROOT, gzipped, header, manifest, member, pax
 
 HOME = Path(__file__).parents[3]
-LONG = ("--seconds=600",) if os.environ.get("HOLDFAST_TORTURE") else ()
+LONG = ("--seconds=120",) if os.environ.get("HOLDFAST_TORTURE") else ()
 
 
 @pytest.mark.timeout(900)
