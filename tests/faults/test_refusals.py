@@ -6,6 +6,7 @@ Each refusal is followed by an ordinary restore, which must work: nothing stays 
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -143,6 +144,32 @@ async def test_a_volume_or_image_that_is_not_as_it_must_be_refuses_the_restore(
         await bench.refuses(422, code, await bench.ask(), before)
         await bench.refuses(422, code, await bench.ask({"dry_run": True}), before)
     assert bench.trees() == bench.worn
+    await bench.still_works()
+
+
+@contextmanager
+def bound(source: Path, at: Path) -> Iterator[None]:
+    subprocess.run(["mount", "--bind", str(source), str(at)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(at)], check=True)
+
+
+async def test_a_directory_in_a_volume_that_is_mounted_elsewhere_too_refuses_the_restore(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """That mount would go on to show the displaced data, and be empty once that is removed."""
+    inside = next(path for path in sorted(bench.volumes[1].rglob("*")) if path.is_dir() and not path.is_symlink())
+    with bound(inside, tmp_path):
+        await bench.refuses(422, "volume_mounted_elsewhere", await bench.ask(), bench.facts())
+    await bench.still_works()
+
+
+async def test_two_volumes_that_are_one_directory_refuse_the_restore(bench: Bench) -> None:
+    with bound(bench.volumes[0], bench.volumes[1]):
+        answer = await bench.ask({"accept_replaced": True})
+        await bench.refuses(422, "volume_mounted_elsewhere", answer, bench.facts())
     await bench.still_works()
 
 

@@ -21,6 +21,8 @@ from holdfast.engine.os_errors import translate
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 _GONE: Final = frozenset({errno.ENOENT, errno.ESRCH, errno.EINVAL})
 _HIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
+_DELETED: Final = "//deleted"
+"""What the kernel puts behind the path of a mounted directory that was removed."""
 _INIT: Final = 1
 _PIECE: Final = 1 << 16
 _PATIENCE: Final = 2.0
@@ -135,6 +137,24 @@ def inside_filesystem(path: str, mounts: Sequence[Mount]) -> tuple[str, str]:
     mount = _deepest(path, mounts)
     below = path[len(mount.mount_point.rstrip("/")) :]
     return mount.device, (mount.root.rstrip("/") + below) or "/"
+
+
+def mounted_elsewhere(path: str, mountinfo: str) -> Mount | None:
+    """A mount, outside of ``path``, of a directory that lies in it."""
+    mounts = parse(mountinfo)
+    device, inside = inside_filesystem(path, mounts)
+    return next(
+        (
+            mount
+            for mount in mounts
+            if mount.device == device
+            and mount.root != inside
+            and is_at_or_below(mount.root, inside)
+            and not mount.root.endswith(_DELETED)
+            and not is_at_or_below(mount.mount_point, path)
+        ),
+        None,
+    )
 
 
 def holders(fs: Fs, paths: Sequence[str], *, patience: float = _PATIENCE) -> list[Holder]:

@@ -16,6 +16,7 @@ from holdfast.domain.restore import LiveBefore, RootRef, SwapWay, VolumeFacts
 from holdfast.domain.restore_mapping import MappedVolume
 from holdfast.domain.units import format_size
 from holdfast.domain.workload import Workload
+from holdfast.engine import mounts
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.step_swap import look_at_children
@@ -71,6 +72,7 @@ class RestorePlaces:
                 planned[-1], found, told = _replaced(request, place, problem)
                 problems += found
                 warnings += told
+        problems += self._one_directory(planned)
         return Places(volumes=tuple(planned), problems=tuple(problems), warnings=tuple(warnings))
 
     async def look_again(self, volumes: Sequence[VolumeFacts]) -> list[Problem]:
@@ -78,7 +80,7 @@ class RestorePlaces:
         return await asyncio.to_thread(lambda: [problem for volume in volumes for problem in self._check(volume)])
 
     def _look(self, request: RestoreRequest, volume: PlannedVolume) -> tuple[PlannedVolume, list[Problem]]:
-        problems = list(self._roots.check(volume.live))
+        problems = [*self._roots.check(volume.live), *self._elsewhere(volume.live)]
         if [problem.code for problem in problems] != ["volume_missing"]:
             return (volume, problems) if problems else self._with_way(volume, volume.live)
         if not request.create_missing:
@@ -96,13 +98,40 @@ class RestorePlaces:
             return volume, list(refusal.problems)
 
     def _check(self, volume: VolumeFacts) -> list[Problem]:
-        problems = list(self._roots.check(volume.live))
+        problems = [*self._roots.check(volume.live), *self._elsewhere(volume.live)]
         if problems:
             return problems
         way = choose_way(self._fs, self._roots, volume.live)
         if isinstance(way, Problem):
             return [way]
         return [] if way is volume.way else [_other_way(volume)]
+
+    def _elsewhere(self, live: RootRef) -> Iterator[Problem]:
+        """A mount that would go on to show what a restore displaces, and then removes."""
+        mount = mounts.mounted_elsewhere(live.path, mounts.read_own(self._fs))
+        if mount is not None:
+            yield Problem(
+                code="volume_mounted_elsewhere",
+                message=f"A directory in {live.path} is mounted at {mount.mount_point} as well, which would go on to "
+                "show what the restore displaces, until that is removed.",
+                next_step=f"Unmount it (umount {mount.mount_point}), restore, then mount it again.",
+                details={"path": live.path, "mount_point": mount.mount_point},
+            )
+
+    def _one_directory(self, planned: Sequence[PlannedVolume]) -> Iterator[Problem]:
+        """Volumes that are the same directory by way of a mount: each would have the other's names in it."""
+        own = mounts.parse(mounts.read_own(self._fs))
+        places: dict[tuple[str, str], PlannedVolume] = {}
+        for volume in planned:
+            first = places.setdefault(mounts.inside_filesystem(volume.live.path, own), volume)
+            if first is not volume:
+                yield Problem(
+                    code="volume_mounted_elsewhere",
+                    message=f"{first.live.path} (for {first.target}) and {volume.live.path} (for {volume.target}) are "
+                    "one directory, mounted twice.",
+                    next_step="Restore one of them (--volume), or have one volume in their place.",
+                    details={"path": volume.live.path, "target": volume.target, "other": first.target},
+                )
 
     def _with_way(self, volume: PlannedVolume, ref: RootRef) -> tuple[PlannedVolume, list[Problem]]:
         """The volume with how its trees change places, tried beside or in ``ref``."""

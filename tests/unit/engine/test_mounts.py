@@ -16,6 +16,7 @@ from holdfast.engine.mounts import (
     inside_filesystem,
     mount_by_id,
     mount_of,
+    mounted_elsewhere,
     mounts_at_or_below,
     namespace_of,
     parse,
@@ -58,6 +59,17 @@ def test_a_path_is_translated_to_where_it_is_inside_its_filesystem() -> None:
     assert inside_filesystem("/srv/bound", mounts) == ("8:1", "/var/data")
     assert inside_filesystem("/home of\tx\\y/z", mounts) == ("0:50", "/@home/x/z")
     assert inside_filesystem("/etc", mounts) == ("8:1", "/etc")
+
+
+def test_a_mount_elsewhere_of_what_lies_in_a_directory_is_found() -> None:
+    found = mounted_elsewhere("/var", MOUNTINFO)
+    assert found is not None
+    assert found.mount_point == "/srv/bound"
+    assert mounted_elsewhere("/var/data", MOUNTINFO) is None, "the directory itself, which stays"
+    assert mounted_elsewhere("/va", MOUNTINFO) is None
+    inside = "34 22 8:1 /etc/x /etc/y rw - ext4 /dev/sda1 rw\n"
+    gone = "35 22 8:1 /etc/x//deleted /mnt rw - ext4 /dev/sda1 rw\n"
+    assert mounted_elsewhere("/etc", MOUNTINFO + inside + gone) is None
 
 
 def test_the_filesystem_of_a_descriptor_is_named_for_people(fs: Fs, tmpfs: Callable[..., Path]) -> None:
