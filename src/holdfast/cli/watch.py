@@ -185,12 +185,21 @@ _NOTABLE: Final = 0.05
 
 _PARTS: Final = {
     "safety": "safety snapshot",
+    "compare": "comparing what was staged",
     "recheck": "last checks",
     "catch_up": "catching up",
     "gate": "health",
     "other": "records",
 }
 """How the parts of a downtime are called for people, where their name alone says too little."""
+
+
+_SWAPS: Final = {
+    "children": "is a mount point: what is in it was exchanged name by name",
+    "children_by_renames": "is a mount point: what is in it was swapped name by name, by renames",
+    "renames": "was swapped by renames, since its filesystem can't exchange two directories",
+}
+"""How a volume was swapped, where that was not one exchange."""
 
 
 def outcome_in_words(operation: dict[str, Any]) -> str:
@@ -202,6 +211,10 @@ def outcome_in_words(operation: dict[str, Any]) -> str:
         told = f"Cloned {source['name']} into {outcome['workload']}. {told}"
     if told and outcome.get("paths"):
         told += f"\nRestored were only {', '.join(outcome['paths'])}; all else stayed as it was at the stop."
+    if told:
+        told += "".join(
+            f"\n{target} {_SWAPS[way]}." for target, way in outcome.get("swaps", {}).items() if way in _SWAPS
+        )
     if told and outcome.get("image_note"):
         told += f"\n{outcome['image_note']}"
     if told and "downtime_seconds" in outcome and outcome.get("image_before", "unknown") is not None:

@@ -43,6 +43,16 @@ def ready(server: FakeServer) -> FakeServer:
     return server
 
 
+def test_how_a_volume_was_swapped_is_told_where_it_was_not_one_exchange(ready: FakeServer) -> None:
+    swaps = {"/data": "children", "/media": "exchange", "/old": "renames"}
+    end = operation("restore", "succeeded", outcome={"result": "restored", "swaps": swaps})
+    ready.on("GET", EVENTS, stream(operation("restore", "succeeded", outcome=dry_run_plan())), stream(end))
+    told = ready.run("restore", "notes", SNAPSHOT, interactive=True, typed="notes\n").stdout
+    assert "/data is a mount point: what is in it was exchanged name by name." in told
+    assert "/old was swapped by renames" in told
+    assert "/media" not in told.split("healthy on it")[-1]
+
+
 def test_a_downtime_is_told_with_what_it_was_spent_on(ready: FakeServer) -> None:
     spent = {"stop": 0.2, "safety": 1.3, "recheck": 0.001, "other": 0.05}
     end = operation("restore", "succeeded", outcome={"result": "restored", "downtime_seconds": 1.551, "seconds": spent})
