@@ -211,10 +211,8 @@ def outcome_in_words(operation: dict[str, Any]) -> str:
         told = f"Cloned {source['name']} into {outcome['workload']}. {told}"
     if told and outcome.get("paths"):
         told += f"\nRestored were only {', '.join(outcome['paths'])}; all else stayed as it was at the stop."
-    if told:
-        told += "".join(
-            f"\n{target} {_SWAPS[way]}." for target, way in outcome.get("swaps", {}).items() if way in _SWAPS
-        )
+    if told and (swaps := outcome.get("swaps")):
+        told += "".join(f"\n{target} {_SWAPS[way]}." for target, way in swaps.items() if way in _SWAPS)
     if told and outcome.get("image_note"):
         told += f"\n{outcome['image_note']}"
     if told and "downtime_seconds" in outcome and outcome.get("image_before", "unknown") is not None:
