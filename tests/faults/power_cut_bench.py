@@ -228,3 +228,5 @@ class PowerCutBench(RunningWorkload):
 @dataclass(kw_only=True)
 class PowerCutOnTrial(PowerCutBench, UnhealthyOnRestoredData):
     """The same, with a restore that is taken back."""
+
+    survives: bool = False
