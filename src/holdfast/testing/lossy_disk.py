@@ -231,7 +231,7 @@ class LossyDisk:
                 return
         self.exhaustive = False
         for number in range(limit):
-            share = number / 1 if number < 2 else dice.random()
+            share = float(number) if number < 2 else dice.random()
             names = self._names_with(self._some_kept(share, dice))
             fates = self._open_fates(names)
             if number < 2:
