@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.testing.docker_engine import DockerEngine
-from torture.disks import unmount_below
-from torture.machine import kill_all, lock_holders
+from torture.disks import mounts_below, unmount_below
+from torture.machine import end_cut_off_starts, kill_all, lock_holders
 
 
 class InUse(Exception):
@@ -64,5 +64,6 @@ def remove_world(world: Path) -> None:
         holders = lock_holders(disk / "holdfast")
         kill_all(holders)
     DockerEngine(world / "engine", network=False).discard()
+    end_cut_off_starts([Path(point) for point in mounts_below(world)])
     unmount_below(world)
     shutil.rmtree(world)

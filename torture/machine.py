@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,8 @@ import httpx
 
 from holdfast.config import Settings
 from holdfast.engine.data_lock import FILE_NAME as LOCK
+from holdfast.engine.fs import Fs
+from holdfast.engine.mounts import holders
 from holdfast.testing.docker_engine import DockerEngine, EngineTrouble
 from holdfast.testing.server_process import SERVE, ServerProcess, connect, launch
 from torture.plan import Victim
@@ -194,6 +196,15 @@ def kill_all(pids: list[int]) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def end_cut_off_starts(paths: Sequence[Path]) -> None:
+    """KILL what the death of an engine left of containers that it was about to start: they hold ``paths`` mounted.
+
+    Such a process stands before the container's program for ever, and Holdfast refuses to restore beneath it: it says
+    that somebody has to stop it.
+    """
+    kill_all([holder.pid for holder in holders(Fs(), list(map(str, paths))) if holder.command.startswith("runc:[")])
 
 
 def came_true(condition: Callable[[], object], seconds: float) -> bool:

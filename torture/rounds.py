@@ -10,7 +10,7 @@ from typing import Any, Final
 from holdfast.testing.docker_engine import EngineTrouble
 from torture.findings import Findings
 from torture.judge import Data, Side, violations
-from torture.machine import Stuck, until
+from torture.machine import Stuck, end_cut_off_starts, until
 from torture.moments import Seen, Watch
 from torture.plan import Action, Again, Round, Victim
 from torture.trees import observing
@@ -79,7 +79,8 @@ class _RoundInWorld:
         self._findings.remember(found)
 
     def _prepare(self) -> None:
-        """Have what the action needs: something to undo, or something to prune."""
+        """Have what the action needs: nobody in its way, something to undo, or something to prune."""
+        end_cut_off_starts(self._world.volumes)
         match self._plan.action:
             case Action.UNDO if self._undo_target() is None:
                 self._findings.begin()

@@ -15,7 +15,7 @@ from holdfast.testing.images import build_image
 from torture import writer
 from torture.disks import Disk
 from torture.judge import Data
-from torture.machine import Machine, until
+from torture.machine import Machine, end_cut_off_starts, until
 from torture.plan import ITSELF
 from torture.trees import FixedParts, archived_data
 
@@ -118,6 +118,7 @@ class World:
             shutil.copy(engine_log, self.place / "logs" / "dockerd.log")
         try:
             self.machine.close()
+            end_cut_off_starts(self.disk_paths)
         finally:
             for disk in self._disks:
                 disk.close()
