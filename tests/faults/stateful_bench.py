@@ -16,6 +16,7 @@ from tests.faults.stateful_servers import ACTOR, Act, Done, Seen, Servers
 
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.operation import Operation
+from holdfast.domain.restore import RestoreResult
 from holdfast.services.restore_registry import Decision
 
 
@@ -102,6 +103,8 @@ class StatefulBench(RuleBasedStateMachine):
                 done, before = self.servers.do_on_full_disk(act, at), self.world
             case _:
                 done, before = self.servers.do(act), self.world
+        if done.result == RestoreResult.NEEDS_DECISION:
+            done = self.servers.decided(done)
         if currently_in_test_context():
             note(f"  {'cut off: ' if done.cut else ''}{done.result}")
         return done, before.resolved()

@@ -30,6 +30,7 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.job import QuietJob
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.stores import open_stores
+from holdfast.services.restore_registry import Decision
 from holdfast.testing.crash import QuickClock, crashing, in_child
 from holdfast.testing.fake_records import Behaviour, FakeContainer, Outage
 from holdfast.testing.fake_runtime import FakeRuntime
@@ -163,6 +164,22 @@ class Servers:
         done = self.do(act)
         self._disk.left = 0
         return replace(done, cut=self._disk.refused > before)
+
+    def decided(self, done: Done) -> Done:
+        """What became of a restore that waits for a person: the next server finishes it, or somebody takes it back."""
+        assert done.operation is not None
+        operation_id, workload_id = done.operation.id, str(done.operation.workload_id)
+        self.restart()
+
+        async def decide() -> Operation:
+            restores = self.holdfast.api.restores
+            waiting = await restores.undecided(workload_id)
+            if waiting is None:
+                return await self.holdfast.operations.get(operation_id)
+            begun = await restores.decide(workload_id, Decision.REVERT, confirm=waiting.restore_id, actor=ACTOR)
+            return await self.holdfast.operations.wait(begun.id)
+
+        return replace(done, operation=self._runner.run(decide()), restarted=True)
 
     def do_without_engine(self, act: Act) -> Done:
         """The same, while no engine answers."""
