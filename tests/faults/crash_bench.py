@@ -45,6 +45,8 @@ TORTURE = os.environ.get("HOLDFAST_TORTURE") == "1"
 PROCESSES_EVERY = 1 if TORTURE else 5
 """For which of the crashes the engine's work is done by worker processes, as a sample. They are idle whenever a server
 gets to a point; at the other crashes threads of the server do the same work, which takes a third of the time."""
+KILLED_EVERY = 1 if TORTURE else 6
+"""Of the points of what is enumerated call by call (``test_every_call.py``), at which a server is really killed."""
 UNDO_EVERY = 10
 """Which of the restores that came through a crash are undone, as a sample."""
 
@@ -135,13 +137,20 @@ class Bench:
         self.serve(begin)
 
     def crash_everywhere(
-        self, part: int = 0, parts: int = 1, *, since: str | None = None, until: str | None = None
+        self,
+        part: int = 0,
+        parts: int = 1,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        every: int = 1,
     ) -> int:
         """Kill the server once at each point of one part of all points.
 
         Args:
             since: the point to begin with, where those before it are another test's; ``None``: the first.
             until: the point to end with, likewise; ``None``: the last.
+            every: which of them, as a sample.
 
         Returns:
             How many points there are in all parts.
@@ -150,7 +159,7 @@ class Bench:
         passed = self.passed()
         points = passed[0 if since is None else passed.index(since) :]
         points = points[: len(points) if until is None else points.index(until) + 1]
-        mine = points[part::parts]
+        mine = points[part::parts][::every]
         crashes = 0
         for point in mine:
             self.recover(self.killed(point, self.act).reached)
@@ -160,19 +169,24 @@ class Bench:
             assert sorted(self.passed()) == sorted(passed), "the points are not the same in every run"
         return len(points)
 
-    def crash_recovery_everywhere(self, state: str) -> int:
-        """Kill the server at ``state``, then kill its recovery once at each of its points. Returns how many."""
+    def crash_recovery_everywhere(self, state: str, *, every: int = 1) -> int:
+        """Kill the server at ``state``, then kill its recovery once at each of its points, or of a sample of them.
+
+        Returns:
+            How often a recovery was killed.
+        """
         self.open()
         first = self.killed(state, self.act).reached
         points = self.killed(None, self.rest, from_start=True).reached
         self.recover(first + points)
+        mine = points[::every]
         crashes = 0
-        for point in points:
+        for point in mine:
             self.killed(state, self.act)
             self.look(first)
             self.recover(first + self.killed(point, self.rest, from_start=True).reached)
             crashes += 1
-        assert crashes == len(points)
+        assert crashes == len(mine)
         return crashes
 
     def passed(self) -> tuple[str, ...]:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.faults.crash_bench import Act
 from tests.faults.crash_scenarios import RunningWorkload
-from tests.faults.enumeration_checks import Met, check_healed, check_restorable, check_serves_on, check_told
+from tests.faults.enumeration_checks import UNDECIDED, Met, check_healed, check_restorable, check_serves_on, check_told
 
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.errors import HoldfastError
@@ -36,6 +37,9 @@ THOROUGH_EVERY = 20
 Choice = Callable[[int, Sequence[str]], bool]
 """Which calls of a run are meant: by their number, and by what the journal had been told before them."""
 
+Faults = Callable[[int, Call], Iterable[Fault]]
+"""The ways in which a call, by its number, is to fail."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -50,6 +54,22 @@ class State:
     at: Path
     before: str
     reached: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is done again and again.
+
+    Attributes:
+        begins: a copy of what it begins with.
+        reached: what was reached before.
+        from_start: whether the calls of the server's start count, too.
+    """
+
+    begins: Path
+    act: Act
+    reached: tuple[str, ...] = ()
+    from_start: bool = False
 
 
 @dataclass(kw_only=True)
@@ -120,11 +140,11 @@ class Enumeration:
 
         one_at_a_time.run(run())
 
-    def trace(self) -> list[Call]:
+    def trace(self, run: Run) -> list[Call]:
         """The calls of a run in which nothing fails."""
         calls = Calls()
-        self.begin_with(self.prepared)
-        self.serve(calls, self.scenario.act)
+        self.begin_with(run.begins)
+        self.serve(calls, run.act, from_start=run.from_start)
         return calls.made
 
     # --- stopping dead -------------------------------------------------------------------------------------------
@@ -135,11 +155,7 @@ class Enumeration:
         Returns:
             How often that was.
         """
-        trace = self.trace()
-        states = self.stops(self.prepared, self.scenario.act, chosen, trace)
-        for state in states:
-            self.recover(state)
-        return len(states)
+        return self._stop_at_each(Run(self.prepared, self.scenario.act), chosen)
 
     def stop_recovery_everywhere(self, reached: Sequence[str]) -> int:
         """Have a server stop dead as soon as it had come to all of this, and each recovery from that once more.
@@ -148,13 +164,7 @@ class Enumeration:
             How many recoveries were stopped.
         """
         state = self.stop_at(reached)
-        calls = Calls()
-        self.begin_with(state.at)
-        self.serve(calls, self.scenario.rest, from_start=True)
-        states = self.stops(state.at, self.scenario.rest, everywhere, calls.made, state.reached, from_start=True)
-        for second in states:
-            self.recover(second)
-        return len(states)
+        return self._stop_at_each(Run(state.at, self.scenario.rest, state.reached, from_start=True), everywhere)
 
     def stop_at(self, reached: Sequence[str]) -> State:
         """What is left by a server that stops dead as soon as it has come to all of this."""
@@ -162,25 +172,22 @@ class Enumeration:
         def there(_number: int, passed: Sequence[str]) -> bool:
             return set(reached) <= set(passed)
 
-        return self.stops(self.prepared, self.scenario.act, there, (), first=True)[0]
+        return self._stops(Run(self.prepared, self.scenario.act), there, first=True)[1][0]
 
-    def stops(
-        self,
-        begins: Path,
-        act: Act,
-        chosen: Choice,
-        trace: Sequence[Call],
-        reached: Sequence[str] = (),
-        *,
-        from_start: bool = False,
-        first: bool = False,
-    ) -> list[State]:
+    def _stop_at_each(self, run: Run, chosen: Choice) -> int:
+        trace = self.trace(run)
+        calls, states = self._stops(run, chosen)
+        assert calls.made == trace, "the calls are not the same in every run"
+        places = [*(number for number, call in enumerate(trace) if call.changes), len(trace)]
+        assert len(states) == sum(chosen(number, calls.passed_before(number)) for number in places)
+        for state in states:
+            self.recover(state)
+        return len(states)
+
+    def _stops(self, run: Run, chosen: Choice, *, first: bool = False) -> tuple[Calls, list[State]]:
         """What is left by servers that stop dead before each chosen call that changes something, and where all is done.
 
         Args:
-            begins: what they begin with.
-            trace: the calls of a run like this one; the number of places to stop at is told by it.
-            reached: what was reached before.
             first: only what is left at the first of them.
         """
         states: list[State] = []
@@ -189,30 +196,39 @@ class Enumeration:
 
         def keep(name: str, before: str) -> None:
             self.copies.copy(self.place, at / name)
-            states.append(State(at / name, before, (*reached, *calls.passed)))
+            states.append(State(at / name, before, (*run.reached, *calls.passed)))
 
         def stop(number: int, call: Call) -> None:
             if call.changes and chosen(number, calls.passed) and not (first and states):
                 keep(f"{number}", f"call {number}, {call}")
 
         async def to_the_end(holdfast: Holdfast) -> None:
-            await act(holdfast)
-            if not first and chosen(len(calls.made), calls.passed):
+            await run.act(holdfast)
+            if chosen(len(calls.made), calls.passed) and not (first and states):
                 keep("end", "anything else")
 
         calls = Calls(before=stop)
-        self.begin_with(begins)
-        self.serve(calls, to_the_end, from_start=from_start)
-        if not first:
-            assert calls.made == list(trace), "the calls are not the same in every run"
-            assert len(states) == self.places(trace, chosen, calls)
-        return states
+        self.begin_with(run.begins)
+        self.serve(calls, to_the_end, from_start=run.from_start)
+        return calls, states
 
-    @staticmethod
-    def places(trace: Sequence[Call], chosen: Choice, calls: Calls) -> int:
-        """At how many places a server can stop dead, as a trace tells it."""
-        numbers = [*(number for number, call in enumerate(trace) if call.changes), len(trace)]
-        return sum(chosen(number, calls.passed_before(number)) for number in numbers)
+    def look_around_every_call(self) -> int:
+        """See that what is said of calls to only look is so: after each of them all is on disk as it was before.
+
+        Returns:
+            How many only looked.
+        """
+        seen: list[tuple[bool, Call, object]] = []
+
+        def look(_number: int, call: Call) -> None:
+            now = fingerprint(self.place)
+            if seen and not seen[-1][0]:
+                assert now == seen[-1][2], f"{seen[-1][1]} changed what is on disk"
+            seen.append((call.changes, call, now))
+
+        self.begin_with(self.prepared)
+        self.serve(Calls(before=look), self.scenario.act)
+        return sum(not changes for changes, _, _ in seen)
 
     def recover(self, state: State) -> None:
         """Start a server on what was left, and see that all is as it must be. The copy is used up."""
@@ -232,60 +248,95 @@ class Enumeration:
 
     # --- errors --------------------------------------------------------------------------------------------------
 
-    def fail_everywhere(self, chosen: Choice, faults: Callable[[int, Call], Iterable[Fault]]) -> int:
+    def fail_everywhere(self, chosen: Choice, faults: Faults) -> int:
         """Have each chosen call of a run of its own fail, in each of these ways. Returns how many errors that were."""
-        trace = self.trace()
+        return self._fail_at_each(Run(self.prepared, self.scenario.act), chosen, faults)
+
+    def fail_recovery_everywhere(self, reached: Sequence[str], chosen: Choice, faults: Faults) -> int:
+        """The same of the calls of a recovery, from what is left by a server that stopped dead (:meth:`stop_at`)."""
+        state = self.stop_at(reached)
+        return self._fail_at_each(Run(state.at, self.scenario.rest, state.reached, from_start=True), chosen, faults)
+
+    def _fail_at_each(self, run: Run, chosen: Choice, faults: Faults) -> int:
+        trace = self.trace(run)
         met = 0
         for number, call in enumerate(trace):
             if chosen(number, ()):
                 for fault in faults(number, call):
-                    self.meet(number, fault, trace, thorough=number % THOROUGH_EVERY == 0)
+                    self.meet(run, number, fault, trace)
                     met += 1
         assert met == sum(len(tuple(faults(n, call))) for n, call in enumerate(trace) if chosen(n, ()))
         return met
 
-    def meet(self, number: int, fault: Fault, trace: Sequence[Call], *, thorough: bool) -> Met:
-        """Have one call of a run fail, and check all that must hold then.
-
-        Args:
-            trace: the calls of a run in which nothing fails.
-            thorough: restart the server, and restore once more, although nothing was left for the next one to do.
-        """
+    def meet(self, run: Run, number: int, fault: Fault, trace: Sequence[Call]) -> None:
+        """Have one call of a run fail, and check all that must hold then."""
         calls = Calls(fail_at=number, fault=fault)
-        self.begin_with(self.prepared)
+        self.begin_with(run.begins)
         found: list[Met] = []
 
-        async def run(holdfast: Holdfast) -> None:
-            met = await self._act(holdfast, calls, fault)
-            assert calls.made[: number + 1] == list(trace[: number + 1]), "the calls are not the same in every run"
+        async def act(holdfast: Holdfast) -> None:
+            met = await self._acted(holdfast, run, calls, fault)
             found.append(met)
             check_told(met)
             await check_serves_on(holdfast, self.scenario, met)
 
-        async def healed(holdfast: Holdfast) -> None:
-            await check_healed(holdfast, self.scenario, found[0])
-            if thorough:
-                await check_restorable(holdfast, self.scenario)
-
         try:
-            self.serve(calls, run)
-            self.scenario.look(tuple(calls.passed))
-            if thorough or found[0].undecided or self.scenario.place.leftovers():
-                self.serve(Calls(), healed)
+            with suppress(HoldfastError) if run.from_start else nullcontext():  # a server that says why it can't start
+                self.serve(calls, act, from_start=run.from_start)
+            assert calls.made[: number + 1] == trace[: number + 1], "the calls are not the same in every run"
+            self._heal(run, calls, found[0] if found else None, thorough=number % THOROUGH_EVERY == 0)
         except AssertionError as error:
             error.add_note(f"{fault} at call {number}, {trace[number]}; {found and found[0]}; {calls.passed[-3:]}")
             raise
-        return found[0]
 
-    async def _act(self, holdfast: Holdfast, calls: Calls, fault: Fault) -> Met:
+    def _heal(self, run: Run, calls: Calls, met: Met | None, *, thorough: bool) -> None:
+        """Look at what was left, and have another server go on with it, if there is anything for it to do.
+
+        Args:
+            met: ``None`` if the server that met the error didn't even start.
+        """
+        crash = self.scenario.look((*run.reached, *calls.passed))
+
+        async def healed(holdfast: Holdfast) -> None:
+            if met is None:
+                await self.scenario.recovered(holdfast, crash)
+            else:
+                await check_healed(holdfast, self.scenario, met)
+            if thorough:
+                await check_restorable(holdfast, self.scenario)
+
+        if thorough or met is None or met.undecided or self.scenario.place.leftovers():
+            self.serve(Calls(), healed)
+
+    async def _acted(self, holdfast: Holdfast, run: Run, calls: Calls, fault: Fault) -> Met:
         refused = None
         try:
-            await self.scenario.act(holdfast)
+            await run.act(holdfast)
         except HoldfastError as error:
-            refused = error
+            refused = None if run.from_start else error  # who only looks on is refused a look
         calls.armed = False
         operation = await self.scenario.settle(holdfast)
-        return Met(fault=fault, refused=refused, operation=operation, sides=self.scenario.sides())
+        undecided = await holdfast.api.restores.undecided(self.scenario.workload.id)
+        sides = self.scenario.sides()
+        met = Met(fault=fault, refused=refused, operation=operation, sides=sides, undecided=undecided is not None)
+        assert run.from_start or met.undecided is (met.told in UNDECIDED), f"{undecided}, but told {met.told}"
+        return met
+
+
+def fingerprint(directory: Path) -> list[tuple[object, ...]]:
+    """What can be told from all that is in a directory. Without the index of the repository, which may be lost."""
+    found: list[tuple[object, ...]] = []
+    for at, folders, files in os.walk(directory):
+        if at.endswith("/cache"):
+            folders.clear()
+            continue
+        for name in (*folders, *files):
+            if name == "engine.json":  # written anew after each call, the same but for how often it was looked at
+                found.append((at, name, re.sub(r'"looks":\d+', "", Path(at, name).read_text())))
+            elif not name.endswith(("-shm", "-wal")):
+                facts = os.lstat(os.path.join(at, name))
+                found.append((at, name, facts.st_ino, facts.st_size, facts.st_mode, facts.st_ctime_ns))
+    return sorted(found, key=lambda each: each[:2])
 
 
 def everywhere(_number: int, _passed: Sequence[str]) -> bool:

@@ -40,6 +40,27 @@ Figure = Callable[[str, int], None]
 
 PARTS = 4
 """Tests into which the errors are cut, so that they run side by side."""
+DECIDING = [
+    (RunningWorkload, ["after journal SAFE #1"]),
+    (RunningWorkload, ["after journal COMMIT #1"]),
+    (RunningWorkload, ["after exchange data #1", "after journal COMMIT #1"]),
+    (RunningWorkload, ["after journal TRIAL #1"]),
+    (RunningWorkload, ["after journal CONFIRMED #1"]),
+    (UnhealthyOnRestoredData, ["after journal BACKWARD #1"]),
+    (UnhealthyOnRestoredData, ["after journal REVERTED #1"]),
+    (AbortedLate, ["after journal ABORTED #1"]),
+]
+"""States from which recovery goes different ways; in the third, one volume of two is exchanged."""
+OTHERS = [
+    (RunningWorkload, ["after journal STAGING #1"]),
+    (RunningWorkload, ["after journal STAGED #1"]),
+    (RunningWorkload, ["after journal PREPARED #1"]),
+    (RunningWorkload, ["after journal SWAPPED #1"]),
+    (RunningWorkload, ["after journal DONE #1"]),
+    (StoppedWorkload, ["after journal COMMIT #1"]),
+    (UnhealthyOnRestoredData, ["after journal COMMIT #1"]),
+    (UnhealthyOnRestoredData, ["after journal TRIAL #1"]),
+]
 
 patiently = pytest.mark.timeout(3600 if TORTURE else 600)
 
@@ -83,3 +104,44 @@ def test_a_restore_that_meets_an_error_at_any_call_says_what_came_of_it_and_lose
     )
     assert errors >= 300
     figure("errors injected into a restore", errors)
+
+
+@patiently
+@pytest.mark.parametrize(("scenario", "reached"), DECIDING + (OTHERS if TORTURE else []))
+def test_a_recovery_that_stops_dead_at_any_call_is_recovered_from(
+    directory: Path, scenario: type[RunningWorkload], reached: list[str], figure: Figure
+) -> None:
+    stops = Enumeration.of(scenario, directory).stop_recovery_everywhere(reached)
+    assert stops >= 10
+    figure("calls at which a recovery stopped dead", stops)
+
+
+@patiently
+@pytest.mark.parametrize("part", range(2))
+@pytest.mark.parametrize(("scenario", "reached"), DECIDING + OTHERS if TORTURE else DECIDING[1:2])
+def test_a_recovery_that_meets_an_error_at_any_call_says_what_came_of_it_and_loses_nothing(
+    directory: Path, scenario: type[RunningWorkload], reached: list[str], part: int, figure: Figure
+) -> None:
+    errors = Enumeration.of(scenario, directory).fail_recovery_everywhere(
+        reached, part_of(everywhere, part, 2), all_of_them if TORTURE else one_each
+    )
+    assert errors >= 50
+    figure("errors injected into a recovery", errors)
+
+
+def test_after_a_call_that_only_looks_all_that_is_on_disk_is_as_before(directory: Path, figure: Figure) -> None:
+    looks = Enumeration.of(RunningWorkload, directory).look_around_every_call()
+    assert looks >= 1000
+    figure("calls after which nothing on disk had changed, compared", looks)
+
+
+if TORTURE:
+
+    @patiently
+    @pytest.mark.parametrize("scenario", [UnhealthyOnRestoredData, AbortedLate, StoppedWorkload])
+    def test_other_restores_that_meet_an_error_at_any_call_say_what_came_of_it_and_lose_nothing(
+        directory: Path, scenario: type[RunningWorkload], figure: Figure
+    ) -> None:
+        errors = Enumeration.of(scenario, directory).fail_everywhere(everywhere, one_each)
+        assert errors >= 1000
+        figure("errors injected into a restore", errors)

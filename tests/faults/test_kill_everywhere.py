@@ -5,14 +5,14 @@ recovery goes by; they are placed by a seam (:mod:`holdfast.testing.crash`), nev
 by a run that nobody kills which points there are, then kills one server at each of them, and asserts that it did.
 What must hold then is in ``crash_checks.py``; what goes on meanwhile, in ``crash_scenarios.py``.
 
-With ``make test``: every point of a restore of a running workload, and of a capture; every point of a restore that is
-taken back, of one of a stopped workload and of one that is called off, from where it begins to differ from that (a kill
-before COMMIT has a restore aborted, whatever its trial would have shown); the points between which a missing directory
-is made, all else catches up with chosen paths, and hooks hold a workload; and every point of the recovery from the
-states that decide: SAFE, COMMIT, CONFIRMED, BACKWARD, ABORTED.
+In ``test_every_call.py``, where each call is a point, copies of a disk stand for kills. Here processes die, and real
+workers do the engine's work. Of what is enumerated there, ``make test`` kills at every sixth point: of a restore of a
+running workload; of one that is taken back, of one of a stopped workload and of one that is called off, from where it
+begins to differ from that; and of the recovery from SAFE, COMMIT, CONFIRMED, BACKWARD, ABORTED. At every point: of
+captures; where a missing directory is made, all else catches up with chosen paths, and hooks hold a workload.
 
-Only with ``make torture`` (``HOLDFAST_TORTURE=1``): every point of an undo and of a restore of a shared volume; every
-point of the recovery from all other states; the points that were left out above because they are the same; and all of
+Only with ``make torture`` (``HOLDFAST_TORTURE=1``): every point of all that; of an undo and of a restore of a shared
+volume; of the recovery from all other states; the points that were left out above because they are the same; and all of
 it once more with the host going down along with the server, so that the engine comes back first.
 """
 
@@ -21,7 +21,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.faults.crash_bench import TORTURE
+from tests.faults.crash_bench import KILLED_EVERY, TORTURE
 from tests.faults.crash_scenarios import (
     AbortedLate,
     Captured,
@@ -38,7 +38,7 @@ from tests.faults.crash_scenarios import (
     UnhealthyOnRestoredData,
 )
 
-PARTS = 2
+PARTS = 2 if TORTURE else 1
 """Tests into which a long scenario is cut, so that they run side by side."""
 BEGUN = None if TORTURE else "before journal STAGING #1"
 MADE = None if TORTURE else "before journal MADE #1"
@@ -61,13 +61,13 @@ patiently = pytest.mark.timeout(600)
 def test_a_restore_killed_at_any_point_ends_with_all_volumes_old_or_all_new(
     tmp_path: Path, part: int, power_cut: bool
 ) -> None:
-    assert RunningWorkload.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS) >= 75
+    assert RunningWorkload.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS, every=KILLED_EVERY) >= 75
 
 
 @patiently
 @every_host
 def test_a_restore_of_a_stopped_workload_killed_at_any_point_leaves_it_stopped(tmp_path: Path, power_cut: bool) -> None:
-    assert StoppedWorkload.at(tmp_path, power_cut=power_cut).crash_everywhere(since=BEGUN) >= 28
+    assert StoppedWorkload.at(tmp_path, power_cut=power_cut).crash_everywhere(since=BEGUN, every=KILLED_EVERY) >= 28
 
 
 @patiently
@@ -76,7 +76,8 @@ def test_a_restore_of_a_stopped_workload_killed_at_any_point_leaves_it_stopped(t
 def test_a_restore_on_which_the_workload_is_unhealthy_is_taken_back_wherever_it_is_killed(
     tmp_path: Path, part: int, power_cut: bool
 ) -> None:
-    assert UnhealthyOnRestoredData.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS, since=DECIDED) >= 45
+    scenario = UnhealthyOnRestoredData.at(tmp_path, power_cut=power_cut)
+    assert scenario.crash_everywhere(part, PARTS, since=DECIDED, every=KILLED_EVERY) >= 45
 
 
 @patiently
@@ -92,7 +93,8 @@ def test_a_restore_of_a_damaged_snapshot_killed_at_any_point_leaves_all_as_it_wa
 def test_a_restore_called_off_with_everything_stopped_killed_at_any_point_leaves_all_as_it_was(
     tmp_path: Path, power_cut: bool
 ) -> None:
-    assert AbortedLate.at(tmp_path, power_cut=power_cut).crash_everywhere(since=CALLED_OFF) >= 12
+    scenario = AbortedLate.at(tmp_path, power_cut=power_cut)
+    assert scenario.crash_everywhere(since=CALLED_OFF, every=KILLED_EVERY) >= 12
 
 
 @patiently
@@ -141,7 +143,7 @@ def test_a_capture_killed_while_hooks_hold_the_workload_is_followed_by_what_undo
 def test_a_recovery_killed_at_any_point_is_recovered_from(
     tmp_path: Path, scenario: type[RunningWorkload], state: str, power_cut: bool
 ) -> None:
-    assert scenario.at(tmp_path, power_cut=power_cut).crash_recovery_everywhere(state) > 0
+    assert scenario.at(tmp_path, power_cut=power_cut).crash_recovery_everywhere(state, every=KILLED_EVERY) > 0
 
 
 if TORTURE:

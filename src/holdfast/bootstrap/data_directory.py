@@ -152,16 +152,19 @@ def clean_temporaries(settings: Settings, fs: Fs) -> None:
     """Remove the files of our own that a killed server had not put in their place yet. Needs the lock.
 
     Raises:
-        OSError: one of our own directories can't be written to.
+        Failed: one of our own directories can't be read or written to.
     """
     for path in (settings.data_dir, settings.holds_dir, settings.keys_dir):
-        directory = fs.open_root(str(path))
         try:
-            for name in fs.listdir(directory):
-                if name.startswith(TEMPORARY_PREFIX):
-                    fs.unlinkat(directory, name)
-        finally:
-            fs.close(directory)
+            directory = fs.open_root(str(path))
+            try:
+                for name in fs.listdir(directory):
+                    if name.startswith(TEMPORARY_PREFIX):
+                        fs.unlinkat(directory, name)
+            finally:
+                fs.close(directory)
+        except OSError as error:
+            raise translate(error, f"tidying up {path}") from error
 
 
 def clean_uploads(settings: Settings) -> None:

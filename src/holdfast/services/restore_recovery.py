@@ -26,7 +26,7 @@ from holdfast.services.hooks import release_failed
 from holdfast.services.locks import Held, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations, Run
 from holdfast.services.restore import Restores
-from holdfast.services.restore_registry import RestoreRegistry
+from holdfast.services.restore_registry import RestoreRegistry, Undecided
 from holdfast.services.restore_run import COMMIT_UNCERTAIN, RestoreRun
 from holdfast.services.restore_trial import Outcome, RestoreTrial
 from holdfast.services.retrying import until_engine_answers
@@ -120,8 +120,25 @@ class RestoreRecovery:
             unfinished.journal.close()
             await self._take_up(facts.operation_id, OperationKind.RESTORE, facts.workload_id, _failing(error))
             return
-        await self._take_up(facts.operation_id, OperationKind.RESTORE, facts.workload_id, run)
-        await locked.wait()
+        operation = await self._take_up(facts.operation_id, OperationKind.RESTORE, facts.workload_id, run)
+        if not await self._until(locked, operation):  # its record can't be written to: it ended before it began
+            self._registry.end(facts.workload_id, facts.restore_id)
+            self._keep_off(unfinished, "it could not be taken up: its operation can't be written down.")
+
+    async def _until(self, locked: asyncio.Event, operation: Operation) -> bool:
+        """Wait until an operation holds its locks; whether it ever did."""
+        waits = [asyncio.create_task(locked.wait()), asyncio.create_task(self._operations.wait(operation.id))]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        return locked.is_set()
+
+    def _keep_off(self, unfinished: Unfinished, why: str) -> None:
+        """Nobody goes on with a restore: keep everybody else off its workloads until the next start (I8)."""
+        facts = unfinished.facts
+        why = f"{why} Restart Holdfast: recovery finishes it by its journal."
+        self._registry.set_undecided(Undecided(restore_id=facts.restore_id, workload_ids=facts.lock_ids, why=why))
+        unfinished.journal.close()
 
     async def _ended_as(self, facts: RestoreFacts, direction: Direction) -> bool:
         """Whether an operation came to the end that the journal names, and so saw to the containers, too.
@@ -140,15 +157,19 @@ class RestoreRecovery:
                 return False
             cursor = page.next_cursor
 
-    async def _take_up(self, operation_id: str, kind: OperationKind, workload_id: str | None, run: Run) -> None:
+    async def _take_up(self, operation_id: str, kind: OperationKind, workload_id: str | None, run: Run) -> Operation:
         """Go on under the interrupted operation's own id, or under a new one if its record is gone."""
         try:
-            await self._operations.resume(operation_id, run)
+            return await self._operations.resume(operation_id, run)
         except NotFound:
-            await self._operations.start(kind, workload_id, "recovery", run)
+            return await self._operations.start(kind, workload_id, "recovery", run)
 
     async def _finish(self, ctx: OperationContext, held: Held, unfinished: Unfinished) -> Outcome:
-        restore = await self._active.revived(ctx, held, unfinished.journal)
+        try:
+            restore = await self._active.revived(ctx, held, unfinished.journal)
+        except HoldfastError as error:
+            self._keep_off(unfinished, error.message)
+            raise
         ctx.outcome.update(restore.told)
         async with self._active.guarded(restore):
             if unfinished.plan.record is not None:
@@ -189,8 +210,12 @@ class RestoreRecovery:
                 next_step="Take the snapshot again.",
             )
 
-        await self._take_up(hold.operation_id, OperationKind.SNAPSHOT, min(ids, default=None), run)
-        await locked.wait()
+        operation = await self._take_up(hold.operation_id, OperationKind.SNAPSHOT, min(ids, default=None), run)
+        if not await self._until(locked, operation):
+            self._registry.notice(
+                f"What the snapshot {hold.operation_id} holds could not be let go: its operation can't be written "
+                "down. Restart Holdfast: it tries again."
+            )
 
 
 def _ended_as(operation: Operation, direction: Direction) -> bool:

@@ -194,6 +194,11 @@ class InjectedFs(Fs):
         real = super().identity(fd)
         return self._identities.get(real, real)
 
+    def exchange(self, dirfd_a: int, name_a: bytes, dirfd_b: int, name_b: bytes) -> None:
+        """As ever, and a point of the story."""
+        super().exchange(dirfd_a, name_a, dirfd_b, name_b)
+        self.calls.reach(f"after exchange {os.fsdecode(name_a)}")
+
     def open_read(self, path: str) -> int:
         """As ever; but what is mounted is what was when this process first looked."""
         if path != "/proc/self/mountinfo":
