@@ -364,10 +364,10 @@ def one_each(number: int, call: Call) -> Iterator[Fault]:
         yield Fault(error, after=True)
 
 
-def all_of_them(_number: int, call: Call) -> Iterator[Fault]:
+def all_of_them(number: int, call: Call) -> Iterator[Fault]:
     """Every error for each call."""
-    for number in range(len(ERRORS)):
-        yield from one_each(number, call)
+    for turn in range(len(ERRORS)):
+        yield from one_each(number + turn, call)
 
 
 @contextmanager

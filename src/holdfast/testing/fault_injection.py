@@ -262,11 +262,18 @@ for _name in COUNTED:
     setattr(InjectedFs, _name, _injected(_name))
 
 
+@cache
+def _first(url: URL) -> Database:
+    return Database(url)
+
+
 class InjectedDatabase(Database):
     """The database, each beginning of a read and each commit counted."""
 
     def __init__(self, url: URL, calls: Calls) -> None:
         super().__init__(url)
+        first = _first(url)  # what was compiled for it need not be again
+        self._engine, self._writer = first._engine, first._writer
         self._calls = calls
 
     @asynccontextmanager
