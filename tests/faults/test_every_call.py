@@ -8,9 +8,9 @@ With ``make test``: servers that stop dead at every call of a restore; at every 
 one that is called off with everything stopped, from where it begins to differ; at every call of the recovery from the
 states that decide; one error at every call of a restore, all six in turn; and at every third call of a recovery.
 
-Only with ``make torture`` (``HOLDFAST_TORTURE=1``): all six errors at every call of a restore; one at every call of other
-restores, and of the recovery from each state; the calls left out above because they are the same; and the recovery from
-all other states.
+Only with ``make torture`` (``HOLDFAST_TORTURE=1``): all six errors at every call of a restore; one at every call of the
+other restores, and of the recovery from each state; the calls left out above because they are the same; and recovery
+from all other states.
 """
 
 from __future__ import annotations
