@@ -203,6 +203,9 @@ def differences(world: World, seen: Seen) -> str:
         must = world.trees.get(where, frozenset())
         if tree != must:
             found.append(f"{where} holds {sorted(tree)} instead of {sorted(must)}")
+    should = {name: state.wanted for name, state in world.workloads.items()}
+    if should != seen.wanted:
+        found.append(f"should run: {seen.wanted} instead of {should}")
     for name, running in seen.running.items():
         state = world.workloads.get(name)
         if state is None:

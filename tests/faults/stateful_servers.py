@@ -25,7 +25,7 @@ from holdfast.bootstrap.data_directory import store_settings_of
 from holdfast.domain.errors import HoldfastError
 from holdfast.domain.operation import Operation
 from holdfast.domain.snapshot import FolderFormat, Snapshot
-from holdfast.domain.workload import Workload
+from holdfast.domain.workload import DesiredState, Workload
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import QuietJob
 from holdfast.engine.live import LiveRoots
@@ -71,9 +71,10 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What is there: the trees by place, what runs by workload, and the snapshots by id."""
+    """What is there: the trees by place, what should run and what runs by workload, and the snapshots by id."""
 
     trees: Mapping[str, Tree]
+    wanted: Mapping[str, bool]
     running: Mapping[str, tuple[Instance, ...]]
     policies: Mapping[str, frozenset[str]]
     snapshots: Mapping[str, Snapshot]
@@ -269,6 +270,7 @@ class Servers:
         there = {name: self.containers(name) for name in VOLUMES}
         return Seen(
             trees={where: read_tree(self.volume(where)) for where in places},
+            wanted=self._runner.run(_wanted(self.holdfast)),
             running={n: tuple(self._instance(c) for c in found if c.alive) for n, found in there.items()},
             policies={n: frozenset(c.restart.value for c in found) for n, found in there.items()},
             snapshots={snapshot.id: snapshot for snapshot in self._runner.run(_snapshots(self.holdfast))},
@@ -313,6 +315,11 @@ async def settled(holdfast: Holdfast) -> None:
 
 async def _operations(holdfast: Holdfast) -> tuple[Operation, ...]:
     return tuple((await holdfast.operations.list(limit=20)).items)
+
+
+async def _wanted(holdfast: Holdfast) -> dict[str, bool]:
+    found = (await holdfast.api.workloads.list(limit=20)).items
+    return {workload.name: workload.desired is DesiredState.RUNNING for workload in found}
 
 
 async def _snapshots(holdfast: Holdfast) -> tuple[Snapshot, ...]:
