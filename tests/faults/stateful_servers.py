@@ -318,7 +318,7 @@ async def _operations(holdfast: Holdfast) -> tuple[Operation, ...]:
 
 
 async def _wanted(holdfast: Holdfast) -> dict[str, bool]:
-    found = (await holdfast.api.workloads.list(limit=20)).items
+    found = (await holdfast.api.workloads.list(20, None)).items
     return {workload.name: workload.desired is DesiredState.RUNNING for workload in found}
 
 
