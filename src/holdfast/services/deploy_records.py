@@ -146,6 +146,15 @@ class DeployRecords:
         await self._deployments.finish(deployment.id, state, told)
         return await self._deployments.get(deployment.id) or deployment
 
+    async def succeeded(self, deployment: Deployment, *, adopt: bool) -> Deployment:
+        """Write down a success, and with it that the workload should run. Returns the deployment as it is now.
+
+        Args:
+            adopt: its configuration becomes the workload's.
+        """
+        await self._deployments.succeed(deployment, adopt=adopt)
+        return await self._deployments.get(deployment.id) or deployment
+
     async def failed(
         self, deployment: Deployment, state: DeploymentState, error: HoldfastError, *, lines: tuple[str, ...] = ()
     ) -> None:

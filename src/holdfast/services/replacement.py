@@ -83,8 +83,7 @@ class Replacement:
             await self._replace(workload, version, deployment, previous, ctx)
             await ctx.step(DeployStep.RECORDING)
             await self._rollout.remember_volumes(workload)
-            await self._settle(workload, adopt=adopt)
-            deployment = await self._records.end(deployment, DeploymentState.SUCCEEDED)
+            deployment = await self._records.succeeded(deployment, adopt=adopt)
         except Exception as error:
             await self._return(deployment, previous, error, ctx)
             raise

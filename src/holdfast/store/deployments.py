@@ -8,10 +8,10 @@ from sqlalchemy import Row, insert, select, update
 
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.times import now
-from holdfast.domain.workload import WorkloadSpec
+from holdfast.domain.workload import DesiredState, WorkloadSpec
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database
-from holdfast.store.tables import deployments
+from holdfast.store.tables import deployments, workloads
 
 
 class DeploymentStore:
@@ -45,6 +45,26 @@ class DeploymentStore:
                 update(deployments)
                 .where(deployments.c.id == deployment_id)
                 .values(state=state.value, finished_at=now(), error=None if error is None else encode(error))
+            )
+
+    async def succeed(self, deployment: Deployment, *, adopt: bool) -> None:
+        """Record a success, now, and what it makes of the workload: both, or neither if the host dies.
+
+        Args:
+            adopt: the deployment's configuration is the workload's from now on.
+        """
+        at = now()
+        settled = {"desired": DesiredState.RUNNING.value, "updated_at": at}
+        if adopt:
+            settled["spec"] = encode(deployment.spec)
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(deployments)
+                .where(deployments.c.id == deployment.id)
+                .values(state=DeploymentState.SUCCEEDED.value, finished_at=at, error=None)
+            )
+            await connection.execute(
+                update(workloads).where(workloads.c.id == deployment.workload_id).values(**settled)
             )
 
     async def get(self, deployment_id: str) -> Deployment | None:

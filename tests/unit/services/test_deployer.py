@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from sqlalchemy import text
 from tests.unit.services.deploy_bench import CRASHING, STATEFUL, STATELESS, Bench, made_by, opened
 
 from holdfast.domain.deployment import DeploymentState, DeployReason
@@ -96,6 +97,22 @@ async def test_an_attempt_is_on_record_before_anything_is_touched(bench: Bench) 
     await bench.deploy(workload, "notes:2")
     assert seen[0] is DeploymentState.RUNNING
     assert seen[-1] is DeploymentState.SUCCEEDED, "what ran before is removed once success is on record"
+
+
+async def test_a_success_that_is_not_on_record_configures_nothing(bench: Bench) -> None:
+    workload = await bench.deployed()
+    bench.runtime.add_image("notes:2")
+    async with bench.database.write() as connection:
+        await connection.execute(
+            text(
+                "CREATE TRIGGER no_success BEFORE UPDATE ON deployments WHEN NEW.state = 'succeeded' "
+                "BEGIN SELECT RAISE(ABORT, 'no'); END"
+            )
+        )
+    assert (await bench.deploy(workload, "notes:2")).state is OperationState.FAILED
+    assert (await bench.reload(workload)).spec == workload.spec
+    (instance,) = await bench.running(workload)
+    assert instance.image_id == (await bench.deployments.list(workload.id))[-1].image_id, "the version of before"
 
 
 async def test_with_a_writable_volume_nothing_of_the_new_version_exists_while_the_old_one_runs(bench: Bench) -> None:
