@@ -7,6 +7,7 @@ on disk before each such call, and a server is started on each copy later. An er
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import re
@@ -24,8 +25,9 @@ from tests.faults.enumeration_checks import UNDECIDED, Met, check_healed, check_
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.errors import HoldfastError
 from holdfast.testing import one_at_a_time
+from holdfast.testing.crash import QuickClock
 from holdfast.testing.disk_copies import DiskCopies
-from holdfast.testing.fault_injection import ERRORS, Call, Calls, Fault, Part, injected
+from holdfast.testing.fault_injection import ERRORS, Call, Calls, Delay, Fault, Part, injected
 from holdfast.testing.installation import Installation
 
 _ROOM = 1 << 30
@@ -37,8 +39,8 @@ THOROUGH_EVERY = 20
 Choice = Callable[[int, Sequence[str]], bool]
 """Which calls of a run are meant: by their number, and by what the journal had been told before them."""
 
-Faults = Callable[[int, Call], Iterable[Fault]]
-"""The ways in which a call, by its number, is to fail."""
+Faults = Callable[[int, Call], Iterable[Fault | Delay]]
+"""The ways in which a call, by its number, is to fail, or to be slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,9 +270,11 @@ class Enumeration:
         assert met == sum(len(tuple(faults(n, call))) for n, call in enumerate(trace) if chosen(n, ()))
         return met
 
-    def meet(self, run: Run, number: int, fault: Fault, trace: Sequence[Call]) -> None:
-        """Have one call of a run fail, and check all that must hold then."""
-        calls = Calls(fail_at=number, fault=fault)
+    def meet(self, run: Run, number: int, fault: Fault | Delay, trace: Sequence[Call]) -> None:
+        """Have one call of a run fail or take its time, and check all that must hold then."""
+        calls = (
+            Calls(before=self._slow(number, fault)) if isinstance(fault, Delay) else Calls(fail_at=number, fault=fault)
+        )
         self.begin_with(run.begins)
         found: list[Met] = []
 
@@ -291,6 +295,19 @@ class Enumeration:
             error.add_note(f"{fault} at call {number}, {trace[number]}; {found and found[0]}; {calls.passed[-3:]}")
             raise
 
+    def _slow(self, number: int, delay: Delay) -> Callable[[int, Call], None]:
+        clock = self.on.seams.clock
+        assert isinstance(clock, QuickClock)
+
+        def wait(at: int, _call: Call) -> None:
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, one_at_a_time.OneAtATime)
+            if at == number:
+                loop.pass_by(delay.seconds)
+                clock.pass_by(delay.seconds)
+
+        return wait
+
     def _heal(self, run: Run, calls: Calls, met: Met | None, *, thorough: bool) -> None:
         """Look at what was left, and have another server go on with it, if there is anything for it to do.
 
@@ -310,7 +327,7 @@ class Enumeration:
         if thorough or met is None or met.undecided or self.scenario.place.leftovers():
             self.serve(Calls(), healed)
 
-    async def _acted(self, holdfast: Holdfast, run: Run, calls: Calls, fault: Fault) -> Met:
+    async def _acted(self, holdfast: Holdfast, run: Run, calls: Calls, fault: Fault | Delay) -> Met:
         refused = None
         try:
             await run.act(holdfast)
@@ -372,6 +389,11 @@ def one_each(number: int, call: Call) -> Iterator[Fault]:
     yield Fault(error)
     if call.changes and call.part is not Part.FS:
         yield Fault(error, after=True)
+
+
+def an_hour(_number: int, _call: Call) -> Iterator[Delay]:
+    """Longer than anything waits for anything."""
+    yield Delay(3600.0)
 
 
 def all_of_them(number: int, call: Call) -> Iterator[Fault]:

@@ -15,7 +15,7 @@ from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import ContainerState
 from holdfast.testing.fake_records import FakeContainer
-from holdfast.testing.fault_injection import Fault
+from holdfast.testing.fault_injection import Delay, Fault
 from holdfast.testing.installation import ended, restore, succeeded
 
 _ON_NEW = frozenset({"restored", "restored_stopped", "restored_unhealthy", "restored_deploy_failed"})
@@ -37,7 +37,7 @@ class Met:
         undecided: whether a person, or the next start, has to decide; then everybody is kept off the workload.
     """
 
-    fault: Fault
+    fault: Fault | Delay
     refused: HoldfastError | None
     operation: Operation | None
     sides: tuple[str, ...]

@@ -6,11 +6,12 @@ nothing fails, and each test asserts that it came to as many.
 
 With ``make test``: servers that stop dead at every call of a restore; at every call of one that is taken back, and of
 one that is called off with everything stopped, from where it begins to differ; at every call of the recovery from the
-states that decide; one error at every call of a restore, all six in turn; and at every third call of a recovery.
+states that decide; one error at every call of a restore, all six in turn; at every third call of a recovery; and a
+delay of an hour at every nineteenth of a restore.
 
-Only with ``make torture`` (``HOLDFAST_TORTURE=1``): all six errors at every call of a restore; one at every call of the
-other restores, and of the recovery from each state; the calls left out above because they are the same; and recovery
-from all other states.
+Only with ``make torture`` (``HOLDFAST_TORTURE=1``): all six errors, and a delay, at every call of a restore; one error
+at every call of the other restores, and of the recovery from each state; the calls left out above because they are the
+same; and recovery from all other states.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tests.faults.enumeration_bench import (
     Choice,
     Enumeration,
     all_of_them,
+    an_hour,
     everywhere,
     one_each,
     part_of,
@@ -41,6 +43,8 @@ Figure = Callable[[str, int], None]
 
 PARTS = 4
 """Tests into which the errors are cut, so that they run side by side."""
+SLOW_EVERY = 19
+"""For which of the calls of a restore it is shown with `make test` that they may take an hour."""
 DECIDING = [
     (RunningWorkload, ["after journal SAFE #1"]),
     (RunningWorkload, ["after journal COMMIT #1"]),
@@ -105,6 +109,17 @@ def test_a_restore_that_meets_an_error_at_any_call_says_what_came_of_it_and_lose
     )
     assert errors >= 300
     figure("errors injected into a restore", errors)
+
+
+@patiently
+@pytest.mark.parametrize("scenario", [RunningWorkload, UnhealthyOnRestoredData] if TORTURE else [RunningWorkload])
+def test_a_restore_of_which_any_call_takes_an_hour_ends_as_it_says(
+    directory: Path, scenario: type[RunningWorkload], figure: Figure
+) -> None:
+    chosen = everywhere if TORTURE else part_of(everywhere, 0, SLOW_EVERY)
+    delays = Enumeration.of(scenario, directory).fail_everywhere(chosen, an_hour)
+    assert delays >= 50
+    figure("calls of a restore that took an hour", delays)
 
 
 @patiently

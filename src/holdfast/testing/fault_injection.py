@@ -126,6 +126,17 @@ class Fault:
         return Failed("engine_error", f"The engine said: {os.strerror(self.number)}.", next_step="See its log.")
 
 
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """A call that does what it has to, but takes its time."""
+
+    seconds: float
+    after: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.seconds:g} seconds"
+
+
 class Calls:
     """Counts calls, and lets one of them fail.
 

@@ -21,7 +21,7 @@ class OneAtATime(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._ahead = 0.0
-        super().__init__(_Leaping(self._leap))
+        super().__init__(_Leaping(self.pass_by))
 
     def time(self) -> float:
         """Seconds that were waited for; no others pass."""
@@ -39,7 +39,8 @@ class OneAtATime(asyncio.SelectorEventLoop):
             done.set_exception(error)
         return done
 
-    def _leap(self, seconds: float) -> None:
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass while somebody is at work; whatever is due by then happens when it is next somebody's turn."""
         self._ahead += seconds
 
 
