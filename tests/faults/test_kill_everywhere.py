@@ -6,7 +6,7 @@ by a run that nobody kills which points there are, then kills one server at each
 What must hold then is in ``crash_checks.py``; what goes on meanwhile, in ``crash_scenarios.py``.
 
 In ``test_every_call.py``, where each call is a point, copies of a disk stand for kills. Here processes die, and real
-workers do the engine's work. Of what is enumerated there, ``make test`` kills at every sixth point: of a restore of a
+workers do the engine's work. Of what is enumerated there, ``make test`` kills at every twelfth point: of a restore of a
 running workload; of one that is taken back, of one of a stopped workload and of one that is called off, from where it
 begins to differ from that; and of the recovery from SAFE, COMMIT, CONFIRMED, BACKWARD, ABORTED. At every point: of
 captures; where a missing directory is made, all else catches up with chosen paths, and hooks hold a workload.

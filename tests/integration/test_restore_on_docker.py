@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,9 @@ def trees(place: DockerPlace) -> tuple[Path, Path]:
     return place.volumes / "keeper/data", place.volumes / "@house/media"
 
 
-@pytest.mark.parametrize("quiesce", list(Quiesce))
+@pytest.mark.parametrize(
+    "quiesce", list(Quiesce) if os.environ.get("HOLDFAST_TORTURE") == "1" else [Quiesce.PAUSE, Quiesce.HOOKS]
+)
 async def test_two_volumes_come_back_identical_and_undo_and_redo_as_well(place: DockerPlace, quiesce: Quiesce) -> None:
     data, media = trees(place)
     async with place.running() as holdfast:

@@ -13,6 +13,9 @@ PAGE = Path(__file__).parents[3] / "docs/reference/errors.md"
 Found = dict[tuple[str, str], Code]
 
 
+pytestmark = pytest.mark.xdist_group("error reference")  # reading all code for the codes takes seconds: once
+
+
 @pytest.fixture(scope="module")
 def found() -> Found:
     """Read once: it takes seconds."""
