@@ -42,7 +42,7 @@ from holdfast.testing.trees import TreeDescription, describe_tree
 Act = Callable[[Holdfast], Coroutine[None, None, None]]
 
 TORTURE = os.environ.get("HOLDFAST_TORTURE") == "1"
-PROCESSES_EVERY = 1 if TORTURE else 5
+PROCESSES_EVERY = 1 if TORTURE else 10
 """For which of the crashes the engine's work is done by worker processes, as a sample. They are idle whenever a server
 gets to a point; at the other crashes threads of the server do the same work, which takes a third of the time."""
 KILLED_EVERY = 1 if TORTURE else 12

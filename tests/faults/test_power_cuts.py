@@ -35,6 +35,8 @@ SLICE = frozenset(
         "before journal DONE #1",
     }
 )
+TRIES = 5
+"""Power cuts at one point, of which one has to take what was not flushed."""
 SCENARIOS = [PowerCutBench, *([PowerCutOnTrial] if TORTURE else [])]
 
 patiently = pytest.mark.timeout(3600 if TORTURE else 300)
@@ -74,10 +76,20 @@ def test_after_a_power_cut_all_volumes_are_old_or_all_are_new(
 def test_a_flush_that_is_left_out_is_noticed_after_a_power_cut(
     tmp_path: Path, kind: str, careless: str, point: str, found: str
 ) -> None:
-    def work() -> None:
-        bench = PowerCutBench.on(kind, tmp_path, careless=(careless,))
+    def work(place: Path) -> None:
+        bench = PowerCutBench.on(kind, place, careless=(careless,))
         bench.run(lambda reached: reached == point)
         bench.recover_each()
 
-    with pytest.raises(AssertionError, match=found):
-        with_mounts_of_its_own(work, tmp_path / "trouble")
+    def tried(number: int) -> str:
+        place = tmp_path / f"{number}"
+        place.mkdir()
+        try:
+            with_mounts_of_its_own(lambda: work(place), place / "trouble")
+        except AssertionError as error:
+            return str(error)
+        return ""
+
+    # The kernel writes when it likes, and at once where somebody on this machine asks for a sync: then nothing is lost.
+    told = next(filter(None, map(tried, range(TRIES))), "no power cut took anything")
+    assert found in told

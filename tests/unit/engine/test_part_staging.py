@@ -17,6 +17,7 @@ import pytest
 from tests.unit.engine.part_bench import PartBench, expected
 
 from holdfast.domain.errors import Cancelled, Failed, HoldfastError, NoSpace, Refused, TooLarge
+from holdfast.domain.ids import new_id
 from holdfast.engine.entries import Entry
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import QuietJob
@@ -303,7 +304,7 @@ def test_of_a_snapshot_from_elsewhere_no_more_is_taken_than_by_a_whole_restore_a
         os.chmod(bench.live / name, 0o4755)
         os.setxattr(bench.live / name, "trusted.origin", b"here")
     stored = bench.repository.manifests.read(bench.capture())
-    foreign = replace(stored.manifest, id=stored.manifest.id[:-1] + "0", own=False)
+    foreign = replace(stored.manifest, id=new_id(), own=False)
     bench.repository.manifests.write(StoredSnapshot(manifest=foreign, trees=stored.trees))
     shutil.rmtree(bench.live / "above")
     staged = bench.stage(foreign.id, b"chosen", b"above/chosen")
