@@ -73,7 +73,7 @@ class Servers:
             await self.ready().still_works()
         finally:
             await self._running.aclose()
-        assert open_journals() == []
+        assert open_journals(self._place.directory) == []
 
     def ready(self) -> Bench:
         """The bench for the next test: nothing fails, and all volumes differ from the snapshot."""
@@ -128,8 +128,8 @@ class Servers:
         )
 
 
-def open_journals() -> list[str]:
-    """The journals that this process has open."""
+def open_journals(below: Path) -> list[str]:
+    """The journals of an installation that this process has open."""
     links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
     targets = (os.readlink(link) for link in links if link.is_symlink())
-    return [target for target in targets if ".journal" in target]
+    return [target for target in targets if ".journal" in target and target.startswith(f"{below}/")]

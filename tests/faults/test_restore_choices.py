@@ -27,7 +27,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def standing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
     servers = await Servers.at(tmp_path_factory.mktemp("choosing"))
     yield servers
-    await deploy(servers.ready(), "notes:1")  # whichever test came last here: one that lives on the restored data
+    bench = servers.ready()  # whichever test came last here: with a version that lives on the restored data
+    bench.runtime.add_image("notes:1")
+    await deploy(bench, "notes:1")
     await servers.end_well()
 
 

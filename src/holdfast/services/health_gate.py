@@ -35,6 +35,10 @@ LOG_LINES: Final = 20
 """How many last lines of a failed instance are kept with the failure."""
 LOG_LINE_LENGTH: Final = 500
 """Characters; a longer line is cut."""
+_LOG_LOOKS: Final = 3
+"""So often the last lines are asked for while there are none."""
+_LOG_PAUSE: Final = 0.3
+"""Seconds between two such looks."""
 _SHORTEST_NAP: Final = 0.1
 """Seconds between two looks at least, so that an interval of nought doesn't keep engine and server busy."""
 _LONGEST_NAP: Final = 1.0
@@ -149,7 +153,7 @@ class HealthGate:
                     code=decision.code,
                     reason=decision.reason,
                     seconds=self._clock.monotonic() - began,
-                    logs=() if healthy else await self.last_lines(container_id),
+                    logs=() if healthy else await self.last_lines(container_id, ended=decision.code == "exited"),
                 )
             await self._nap(check.interval, gate.deadline - (self._clock.monotonic() - began), ctx)
 
@@ -177,17 +181,25 @@ class HealthGate:
         except ValueError:
             return 0.0
 
-    async def last_lines(self, container_id: str) -> tuple[str, ...]:
-        """The last lines that the container printed; empty if they can't be had."""
-        try:
-            return tuple(
-                [
+    async def last_lines(self, container_id: str, *, ended: bool = False) -> tuple[str, ...]:
+        """The last lines that the container printed; empty if they can't be had.
+
+        Args:
+            ended: it was just seen to have ended: if there are none yet, they are waited for a moment.
+        """
+        for _ in range(_LOG_LOOKS if ended else 1):
+            try:
+                lines = [
                     line.text.rstrip()[:LOG_LINE_LENGTH]
                     async for line in self._runtime.logs(container_id, tail=LOG_LINES)
                 ]
-            )
-        except (Failed, NotFound, Unavailable):
-            return ()  # they are told with a failure, and must not hide it behind another one
+            except (Failed, NotFound, Unavailable):
+                break  # they are told with a failure, and must not hide it behind another one
+            if lines:
+                return tuple(lines)
+            if ended:  # a busy engine may tell of the end before it has written down what was said last
+                await self._clock.sleep(_LOG_PAUSE)
+        return ()
 
     async def _look(self, container_id: str, gate: Gate, began: float) -> Observation:
         container = await self._runtime.inspect(container_id)

@@ -125,6 +125,18 @@ async def test_a_crash_loop_that_polls_as_running_is_never_healthy(bench: Bench)
     assert (result.healthy, result.code) == (False, "crash_loop")
 
 
+async def test_last_lines_that_a_busy_engine_has_not_written_down_yet_are_waited_for(bench: Bench) -> None:
+    instance = await bench.instance(Behaviour(exit_code=3, logs=("no such table: notes",)))
+    container = bench.runtime.engine.find(instance)
+    said, container.logs = container.logs, []
+
+    async def written(_passed: float) -> None:
+        container.logs = said
+
+    bench.clock.while_asleep = written
+    assert (await bench.gate.wait(instance, STEADY, bench.watch)).logs == ("no such table: notes",)
+
+
 async def test_only_the_last_lines_are_kept_and_long_ones_are_cut(bench: Bench) -> None:
     instance = await bench.instance(Behaviour(exit_code=1, logs=(*map(str, range(100)), "x" * 10_000)))
     result = await bench.gate.wait(instance, STEADY, bench.watch)
