@@ -77,13 +77,21 @@ async def test_a_tag_that_was_moved_brings_the_new_digest_and_one_that_is_gone_t
 
         oldest = (await holdfast.api.deployer.deployments("app", 50, None)).items[-1]
         await succeeded(holdfast, await holdfast.api.deployer.deploy("app", image=second, actor="test"))
-        plan = await holdfast.api.rollbacks.plan("app", None)
-        assert plan.rollback.to.digest == first
+        before_that = await holdfast.api.rollbacks.plan("app", None)
+        assert before_that.rollback.to.digest == first
         returned = await holdfast.api.rollbacks.rollback("app", oldest.id, actor="test")
         assert (await succeeded(holdfast, returned)).outcome["digest"] == first
         now = await the_one_running(holdfast, workload.id)
         assert (await version_of(holdfast, now.id), now.image_id) == ("one", before.image_id)
         assert (await holdfast.api.workloads.get("app")).spec.image == reference
+
+        shop = await deployed(holdfast, replace(app(second), name="shop"))
+        await publish(docker_host, docker_runtime, reference, "three")
+        plan = await holdfast.api.promotions.plan("app", "shop")
+        promotion = await holdfast.api.promotions.promote("app", "shop", plan.deployment.id, actor="test")
+        assert (await succeeded(holdfast, promotion)).outcome["digest"] == first
+        assert await version_of(holdfast, (await the_one_running(holdfast, shop.id)).id) == "one"
+        assert (await holdfast.api.workloads.get("shop")).spec.image == first
 
         missing = reference.removesuffix(":1") + ":gone"
         end = await ended(holdfast, await holdfast.api.deployer.deploy("app", image=missing, actor="test"))

@@ -17,6 +17,7 @@ from holdfast.domain.accounts import Principal
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.deployment import Deployment
 from holdfast.domain.operation import Operation
+from holdfast.domain.promotion import Promotion
 from holdfast.domain.repository import RepositoryFacts, RepositoryPlace, SecondRepository
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.snapshot import FolderFormat, SafetyKept, Snapshot
@@ -77,6 +78,21 @@ class RollbacksPort(Protocol):
     async def rollback(
         self,
         ref: str,
+        deployment_id: str,
+        *,
+        accept_volumes: bool = False,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Operation: ...
+
+
+class PromotionsPort(Protocol):
+    async def plan(self, ref: str, to: str) -> Promotion: ...
+
+    async def promote(
+        self,
+        ref: str,
+        to: str,
         deployment_id: str,
         *,
         accept_volumes: bool = False,
@@ -262,6 +278,7 @@ class ApiServices:
     workloads: WorkloadsPort
     deployer: DeployerPort
     rollbacks: RollbacksPort
+    promotions: PromotionsPort
     snapshots: SnapshotsPort
     snapshot_files: SnapshotFilesPort
     care: RepositoryCarePort

@@ -49,6 +49,7 @@ from holdfast.services.locks import DrainBarrier, LifecycleLocks
 from holdfast.services.logs import Logs
 from holdfast.services.operations import Operations
 from holdfast.services.probe_removal import remove_left_probes
+from holdfast.services.promotions import Promotions
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.ran import RanVersions
 from holdfast.services.readiness import Readiness
@@ -382,6 +383,7 @@ async def _assembled(
                 workloads=workloads,
                 deployer=deployer,
                 rollbacks=Rollbacks(deployer=deployer, records=records, images=images),
+                promotions=Promotions(deployer=deployer, records=records, instances=instances),
                 snapshots=snapshots,
                 snapshot_files=SnapshotFiles(
                     snapshots=snapshots,

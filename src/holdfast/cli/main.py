@@ -19,6 +19,7 @@ from holdfast.cli.commands import (
     doctor,
     logs,
     operation,
+    promote,
     recover,
     repository,
     restore,
@@ -88,6 +89,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.command("apply")(apply.apply)
     app.command("deploy")(deploy.deploy)
     app.command("rollback")(rollback.rollback)
+    app.command("promote")(promote.promote)
     app.command("status")(status.status)
     app.command("logs")(logs.logs)
     app.command("restore")(restore.restore)

@@ -9,6 +9,7 @@ from enum import StrEnum
 class OperationKind(StrEnum):
     DEPLOY = "deploy"
     ROLLBACK = "rollback"
+    PROMOTE = "promote"
     START = "start"
     STOP = "stop"
     DELETE = "delete"

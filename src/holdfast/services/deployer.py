@@ -9,7 +9,7 @@ How a version replaces another is told in ``replacement.py``; bringing a workloa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -39,12 +39,16 @@ class DeployIntent:
         to: an earlier deployment, whose version is to run again: its image and its configuration of then, which becomes
             the configured one on success only.
         accept_volumes: a person accepts the volumes' directories as they are now.
+        note: the first line of the operation's log: where the version comes from.
+        require: awaited once the workload's turn has come; raises where what was asked for holds no longer.
     """
 
     reason: DeployReason
     image: str | None = None
     to: Deployment | None = None
     accept_volumes: bool = False
+    note: str = ""
+    require: Callable[[], Awaitable[None]] | None = None
 
 
 class Deployer:
@@ -171,6 +175,10 @@ class Deployer:
             self._require_decided(workload_id)
             workload = await self._records.workload(workload_id)
             await ctx.step(DeployStep.RESOLVING)
+            if intent.note:
+                await ctx.log(intent.note)
+            if intent.require is not None:
+                await intent.require()
             wanted, version = await self._resolved(workload, intent, ctx)
             return await self._replacement.deploy(
                 held,

@@ -17,6 +17,7 @@ from holdfast.domain.clone import LikeSource
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason, Rollback
 from holdfast.domain.errors import Conflict, HoldfastError, NotFound
 from holdfast.domain.operation import Operation, OperationKind, OperationState
+from holdfast.domain.promotion import Promotion
 from holdfast.domain.repository import RepositoryFacts, RepositoryKind, RepositoryPlace, SecondRepository
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.snapshot import (
@@ -226,6 +227,33 @@ class StandInDeployer(Recorder):
             yield line
         if self.breaks is not None:
             raise self.breaks
+
+
+class StandInPromotions(Recorder):
+    async def plan(self, ref: str, to: str) -> Promotion:
+        self.record("plan", ref=ref, to=to)
+        return Promotion(source=WORKLOAD, deployment=EARLIER, target=WORKLOAD, digest="notes@sha256:0", changes=())
+
+    async def promote(
+        self,
+        ref: str,
+        to: str,
+        deployment_id: str,
+        *,
+        accept_volumes: bool = False,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Operation:
+        self.record(
+            "promote",
+            ref=ref,
+            to=to,
+            deployment_id=deployment_id,
+            accept_volumes=accept_volumes,
+            actor=actor,
+            idempotency_key=idempotency_key,
+        )
+        return operation(OperationKind.PROMOTE)
 
 
 class StandInSnapshots(Recorder):
@@ -540,6 +568,7 @@ def services_in(uploads: Path) -> ApiServices:
         workloads=StandInWorkloads(),
         deployer=StandInDeployer(),
         rollbacks=StandInDeployer(),
+        promotions=StandInPromotions(),
         snapshots=StandInSnapshots(),
         snapshot_files=StandInSnapshotFiles(),
         care=StandInCare(),
@@ -571,6 +600,7 @@ class Api:
         self.uploads = uploads
         self.workloads = StandInWorkloads()
         self.deployer = StandInDeployer()
+        self.promotions = StandInPromotions()
         self.snapshots = StandInSnapshots()
         self.care = StandInCare()
         self.unreadable = StandInUnreadable()
@@ -586,6 +616,7 @@ class Api:
             workloads=self.workloads,
             deployer=self.deployer,
             rollbacks=self.deployer,
+            promotions=self.promotions,
             snapshots=self.snapshots,
             care=self.care,
             unreadable=self.unreadable,

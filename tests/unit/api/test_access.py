@@ -28,6 +28,8 @@ NEEDED = {
     "deploy_workload": O,
     "get_rollback": V,
     "roll_back_workload": O,
+    "get_promotion": V,
+    "promote_workload": O,
     "start_workload": O,
     "stop_workload": O,
     "list_deployments": V,

@@ -175,6 +175,25 @@ async def test_a_rollback_names_its_deployment_and_is_accepted(api: Api) -> None
     assert (await api.ask("POST", path)).status_code == 400, "a repetition must not return to something else"
 
 
+async def test_a_promotion_is_shown_and_names_the_deployment_that_is_meant(api: Api) -> None:
+    path = "/api/workloads/staging/promote"
+    plan = (await api.ask("GET", path, params={"to": "notes"})).json()
+    assert api.promotions.last == {"ref": "staging", "to": "notes"}
+    assert (plan["to"], plan["deployment"]["image"], plan["digest"]) == ("notes", "notes:0", "notes@sha256:0")
+    wanted = {"to": "notes", "deployment": OPERATION_ID}
+    answer = await api.ask("POST", path, json=wanted, headers={"Idempotency-Key": "once"})
+    assert (answer.status_code, answer.json()["kind"]) == (202, "promote")
+    assert api.promotions.last == {
+        "ref": "staging",
+        "to": "notes",
+        "deployment_id": OPERATION_ID,
+        "accept_volumes": False,
+        "actor": "the admin",
+        "idempotency_key": "once",
+    }
+    assert (await api.ask("POST", path, json={"to": "notes"})).status_code == 400
+
+
 @pytest.mark.parametrize("verb", ["start", "stop"])
 async def test_start_and_stop_are_accepted(api: Api, verb: str) -> None:
     answer = await api.ask("POST", f"/api/workloads/notes/{verb}")

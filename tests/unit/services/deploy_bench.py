@@ -27,6 +27,7 @@ from holdfast.services.instances import Instances
 from holdfast.services.locks import DrainBarrier, LifecycleLocks
 from holdfast.services.logs import Logs
 from holdfast.services.operations import OperationContext, Operations
+from holdfast.services.promotions import Promotions
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.reconcile import Reconciler
 from holdfast.services.replacement import Replacement
@@ -123,6 +124,7 @@ class Bench:
             logs=Logs(self.runtime, installation, self.instances),
         )
         self.rollbacks = Rollbacks(deployer=self.deployer, records=records, images=self.images)
+        self.promotions = Promotions(deployer=self.deployer, records=records, instances=self.instances)
         self.reconciler = Reconciler(
             records=records,
             instances=self.instances,

@@ -10,7 +10,14 @@ from fastapi import APIRouter, Query, Response
 from holdfast.api.answers import accepted, accepted_or, problems
 from holdfast.api.auth import Operator, Viewer
 from holdfast.api.parameters import Cursor, IdempotencyKey, Limit, Moment, WorkloadRef
-from holdfast.api.schemas.deployment import DeploymentView, DeployRequest, RollbackRequest, RollbackView
+from holdfast.api.schemas.deployment import (
+    DeploymentView,
+    DeployRequest,
+    PromoteRequest,
+    PromotionView,
+    RollbackRequest,
+    RollbackView,
+)
 from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.pages import PageView, page_view
 from holdfast.api.schemas.system import LogEntryView, LogsView
@@ -74,6 +81,47 @@ async def roll_back_workload(
 ) -> OperationView:
     operation = await services.rollbacks.rollback(
         ref,
+        request.deployment,
+        accept_volumes=request.accept_volumes,
+        actor=caller.name,
+        idempotency_key=idempotency_key,
+    )
+    return accepted(response, operation)
+
+
+@router.get(
+    "/promote",
+    summary="Look at what a promotion would do",
+    description="Asks the instances of the workload whether they are healthy.",
+    responses=problems(404, 409, 503),
+)
+async def get_promotion(
+    services: Services,
+    _caller: Viewer,
+    ref: WorkloadRef,
+    to: Annotated[str, Query(description="The workload that gets it, by id or name.", min_length=1, max_length=64)],
+) -> PromotionView:
+    return PromotionView.of(await services.promotions.plan(ref, to))
+
+
+@router.post(
+    "/promote",
+    summary="Have another workload run the image that this one runs, by its digest",
+    description="The operation belongs to the workload that gets it; no data and no configuration goes over.",
+    status_code=202,
+    responses=accepted_or(404, 409, 422, 503),
+)
+async def promote_workload(
+    response: Response,
+    services: Services,
+    caller: Operator,
+    ref: WorkloadRef,
+    request: PromoteRequest,
+    idempotency_key: IdempotencyKey = None,
+) -> OperationView:
+    operation = await services.promotions.promote(
+        ref,
+        request.to,
         request.deployment,
         accept_volumes=request.accept_volumes,
         actor=caller.name,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from holdfast.api.schemas.errors import ErrorView
 from holdfast.api.schemas.workload_view import ChangeView
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+from holdfast.domain.promotion import Promotion
 from holdfast.services.rollbacks import RollbackPlan
 
 
@@ -26,6 +27,18 @@ class DeployRequest(BaseModel, extra="forbid"):
 class RollbackRequest(BaseModel, extra="forbid"):
     deployment: Annotated[
         str, Field(description="The id of the successful deployment to return to.", min_length=1, max_length=64)
+    ]
+    accept_volumes: Annotated[
+        bool,
+        Field(description="Take the volumes' directories as they are now, although they are not the ones last seen."),
+    ] = False
+
+
+class PromoteRequest(BaseModel, extra="forbid"):
+    to: Annotated[str, Field(description="The workload that gets it, by id or name.", min_length=1, max_length=64)]
+    deployment: Annotated[
+        str,
+        Field(description="The source's deployment that is meant, as the plan names it.", min_length=1, max_length=64),
     ]
     accept_volumes: Annotated[
         bool,
@@ -82,4 +95,25 @@ class RollbackView(BaseModel):
             deployment=DeploymentView.of(plan.rollback.to),
             changes=[ChangeView.of(change) for change in plan.rollback.changes],
             image_here=plan.image_here,
+        )
+
+
+class PromotionView(BaseModel):
+    """What a promotion would do. No data and no configuration of the source goes over."""
+
+    source: Annotated[str, Field(description="The workload whose version goes over.")]
+    deployment: Annotated[DeploymentView, Field(description="The source's deployment that it runs, and healthily.")]
+    to: Annotated[str, Field(description="The workload that gets it.")]
+    digest: Annotated[str, Field(description="The image; the one that `to` is configured with afterwards.")]
+    changes: Annotated[list[ChangeView], Field(description="What that changes of the configuration of `to`.")]
+
+    @classmethod
+    def of(cls, promotion: Promotion) -> PromotionView:
+        """The view of ``promotion``."""
+        return cls(
+            source=promotion.source.name,
+            deployment=DeploymentView.of(promotion.deployment),
+            to=promotion.target.name,
+            digest=promotion.digest,
+            changes=[ChangeView.of(change) for change in promotion.changes],
         )
