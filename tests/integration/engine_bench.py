@@ -20,7 +20,7 @@ from tests.integration.conftest import remove_labelled
 IMAGE = "holdfast-test/keeper:1"
 KEEPER = """
 trap 'exit 0' TERM
-if [ -e /data/poison ]; then echo 'this data poisons me'; exit 3; fi
+if [ -e /data/poison ]; then echo 'this data poisons me'; sleep 1; exit 3; fi
 touch /scratch/alive
 while :; do
   while [ -e /scratch/hold ]; do touch /scratch/held; sleep 0.05; done

@@ -143,7 +143,7 @@ class TestDockerRuntime(RuntimeContract):
             lab.images.steady,
             env={"GREETING": "good = day"},
             entrypoint=["/bin/sh", "-c"],
-            command=["echo $GREETING; id -u; exit 5"],
+            command=["echo $GREETING; id -u; sleep 1; exit 5"],  # a busy engine may lose what is said at the end
             user="1000",
         )
         await lab.runtime.start(container_id)
