@@ -364,4 +364,8 @@ class Machine(StatefulBench):
 
 def _spec(name: str, image: str, policy: str) -> WorkloadSpec:
     keep = Keep(last=KEPT_OF_SHELF) if name == "shelf" else None
-    return replace(spec_of(name, image=image), restart=RestartPolicy(policy), snapshots=SnapshotPolicy(keep=keep))
+    return replace(
+        spec_of(name, image=image),
+        restart=RestartPolicy(policy),
+        snapshots=SnapshotPolicy(keep=keep, before_deploy=False),
+    )

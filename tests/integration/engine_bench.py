@@ -11,7 +11,16 @@ from pathlib import Path
 
 from holdfast.bootstrap import Holdfast, Seams, running
 from holdfast.config import Settings
-from holdfast.domain.workload import HealthCheck, HealthType, Hooks, RestartPolicy, Scope, Volume, WorkloadSpec
+from holdfast.domain.workload import (
+    HealthCheck,
+    HealthType,
+    Hooks,
+    RestartPolicy,
+    Scope,
+    SnapshotPolicy,
+    Volume,
+    WorkloadSpec,
+)
 from holdfast.runtime.port import LABEL_WORKLOAD, Container
 from holdfast.testing.images import build_image
 from holdfast.testing.trees import wrappers_below
@@ -101,7 +110,7 @@ HOOKS = Hooks(
 
 
 def keeper(name: str = "keeper", *, volumes: tuple[Volume, ...] = TWO_VOLUMES, image: str = IMAGE) -> WorkloadSpec:
-    """A workload of the image above, with restart policy ``always``."""
+    """A workload of the image above, with restart policy ``always``; no snapshots but those that are asked for."""
     return WorkloadSpec(
         name=name,
         image=image,
@@ -111,6 +120,7 @@ def keeper(name: str = "keeper", *, volumes: tuple[Volume, ...] = TWO_VOLUMES, i
         restart=RestartPolicy.ALWAYS,
         stop_grace=10.0,
         hooks=HOOKS,
+        snapshots=SnapshotPolicy(before_deploy=False),
     )
 
 

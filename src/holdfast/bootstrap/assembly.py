@@ -37,6 +37,7 @@ from holdfast.services.capture import Capture
 from holdfast.services.clones import Clones
 from holdfast.services.copies import Copies
 from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.deploy_snapshots import DeploySnapshots
 from holdfast.services.deployer import Deployer
 from holdfast.services.doctor import Doctor
 from holdfast.services.engine_watch import EngineWatch
@@ -197,6 +198,23 @@ async def _assembled(
     images = ImageSource(runtime, installation)
     records = DeployRecords(deployment_store, workload_store, images)
     ran = RanVersions(records)
+    sharing = Sharing(workloads=workload_store, deployments=deployment_store, volumes=volumes)
+    capture = Capture(
+        installation=installation,
+        workloads=workload_store,
+        volumes=volumes,
+        sharing=sharing,
+        runtime=runtime,
+        quiescer=quiescer,
+        hooks=SnapshotHooks(runtime),
+        holds=holds,
+        store=stores,
+        locks=locks,
+        workers=workers,
+        registry=registry,
+        ran=ran,
+    )
+    deploy_snapshots = DeploySnapshots(records=records, sharing=sharing, capture=capture, workers=workers)
     rollout = Rollout(
         runtime=runtime,
         instances=instances,
@@ -211,7 +229,10 @@ async def _assembled(
         require_decided=registry.require_decided,
         records=records,
         images=images,
-        replacement=Replacement(records=records, images=images, instances=instances, rollout=rollout),
+        replacement=Replacement(
+            records=records, images=images, instances=instances, rollout=rollout, snapshots=deploy_snapshots
+        ),
+        snapshots=deploy_snapshots,
         trials=Trials(records=records, rollout=rollout, instances=instances),
         logs=Logs(runtime, installation, instances),
     )
@@ -243,22 +264,6 @@ async def _assembled(
         deletion=deletion,
         restore_pending=registry.pending,
         former_id=former_id,
-    )
-    sharing = Sharing(workloads=workload_store, deployments=deployment_store, volumes=volumes)
-    capture = Capture(
-        installation=installation,
-        workloads=workload_store,
-        volumes=volumes,
-        sharing=sharing,
-        runtime=runtime,
-        quiescer=quiescer,
-        hooks=SnapshotHooks(runtime),
-        holds=holds,
-        store=stores,
-        locks=locks,
-        workers=workers,
-        registry=registry,
-        ran=ran,
     )
     snapshots = Snapshots(
         workloads=workloads,

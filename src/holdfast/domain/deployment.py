@@ -42,6 +42,7 @@ class Deployment:
         image_id: the engine's id of the image (``sha256:…``); what a rollback pins to.
         digest: the registry's digest (``name@sha256:…``), where one gave it.
         spec: the configuration of then.
+        snapshot_id: the snapshot of the data right before it: what the version before left. ``None`` if there is none.
         error: the failure as ``{"code", "message", "next_step"}``; ``None`` unless it failed.
     """
 
@@ -55,6 +56,7 @@ class Deployment:
     operation_id: str | None
     started_at: str
     finished_at: str | None = None
+    snapshot_id: str | None = None
     error: dict[str, str] | None = None
 
 

@@ -121,10 +121,12 @@ class SnapshotPolicy:
 
     Attributes:
         quiesce: how the writers are held.
+        before_deploy: whether one is taken right before another version runs on the data.
         keep: which of them a prune keeps; ``None`` keeps all.
     """
 
     quiesce: Quiesce = Quiesce.PAUSE
+    before_deploy: bool = True
     keep: Keep | None = None
 
 

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from holdfast.domain.errors import Failed, NotFound, Refused
+from holdfast.domain.errors import Failed, NotFound, Problem, Refused
 from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
 from holdfast.domain.stopping import UncleanStop
@@ -36,8 +36,22 @@ from holdfast.services.sharing import Sharing
 from holdfast.services.snapshot_drafts import draft_manifest
 from holdfast.services.unclean_stops import tell_unclean_stops
 from holdfast.services.volumes import VolumeResolver
-from holdfast.services.workers import Workers
+from holdfast.services.workers import Workers, WorkerSession
 from holdfast.store.workloads import WorkloadStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warmed:
+    """A capture that has read ahead while the writers run: what is left to read is what they change from here on.
+
+    Attributes:
+        ran: what runs on the data, or ran on it last.
+    """
+
+    worker: WorkerSession
+    workload: Workload
+    sources: tuple[CaptureSource, ...]
+    ran: Ran | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,27 +121,64 @@ class Capture:
             await ctx.step("waiting")
             async with self._lock(ctx, workload_id) as workload:
                 await ctx.step("checking")
-                sources = await self._sources(workload)
-                await ctx.step("warming")
-                await worker.run(WarmRequest(workload_id=workload.id, sources=sources))
+                warmed = await self.warm(ctx, worker, workload)
                 await ctx.step("quiescing")
                 ctx.check()
-                ran = await self._ran_on(workload)  # before it is stopped: then nothing tells any more
-                async with self._held(ctx, workload, quiesce, [s.live.path for s in sources]) as held:
-                    await ctx.step("capturing")
-                    draft = draft_manifest(
-                        workload=workload,
-                        volumes=enumerate(workload.spec.captured_volumes),
-                        reason=reason,
-                        consistency=held.consistency,
-                        actor=ctx.actor,
-                        ran=ran,
-                        note=note,
-                        stops=held.stops,
-                    )
-                    manifest: SnapshotManifest = await worker.run(CaptureRequest(draft=draft, sources=sources))
-                    await self._require_held(ctx, held, manifest)
-                    ctx.outcome["snapshot_id"] = manifest.id
+                return await self.finish(ctx, warmed, quiesce, reason=reason, note=note)
+
+    async def warm(self, ctx: OperationContext, worker: WorkerSession, workload: Workload) -> Warmed:
+        """Read ahead what a workload's volumes hold. Who calls holds its lock, and those of all that share one.
+
+        Args:
+            workload: configured as what ran on the data.
+
+        Raises:
+            Refused: a volume is not what it was; with every problem.
+        """
+        sources = await self._sources(workload)
+        await ctx.step("warming")
+        await worker.run(WarmRequest(workload_id=workload.id, sources=sources))
+        ran = await self._ran_on(workload)  # before it is stopped: then nothing tells any more
+        return Warmed(worker=worker, workload=workload, sources=sources, ran=ran)
+
+    async def finish(
+        self,
+        ctx: OperationContext,
+        warmed: Warmed,
+        quiesce: Quiesce,
+        *,
+        reason: SnapshotReason,
+        note: str,
+        stops: Sequence[UncleanStop] | None = None,
+        own: bool = True,
+    ) -> SnapshotManifest:
+        """Hold what writes, and capture, under the same locks.
+
+        Args:
+            stops: if the caller has stopped the workload, what of it did not end well.
+            own: whether the workload's own containers are held, and not only those of who shares a volume.
+
+        Raises:
+            Failed: as :meth:`take`.
+        """
+        workload = warmed.workload
+        paths = [source.live.path for source in warmed.sources]
+        ids = await self._sharing.lockable(workload) - (frozenset() if own else {workload.id})
+        async with self._held(ctx, workload, quiesce, paths, sorted(ids)) as held:
+            await ctx.step("capturing")
+            draft = draft_manifest(
+                workload=workload,
+                volumes=enumerate(workload.spec.captured_volumes),
+                reason=reason,
+                consistency=held.consistency,
+                actor=ctx.actor,
+                ran=warmed.ran,
+                note=note,
+                stops=held.stops if stops is None else (*stops, *(held.stops or ())),
+            )
+            manifest: SnapshotManifest = await warmed.worker.run(CaptureRequest(draft=draft, sources=warmed.sources))
+            await self._require_held(ctx, held, manifest)
+            ctx.outcome["snapshot_id"] = manifest.id
         await ctx.log_lines(manifest.warnings, level="warning")
         if held.not_undone:
             stands = f"The snapshot {manifest.id} was taken and is complete."
@@ -159,8 +210,12 @@ class Capture:
             )
         return workload
 
+    async def problems(self, workload: Workload) -> list[Problem]:
+        """Why a workload's volumes can't be captured as they are."""
+        return await self._volumes.check_before_start(workload)
+
     async def _sources(self, workload: Workload) -> tuple[CaptureSource, ...]:
-        problems = await self._volumes.check_before_start(workload)
+        problems = await self.problems(workload)
         if problems:
             raise Refused(problems)
         return tuple(
@@ -179,10 +234,13 @@ class Capture:
 
     @asynccontextmanager
     async def _held(
-        self, ctx: OperationContext, workload: Workload, quiesce: Quiesce, paths: Sequence[str]
+        self, ctx: OperationContext, workload: Workload, quiesce: Quiesce, paths: Sequence[str], ids: Sequence[str]
     ) -> AsyncIterator[_Held]:
-        """Hold every writer still for the block."""
-        ids = sorted(await self._sharers(workload.id))
+        """Hold every writer still for the block.
+
+        Args:
+            ids: of the workloads whose containers are held.
+        """
         own = await self._own(ids)
         strangers = await self._strangers({container.id for container in own}, paths)
         for name in strangers:

@@ -113,6 +113,10 @@ class DeployRecords:
         await self._deployments.insert(deployment)
         return deployment
 
+    async def captured(self, deployment: Deployment, snapshot_id: str) -> None:
+        """Write down which snapshot holds the data from right before a deployment."""
+        await self._deployments.set_snapshot(deployment.id, snapshot_id)
+
     async def keep_image(self, deployment: Deployment) -> None:
         """Keep the image of a deployment on the host."""
         await self._images.keep(deployment.image_id, deployment.workload_id, deployment.id)

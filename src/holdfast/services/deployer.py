@@ -9,7 +9,7 @@ How a version replaces another is told in ``replacement.py``; bringing a workloa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -21,6 +21,7 @@ from holdfast.domain.restore import ImageFacts
 from holdfast.domain.workload import Workload
 from holdfast.runtime.port import ContainerLog
 from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.deploy_snapshots import DeploySnapshots
 from holdfast.services.image_source import ImageSource, Version
 from holdfast.services.locks import DrainBarrier, Held, LifecycleLocks
 from holdfast.services.logs import Logs
@@ -68,6 +69,7 @@ class Deployer:
         records: DeployRecords,
         images: ImageSource,
         replacement: Replacement,
+        snapshots: DeploySnapshots,
         trials: Trials,
         logs: Logs,
     ) -> None:
@@ -78,6 +80,7 @@ class Deployer:
         self._records = records
         self._images = images
         self._replacement = replacement
+        self._snapshots = snapshots
         self._trials = trials
         self._logs = logs
 
@@ -132,7 +135,7 @@ class Deployer:
         workload = await self._records.workload(ref)
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            async with self._locked(workload.id, f"start {ctx.id}", ctx) as held:
+            async with self._locked([workload.id], f"start {ctx.id}", ctx) as held:
                 self._require_decided(workload.id)
                 return _outcome(await self._replacement.start(held, workload.id, ctx), ctx)
 
@@ -147,7 +150,7 @@ class Deployer:
         workload = await self._records.workload(ref)
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            async with self._locked(workload.id, f"stop {ctx.id}", ctx) as held:
+            async with self._locked([workload.id], f"stop {ctx.id}", ctx) as held:
                 return {"clean": await self._replacement.stop(held, await self._records.workload(workload.id), ctx)}
 
         return await self._operations.start(OperationKind.STOP, workload.id, actor, run)
@@ -171,7 +174,7 @@ class Deployer:
             Conflict: ``restore_undecided``.
             HoldfastError: see :meth:`redeploy_locked`, and :meth:`ImageSource.resolve`.
         """
-        async with self._locked(workload_id, f"deploy {ctx.id}", ctx) as held:
+        async with self._locked_to_deploy(workload_id, ctx) as held:
             self._require_decided(workload_id)
             workload = await self._records.workload(workload_id)
             await ctx.step(DeployStep.RESOLVING)
@@ -267,10 +270,20 @@ class Deployer:
     # --- how it begins ------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _locked(self, workload_id: str, why: str, ctx: OperationContext) -> AsyncIterator[Held]:
+    async def _locked(self, ids: Iterable[str], why: str, ctx: OperationContext) -> AsyncIterator[Held]:
         with self._barrier.admit():
-            async with self._locks.hold([workload_id], why, on_wait=ctx.waiting, waits_in=ctx.interruptible) as held:
+            async with self._locks.hold(ids, why, on_wait=ctx.waiting, waits_in=ctx.interruptible) as held:
                 yield held
+
+    @asynccontextmanager
+    async def _locked_to_deploy(self, workload_id: str, ctx: OperationContext) -> AsyncIterator[Held]:
+        """Lock all that a deployment needs locked; look again until it is the right ones."""
+        while True:
+            ids = await self._snapshots.lock_ids(workload_id)
+            async with self._locked(ids, f"deploy {ctx.id}", ctx) as held:
+                if await self._snapshots.lock_ids(workload_id) == ids:
+                    yield held
+                    return
 
 
 def _outcome(deployment: Deployment, ctx: OperationContext) -> dict[str, object]:

@@ -16,9 +16,11 @@ from dataclasses import replace
 from holdfast.domain.deploy_plan import DeployStep, already_running, check_spec, instance_count
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.errors import Cancelled, Conflict, Failed, HoldfastError, Refused
+from holdfast.domain.stopping import UncleanStop
 from holdfast.domain.workload import DesiredState, Strategy, Workload
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container
 from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.deploy_snapshots import DeploySnapshots
 from holdfast.services.image_source import ImageSource, Version
 from holdfast.services.instances import Instances, instance_facts
 from holdfast.services.locks import Held
@@ -31,11 +33,20 @@ from holdfast.services.take_back import take_back_cut_off
 class Replacement:
     """Deploys, starts and stops one workload at a time, for whoever holds its lock."""
 
-    def __init__(self, *, records: DeployRecords, images: ImageSource, instances: Instances, rollout: Rollout) -> None:
+    def __init__(
+        self,
+        *,
+        records: DeployRecords,
+        images: ImageSource,
+        instances: Instances,
+        rollout: Rollout,
+        snapshots: DeploySnapshots,
+    ) -> None:
         self._records = records
         self._images = images
         self._instances = instances
         self._rollout = rollout
+        self._snapshots = snapshots
 
     async def deploy(
         self,
@@ -80,7 +91,7 @@ class Replacement:
         deployment = await self._records.begin(workload, version, reason, ctx.id)
         try:
             await self._records.keep_image(deployment)
-            await self._replace(workload, version, deployment, previous, ctx)
+            await self._replace(held, workload, version, deployment, previous, ctx)
             await ctx.step(DeployStep.RECORDING)
             await self._rollout.remember_volumes(workload)
             deployment = await self._records.succeeded(deployment, adopt=adopt)
@@ -131,10 +142,11 @@ class Replacement:
         ctx.point_of_no_return()
         await self._records.want(workload, DesiredState.STOPPED)
         await ctx.step(DeployStep.STOPPING)
-        return await self._rollout.hold(await self._previous(workload), ctx)
+        return not await self._rollout.hold(await self._previous(workload), ctx)
 
     async def _replace(
         self,
+        held: Held,
         workload: Workload,
         version: Version,
         deployment: Deployment,
@@ -143,11 +155,14 @@ class Replacement:
     ) -> None:
         """Bring the new version up and have it replace the old one; nothing is removed yet."""
         strategy, count = workload.spec.effective_strategy, instance_count(workload.spec)
-        if strategy is Strategy.RECREATE:
-            ctx.check()
-            if previous.containers:
-                await ctx.step(DeployStep.STOPPING)
-                await self._rollout.hold(previous, ctx)
+        async with self._snapshots.warmed(held, workload, deployment, ctx) as capture:
+            stops: tuple[UncleanStop, ...] | None = None
+            if strategy is Strategy.RECREATE:
+                ctx.check()
+                if previous.containers:
+                    await ctx.step(DeployStep.STOPPING)
+                    stops = await self._rollout.hold(previous, ctx)
+            await capture(stops if previous.running else None)
         made = await self._rollout.make(workload, version, deployment.id, count, ctx.step)
         await ctx.step(DeployStep.GATING)
         await self._rollout.judge(made, workload.spec.health, ctx)

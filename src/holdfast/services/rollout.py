@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 from holdfast.domain.deploy_plan import DeployStep
 from holdfast.domain.errors import Failed, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.restore import ContainerFacts
+from holdfast.domain.stopping import UncleanStop
 from holdfast.domain.volumes import is_below, owner
 from holdfast.domain.workload import HealthCheck, RestartPolicy, Workload
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container, ContainerRuntime
@@ -200,12 +201,12 @@ class Rollout:
         except (Failed, NotFound):
             return False
 
-    async def hold(self, previous: Previous, ctx: OperationContext) -> bool:
-        """Disarm and stop all that was there; what did not end well is told. Returns whether everything did."""
+    async def hold(self, previous: Previous, ctx: OperationContext) -> tuple[UncleanStop, ...]:
+        """Disarm and stop all that was there. Returns what did not end well, which is told as well."""
         spec = previous.workload.spec
         unclean = await self._quiescer.stop(previous.containers, {previous.workload.id: spec.stop_grace})
         await tell_unclean_stops(ctx, unclean)
-        return not unclean
+        return unclean
 
     async def arm(self, container_ids: Iterable[str], policy: RestartPolicy) -> None:
         """Set the configured restart policy, now that nothing half-made can come of it."""

@@ -34,9 +34,17 @@ class DeploymentStore:
             "started_at": deployment.started_at,
             "finished_at": deployment.finished_at,
             "error": None if deployment.error is None else encode(deployment.error),
+            "snapshot_id": deployment.snapshot_id,
         }
         async with self._database.write() as connection:
             await connection.execute(insert(deployments).values(**row))
+
+    async def set_snapshot(self, deployment_id: str, snapshot_id: str) -> None:
+        """Keep which snapshot holds the data from right before it."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(deployments).where(deployments.c.id == deployment_id).values(snapshot_id=snapshot_id)
+            )
 
     async def finish(self, deployment_id: str, state: DeploymentState, error: dict[str, str] | None = None) -> None:
         """Record how it ended, now."""
@@ -131,5 +139,6 @@ def _deployment(row: Row[tuple[object, ...]]) -> Deployment:
         operation_id=row.operation_id,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        snapshot_id=row.snapshot_id,
         error=None if row.error is None else decode(dict[str, str], row.error),
     )

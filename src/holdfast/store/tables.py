@@ -44,6 +44,7 @@ deployments: Final = Table(
     Column("started_at", Text, nullable=False),
     Column("finished_at", Text),
     Column("error", Text),
+    Column("snapshot_id", Text),
     Index(None, "workload_id", "id"),
     Index(None, "state"),
 )

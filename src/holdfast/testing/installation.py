@@ -11,7 +11,17 @@ from holdfast.bootstrap import Holdfast, Seams, running
 from holdfast.config import Settings
 from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.restore import OnUnhealthy
-from holdfast.domain.workload import HealthCheck, Hooks, Quiesce, RestartPolicy, Scope, Volume, Workload, WorkloadSpec
+from holdfast.domain.workload import (
+    HealthCheck,
+    Hooks,
+    Quiesce,
+    RestartPolicy,
+    Scope,
+    SnapshotPolicy,
+    Volume,
+    Workload,
+    WorkloadSpec,
+)
 from holdfast.testing.fake_records import Behaviour, Command
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.trees import wrappers_below
@@ -28,7 +38,7 @@ TWO_VOLUMES = (
 
 
 def spec_of(name: str = "notes", *, image: str = IMAGE, volumes: tuple[Volume, ...] = TWO_VOLUMES) -> WorkloadSpec:
-    """A small stateful workload that proves healthy quickly."""
+    """A small stateful workload that proves healthy quickly; no snapshots but those that are asked for."""
     return WorkloadSpec(
         name=name,
         image=image,
@@ -37,6 +47,7 @@ def spec_of(name: str = "notes", *, image: str = IMAGE, volumes: tuple[Volume, .
         health=QUICK,
         restart=RestartPolicy.ALWAYS,
         stop_grace=2.0,
+        snapshots=SnapshotPolicy(before_deploy=False),
     )
 
 

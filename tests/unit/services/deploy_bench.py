@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from holdfast.config import Settings
 from holdfast.domain.deployment import Deployment, DeployReason
@@ -20,11 +20,12 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container
 from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.deploy_snapshots import DeploySnapshots, TakeIt, nothing
 from holdfast.services.deployer import Deployer
 from holdfast.services.health_gate import HealthGate
 from holdfast.services.image_source import ImageSource, PullPolicy
 from holdfast.services.instances import Instances
-from holdfast.services.locks import DrainBarrier, LifecycleLocks
+from holdfast.services.locks import DrainBarrier, Held, LifecycleLocks
 from holdfast.services.logs import Logs
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.promotions import Promotions
@@ -72,6 +73,26 @@ class FakeClock:
             await self.while_asleep()
 
 
+class _Before:
+    """Snapshots before deployments: none, unless a bench that can capture sets what takes them."""
+
+    def __init__(self) -> None:
+        self.real: DeploySnapshots | None = None
+
+    async def lock_ids(self, workload_id: str) -> frozenset[str]:
+        return frozenset({workload_id}) if self.real is None else await self.real.lock_ids(workload_id)
+
+    @asynccontextmanager
+    async def warmed(
+        self, held: Held, workload: Workload, deployment: Deployment, ctx: OperationContext
+    ) -> AsyncIterator[TakeIt]:
+        if self.real is None:
+            yield nothing
+            return
+        async with self.real.warmed(held, workload, deployment, ctx) as take:
+            yield take
+
+
 class Bench:
     """One Holdfast without its API.
 
@@ -110,6 +131,8 @@ class Bench:
             volumes=self.volumes,
             return_patience=0.5,
         )
+        self.before = _Before()
+        before = cast("DeploySnapshots", self.before)
         self.deployer = Deployer(
             operations=self.operations,
             barrier=self.barrier,
@@ -118,8 +141,9 @@ class Bench:
             records=records,
             images=self.images,
             replacement=Replacement(
-                records=records, images=self.images, instances=self.instances, rollout=self.rollout
+                records=records, images=self.images, instances=self.instances, rollout=self.rollout, snapshots=before
             ),
+            snapshots=before,
             trials=Trials(records=records, rollout=self.rollout, instances=self.instances),
             logs=Logs(self.runtime, installation, self.instances),
         )

@@ -19,6 +19,7 @@ from holdfast.engine.requests import WorkerSettings
 from holdfast.engine.stores import open_stores
 from holdfast.services.capture import Capture
 from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.deploy_snapshots import DeploySnapshots
 from holdfast.services.hooks import SnapshotHooks
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.quiesce import Quiescer
@@ -56,6 +57,12 @@ class SnapshotBench(Bench):
         self.in_use = SnapshotsInUse()
         self.states = SnapshotStateStore(self.database)
         self.capture = self.capture_with(self.holds)
+        self.before.real = DeploySnapshots(
+            records=DeployRecords(self.deployments, self.workloads, self.images),
+            sharing=Sharing(workloads=self.workloads, deployments=self.deployments, volumes=self.volumes),
+            capture=self.capture,
+            workers=self.workers,
+        )
         self.snapshots = Snapshots(
             workloads=cast("Workloads", _Found(self)),
             store=self.store,

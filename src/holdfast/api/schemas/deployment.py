@@ -58,6 +58,9 @@ class DeploymentView(BaseModel):
     digest: Annotated[str | None, Field(description="The registry's digest, where one gave it.")]
     config_hash: Annotated[str, Field(description="Names the configuration of then.")]
     operation_id: str | None
+    snapshot_id: Annotated[
+        str | None, Field(description="The snapshot of the data right before it: what the version before left.")
+    ]
     started_at: str
     finished_at: str | None
     error: ErrorView | None
@@ -75,6 +78,7 @@ class DeploymentView(BaseModel):
             digest=deployment.digest,
             config_hash=deployment.spec.config_hash,
             operation_id=deployment.operation_id,
+            snapshot_id=deployment.snapshot_id,
             started_at=deployment.started_at,
             finished_at=deployment.finished_at,
             error=ErrorView.model_validate(deployment.error) if deployment.error else None,

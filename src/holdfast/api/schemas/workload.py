@@ -180,6 +180,8 @@ def _snapshots(policy: SnapshotPolicy) -> dict[str, object]:
     document: dict[str, object] = {}
     if policy.quiesce is not _SNAPSHOTS.quiesce:
         document["quiesce"] = policy.quiesce.value
+    if not policy.before_deploy:
+        document["before_deploy"] = False
     if policy.keep is not None:
         document["keep"] = _keep(policy.keep)
     return document

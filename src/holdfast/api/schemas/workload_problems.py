@@ -39,7 +39,6 @@ LATER_KEYS: Final = frozenset(
         "networks",
         "hooks.post_restore",
         "snapshots.schedule",
-        "snapshots.before_deploy",
     }
 )
 """Keys of later versions, dotted."""

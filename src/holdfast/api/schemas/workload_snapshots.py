@@ -11,6 +11,7 @@ from holdfast.domain.retention import KEEP_RULES, Keep
 from holdfast.domain.workload import Hooks, Quiesce, SnapshotPolicy
 
 _HOOKS: Final = Hooks()
+_POLICY: Final = SnapshotPolicy()
 _Command = Annotated[list[Text], Field(max_length=1000)]
 
 
@@ -106,10 +107,18 @@ class SnapshotsModel(_Model):
             "`hooks.post_snapshot` in them, `none` captures while they write.",
         ),
     ] = Quiesce.PAUSE
+    before_deploy: Annotated[
+        bool,
+        Field(
+            description="Whether one is taken right before another version runs on the data, so that code and data "
+            "can return together: with `recreate` once the old version has stopped, else held as `quiesce` says."
+        ),
+    ] = _POLICY.before_deploy
     keep: Annotated[
         KeepModel | None, Field(description="Which of them `holdfast snapshot prune` keeps; all if left out.")
     ] = None
 
     def policy(self) -> SnapshotPolicy:
         """The same as the inside of Holdfast knows it."""
-        return SnapshotPolicy(quiesce=self.quiesce, keep=None if self.keep is None else self.keep.keep())
+        keep = None if self.keep is None else self.keep.keep()
+        return SnapshotPolicy(quiesce=self.quiesce, before_deploy=self.before_deploy, keep=keep)

@@ -25,7 +25,7 @@ def list_deployments(
     page = session.client.get(f"/api/workloads/{workload}/deployments", limit=limit)
     session.output.document(page)
     session.output.table(
-        ("id", "state", "reason", "image", "image id", "configuration", "when"),
+        ("id", "state", "reason", "image", "image id", "configuration", "when", "data before"),
         [
             (
                 d["id"],
@@ -35,6 +35,7 @@ def list_deployments(
                 d["image_id"].removeprefix("sha256:")[:12],
                 d["config_hash"][:8],
                 ago(d["started_at"]),
+                d["snapshot_id"] or "-",
             )
             for d in page["items"]
         ],
