@@ -23,6 +23,7 @@ from holdfast.api.routes import (
     repositories,
     repository,
     restores,
+    schedules,
     snapshot_files,
     snapshots,
     system,
@@ -75,6 +76,7 @@ def routers() -> tuple[APIRouter, ...]:
         restores.router,
         clones.router,
         operations.router,
+        schedules.router,
     )
 
 

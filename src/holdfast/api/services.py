@@ -29,6 +29,7 @@ from holdfast.services.doctor import Finding
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.rollbacks import RollbackPlan
+from holdfast.services.scheduler import Standing
 from holdfast.services.snapshot_files import Download
 from holdfast.services.unreadable_snapshots import UnreadableSnapshot
 from holdfast.services.workloads import ApplyResult, WorkloadStatus
@@ -261,6 +262,12 @@ class ReadinessPort(Protocol):
     def ready(self) -> tuple[bool, list[str]]: ...
 
 
+class SchedulesPort(Protocol):
+    async def list(self) -> tuple[Standing, ...]: ...
+
+    async def of(self, subject: str) -> Standing | None: ...
+
+
 class DoctorPort(Protocol):
     async def findings(self) -> Sequence[Finding]: ...
 
@@ -292,6 +299,7 @@ class ApiServices:
     tokens: TokensPort
     readiness: ReadinessPort
     doctor: DoctorPort
+    schedules: SchedulesPort
     uploads_dir: Path
     max_upload_bytes: int
     disk_reserve_bytes: int

@@ -71,6 +71,8 @@ from holdfast.services.restore_sources import RestoreSources
 from holdfast.services.restore_trial import RestoreTrial
 from holdfast.services.rollbacks import Rollbacks
 from holdfast.services.rollout import Rollout
+from holdfast.services.scheduled_snapshots import ScheduledSnapshots, schedule_facts
+from holdfast.services.scheduler import Scheduler
 from holdfast.services.second_snapshots import SecondSnapshots
 from holdfast.services.sharing import Sharing
 from holdfast.services.snapshot_files import SnapshotFiles
@@ -87,6 +89,7 @@ from holdfast.store.database import Database
 from holdfast.store.deployments import DeploymentStore
 from holdfast.store.operations import OperationStore
 from holdfast.store.repositories import RepositoryNames
+from holdfast.store.schedules import ScheduleStore
 from holdfast.store.snapshots import SnapshotStateStore
 from holdfast.store.tokens import TokenStore
 from holdfast.store.volume_states import VolumeStateStore
@@ -356,6 +359,21 @@ async def _assembled(
         locks=locks,
         restore_pending=registry.unfinished,
     )
+    scheduled_snapshots = ScheduledSnapshots(
+        settings=settings,
+        workloads=workload_store,
+        deployments=deployment_store,
+        snapshots=snapshots,
+        locks=locks,
+    )
+    scheduler = Scheduler(
+        clock=seams.clock,
+        zone=settings.zone,
+        store=ScheduleStore(database),
+        operations=operations,
+        work=[scheduled_snapshots],
+        most=max(1, settings.workers - 1),  # one is left for people
+    )
     doctor = Doctor(
         settings=settings,
         runtime=runtime,
@@ -363,6 +381,7 @@ async def _assembled(
         database_check=database.check,
         snapshot_facts=snapshots.facts,
         unfinished_restores=restores.unfinished,
+        schedule_facts=lambda: schedule_facts(scheduler, scheduled_snapshots),
         leftovers=lambda: [(str(left), left.mend) for left in reaper.left()],
     )
 
@@ -382,6 +401,7 @@ async def _assembled(
     watch = EngineWatch(runtime, readiness, engine_arrived)
     watch.start()
     reaper.start()
+    scheduler.start()
     try:
         yield Holdfast(
             api=ApiServices(
@@ -440,6 +460,7 @@ async def _assembled(
                 tokens=tokens,
                 readiness=readiness,
                 doctor=doctor,
+                schedules=scheduler,
                 uploads_dir=settings.uploads_dir,
                 max_upload_bytes=settings.max_upload_bytes,
                 disk_reserve_bytes=settings.disk_reserve_bytes,
@@ -453,6 +474,7 @@ async def _assembled(
             first_token=await tokens.ensure_first_admin(settings.admin_token_file),
         )
     finally:
+        await scheduler.close()
         await watch.close()
         await operations.close(settings.drain_deadline)
         await reaper.close()

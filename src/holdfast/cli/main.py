@@ -25,6 +25,7 @@ from holdfast.cli.commands import (
     restore,
     restore_decision,
     rollback,
+    schedule,
     serve,
     snapshot,
     status,
@@ -101,6 +102,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.add_typer(snapshot.commands(), name="snapshot")
     app.add_typer(operation.commands(), name="operation")
     app.add_typer(repository.commands(), name="repository")
+    app.add_typer(schedule.commands(), name="schedule")
     app.command("doctor")(doctor.doctor)
     app.command("serve")(serve.serve)
     app.command("recover")(recover.recover)

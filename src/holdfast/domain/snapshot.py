@@ -38,6 +38,7 @@ class SnapshotReason(StrEnum):
     SAFETY = "safety"
     """Taken by a restore of the data that it is about to replace. Pinned until a person releases it (I5)."""
     BEFORE_DEPLOY = "before_deploy"
+    SCHEDULED = "scheduled"
     IMPORTED = "imported"
 
 

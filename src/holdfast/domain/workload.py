@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from holdfast.domain.retention import Keep
+from holdfast.domain.schedule import OnMissed
 
 
 class Scope(StrEnum):
@@ -123,11 +124,15 @@ class SnapshotPolicy:
         quiesce: how the writers are held.
         before_deploy: whether one is taken right before another version runs on the data.
         keep: which of them a prune keeps; ``None`` keeps all.
+        schedule: when one is taken by itself, as cron writes it; ``None``: never.
+        missed: what becomes of one that is overdue, once it could be taken.
     """
 
     quiesce: Quiesce = Quiesce.PAUSE
     before_deploy: bool = True
     keep: Keep | None = None
+    schedule: str | None = None
+    missed: OnMissed = OnMissed.CATCH_UP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,21 @@ class SnapshotFacts:
     unreadable: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleFacts:
+    """How the schedules are.
+
+    Attributes:
+        total: how many there are.
+        ailing: those that need somebody, in words ("snapshots of notes: overdue").
+        unprotected: workloads whose data no schedule captures.
+    """
+
+    total: int = 0
+    ailing: tuple[str, ...] = ()
+    unprotected: tuple[str, ...] = ()
+
+
 def worst(findings: Sequence[Finding]) -> FindingLevel:
     """The worst level found; ``ok`` for none."""
     order = list(FindingLevel)
@@ -77,6 +92,7 @@ class Doctor:
         database_check: the problems that the database's own quick check found, in words.
         snapshot_facts: how the snapshots are.
         unfinished_restores: restores whose journals are still there, in words ("notes: needs a decision").
+        schedule_facts: how the schedules are.
         leftovers: what restores left that can't be removed yet, in words, and what to do about each.
         now: the clock to check, UTC.
     """
@@ -90,6 +106,7 @@ class Doctor:
         database_check: Callable[[], Awaitable[Sequence[str]]],
         snapshot_facts: Callable[[], Awaitable[SnapshotFacts]],
         unfinished_restores: Callable[[], Awaitable[Sequence[str]]],
+        schedule_facts: Callable[[], Awaitable[ScheduleFacts]],
         leftovers: Callable[[], Sequence[tuple[str, str]]],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -99,6 +116,7 @@ class Doctor:
         self._database_check = database_check
         self._snapshot_facts = snapshot_facts
         self._unfinished_restores = unfinished_restores
+        self._schedule_facts = schedule_facts
         self._leftovers = leftovers
         self._now = now
 
@@ -119,6 +137,7 @@ class Doctor:
         checks += [(f"volumes {root}", asyncio.to_thread(check_volume_root, self._fs, root)) for root in volume_roots]
         checks += [
             ("snapshots", check_snapshots(self._snapshot_facts)),
+            ("schedules", check_schedules(self._schedule_facts)),
             ("restores", check_restores(self._unfinished_restores)),
             ("leftovers", check_leftovers(self._leftovers)),
         ]
@@ -298,6 +317,26 @@ async def check_snapshots(facts: Callable[[], Awaitable[SnapshotFacts]]) -> Find
             mend="Run 'holdfast snapshot verify' for those that you rely on.",
         )
     return Finding(check="snapshots", level=FindingLevel.OK, message=f"{found.total} snapshots, all verified.")
+
+
+async def check_schedules(facts: Callable[[], Awaitable[ScheduleFacts]]) -> Finding:
+    """Whether what is scheduled happens, and all data is captured by a schedule."""
+    found = await facts()
+    if found.ailing:
+        return Finding(
+            check="schedules",
+            level=FindingLevel.ERROR,
+            message=f"{len(found.ailing)} of {found.total} schedules need somebody: {_some(found.ailing)}.",
+            mend="See `holdfast schedule list` for why. Take the snapshots by hand until it is mended.",
+        )
+    if found.unprotected:
+        return Finding(
+            check="schedules",
+            level=FindingLevel.WARNING,
+            message=f"No schedule takes snapshots of: {_some(found.unprotected)}.",
+            mend='Give each a snapshots.schedule, for example "0 3 * * *".',
+        )
+    return Finding(check="schedules", level=FindingLevel.OK, message=f"{found.total} schedules, all on time.")
 
 
 async def check_restores(unfinished: Callable[[], Awaitable[Sequence[str]]]) -> Finding:

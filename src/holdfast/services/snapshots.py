@@ -57,12 +57,20 @@ class Snapshots:
         self._in_use = in_use
 
     async def create(
-        self, ref: str, *, quiesce: Quiesce | None = None, note: str, actor: str, idempotency_key: str | None = None
+        self,
+        ref: str,
+        *,
+        quiesce: Quiesce | None = None,
+        reason: SnapshotReason = SnapshotReason.MANUAL,
+        note: str,
+        actor: str,
+        idempotency_key: str | None = None,
     ) -> Operation:
         """Take a snapshot of all captured volumes.
 
         Args:
             quiesce: how the writers are held; ``None`` as the workload is configured.
+            reason: for what it is taken.
 
         Raises:
             NotFound: ``workload_unknown``.
@@ -85,7 +93,7 @@ class Snapshots:
             check_hooks(workload)
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            manifest = await self._capture.take(ctx, workload.id, held, reason=SnapshotReason.MANUAL, note=note)
+            manifest = await self._capture.take(ctx, workload.id, held, reason=reason, note=note)
             return _told(manifest)
 
         return await self._operations.start(

@@ -116,6 +116,12 @@ class DeploymentStore:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else _deployment(row)
 
+    async def deployed(self) -> frozenset[str]:
+        """The ids of all workloads of which a deployment succeeded."""
+        query = select(deployments.c.workload_id).where(deployments.c.state == DeploymentState.SUCCEEDED.value)
+        async with self._database.read() as connection:
+            return frozenset(row.workload_id for row in await connection.execute(query.distinct()))
+
     async def unfinished(self) -> tuple[Deployment, ...]:
         """All deployments that have not ended, newest first; at start: those that the last server left behind."""
         query = (

@@ -118,3 +118,11 @@ repositories: Final = Table(
     Column("created_at", Text, nullable=False),
 )
 """Second repositories. Secrets are in files of their own, never here."""
+
+schedules: Final = Table(
+    "schedules",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+)
+"""What each schedule did last and does next; what is scheduled stands in configurations."""

@@ -20,6 +20,7 @@ from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.promotion import Promotion
 from holdfast.domain.repository import RepositoryFacts, RepositoryKind, RepositoryPlace, SecondRepository
 from holdfast.domain.restore import OnUnhealthy
+from holdfast.domain.schedule import Run, RunResult, Schedule, ScheduleHealth, ScheduleKind, ScheduleState
 from holdfast.domain.snapshot import (
     CapturedVolume,
     Consistency,
@@ -29,6 +30,7 @@ from holdfast.domain.snapshot import (
     SnapshotManifest,
     SnapshotReason,
 )
+from holdfast.domain.times import parse
 from holdfast.domain.workload import DesiredState, Quiesce, Scope, Volume, Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
 from holdfast.runtime.port import ContainerLog
@@ -37,6 +39,7 @@ from holdfast.services.doctor import Finding, FindingLevel
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.rollbacks import RollbackPlan
+from holdfast.services.scheduler import Standing
 from holdfast.services.snapshot_files import Download
 from holdfast.services.unreadable_snapshots import UnreadableSnapshot
 from holdfast.services.workload_status import Condition, WorkloadStatus
@@ -88,6 +91,30 @@ SECOND = SecondRepository(
     repository_id=SNAPSHOT_ID,
     encrypted=True,
     created_at=AT,
+)
+
+STANDING = Standing(
+    schedule=Schedule(
+        kind=ScheduleKind.SNAPSHOT, subject=WORKLOAD_ID, name="notes", cron="0 3 * * *", zone="Europe/Berlin"
+    ),
+    state=ScheduleState(
+        cron="0 3 * * *",
+        zone="Europe/Berlin",
+        reckoned_at=parse(AT),
+        due_at=parse(AT),
+        last=Run(
+            due_at=parse(AT),
+            started_at=parse(AT),
+            finished_at=parse(AT),
+            operation_id=OPERATION_ID,
+            result=RunResult.FAILED,
+            code="pre_snapshot_failed",
+            message="The hook failed.",
+        ),
+        failures=2,
+    ),
+    health=ScheduleHealth.FAILED,
+    next_at=parse(AT),
 )
 
 
@@ -451,6 +478,16 @@ class StandInDoctor:
         ]
 
 
+class StandInSchedules:
+    standings: tuple[Standing, ...] = (STANDING,)
+
+    async def list(self) -> tuple[Standing, ...]:
+        return self.standings
+
+    async def of(self, subject: str) -> Standing | None:
+        return next((each for each in self.standings if each.schedule.subject == subject), None)
+
+
 class StandInSnapshotFiles(Recorder):
     async def folder(
         self, ref: str, snapshot_id: str, *, target: str | None, path: bytes, after: bytes, limit: int
@@ -582,6 +619,7 @@ def services_in(uploads: Path) -> ApiServices:
         tokens=StandInTokens(),
         readiness=StandInReadiness(),
         doctor=StandInDoctor(),
+        schedules=StandInSchedules(),
         uploads_dir=uploads,
         max_upload_bytes=1 << 20,
         disk_reserve_bytes=0,

@@ -69,6 +69,7 @@ NEEDED = {
     "undo_restore": A,
     "get_pending_decision": V,
     "decide_restore": A,
+    "list_schedules": V,
     "list_operations": V,
     "get_operation": V,
     "cancel_operation": O,

@@ -20,7 +20,7 @@ from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.workload import Port, Quiesce, WorkloadSpec
 from holdfast.services.clones import CloneWish
 from holdfast.services.restore_registry import Decision, Undecided
-from tests.unit.api.standins import OPERATION_ID, SNAPSHOT_ID, WORKLOAD_ID, Api, left_in
+from tests.unit.api.standins import AT, OPERATION_ID, SNAPSHOT_ID, WORKLOAD_ID, Api, left_in
 
 DECLARATION: dict[str, Any] = {"name": "notes", "source": {"type": "image", "image": "notes:2"}}
 YAML = b"name: notes\nsource: {type: image, image: 'notes:2'}\n"
@@ -118,6 +118,15 @@ async def test_a_status_tells_condition_and_last_deployment(api: Api) -> None:
     assert (status["name"], status["condition"]) == ("notes", "down")
     assert status["last_deployment"]["image"] == "notes:1"
     assert status["deployed"] is None
+    assert (status["schedule"]["health"], status["schedule"]["last"]["result"]) == ("failed", "failed")
+
+
+async def test_schedules_are_listed_with_what_is_next_and_how_the_last_run_went(api: Api) -> None:
+    answer = await api.ask("GET", "/api/schedules")
+    [listed] = answer.json()["items"]
+    assert (listed["kind"], listed["name"], listed["time_zone"]) == ("snapshot", "notes", "Europe/Berlin")
+    assert (listed["next_at"], listed["failures"], listed["succeeded_at"]) == (AT, 2, None)
+    assert listed["last"]["message"] == "The hook failed."
 
 
 async def test_the_schema_of_a_declaration_is_published(api: Api) -> None:

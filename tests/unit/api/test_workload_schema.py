@@ -17,6 +17,7 @@ from holdfast.api.schemas.workload_values import format_port, parse_port
 from holdfast.api.schemas.yaml_document import MAX_BYTES
 from holdfast.domain.errors import InvalidInput, TooLarge
 from holdfast.domain.retention import Keep
+from holdfast.domain.schedule import OnMissed
 from holdfast.domain.workload import (
     HealthCheck,
     HealthType,
@@ -61,7 +62,7 @@ strategy: recreate
 max_instances: 1
 hooks: {pre_snapshot: [redis-cli, save], post_snapshot: ["true"], timeout: 2m}
 resources: {memory: 512MiB, cpus: 1.5}
-snapshots: {quiesce: hooks, keep: {last: 7, daily: 14, yearly: 2}}
+snapshots: {quiesce: hooks, keep: {last: 7, daily: 14, yearly: 2}, schedule: "0  3 * * *", missed: tell}
 """
 
 LAUGHS = "a: &a [x]\n" + "".join(
@@ -122,7 +123,12 @@ class TestReading:
             strategy=Strategy.RECREATE,
             resources=Resources(memory=512 * 1024**2, cpus=1.5),
             hooks=Hooks(pre_snapshot=("redis-cli", "save"), post_snapshot=("true",), timeout=120.0),
-            snapshots=SnapshotPolicy(quiesce=Quiesce.HOOKS, keep=Keep(last=7, daily=14, yearly=2)),
+            snapshots=SnapshotPolicy(
+                quiesce=Quiesce.HOOKS,
+                keep=Keep(last=7, daily=14, yearly=2),
+                schedule="0 3 * * *",
+                missed=OnMissed.TELL,
+            ),
         )
 
     def test_the_order_of_the_environment_means_nothing(self) -> None:
@@ -270,7 +276,10 @@ class TestRefusals:
             ("snapshots", {"keep": {"last": True}}, "snapshots.keep.last", "value_wrong_type"),
             ("snapshots", {"keep": {"dayly": 7, "last": 1}}, "snapshots.keep.dayly", "key_unknown"),
             ("snapshots", {"kept": {"last": 1}}, "snapshots.kept", "key_unknown"),
-            ("snapshots", {"schedule": "0 3 * * *"}, "snapshots.schedule", "key_not_supported"),
+            ("snapshots", {"schedule": "0 3 * * *"}, "snapshots.schedule", "key_has_no_effect"),
+            ("snapshots", {"schedule": "@daily"}, "snapshots.schedule", "schedule_malformed"),
+            ("snapshots", {"schedule": "0 3 31 2 *"}, "snapshots.schedule", "schedule_malformed"),
+            ("snapshots", {"missed": "tell"}, "snapshots", "key_has_no_effect"),
             ("health", {"type": "http"}, "health.port", "key_missing"),
             ("health", {"type": "tcp"}, "health.port", "key_missing"),
             ("health", {"type": "command"}, "health.command", "key_missing"),
@@ -540,6 +549,13 @@ PORTS = st.builds(
     host_ip=st.sampled_from(["0.0.0.0", "127.0.0.1", "::1", "fe80::1"]),
     protocol=st.sampled_from(["tcp", "udp", "sctp"]),
 )
+
+
+def unscheduled(spec: WorkloadSpec) -> WorkloadSpec:
+    policy = replace(spec.snapshots, schedule=None, missed=OnMissed.CATCH_UP)
+    return replace(spec, snapshots=policy)
+
+
 SPECS = st.builds(
     WorkloadSpec,
     name=NAMES,
@@ -568,7 +584,12 @@ SPECS = st.builds(
         SnapshotPolicy,
         quiesce=st.sampled_from([Quiesce.PAUSE, Quiesce.STOP, Quiesce.NONE]),
         keep=st.none() | st.builds(Keep, last=st.integers(1, 10_000), daily=st.integers(0, 10_000)),
+        schedule=st.sampled_from(["0 3 * * *", "*/5 * * * MON"]),
+        missed=st.sampled_from(OnMissed),
     ),
+).flatmap(
+    # A schedule is there only where there is something to capture, and need not be there.
+    lambda spec: st.sampled_from([*([spec] if spec.captured_volumes else []), unscheduled(spec)])
 )
 
 
@@ -618,7 +639,7 @@ class TestPublished:
             {"volumes": [{"target": "/a", "scope": "named"}]},
             {"snapshots": {"keep": {}}},
             {"snapshots": {"keep": {"last": 0}}},
-            {"snapshots": {"schedule": "0 3 * * *"}},
+            {"snapshots": {"schedules": "0 3 * * *"}},
         ],
     )
     def test_the_json_schema_refuses_what_the_parser_refuses(self, document: dict[str, Any]) -> None:

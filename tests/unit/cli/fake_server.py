@@ -75,8 +75,9 @@ def refusal(
 
 
 def safety(count: int = 0) -> dict[str, Any]:
-    """As a workload's status tells of its safety snapshots."""
-    return {"safety_snapshots": {"count": count, "stored_bytes": 3 << 20, "oldest_id": SNAPSHOT, "oldest_at": AT}}
+    """As a workload's status tells of its safety snapshots; it has no schedule."""
+    kept = {"count": count, "stored_bytes": 3 << 20, "oldest_id": SNAPSHOT, "oldest_at": AT}
+    return {"safety_snapshots": kept, "schedule": None}
 
 
 def operation(kind: str = "deploy", state: str = "running", **fields: Any) -> dict[str, Any]:

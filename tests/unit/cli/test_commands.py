@@ -487,6 +487,53 @@ def test_the_status_of_all_is_one_line_each(server: FakeServer) -> None:
     assert "never" in result.stdout
 
 
+SCHEDULE = {
+    "kind": "snapshot",
+    "name": "notes",
+    "cron": "0 3 * * *",
+    "time_zone": "Europe/Berlin",
+    "missed": "catch_up",
+    "health": "overdue",
+    "next_at": "2026-11-24T02:00:00.000000Z",
+    "waiting_for": "waiting for restore 01j",
+    "last": {
+        "result": "failed",
+        "due_at": "2026-11-23T02:00:00.000000Z",
+        "started_at": AT,
+        "finished_at": AT,
+        "operation_id": None,
+        "code": "pre_snapshot_failed",
+        "message": "The hook failed.",
+    },
+    "succeeded_at": None,
+    "failures": 2,
+}
+
+
+def test_schedules_are_listed_with_what_is_wrong_in_words(server: FakeServer) -> None:
+    server.on("GET", "/api/schedules", answer({"items": [SCHEDULE]}))
+    shown = server.run("schedule", "list").stdout
+    for words in (
+        "0 3 * * * Europe/Berlin",
+        "2026-11-24 02:00:00 UTC",
+        "was due at 2026-11-24 02:00:00 UTC, and has not begun",
+        "waiting for restore 01j",
+        "the snapshot of 2026-11-23 02:00:00 UTC failed (2 times in a row): The hook failed.",
+    ):
+        assert words in shown
+    server.on("GET", "/api/schedules", answer({"items": []}))
+    assert "snapshots.schedule" in server.run("schedule", "list").stderr
+
+
+def test_a_status_shows_an_overdue_snapshot_in_one_line_and_in_full(server: FakeServer) -> None:
+    ailing = STATUS | {"last_deployment": None, "schedule": SCHEDULE}
+    server.on("GET", "/api/workloads", answer({"items": [workload()], "next_cursor": None}))
+    server.on("GET", f"/api/workloads/{workload()['id']}/status", answer(ailing))
+    assert "OVERDUE, last never" in server.run("status").stdout
+    server.on("GET", "/api/workloads/notes/status", answer(ailing))
+    assert "snapshots: a snapshot was due at" in server.run("status", "notes").stdout
+
+
 PRUNED = {
     "dry_run": True,
     "deleted_snapshots": 1,

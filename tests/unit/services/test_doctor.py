@@ -20,11 +20,13 @@ from holdfast.services.doctor import (
     Doctor,
     Finding,
     FindingLevel,
+    ScheduleFacts,
     SnapshotFacts,
     check_clock,
     check_database,
     check_leftovers,
     check_restores,
+    check_schedules,
     check_snapshots,
     check_socket,
     check_space,
@@ -64,6 +66,9 @@ def doctor(settings: Settings, runtime: FakeRuntime) -> Doctor:
     async def facts() -> SnapshotFacts:
         return SnapshotFacts(total=2, never_verified=0)
 
+    async def schedules() -> ScheduleFacts:
+        return ScheduleFacts(total=1)
+
     return Doctor(
         settings=settings,
         runtime=runtime,
@@ -71,6 +76,7 @@ def doctor(settings: Settings, runtime: FakeRuntime) -> Doctor:
         database_check=nothing,
         snapshot_facts=facts,
         unfinished_restores=nothing,
+        schedule_facts=schedules,
         leftovers=lambda: (),
         now=lambda: NOW,
     )
@@ -88,6 +94,7 @@ async def test_a_healthy_host_gets_a_clean_bill(settings: Settings) -> None:
         "space",
         "volumes",
         "snapshots",
+        "schedules",
         "restores",
         "leftovers",
     }
@@ -233,3 +240,21 @@ def test_the_worst_of_the_findings_counts() -> None:
     found = [Finding(check="x", level=level, message="") for level in (WARNING, ERROR, OK)]
     assert worst(found) is ERROR
     assert worst([]) is OK
+
+
+@pytest.mark.parametrize(
+    ("facts", "level", "words"),
+    [
+        (ScheduleFacts(total=2, ailing=("snapshots of notes (overdue)",)), ERROR, "snapshots of notes (overdue)"),
+        (ScheduleFacts(total=1, unprotected=("wiki",)), WARNING, "wiki"),
+        (ScheduleFacts(total=3), OK, "3 schedules, all on time"),
+    ],
+)
+async def test_a_schedule_that_fails_and_data_that_none_captures_are_told(
+    facts: ScheduleFacts, level: FindingLevel, words: str
+) -> None:
+    async def found() -> ScheduleFacts:
+        return facts
+
+    finding = await check_schedules(found)
+    assert (finding.level, words in finding.message, bool(finding.mend)) == (level, True, level is not OK)

@@ -103,7 +103,8 @@ async def delete_workload(
 @router.get("/workloads/{workload}/status", summary="Tell how a workload is doing", responses=problems(404))
 async def get_workload_status(services: Services, _caller: Viewer, ref: WorkloadRef) -> StatusView:
     status = await services.workloads.status(ref)
-    return StatusView.of(status, await services.snapshots.safety_kept(status.workload.id))
+    of = status.workload.id
+    return StatusView.of(status, await services.snapshots.safety_kept(of), await services.schedules.of(of))
 
 
 @router.get("/schemas/workload", summary="Get the JSON Schema of a workload's declaration", responses=problems())

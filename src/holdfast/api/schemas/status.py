@@ -7,10 +7,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.api.schemas.deployment import DeploymentView
+from holdfast.api.schemas.schedule import ScheduleView
 from holdfast.api.schemas.workload_view import ChangeView
 from holdfast.domain.snapshot import SafetyKept
 from holdfast.domain.workload import DesiredState
 from holdfast.runtime.port import ContainerState, ImageHealth
+from holdfast.services.scheduler import Standing
 from holdfast.services.workload_status import Condition, InstanceStatus, WorkloadStatus
 
 
@@ -91,10 +93,11 @@ class StatusView(BaseModel):
     undecided: Annotated[str | None, Field(description="Why a restore waits for a decision.")]
     engine_problem: Annotated[str | None, Field(description="Why nothing is known about the instances.")]
     safety_snapshots: SafetyKeptView
+    schedule: Annotated[ScheduleView | None, Field(description="That of its snapshots; null if none is in force.")]
 
     @classmethod
-    def of(cls, status: WorkloadStatus, safety: SafetyKept) -> StatusView:
-        """The view of ``status``, and of the safety snapshots that are kept."""
+    def of(cls, status: WorkloadStatus, safety: SafetyKept, schedule: Standing | None) -> StatusView:
+        """The view of ``status``, of the safety snapshots that are kept, and of the snapshots' schedule."""
         return cls(
             id=status.workload.id,
             name=status.workload.name,
@@ -115,4 +118,5 @@ class StatusView(BaseModel):
             undecided=status.undecided,
             engine_problem=status.engine_problem,
             safety_snapshots=SafetyKeptView.model_validate(safety),
+            schedule=None if schedule is None else ScheduleView.of(schedule),
         )

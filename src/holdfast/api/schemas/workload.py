@@ -184,6 +184,10 @@ def _snapshots(policy: SnapshotPolicy) -> dict[str, object]:
         document["before_deploy"] = False
     if policy.keep is not None:
         document["keep"] = _keep(policy.keep)
+    if policy.schedule is not None:
+        document["schedule"] = policy.schedule
+    if policy.missed is not _SNAPSHOTS.missed:
+        document["missed"] = policy.missed.value
     return document
 
 

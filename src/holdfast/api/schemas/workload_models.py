@@ -32,6 +32,7 @@ from holdfast.api.schemas.workload_values import (
 )
 from holdfast.domain.workload import (
     DEPLOYABLE_SCOPES,
+    SUPPORTED_SCOPES,
     HealthCheck,
     HealthType,
     Quiesce,
@@ -311,6 +312,24 @@ class WorkloadModel(_Model):
         fixed = any(port.host_port for port in info.data.get("ports", ()))
         check_instances(count, info.data.get("strategy"), writable=writable, fixed_port=fixed, info=info)
         return count
+
+    @field_validator("snapshots")
+    @classmethod
+    def _captures_something(cls, snapshots: SnapshotsModel, info: ValidationInfo) -> SnapshotsModel:
+        volumes = info.data.get("volumes")
+        if (
+            snapshots.schedule is not None
+            and volumes is not None
+            and not any(v.scope in SUPPORTED_SCOPES for v in volumes)
+        ):
+            note(
+                info,
+                ("snapshots", "schedule"),
+                "key_has_no_effect",
+                "takes no snapshots: no volume of the workload is captured",
+                "Remove it, or give the workload a volume of scope absolute, stage or project.",
+            )
+        return snapshots
 
     @field_validator("snapshots")
     @classmethod

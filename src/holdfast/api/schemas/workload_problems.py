@@ -38,7 +38,6 @@ LATER_KEYS: Final = frozenset(
         "domains",
         "networks",
         "hooks.post_restore",
-        "snapshots.schedule",
     }
 )
 """Keys of later versions, dotted."""

@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from holdfast.api.schemas.workload_values import STRICT, Duration, Text, problem
 from holdfast.domain.retention import KEEP_RULES, Keep
+from holdfast.domain.schedule import OnMissed
 from holdfast.domain.workload import Hooks, Quiesce, SnapshotPolicy
+from holdfast.services.cron import Cron
 
 _HOOKS: Final = Hooks()
 _POLICY: Final = SnapshotPolicy()
@@ -117,8 +119,51 @@ class SnapshotsModel(_Model):
     keep: Annotated[
         KeepModel | None, Field(description="Which of them `holdfast snapshot prune` keeps; all if left out.")
     ] = None
+    schedule: Annotated[
+        Text | None,
+        Field(
+            description="When a snapshot is taken by itself, as cron writes it: minute, hour, day of the month, month, "
+            "day of the week, in the server's `time_zone`. Never if left out.",
+            examples=["0 3 * * *"],
+        ),
+    ] = None
+    missed: Annotated[
+        OnMissed,
+        Field(
+            strict=False,
+            description="What becomes of a scheduled snapshot that could not begin within an hour, or its interval: "
+            "the server was down or the workload busy: `catch_up` takes it as soon as it can be, once, however many "
+            "were missed; `tell` leaves it out, and counts it as failed.",
+        ),
+    ] = OnMissed.CATCH_UP
+
+    @field_validator("schedule")
+    @classmethod
+    def _comes_due(cls, schedule: str | None) -> str | None:
+        if schedule is None:
+            return None
+        try:
+            Cron(schedule)
+        except ValueError as error:
+            raise problem(
+                "schedule_malformed",
+                f"can't be used: it {error}",
+                'For example "0 3 * * *": every day at three; see man 5 crontab.',
+            ) from error
+        return " ".join(schedule.split())
+
+    @model_validator(mode="after")
+    def _misses_something(self) -> Self:
+        if self.schedule is None and "missed" in self.model_fields_set:
+            raise problem("key_has_no_effect", "has a key that does nothing without schedule: missed", "Remove missed.")
+        return self
 
     def policy(self) -> SnapshotPolicy:
         """The same as the inside of Holdfast knows it."""
-        keep = None if self.keep is None else self.keep.keep()
-        return SnapshotPolicy(quiesce=self.quiesce, before_deploy=self.before_deploy, keep=keep)
+        return SnapshotPolicy(
+            quiesce=self.quiesce,
+            before_deploy=self.before_deploy,
+            keep=None if self.keep is None else self.keep.keep(),
+            schedule=self.schedule,
+            missed=self.missed,
+        )

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import options
+from holdfast.cli.commands.schedule import in_brief, trouble
 from holdfast.cli.listing import every_page
-from holdfast.cli.output import Output, ago, failure_lines
+from holdfast.cli.output import Output, ago, exact, failure_lines
 from holdfast.cli.safety import safety_in_words
 from holdfast.cli.session import session_of
 
@@ -32,9 +33,18 @@ def status(
     found = [client.get(f"/api/workloads/{w['id']}/status") for w in every_page(client, "/api/workloads")]
     output.document({"items": found})
     output.table(
-        ("name", "condition", "desired", "instances", "image", "last deployment", "busy with"),
+        ("name", "condition", "desired", "instances", "image", "last deployment", "snapshots", "busy with"),
         [
-            (s["name"], s["condition"], s["desired"], len(s["instances"]), s["image"], _last(s), s["busy"] or "")
+            (
+                s["name"],
+                s["condition"],
+                s["desired"],
+                len(s["instances"]),
+                s["image"],
+                _last(s),
+                in_brief(s["schedule"]),
+                s["busy"] or "",
+            )
             for s in found
         ],
     )
@@ -49,10 +59,14 @@ def describe(output: Output, document: dict[str, Any]) -> None:
             ("desired", document["desired"]),
             ("image", document["image"]),
             ("last deployment", _last(document)),
+            ("snapshots", in_brief(document["schedule"])),
+            ("next snapshot", exact(document["schedule"]["next_at"]) if document["schedule"] else None),
             ("busy with", document["busy"]),
             ("engine", document["engine_problem"]),
         ]
     )
+    for line in trouble(document["schedule"]) if document["schedule"] else ():
+        output.say(f"snapshots: {line}")
     if document["undecided"]:
         output.say(f"A restore waits for your decision: {document['undecided']}")
         output.say(f"Decide with: holdfast restore-decision {document['name']} keep|revert")

@@ -1,0 +1,80 @@
+"""The snapshots that workloads ask for by a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.config import Settings
+from holdfast.domain.operation import Operation
+from holdfast.domain.schedule import Schedule, ScheduleKind
+from holdfast.domain.snapshot import SnapshotReason
+from holdfast.services.doctor import ScheduleFacts
+from holdfast.services.locks import LifecycleLocks
+from holdfast.services.scheduler import Scheduler
+from holdfast.services.snapshots import Snapshots
+from holdfast.store.deployments import DeploymentStore
+from holdfast.store.workloads import WorkloadStore
+
+
+class ScheduledSnapshots:
+    """Snapshots of all workloads that say when. One that was never deployed has nothing to capture yet."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        workloads: WorkloadStore,
+        deployments: DeploymentStore,
+        snapshots: Snapshots,
+        locks: LifecycleLocks,
+    ) -> None:
+        self._settings = settings
+        self._workloads = workloads
+        self._deployments = deployments
+        self._snapshots = snapshots
+        self._locks = locks
+
+    async def schedules(self) -> Sequence[Schedule]:
+        """One for each workload that says when."""
+        deployed = await self._deployments.deployed()
+        return [
+            Schedule(
+                kind=ScheduleKind.SNAPSHOT,
+                subject=workload.id,
+                name=workload.name,
+                cron=workload.spec.snapshots.schedule,
+                zone=self._settings.time_zone,
+                missed=workload.spec.snapshots.missed,
+            )
+            for workload in await self._workloads.list()
+            if workload.spec.snapshots.schedule is not None and workload.id in deployed
+        ]
+
+    async def unprotected(self) -> Sequence[str]:
+        """The names of deployed workloads whose data no schedule captures."""
+        deployed = await self._deployments.deployed()
+        return [
+            workload.name
+            for workload in await self._workloads.list()
+            if workload.id in deployed and workload.spec.captured_volumes and workload.spec.snapshots.schedule is None
+        ]
+
+    def busy(self, schedule: Schedule) -> str | None:
+        """Who is at work on the workload."""
+        return self._locks.holder(schedule.subject)
+
+    async def start(self, schedule: Schedule, *, actor: str, idempotency_key: str) -> Operation:
+        """Take one, as by hand."""
+        return await self._snapshots.create(
+            schedule.subject, reason=SnapshotReason.SCHEDULED, note="", actor=actor, idempotency_key=idempotency_key
+        )
+
+
+async def schedule_facts(scheduler: Scheduler, snapshots: ScheduledSnapshots) -> ScheduleFacts:
+    """How all schedules are, and whose data none captures, for the doctor."""
+    found = await scheduler.list()
+    return ScheduleFacts(
+        total=len(found),
+        ailing=tuple(f"{each.schedule.words} ({each.health})" for each in found if not each.health.well),
+        unprotected=tuple(await snapshots.unprotected()),
+    )
