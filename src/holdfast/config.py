@@ -22,6 +22,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from holdfast.domain import edge as edge_kinds
+from holdfast.domain.edge import Tls
 from holdfast.domain.errors import InvalidInput
 from holdfast.domain.repository import MIN_RATE
 from holdfast.domain.units import MAX_DURATION, MAX_SIZE, parse_duration, parse_size
@@ -39,9 +41,12 @@ _DURATIONS: Final = frozenset({"engine_timeout", "drain_deadline", "steady_secon
 _NEVER_ROOTS: Final = ("/etc", "/proc", "/sys", "/var/lib/docker", "/var/lib/containerd")
 """Not a volume's place, nor is anything below or above them (``/`` is above)."""
 
+_LONGEST_EDGE_DIR: Final = 90
+"""Bytes; what the kernel takes for a socket's path, less the name of the socket in it."""
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\[\]:]+):[0-9]{1,5}")
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=MAX_DURATION)]
+TcpPort = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
 
 
@@ -73,6 +78,10 @@ class Settings:
         prune_unused_percent: a pack of which at least so much is needed by no snapshot is written anew by a prune.
         copy_limit_rate: bytes a second that a copy to a second repository sends at most, unless it says otherwise;
             0 for no bound.
+        edge: what stands before workloads with domains: ``off``, ``caddy`` for one that Holdfast starts and watches, or
+            ``http://address:port``, the admin API of one that is there.
+        edge_listen, edge_http_port, edge_https_port: where the Caddy that Holdfast starts listens.
+        edge_tls: whether it gets certificates from the public authorities, makes its own, or serves plain HTTP.
         time_zone: where days, weeks, months and years begin, for what is kept of snapshots.
     """
 
@@ -95,6 +104,11 @@ class Settings:
     log_format: LogFormat = LogFormat.TEXT
     time_zone: str = "UTC"
     prune_unused_percent: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50
+    edge: str = edge_kinds.OFF
+    edge_listen: str = ""
+    edge_http_port: TcpPort = 80
+    edge_https_port: TcpPort = 443
+    edge_tls: Tls = Tls.AUTO
     copy_limit_rate: Count = 0
 
     def __post_init__(self) -> None:
@@ -149,6 +163,11 @@ class Settings:
     def second_dir(self) -> Path:
         """Locks and caches of second repositories."""
         return self.data_dir / "second"
+
+    @property
+    def edge_dir(self) -> Path:
+        """What the Caddy that Holdfast starts keeps: certificates, its log, its admin API's socket."""
+        return self.data_dir / "edge"
 
     @property
     def uploads_dir(self) -> Path:
@@ -322,6 +341,7 @@ def _checked(settings: Settings) -> Settings:
             f"{settings.listen_host} is not this machine only, and tokens would travel in the open; put a proxy that "
             "ends TLS before Holdfast and set trusted_proxy",
         )
+    _check_edge(settings)
     for name, roots in (("allowed_roots", settings.allowed_roots), ("volumes_base", (settings.volumes_base,))):
         for root in roots:
             for never in (*map(Path, _NEVER_ROOTS), *_own_places(settings)):
@@ -330,6 +350,32 @@ def _checked(settings: Settings) -> Settings:
     if any(settings.data_dir == root or settings.data_dir in root.parents for root in settings.allowed_roots):
         raise _invalid("allowed_roots", f"{settings.data_dir} is Holdfast's own")
     return settings
+
+
+def _check_edge(settings: Settings) -> None:
+    if settings.edge == edge_kinds.OWN:
+        if len(os.fsencode(settings.edge_dir)) > _LONGEST_EDGE_DIR:
+            raise _invalid(
+                "edge", f"{settings.edge_dir} is too long a path for a socket in it; choose another data_dir"
+            )
+        if settings.edge_listen:
+            try:
+                ipaddress.ip_address(settings.edge_listen)
+            except ValueError as error:
+                raise _invalid("edge_listen", f"{settings.edge_listen!r} is no address of this host") from error
+        return
+    for setting in dataclasses.fields(settings):
+        if setting.name.startswith("edge_") and getattr(settings, setting.name) != setting.default:
+            raise _invalid(setting.name, f"it is for the Caddy that Holdfast starts, and edge is {settings.edge!r}")
+    if settings.edge == edge_kinds.OFF:
+        return
+    host, _, port = settings.edge.removeprefix("http://").rpartition(":")
+    if not settings.edge.startswith("http://") or not port.isdigit() or not _loopback(host.strip("[]")):
+        raise _invalid(
+            "edge",
+            f"{settings.edge!r} is neither off, nor caddy, nor the admin API of a Caddy on this host, such as "
+            "http://127.0.0.1:2019",
+        )
 
 
 def never_roots(settings: Settings) -> tuple[Path, ...]:
@@ -353,6 +399,7 @@ def _own_places(settings: Settings) -> tuple[Path, ...]:
         settings.uploads_dir,
         settings.keys_dir,
         settings.second_dir,
+        settings.edge_dir,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import LogFormat, Settings, load_settings
+from holdfast.domain.edge import Tls
 from holdfast.domain.errors import InvalidInput
 from holdfast.engine.limits import Limits
 
@@ -186,3 +187,45 @@ def test_every_setting_stands_in_the_reference() -> None:
     names = {f.name for f in dataclasses.fields(Settings)} - {"limits"}
     names |= {f"limits.{f.name}" for f in dataclasses.fields(Limits)}
     assert sorted(name for name in names if f"| `{name}` |" not in text) == []
+
+
+class TestEdge:
+    def test_a_caddy_of_its_own_and_where_it_listens(self) -> None:
+        settings = load_settings(
+            None,
+            {
+                "HOLDFAST_EDGE": "caddy",
+                "HOLDFAST_EDGE_LISTEN": "::1",
+                "HOLDFAST_EDGE_HTTP_PORT": "8080",
+                "HOLDFAST_EDGE_HTTPS_PORT": "8443",
+                "HOLDFAST_EDGE_TLS": "internal",
+            },
+        )
+        assert (settings.edge, settings.edge_listen) == ("caddy", "::1")
+        assert (settings.edge_http_port, settings.edge_https_port, settings.edge_tls) == (8080, 8443, Tls.INTERNAL)
+
+    @pytest.mark.parametrize("address", ["http://127.0.0.1:2019", "http://localhost:2019", "http://[::1]:2019"])
+    def test_one_that_is_there_is_named_by_its_admin_api(self, address: str) -> None:
+        assert load_settings(None, {"HOLDFAST_EDGE": address}).edge == address
+
+    @pytest.mark.parametrize(
+        "address", ["on", "nginx", "http://192.0.2.1:2019", "https://127.0.0.1:2019", "http://127.0.0.1", "127.0.0.1:1"]
+    )
+    def test_what_is_no_edge_is_refused(self, address: str) -> None:
+        assert refusal(None, {"HOLDFAST_EDGE": address}).details["setting"] == "edge"
+
+    @pytest.mark.parametrize("edge", ["off", "http://127.0.0.1:2019"])
+    def test_what_would_have_no_effect_is_refused(self, edge: str) -> None:
+        error = refusal(None, {"HOLDFAST_EDGE": edge, "HOLDFAST_EDGE_TLS": "off"})
+        assert error.details["setting"] == "edge_tls"
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("edge_listen", "everywhere"), ("edge_http_port", "0"), ("edge_tls", "perhaps")]
+    )
+    def test_where_it_can_t_listen_is_refused(self, name: str, value: str) -> None:
+        error = refusal(None, {"HOLDFAST_EDGE": "caddy", f"HOLDFAST_{name.upper()}": value})
+        assert error.details["setting"] == name
+
+    def test_a_data_directory_whose_path_is_too_long_for_a_socket_is_refused(self, tmp_path: Path) -> None:
+        data = str(tmp_path / ("long" * 30))
+        assert refusal(None, {"HOLDFAST_EDGE": "caddy", "HOLDFAST_DATA_DIR": data}).details["setting"] == "edge"

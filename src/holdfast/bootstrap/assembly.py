@@ -25,7 +25,9 @@ from holdfast.bootstrap.data_directory import (
 )
 from holdfast.bootstrap.seams import Seams
 from holdfast.config import Settings
+from holdfast.domain import edge as edge_kinds
 from holdfast.domain.errors import HoldfastError
+from holdfast.edge.caddy import end_own
 from holdfast.engine.data_lock import DataLock
 from holdfast.engine.holds import HoldFiles
 from holdfast.engine.live import LiveRoots
@@ -40,6 +42,7 @@ from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots
 from holdfast.services.deployer import Deployer
 from holdfast.services.doctor import Doctor
+from holdfast.services.edge_watch import EdgeWatch
 from holdfast.services.engine_watch import EngineWatch
 from holdfast.services.health_gate import HealthGate
 from holdfast.services.hooks import SnapshotHooks
@@ -79,6 +82,7 @@ from holdfast.services.snapshot_files import SnapshotFiles
 from holdfast.services.snapshots import Snapshots, former_workload
 from holdfast.services.swap_recovery import SwapRecovery
 from holdfast.services.tokens import Tokens
+from holdfast.services.traffic import Traffic
 from holdfast.services.trials import Trials
 from holdfast.services.unreadable_snapshots import UnreadableSnapshots
 from holdfast.services.volume_removal import WorkerDataRemover
@@ -225,6 +229,8 @@ async def _assembled(
         quiescer=quiescer,
         volumes=volumes,
     )
+    edge = seams.edge(settings, installation)
+    traffic = Traffic(edge=edge, records=records, instances=instances)
     deployer = Deployer(
         operations=operations,
         barrier=barrier,
@@ -233,10 +239,15 @@ async def _assembled(
         records=records,
         images=images,
         replacement=Replacement(
-            records=records, images=images, instances=instances, rollout=rollout, snapshots=deploy_snapshots
+            records=records,
+            images=images,
+            instances=instances,
+            rollout=rollout,
+            snapshots=deploy_snapshots,
+            traffic=traffic,
         ),
         snapshots=deploy_snapshots,
-        trials=Trials(records=records, rollout=rollout, instances=instances),
+        trials=Trials(records=records, rollout=rollout, instances=instances, traffic=traffic),
         logs=Logs(runtime, installation, instances),
     )
     reaper = Reaper(files)
@@ -250,6 +261,7 @@ async def _assembled(
         data=WorkerDataRemover(workers),
         leftovers=reaper,
         restore_pending=registry.pending,
+        traffic=traffic,
     )
 
     repositories = Repositories(settings=settings, installation=installation, fs=fs, names=RepositoryNames(database))
@@ -267,6 +279,7 @@ async def _assembled(
         deletion=deletion,
         restore_pending=registry.pending,
         former_id=former_id,
+        traffic=traffic,
     )
     snapshots = Snapshots(
         workloads=workloads,
@@ -383,11 +396,13 @@ async def _assembled(
         unfinished_restores=restores.unfinished,
         schedule_facts=lambda: schedule_facts(scheduler, scheduled_snapshots),
         leftovers=lambda: [(str(left), left.mend) for left in reaper.left()],
+        edge=traffic.sync,
     )
 
     async def engine_arrived(info: EngineInfo) -> None:
         volumes.learn_engine_root(info.root_dir)
         await reconciler.run()
+        traffic.changed.set()
 
     await operations.recover_unfinished()
     decided = await swaps.decide()
@@ -398,8 +413,13 @@ async def _assembled(
     await repositories.clean()
     await recovery.resume(decided)
     await _move_archives(ArchiveMoves(stores=stores, operations=operations, workers=workers, in_use=in_use))
-    watch = EngineWatch(runtime, readiness, engine_arrived)
+    if settings.edge != edge_kinds.OWN:
+        await end_own(settings.edge_dir)
+    edge_watch = EdgeWatch(traffic, pause=edge.pause) if edge is not None else None
+    watch = EngineWatch(runtime, readiness, engine_arrived, traffic.happened)
     watch.start()
+    if edge_watch is not None:
+        edge_watch.start()
     reaper.start()
     scheduler.start()
     try:
@@ -476,6 +496,10 @@ async def _assembled(
     finally:
         await scheduler.close()
         await watch.close()
+        if edge_watch is not None:
+            await edge_watch.close()
         await operations.close(settings.drain_deadline)
         await reaper.close()
         repositories.close()
+        if edge is not None:
+            await edge.close()

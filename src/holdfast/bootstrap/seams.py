@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.config import Settings
+from holdfast.domain import edge as edge_kinds
+from holdfast.edge.caddy import ExistingCaddy, OwnCaddy
+from holdfast.edge.caddy_config import Listen
+from holdfast.edge.port import Edge
 from holdfast.engine.fs import Fs
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import ContainerRuntime
@@ -16,6 +20,22 @@ from holdfast.services.workers import COMMAND, Workers
 from holdfast.store.database import Database
 
 
+def edge_of(settings: Settings, installation: str) -> Edge | None:
+    """The edge that the settings ask for."""
+    if settings.edge == edge_kinds.OFF:
+        return None
+    if settings.edge != edge_kinds.OWN:
+        return ExistingCaddy(installation, settings.edge)
+    address = f"[{settings.edge_listen}]" if ":" in settings.edge_listen else settings.edge_listen
+    listen = Listen(
+        address=address,
+        http_port=settings.edge_http_port,
+        https_port=settings.edge_https_port,
+        tls=settings.edge_tls,
+    )
+    return OwnCaddy(installation, settings.edge_dir, listen)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seams:
     """What tests put in place of the real thing; each default is the real thing.
@@ -23,6 +43,7 @@ class Seams:
     Attributes:
         database: makes the database of a file.
         runtime: makes the container runtime from the settings.
+        edge: makes the edge that the settings ask for, with the installation's id; ``None`` for none.
         files: makes the restore's file operations, the seam at which crashes are placed.
         workers: makes the workers.
         worker_command: how a worker process is started.
@@ -34,6 +55,7 @@ class Seams:
     runtime: Callable[[Settings], ContainerRuntime] = lambda settings: DockerRuntime(
         settings.docker_host, settings.engine_timeout
     )
+    edge: Callable[[Settings, str], Edge | None] = edge_of
     files: Callable[..., RestoreFiles] = RestoreFiles
     workers: Callable[..., Workers] = Workers
     worker_command: Sequence[str] = COMMAND

@@ -19,7 +19,7 @@ _ANYWHERE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared wit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LikeSource:
-    """A new workload that is to be configured like the one whose data it gets.
+    """A new workload that is to be configured like the one whose data it gets; but for the domains, which stay there.
 
     Attributes:
         project: ``None``: the source's, or its own name where the source's is its own name.
@@ -44,6 +44,7 @@ class LikeSource:
             project=self.project or (self.name if source.project == source.name else source.project),
             stage=self.stage or source.stage,
             ports=source.ports if self.ports is None else self.ports,
+            domains=(),
             image=image or source.image,
         )
 

@@ -159,6 +159,19 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """A domain by which people reach the workload, through the edge.
+
+    Attributes:
+        name: lower case, international names in their ASCII form (``xn--…``).
+        port: the container's port that its requests go to.
+    """
+
+    name: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadSpec:
     """The declared configuration of one workload. ``image`` is the reference of the ``image`` source."""
 
@@ -174,6 +187,7 @@ class WorkloadSpec:
     stop_signal: str | None = None
     stop_grace: float = 30.0
     ports: tuple[Port, ...] = ()
+    domains: tuple[Domain, ...] = ()
     volumes: tuple[Volume, ...] = ()
     health: HealthCheck = field(default_factory=HealthCheck)
     restart: RestartPolicy = RestartPolicy.UNLESS_STOPPED
@@ -200,10 +214,13 @@ class WorkloadSpec:
     def config_hash(self) -> str:
         """Names the containers that this configuration makes: 16 hex digits.
 
-        The image, hooks and snapshots are no part of it: none of them makes another container.
+        The image, hooks and snapshots are no part of it: none of them makes another container. Domains are one: what
+        is reached by which name is deployed, and rolled back, like the rest.
         """
         facts = dataclasses.asdict(self)
         del facts["image"], facts["hooks"], facts["snapshots"]
+        if not self.domains:  # as it was before there were domains: nothing is deployed anew because of them
+            del facts["domains"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

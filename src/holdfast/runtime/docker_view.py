@@ -54,7 +54,7 @@ def container(answer: Mapping[str, Any]) -> Container:
         restart_count=int(answer.get("RestartCount") or 0),
         health=ImageHealth((state.get("Health") or {}).get("Status") or "none"),
         pid=int(state.get("Pid") or 0),
-        ip=_address(network) if status is ContainerState.RUNNING else "",
+        ip=_address(network) if status in (ContainerState.RUNNING, ContainerState.PAUSED) else "",
         ports=_ports(network),
     )
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.config import Settings
+from holdfast.domain import edge as edge_kinds
 from holdfast.domain.errors import HoldfastError
 from holdfast.domain.ids import new_id
 from holdfast.domain.units import format_size
@@ -94,6 +95,7 @@ class Doctor:
         unfinished_restores: restores whose journals are still there, in words ("notes: needs a decision").
         schedule_facts: how the schedules are.
         leftovers: what restores left that can't be removed yet, in words, and what to do about each.
+        edge: how many domains the edge serves, once it serves what it should; raises where it can't.
         now: the clock to check, UTC.
     """
 
@@ -108,6 +110,7 @@ class Doctor:
         unfinished_restores: Callable[[], Awaitable[Sequence[str]]],
         schedule_facts: Callable[[], Awaitable[ScheduleFacts]],
         leftovers: Callable[[], Sequence[tuple[str, str]]],
+        edge: Callable[[], Awaitable[int]],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
@@ -118,6 +121,7 @@ class Doctor:
         self._unfinished_restores = unfinished_restores
         self._schedule_facts = schedule_facts
         self._leftovers = leftovers
+        self._edge = edge
         self._now = now
 
     async def findings(self) -> list[Finding]:
@@ -128,6 +132,7 @@ class Doctor:
             ("socket", asyncio.to_thread(check_socket, settings.docker_host)),
             ("engine", check_engine(self._runtime)),
             ("clock", asyncio.to_thread(check_clock, self._now(), settings.database_file)),
+            ("edge", check_edge(settings.edge, self._edge)),
             ("database", check_database(self._database_check)),
         ]
         checks += [
@@ -197,6 +202,16 @@ async def check_engine(runtime: ContainerRuntime) -> Finding:
         level=FindingLevel.OK,
         message=f"The engine answers: version {info.version}, API {info.api_version}.",
     )
+
+
+async def check_edge(edge: str, served: Callable[[], Awaitable[int]]) -> Finding:
+    """Whether the edge serves what it should."""
+    if edge == edge_kinds.OFF:
+        return Finding(
+            check="edge", level=FindingLevel.OK, message="No edge is driven; none is needed without domains."
+        )
+    count = await served()
+    return Finding(check="edge", level=FindingLevel.OK, message=f"The edge ({edge}) serves {count} domains.")
 
 
 def check_clock(now: datetime, witness: Path) -> Finding:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from holdfast.domain.errors import HoldfastError
-from holdfast.runtime.port import ContainerRuntime, EngineInfo
+from holdfast.runtime.port import ContainerEvent, ContainerRuntime, EngineInfo
 from holdfast.services.readiness import Readiness
 
 PAUSE = 2.0
@@ -16,7 +16,7 @@ _PART = "engine"
 
 
 class EngineWatch:
-    """Follows the engine's events; each time it comes (back), calls ``on_arrival``.
+    """Follows the engine's events, and tells each; each time it comes (back), calls ``on_arrival``.
 
     Args:
         pause: seconds between two looks at an engine that does not answer.
@@ -27,12 +27,14 @@ class EngineWatch:
         runtime: ContainerRuntime,
         readiness: Readiness,
         on_arrival: Callable[[EngineInfo], Awaitable[object]],
+        on_event: Callable[[ContainerEvent], object],
         *,
         pause: float = PAUSE,
     ) -> None:
         self._runtime = runtime
         self._readiness = readiness
         self._on_arrival = on_arrival
+        self._on_event = on_event
         self._pause = pause
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("engine_watch")
@@ -55,8 +57,8 @@ class EngineWatch:
                 self._readiness.arrived(_PART)
                 self._log.info("engine answers", version=info.version, api=info.api_version)
                 await self._on_arrival(info)
-                async for _ in self._runtime.events():
-                    pass
+                async for event in self._runtime.events():
+                    self._on_event(event)
             except HoldfastError as error:
                 self._readiness.wait_for(_PART, error.message)
                 self._log.warning("engine does not answer", code=error.code, reason=error.message)

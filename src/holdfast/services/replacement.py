@@ -28,6 +28,7 @@ from holdfast.services.operations import OperationContext
 from holdfast.services.quiesce import facts_of
 from holdfast.services.rollout import Previous, Rollout, log_lines
 from holdfast.services.take_back import take_back_cut_off
+from holdfast.services.traffic import Traffic
 
 
 class Replacement:
@@ -41,12 +42,14 @@ class Replacement:
         instances: Instances,
         rollout: Rollout,
         snapshots: DeploySnapshots,
+        traffic: Traffic,
     ) -> None:
         self._records = records
         self._images = images
         self._instances = instances
         self._rollout = rollout
         self._snapshots = snapshots
+        self._traffic = traffic
 
     async def deploy(
         self,
@@ -67,7 +70,10 @@ class Replacement:
         """
         held.require(workload.id)
         await ctx.step(DeployStep.CHECKING)
-        problems = check_spec(workload.spec, image_has_healthcheck=version.has_healthcheck)
+        problems = [
+            *check_spec(workload.spec, image_has_healthcheck=version.has_healthcheck),
+            *await self._traffic.problems(workload.spec, reason),
+        ]
         if problems:
             raise Refused(problems)
         await take_back_cut_off(
@@ -98,6 +104,8 @@ class Replacement:
         except Exception as error:
             await self._return(deployment, previous, error, ctx)
             raise
+        finally:
+            self._traffic.let_go(workload.id)
         await self._reap(workload, deployment, ctx)
         return deployment
 
@@ -168,6 +176,7 @@ class Replacement:
         await self._rollout.judge(made, workload.spec.health, ctx)
         ctx.point_of_no_return()
         await ctx.step(DeployStep.SWITCHING)
+        await self._traffic.switch(workload, made, deployment.reason)
         await self._rollout.arm(made, workload.spec.restart)
         if strategy is Strategy.BLUE_GREEN:
             await self._rollout.hold(previous, ctx)

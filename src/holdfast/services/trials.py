@@ -25,15 +25,17 @@ from holdfast.services.locks import Held
 from holdfast.services.operations import OperationContext
 from holdfast.services.quiesce import facts_of
 from holdfast.services.rollout import Previous, Rollout, log_lines
+from holdfast.services.traffic import Traffic
 
 
 class Trials:
     """Runs trials for the deployer."""
 
-    def __init__(self, *, records: DeployRecords, rollout: Rollout, instances: Instances) -> None:
+    def __init__(self, *, records: DeployRecords, rollout: Rollout, instances: Instances, traffic: Traffic) -> None:
         self._records = records
         self._rollout = rollout
         self._instances = instances
+        self._traffic = traffic
 
     async def run(
         self, held: Held, workload: Workload, version: Version, ctx: OperationContext, reason: DeployReason
@@ -88,7 +90,9 @@ class Trials:
             await self._records.want(workload, DesiredState.RUNNING)
         if deployment is None or deployment.state not in (DeploymentState.RUNNING, DeploymentState.INTERRUPTED):
             return deployment
-        return await self._records.end(deployment, DeploymentState.SUCCEEDED)
+        ended = await self._records.end(deployment, DeploymentState.SUCCEEDED)
+        self._traffic.changed.set()
+        return ended
 
     async def gate_instances(self, workload: Workload, container_ids: Iterable[str], ctx: OperationContext) -> None:
         """Judge instances that are on trial already, after an interruption.

@@ -28,6 +28,7 @@ from holdfast.services.instances import Instances
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.quiesce import unclean_stop
+from holdfast.services.traffic import Traffic
 from holdfast.services.unclean_stops import tell_unclean_stops
 from holdfast.services.volumes import VolumeResolver
 from holdfast.store.workloads import WorkloadStore
@@ -68,6 +69,7 @@ class WorkloadDeletion:
         data: DataRemover,
         leftovers: Leftovers,
         restore_pending: Callable[[str], str | None],
+        traffic: Traffic,
     ) -> None:
         self._store = store
         self._volumes = volumes
@@ -78,6 +80,7 @@ class WorkloadDeletion:
         self._data = data
         self._leftovers = leftovers
         self._restore_pending = restore_pending
+        self._traffic = traffic
         self.configuring: Final = asyncio.Lock()
         """One configuration is checked and stored at a time: two at once could each be fine, and both together not."""
         self._going: Counter[str] = Counter()
@@ -145,6 +148,7 @@ class WorkloadDeletion:
                 await ctx.step("forgetting")
                 await self._remove_network(workload)
                 await self._store.delete(workload.id)
+                self._traffic.changed.set()
             trees = await self._leftovers.kept(workload.id)
         kept = [
             {"path": place.path, "reason": _why_kept(place.scope, delete_data=delete_data)}

@@ -12,7 +12,7 @@ from enum import StrEnum
 from holdfast.domain.changes import Change, changes
 from holdfast.domain.deploy_plan import Difference, differences
 from holdfast.domain.deployment import Deployment, ReturnedImage, returned_image
-from holdfast.domain.workload import DesiredState, Port, Workload
+from holdfast.domain.workload import DesiredState, Domain, Port, Workload
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container, ContainerState, ImageHealth
 from holdfast.services.instances import instance_facts
 
@@ -72,6 +72,7 @@ class WorkloadStatus:
         busy: who holds the workload right now (``restore 01j…``).
         undecided: why a restore waits for a decision.
         engine_problem: why nothing is known about the instances.
+        edge_problem: why it may not be reached by its domains.
     """
 
     workload: Workload
@@ -86,6 +87,12 @@ class WorkloadStatus:
     busy: str | None = None
     undecided: str | None = None
     engine_problem: str | None = None
+    edge_problem: str | None = None
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """By which names it is reached, as it was deployed last."""
+        return self.deployed.spec.domains if self.deployed is not None else ()
 
 
 def assess(
@@ -98,6 +105,7 @@ def assess(
     busy: str | None = None,
     undecided: str | None = None,
     engine_problem: str | None = None,
+    edge_problem: str | None = None,
 ) -> WorkloadStatus:
     """Put a status together.
 
@@ -105,6 +113,7 @@ def assess(
         containers: the workload's own, newest first.
         wished: the last successful deployment that somebody asked for; see :func:`returned_image`.
         engine_problem: set where ``containers`` could not be asked for.
+        edge_problem: why the edge does not serve what it should.
     """
     found: list[Difference] = []
     if engine_problem is None:
@@ -130,6 +139,7 @@ def assess(
         busy=busy,
         undecided=undecided,
         engine_problem=engine_problem,
+        edge_problem=edge_problem if deployed is not None and deployed.spec.domains else None,
     )
 
 

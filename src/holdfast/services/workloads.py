@@ -31,6 +31,7 @@ from holdfast.services.deploy_records import REPEATING
 from holdfast.services.instances import Instances
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.paging import Page, check_page, make_page
+from holdfast.services.traffic import Traffic
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workload_deletion import WorkloadDeletion
 from holdfast.services.workload_status import Condition, InstanceStatus, WorkloadStatus, assess
@@ -75,6 +76,7 @@ class Workloads:
         deletion: WorkloadDeletion,
         restore_pending: Callable[[str], str | None],
         former_id: Callable[[str], Awaitable[str | None]],
+        traffic: Traffic,
     ) -> None:
         self._store = store
         self._deployments = deployments
@@ -85,6 +87,7 @@ class Workloads:
         self._deletion = deletion
         self._restore_pending = restore_pending
         self._former_id = former_id
+        self._traffic = traffic
         self._log = structlog.get_logger("workloads")
 
     async def apply(
@@ -98,7 +101,8 @@ class Workloads:
 
         Raises:
             Refused: every problem with its volumes: ``volume_root_not_allowed``, ``volume_path_forbidden``,
-                ``volume_conflict``; ``workload_name_fixed`` for another name than the one of ``expect_id``.
+                ``volume_conflict``; ``domain_conflict``; ``workload_name_fixed`` for another name than the one of
+                ``expect_id``.
             Conflict: ``workload_exists``, ``restore_undecided``.
             NotFound: ``workload_unknown``.
             Busy: ``workload_busy``, naming who is at work on it.
@@ -183,6 +187,7 @@ class Workloads:
             busy=self._locks.holder(workload.id),
             undecided=self._restore_pending(workload.id),
             engine_problem=engine_problem,
+            edge_problem=self._traffic.problem.message if self._traffic.problem is not None else None,
         )
 
     async def delete(self, ref: str, *, delete_data: bool, actor: str) -> Operation:
@@ -247,6 +252,7 @@ class Workloads:
             *self._volumes.conflicts(spec, others),
             *await self._deployed_conflicts(spec, others),
             *self._deletion.problems(spec),
+            *await self._traffic.conflicts(spec),
         ]
         if problems:
             raise Refused(problems)

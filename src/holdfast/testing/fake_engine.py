@@ -355,7 +355,7 @@ class FakeEngine:
 
     def public(self, container: FakeContainer) -> Container:
         """As the port shows it."""
-        spec, runs = container.spec, container.state is ContainerState.RUNNING
+        spec, runs = container.spec, container.state in (ContainerState.RUNNING, ContainerState.PAUSED)
         return Container(
             id=container.id,
             name=spec.name,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from holdfast.bootstrap import Holdfast, Seams, running
 from holdfast.config import Settings
@@ -58,12 +59,14 @@ class Installation:
     Attributes:
         runtime: makes the container runtime of each server.
         drain_deadline: seconds that a server which stops waits for operations.
+        more: settings besides the usual ones.
     """
 
     directory: Path
     runtime: Callable[[Settings], FakeRuntime]
     seams: Seams = field(default_factory=Seams)
     drain_deadline: float = 10.0
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
@@ -75,6 +78,7 @@ class Installation:
             disk_reserve_inodes=0,
             drain_deadline=self.drain_deadline,
             engine_timeout=5.0,
+            **self.more,
         )
 
     @property

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from holdfast.api.schemas import workload_reference
 from holdfast.api.schemas.workload import json_schema, parse_workload_json, parse_workload_yaml, to_document
-from holdfast.api.schemas.workload_values import format_port, parse_port
+from holdfast.api.schemas.workload_values import format_port, parse_domain, parse_port
 from holdfast.api.schemas.yaml_document import MAX_BYTES
 from holdfast.domain.errors import InvalidInput, TooLarge
 from holdfast.domain.retention import Keep
 from holdfast.domain.schedule import OnMissed
 from holdfast.domain.workload import (
+    Domain,
     HealthCheck,
     HealthType,
     Hooks,
@@ -51,6 +52,7 @@ user: 1000
 stop_signal: SIGINT
 stop_grace: 1m30s
 ports: ["127.0.0.1:8080:80", 9000, "[::1]:8443:443/udp"]
+domains: [notes.example.org, "Bücher.Example:9000"]
 volumes:
   - {target: /data, scope: stage, source: data}
   - {target: /media, scope: project, source: a/b, read_only: true}
@@ -110,6 +112,7 @@ class TestReading:
                 Port(container_port=9000),
                 Port(container_port=443, host_port=8443, host_ip="::1", protocol="udp"),
             ),
+            domains=(Domain(name="notes.example.org", port=80), Domain(name="xn--bcher-kva.example", port=9000)),
             volumes=(
                 Volume(target="/data", scope=Scope.STAGE, source="data"),
                 Volume(target="/media", scope=Scope.PROJECT, source="a/b", read_only=True),
@@ -173,6 +176,78 @@ class TestReading:
         assert problems({**MINIMAL, "ports": [text]}) == [("ports[0]", "port_malformed")]
 
 
+class TestDomains:
+    @pytest.mark.parametrize(
+        ("text", "name"),
+        [
+            ("notes.example.org", "notes.example.org"),
+            ("Notes.EXAMPLE.org", "notes.example.org"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("straße.example", "xn--strae-oqa.example"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("例え.テスト", "xn--r8jz45g.xn--zckzah"),
+            ("localhost", "localhost"),
+            (f"{'a' * 63}.example", f"{'a' * 63}.example"),
+        ],
+    )
+    def test_names_are_kept_in_the_form_in_which_they_are_asked_for(self, text: str, name: str) -> None:
+        assert parse_domain(f"{text}:8080") == Domain(name=name, port=8080)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "notes..example",
+            "notes.example.",
+            ".example",
+            "*.example.org",
+            "https://notes.example",
+            "notes.example/path",
+            "user@notes.example",
+            "-notes.example",
+            "notes-.example",
+            "under_score.example",
+            "two words.example",
+            "10.0.0.1",
+            "[::1]",
+            "notes.example:0",
+            "notes.example:65536",
+            "notes.example:x",
+            "notes.example:",
+            f"{'a' * 64}.example",
+            ".".join(["a" * 60] * 5),
+            "xn--a.example",
+            "a\n.example",
+            7,
+            None,
+        ],
+    )
+    def test_what_is_no_domain_is_refused(self, text: object) -> None:
+        assert problems({**MINIMAL, "ports": [80], "domains": [text]}) == [("domains[0]", "domain_malformed")]
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            {"ports": ["8080:80"]},
+            {"ports": [80, "53:53/udp"]},
+            {"health": {"type": "http", "port": 80}, "ports": [1, 2]},
+            {"health": {"type": "tcp", "port": 80}},
+        ],
+    )
+    def test_the_port_is_that_of_the_health_check_or_the_only_one(self, document: dict[str, Any]) -> None:
+        spec = parse_workload_json({**MINIMAL, **document, "domains": ["notes.example", "other.example:99"]})
+        assert [domain.port for domain in spec.domains] == [80, 99]
+
+    @pytest.mark.parametrize("document", [{}, {"ports": [80, 81]}, {"health": {"type": "command", "command": ["a"]}}])
+    def test_without_a_port_to_go_to_it_has_to_be_named(self, document: dict[str, Any]) -> None:
+        asked = {**MINIMAL, **document, "domains": ["a.example:1", "notes.example"]}
+        assert problems(asked) == [("domains[1]", "domain_port_missing")]
+
+    def test_a_domain_is_there_once_however_it_is_written(self) -> None:
+        asked = {**MINIMAL, "ports": [80], "domains": ["bücher.example", "XN--BCHER-KVA.example:81"]}
+        assert problems(asked) == [("domains[1]", "domain_twice")]
+
+
 class TestRefusals:
     def test_an_unknown_key_names_the_nearest_known_one(self) -> None:
         error = yaml_error("name: a\nsource: {type: image, image: a}\nvolume: []\n")
@@ -207,7 +282,7 @@ class TestRefusals:
         assert (problem["path"], problem["code"]) == (path, "key_unknown")  # type: ignore[has-type] # JSON
         assert hint in problem["next_step"]  # type: ignore[has-type] # JSON
 
-    @pytest.mark.parametrize("key", ["secrets", "domains", "networks"])
+    @pytest.mark.parametrize("key", ["secrets", "networks"])
     def test_a_key_of_a_later_version_is_refused_as_such(self, key: str) -> None:
         assert problems({**MINIMAL, key: []}) == [(key, "key_not_supported")]
 
@@ -556,6 +631,11 @@ def unscheduled(spec: WorkloadSpec) -> WorkloadSpec:
     return replace(spec, snapshots=policy)
 
 
+DOMAINS = st.builds(
+    Domain,
+    name=st.sampled_from(["localhost", "notes.example", "xn--bcher-kva.example", "a-b.c.example"]),
+    port=st.integers(1, 65535),
+)
 SPECS = st.builds(
     WorkloadSpec,
     name=NAMES,
@@ -570,6 +650,7 @@ SPECS = st.builds(
     stop_signal=st.none() | st.sampled_from(["SIGTERM", "INT", "SIGRTMIN+3", "15"]),
     stop_grace=SECONDS,
     ports=st.lists(PORTS, max_size=3, unique_by=lambda port: port.host_port).map(tuple),
+    domains=st.lists(DOMAINS, max_size=3, unique_by=lambda domain: domain.name).map(tuple),
     volumes=volumes(),
     health=healths(),
     restart=st.sampled_from(RestartPolicy),

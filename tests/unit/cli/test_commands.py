@@ -451,6 +451,8 @@ STATUS = {
     "busy": "restore 01j",
     "undecided": "Both are unhealthy.",
     "engine_problem": None,
+    "domains": ["notes.example.org"],
+    "edge_problem": "Caddy does not answer.",
     **safety(1),
 }
 
@@ -468,6 +470,8 @@ def test_the_status_of_one_workload_tells_all_that_needs_somebody(server: FakeSe
         "by a restore",
         "1 safety snapshot of notes is kept until you let it go; it added 3 MiB to the store.",
         "holdfast snapshot unpin notes",
+        "notes.example.org",
+        "Caddy does not answer.",
     ):
         assert words in shown
 

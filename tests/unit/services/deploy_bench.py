@@ -34,6 +34,7 @@ from holdfast.services.reconcile import Reconciler
 from holdfast.services.replacement import Replacement
 from holdfast.services.rollbacks import Rollbacks
 from holdfast.services.rollout import Rollout
+from holdfast.services.traffic import Traffic
 from holdfast.services.trials import Trials
 from holdfast.services.volumes import VolumeResolver
 from holdfast.store.database import Database
@@ -41,6 +42,7 @@ from holdfast.store.deployments import DeploymentStore
 from holdfast.store.operations import OperationStore
 from holdfast.store.volume_states import VolumeStateStore
 from holdfast.store.workloads import WorkloadStore
+from holdfast.testing.fake_edge import FakeEdge
 from holdfast.testing.fake_records import Behaviour
 from holdfast.testing.fake_runtime import Call, FakeRuntime
 
@@ -133,6 +135,8 @@ class Bench:
         )
         self.before = _Before()
         before = cast("DeploySnapshots", self.before)
+        self.edge = FakeEdge()
+        self.traffic = Traffic(edge=self.edge, records=records, instances=self.instances)
         self.deployer = Deployer(
             operations=self.operations,
             barrier=self.barrier,
@@ -141,10 +145,15 @@ class Bench:
             records=records,
             images=self.images,
             replacement=Replacement(
-                records=records, images=self.images, instances=self.instances, rollout=self.rollout, snapshots=before
+                records=records,
+                images=self.images,
+                instances=self.instances,
+                rollout=self.rollout,
+                snapshots=before,
+                traffic=self.traffic,
             ),
             snapshots=before,
-            trials=Trials(records=records, rollout=self.rollout, instances=self.instances),
+            trials=Trials(records=records, rollout=self.rollout, instances=self.instances, traffic=self.traffic),
             logs=Logs(self.runtime, installation, self.instances),
         )
         self.rollbacks = Rollbacks(deployer=self.deployer, records=records, images=self.images)

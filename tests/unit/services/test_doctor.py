@@ -69,6 +69,9 @@ def doctor(settings: Settings, runtime: FakeRuntime) -> Doctor:
     async def schedules() -> ScheduleFacts:
         return ScheduleFacts(total=1)
 
+    async def no_domains() -> int:
+        return 0
+
     return Doctor(
         settings=settings,
         runtime=runtime,
@@ -78,6 +81,7 @@ def doctor(settings: Settings, runtime: FakeRuntime) -> Doctor:
         unfinished_restores=nothing,
         schedule_facts=schedules,
         leftovers=lambda: (),
+        edge=no_domains,
         now=lambda: NOW,
     )
 
@@ -89,6 +93,7 @@ async def test_a_healthy_host_gets_a_clean_bill(settings: Settings) -> None:
     assert {f.check.split()[0] for f in found} == {
         "socket",
         "engine",
+        "edge",
         "clock",
         "database",
         "space",

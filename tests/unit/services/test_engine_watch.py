@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from holdfast.domain.errors import Failed
-from holdfast.runtime.port import EngineInfo
+from holdfast.runtime.port import ContainerEvent, EngineInfo
 from holdfast.services.engine_watch import EngineWatch
 from holdfast.services.readiness import Readiness
 from holdfast.services.restore_registry import RestoreRegistry
@@ -30,7 +30,8 @@ class Bench:
         self.readiness = Readiness(RestoreRegistry())
         self.arrivals: list[EngineInfo] = []
         self.refuse: list[Exception] = []
-        self.watch = EngineWatch(self.runtime, self.readiness, self._arrived, pause=0.0)
+        self.events: list[ContainerEvent] = []
+        self.watch = EngineWatch(self.runtime, self.readiness, self._arrived, self.events.append, pause=0.0)
 
     async def _arrived(self, info: EngineInfo) -> None:
         self.arrivals.append(info)

@@ -20,10 +20,12 @@ from holdfast.domain.workload import DesiredState, Scope, Volume, Workload, Work
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
 from holdfast.runtime.port import Bind, ContainerSpec
-from holdfast.services.image_source import Version
+from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.image_source import ImageSource, Version
 from holdfast.services.instances import Instances
 from holdfast.services.locks import DrainBarrier, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
+from holdfast.services.traffic import Traffic
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workload_deletion import WorkloadDeletion
 from holdfast.services.workloads import Condition, Workloads
@@ -139,6 +141,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     with LiveRoots(Fs(), [str(settings.volumes_base), str(allowed)]) as live:
         volumes = VolumeResolver(settings, live, VolumeStateStore(database))
         instances = Instances(runtime, INSTALLATION, volumes)
+        records = DeployRecords(deployments, store, ImageSource(runtime, INSTALLATION))
+        traffic = Traffic(edge=None, records=records, instances=instances)
         deletion = WorkloadDeletion(
             store=store,
             volumes=volumes,
@@ -149,6 +153,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             data=remover,
             leftovers=remover,
             restore_pending=pending.get,
+            traffic=traffic,
         )
         yield Bench(
             workloads=Workloads(
@@ -161,6 +166,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
                 deletion=deletion,
                 restore_pending=pending.get,
                 former_id=nobody,
+                traffic=traffic,
             ),
             store=store,
             deployments=deployments,

@@ -92,6 +92,10 @@ class StatusView(BaseModel):
     busy: Annotated[str | None, Field(description="Who holds the workload right now, in words.")]
     undecided: Annotated[str | None, Field(description="Why a restore waits for a decision.")]
     engine_problem: Annotated[str | None, Field(description="Why nothing is known about the instances.")]
+    domains: Annotated[list[str], Field(description="By which it is reached through the edge, as deployed last.")]
+    edge_problem: Annotated[
+        str | None, Field(description="Why it may not be reached by its domains; null while the edge serves them.")
+    ]
     safety_snapshots: SafetyKeptView
     schedule: Annotated[ScheduleView | None, Field(description="That of its snapshots; null if none is in force.")]
 
@@ -117,6 +121,8 @@ class StatusView(BaseModel):
             busy=status.busy,
             undecided=status.undecided,
             engine_problem=status.engine_problem,
+            domains=[domain.name for domain in status.domains],
+            edge_problem=status.edge_problem,
             safety_snapshots=SafetyKeptView.model_validate(safety),
             schedule=None if schedule is None else ScheduleView.of(schedule),
         )

@@ -22,7 +22,7 @@ from holdfast.api.schemas.workload_models import (
 )
 from holdfast.api.schemas.workload_problems import FoundProblem, Position, describe, malformed
 from holdfast.api.schemas.workload_snapshots import HooksModel, KeepModel, SnapshotsModel
-from holdfast.api.schemas.workload_values import format_port
+from holdfast.api.schemas.workload_values import format_domain, format_port
 from holdfast.domain.errors import TooLarge
 from holdfast.domain.retention import KEEP_RULES, Keep
 from holdfast.domain.workload import HealthCheck, Hooks, SnapshotPolicy, Volume, WorkloadSpec
@@ -118,6 +118,7 @@ def to_document(spec: WorkloadSpec) -> dict[str, object]:
         "stop_signal": spec.stop_signal,
         "stop_grace": _number(spec.stop_grace),
         "ports": [format_port(port) for port in spec.ports],
+        "domains": [format_domain(domain) for domain in spec.domains],
         "volumes": [_volume(volume) for volume in spec.volumes],
         "health": _health(spec.health),
         "restart": spec.restart.value,

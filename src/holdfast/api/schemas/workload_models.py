@@ -10,10 +10,18 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from holdfast.api.schemas.workload_rules import check_health_key, check_instances, check_ports, check_volumes, note
+from holdfast.api.schemas.workload_rules import (
+    check_domains,
+    check_health_key,
+    check_instances,
+    check_ports,
+    check_volumes,
+    note,
+)
 from holdfast.api.schemas.workload_snapshots import HooksModel, SnapshotsModel
 from holdfast.api.schemas.workload_values import (
     STRICT,
+    DomainName,
     Duration,
     EnvName,
     HealthPath,
@@ -33,6 +41,7 @@ from holdfast.api.schemas.workload_values import (
 from holdfast.domain.workload import (
     DEPLOYABLE_SCOPES,
     SUPPORTED_SCOPES,
+    Domain,
     HealthCheck,
     HealthType,
     Quiesce,
@@ -245,6 +254,15 @@ class WorkloadModel(_Model):
     ] = []
     volumes: Annotated[list[VolumeModel], Field(max_length=64, description="What it stores, and where.")] = []
     health: HealthModel = HealthModel()
+    domains: Annotated[
+        list[DomainName],
+        Field(
+            max_length=64,
+            description="Domains by which it is reached through the edge, each of one workload only. After a colon, "
+            "the container's port; without one, that of an `http` or `tcp` health check, else the only one of "
+            "`ports`. International names may be written as they are.",
+        ),
+    ] = []
     restart: Annotated[
         RestartPolicy,
         Field(strict=False, description="What the engine does when the container ends by itself."),
@@ -291,6 +309,12 @@ class WorkloadModel(_Model):
     def _volumes_apart(cls, volumes: list[VolumeModel], info: ValidationInfo) -> list[VolumeModel]:
         check_volumes([volume.target for volume in volumes], info)
         return volumes
+
+    @field_validator("domains")
+    @classmethod
+    def _domains_lead_somewhere(cls, domains: list[Domain], info: ValidationInfo) -> list[Domain]:
+        health = info.data.get("health")
+        return check_domains(domains, info.data.get("ports"), health.port if health is not None else None, info)
 
     @field_validator("strategy")
     @classmethod
@@ -361,6 +385,7 @@ class WorkloadModel(_Model):
             stop_signal=self.stop_signal,
             stop_grace=self.stop_grace,
             ports=tuple(self.ports),
+            domains=tuple(self.domains),
             volumes=tuple(
                 Volume(target=v.target, scope=v.scope, source=v.source or "", read_only=v.read_only, size=v.size)
                 for v in self.volumes

@@ -35,7 +35,6 @@ Position: TypeAlias = Callable[[Path], tuple[int, int] | None]
 LATER_KEYS: Final = frozenset(
     {
         "secrets",
-        "domains",
         "networks",
         "hooks.post_restore",
     }

@@ -5,6 +5,7 @@ They are checked beside the values themselves and noted instead of raised, so th
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from pydantic import ValidationInfo
@@ -12,7 +13,7 @@ from pydantic import ValidationInfo
 from holdfast.api.schemas.workload_problems import FoundProblem
 from holdfast.api.schemas.workload_values import problem
 from holdfast.domain.volumes import is_below
-from holdfast.domain.workload import HealthType, Port, Strategy
+from holdfast.domain.workload import Domain, HealthType, Port, Strategy
 
 _HEALTH_KEYS = {
     "port": frozenset({HealthType.HTTP, HealthType.TCP}),
@@ -52,6 +53,32 @@ def check_ports(ports: Sequence[Port], info: ValidationInfo) -> None:
                 "Choose another host port.",
             )
         seen.add(key)
+
+
+def check_domains(
+    domains: Sequence[Domain], ports: Sequence[Port] | None, health_port: int | None, info: ValidationInfo
+) -> list[Domain]:
+    """No domain twice, and each with a port: its own, the health check's, or the only one that is published.
+
+    Args:
+        ports: ``None`` where they are malformed.
+    """
+    published = {port.container_port for port in ports or () if port.protocol == "tcp"}
+    usual = health_port or (published.pop() if len(published) == 1 else 0)
+    found: list[Domain] = []
+    for index, domain in enumerate(domains):
+        if domain.name in {other.name for other in found}:
+            note(info, ("domains", index), "domain_twice", f"is {domain.name} a second time", "Remove it.")
+        if not domain.port and not usual and ports is not None:
+            note(
+                info,
+                ("domains", index),
+                "domain_port_missing",
+                f"doesn't say to which port of the container requests for {domain.name} go",
+                f"Write {domain.name}:PORT.",
+            )
+        found.append(dataclasses.replace(domain, port=domain.port or usual))
+    return found
 
 
 def check_volumes(targets: Sequence[str], info: ValidationInfo) -> None:

@@ -11,6 +11,7 @@ import posixpath
 import re
 from typing import Annotated, Final
 
+import idna
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -18,7 +19,7 @@ from holdfast.domain.errors import InvalidInput
 from holdfast.domain.ids import is_id
 from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.units import parse_duration, parse_size
-from holdfast.domain.workload import Port
+from holdfast.domain.workload import Domain, Port
 
 MAX_SOURCE: Final = 1024
 MAX_USER_ID: Final = 2**31 - 1
@@ -35,6 +36,9 @@ _PORT: Final = re.compile(
     r"(?:(?:(?P<ip>\[[0-9A-Fa-f:.]+\]|[0-9.]+):)?(?P<host>[0-9]*):)?(?P<container>[0-9]+)(?:/(?P<protocol>[a-z]+))?",
     re.ASCII,
 )
+MAX_DOMAIN: Final = 253
+_DOMAIN: Final = re.compile(r"(?P<name>[^:/\s*@]+)(?::(?P<port>[0-9]{1,5}))?")
+_DOMAIN_LABEL: Final = re.compile("[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -173,6 +177,44 @@ def format_port(port: Port) -> str:
     return f"{host}:{port.container_port}{protocol}" if host else f"{port.container_port}{protocol}"
 
 
+def parse_domain(value: object) -> Domain:
+    """A domain from ``notes.example.org`` or ``notes.example.org:8080``; without a port the port is 0.
+
+    International names are brought into the form in which they are asked for: lower case, ``xn--…``.
+    """
+    if isinstance(value, Domain):
+        return value
+    match = _DOMAIN.fullmatch(value) if isinstance(value, str) and len(value) <= MAX_DOMAIN + 6 else None
+    if match is None:
+        raise _bad_domain(value)
+    port = int(match["port"] or 0)
+    if match["port"] is not None and not 1 <= port <= 65535:
+        raise problem("domain_malformed", f"can't be {_shown(value)}", "Ports lie between 1 and 65535.")
+    try:
+        name = idna.encode(match["name"], uts46=True, transitional=False).decode("ascii").lower()
+    except (idna.IDNAError, UnicodeError) as error:
+        raise _bad_domain(value) from error
+    if len(name) > MAX_DOMAIN or not all(re.fullmatch(_DOMAIN_LABEL, label) for label in name.split(".")):
+        raise _bad_domain(value)
+    if name.rpartition(".")[2].isdigit():
+        raise problem("domain_malformed", f"is {_shown(value)}, an address", "Write a name that leads to this host.")
+    return Domain(name=name, port=port)
+
+
+def format_domain(domain: Domain) -> str:
+    """``domain`` as :func:`parse_domain` reads it."""
+    return f"{domain.name}:{domain.port}"
+
+
+def _bad_domain(value: object) -> PydanticCustomError:
+    return problem(
+        "domain_malformed",
+        f"can't be {_shown(value)}",
+        "Write a plain name without scheme, path, '*' and final dot, and the container's port after it if need be: "
+        "notes.example.org:8080.",
+    )
+
+
 def _target(value: str) -> str:
     if not value.startswith("/") or len(value) > MAX_SOURCE or _is_odd(value) or len(value.encode()) > MAX_SOURCE:
         raise problem("volume_target_malformed", f"can't be {_shown(value)}", "Write an absolute path: /data.")
@@ -238,6 +280,7 @@ def _shown(value: object) -> str:
 
 _SIZE_SCHEMA: Final = {"type": ["string", "integer"], "examples": ["512MiB", "1GiB", 1048576]}
 _DURATION_SCHEMA: Final = {"type": ["string", "number"], "examples": ["30s", "1m30s", "500ms", 2]}
+_DOMAIN_SCHEMA: Final = {"type": "string", "examples": ["notes.example.org", "notes.example.org:8080"]}
 _PORT_SCHEMA: Final = {
     "type": ["string", "integer"],
     "examples": ["127.0.0.1:8080:80", "8080:80/udp", "80", "[::1]:8080:80"],
@@ -262,5 +305,6 @@ Signal = Annotated[str, AfterValidator(_signal), _pattern(_SIGNAL)]
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
 Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
 PublishedPort = Annotated[Port, PlainValidator(parse_port), WithJsonSchema(_PORT_SCHEMA)]
+DomainName = Annotated[Domain, PlainValidator(parse_domain), WithJsonSchema(_DOMAIN_SCHEMA)]
 Target = Annotated[str, AfterValidator(_target), WithJsonSchema({"type": "string", "pattern": "^/."})]
 HealthPath = Annotated[str, AfterValidator(_health_path), Field(max_length=1024)]

@@ -63,6 +63,8 @@ def describe(output: Output, document: dict[str, Any]) -> None:
             ("next snapshot", exact(document["schedule"]["next_at"]) if document["schedule"] else None),
             ("busy with", document["busy"]),
             ("engine", document["engine_problem"]),
+            ("domains", ", ".join(document["domains"])),
+            ("edge", document["edge_problem"]),
         ]
     )
     for line in trouble(document["schedule"]) if document["schedule"] else ():

@@ -1,0 +1,1 @@
+"""Traffic: the port, and the Caddy adapters."""
