@@ -37,7 +37,7 @@ CLIENT_VARIABLES: Final = frozenset({"HOLDFAST_URL", "HOLDFAST_TOKEN", "HOLDFAST
 
 _PREFIX: Final = "HOLDFAST_"
 _SIZES: Final = frozenset({"disk_reserve_bytes", "max_upload_bytes", "copy_limit_rate"})
-_DURATIONS: Final = frozenset({"engine_timeout", "drain_deadline", "steady_seconds"})
+_DURATIONS: Final = frozenset({"engine_timeout", "drain_deadline", "steady_seconds", "source_timeout"})
 _NEVER_ROOTS: Final = ("/etc", "/proc", "/sys", "/var/lib/docker", "/var/lib/containerd")
 """Not a volume's place, nor is anything below or above them (``/`` is above)."""
 
@@ -71,6 +71,7 @@ class Settings:
         engine_timeout: how long one call to the Docker Engine may take.
         drain_deadline: how long a shutdown waits for running operations.
         steady_seconds: how long an instance without a health check must run steadily to count as healthy.
+        source_timeout: how long a workload's source may take to name the image; one that builds it needs longest.
         warm_passes_max: how many captures of the running workload a restore makes at most before it stops it.
         encrypt_repository: whether a snapshot repository that is made now is sealed; one that is there stays as it is.
         limits: bounds of what an imported archive may hold.
@@ -97,6 +98,7 @@ class Settings:
     engine_timeout: Seconds = 30.0
     drain_deadline: Seconds = 60.0
     steady_seconds: Seconds = 10.0
+    source_timeout: Seconds = 900.0
     warm_passes_max: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
     encrypt_repository: bool = False
     limits: Limits = field(default_factory=Limits)

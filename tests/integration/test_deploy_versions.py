@@ -11,10 +11,11 @@ import pytest
 
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.operation import OperationState
-from holdfast.domain.workload import HealthCheck, HealthType, Port, RestartPolicy, Strategy, WorkloadSpec
+from holdfast.domain.workload import HealthCheck, HealthType, Port, RestartPolicy, SourceWish, Strategy, WorkloadSpec
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.testing.images import build_image
 from holdfast.testing.installation import deployed, ended, snapshotted, succeeded
+from holdfast.testing.plugins import install
 from holdfast.testing.registry import push
 from tests.integration.engine_bench import PATIENT, DockerPlace, build_keeper, containers, keeper, the_one_running
 
@@ -98,6 +99,36 @@ async def test_a_tag_that_was_moved_brings_the_new_digest_and_one_that_is_gone_t
         assert end.error is not None
         assert end.error["code"] == "image_pull_failed"
         assert await the_one_running(holdfast, workload.id) == now
+
+
+async def test_a_plugin_of_another_distribution_says_which_image_runs(
+    place: DockerPlace, docker_host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, file = tmp_path / "site", tmp_path / "channel"
+    site.mkdir()
+    install(Path(__file__).parents[1] / "plugins" / "holdfast-channel", site)
+    monkeypatch.syspath_prepend(site)
+    one, two = [
+        await build_image(docker_host, "holdfast-test/channelled:1", script=STEADY, env={"VERSION": version})
+        for version in ("one", "two")
+    ]
+    file.write_text(one)
+    wish = SourceWish(type="channel", settings=(("file", str(file)),))
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast, replace(app(""), plugin=wish))
+        assert await version_of(holdfast, (await the_one_running(holdfast, workload.id)).id) == "one"
+        file.write_text(two)
+        await succeeded(holdfast, await holdfast.api.deployer.deploy("app", actor="test"))
+        assert await version_of(holdfast, (await the_one_running(holdfast, workload.id)).id) == "two"
+        plan = await holdfast.api.rollbacks.plan("app", None)
+        rollback = await holdfast.api.rollbacks.rollback("app", plan.rollback.to.id, actor="test")
+        await succeeded(holdfast, rollback)
+        assert await version_of(holdfast, (await the_one_running(holdfast, workload.id)).id) == "one"
+        file.unlink()
+        end = await ended(holdfast, await holdfast.api.deployer.deploy("app", actor="test"))
+        assert end.error is not None
+        assert end.error["code"] == "source_refused"
+        assert (await the_one_running(holdfast, workload.id)).image_id == one
 
 
 async def test_a_restore_with_its_image_brings_code_and_data_back(place: DockerPlace, docker_host: str) -> None:

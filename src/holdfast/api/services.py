@@ -31,6 +31,7 @@ from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.rollbacks import RollbackPlan
 from holdfast.services.scheduler import Standing
 from holdfast.services.snapshot_files import Download
+from holdfast.services.sources import SourceFacts
 from holdfast.services.unreadable_snapshots import UnreadableSnapshot
 from holdfast.services.workloads import ApplyResult, WorkloadStatus
 
@@ -244,6 +245,10 @@ class ClonesPort(Protocol):
     async def new(self, wish: CloneWish, wanted: WorkloadSpec | LikeSource) -> Operation: ...
 
 
+class SourcesPort(Protocol):
+    async def list(self) -> Sequence[SourceFacts]: ...
+
+
 class OperationsPort(Protocol):
     async def get(self, operation_id: str) -> Operation: ...
 
@@ -295,6 +300,7 @@ class ApiServices:
     copies: CopiesPort
     restores: RestoresPort
     clones: ClonesPort
+    sources: SourcesPort
     operations: OperationsPort
     tokens: TokensPort
     readiness: ReadinessPort

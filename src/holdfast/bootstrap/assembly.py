@@ -80,6 +80,7 @@ from holdfast.services.second_snapshots import SecondSnapshots
 from holdfast.services.sharing import Sharing
 from holdfast.services.snapshot_files import SnapshotFiles
 from holdfast.services.snapshots import Snapshots, former_workload
+from holdfast.services.sources import Sources
 from holdfast.services.swap_recovery import SwapRecovery
 from holdfast.services.tokens import Tokens
 from holdfast.services.traffic import Traffic
@@ -203,6 +204,7 @@ async def _assembled(
     instances = Instances(runtime, installation, volumes)
     quiescer = Quiescer(runtime, installation)
     images = ImageSource(runtime, installation)
+    image_sources = Sources(images, engine=settings.docker_host, patience=settings.source_timeout)
     records = DeployRecords(deployment_store, workload_store, images)
     ran = RanVersions(records)
     sharing = Sharing(workloads=workload_store, deployments=deployment_store, volumes=volumes)
@@ -238,6 +240,7 @@ async def _assembled(
         require_decided=registry.require_decided,
         records=records,
         images=images,
+        sources=image_sources,
         replacement=Replacement(
             records=records,
             images=images,
@@ -280,6 +283,7 @@ async def _assembled(
         restore_pending=registry.pending,
         former_id=former_id,
         traffic=traffic,
+        check_source=image_sources.check,
     )
     snapshots = Snapshots(
         workloads=workloads,
@@ -473,9 +477,11 @@ async def _assembled(
                     snapshots=snapshots,
                     volumes=volumes,
                     images=images,
+                    sources=image_sources,
                     locks=locks,
                     operation_store=operation_store,
                 ),
+                sources=image_sources,
                 operations=operations,
                 tokens=tokens,
                 readiness=readiness,

@@ -28,6 +28,7 @@ from holdfast.cli.commands import (
     schedule,
     serve,
     snapshot,
+    source,
     status,
     undo,
     workload,
@@ -100,6 +101,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.add_typer(workload.commands(), name="workload")
     app.add_typer(deployment.commands(), name="deployment")
     app.add_typer(snapshot.commands(), name="snapshot")
+    app.add_typer(source.commands(), name="source")
     app.add_typer(operation.commands(), name="operation")
     app.add_typer(repository.commands(), name="repository")
     app.add_typer(schedule.commands(), name="schedule")

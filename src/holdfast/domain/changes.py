@@ -69,7 +69,11 @@ def _tree(spec: WorkloadSpec) -> dict[str, JSON]:
     tree: dict[str, JSON] = {}
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
-        if field.name in _MAPPINGS:
+        if field.name == "plugin":
+            tree["source"] = None if value is None else {"type": value.type, "settings": value.mapping}
+        elif field.name == "image":
+            tree["image"] = None if spec.plugin else value
+        elif field.name in _MAPPINGS:
             tree[field.name] = dict(sorted(value))
         elif field.name == "volumes":
             tree[field.name] = {

@@ -45,7 +45,7 @@ class LikeSource:
             stage=self.stage or source.stage,
             ports=source.ports if self.ports is None else self.ports,
             domains=(),
-            image=image or source.image,
+            image="" if source.plugin else image or source.image,
         )
 
 

@@ -48,6 +48,17 @@ class Promotion:
         return replace(self.source, spec=self.deployment.spec)
 
 
+def require_takes_image(workload: Workload) -> None:
+    """Raises ``Conflict`` (``source_names_image``) where a plugin says which image a workload runs."""
+    if workload.spec.plugin is not None:
+        raise Conflict(
+            "source_names_image",
+            f"{workload.name} gets its image from its source {workload.spec.plugin.type}, and takes no other one.",
+            next_step="Deploy it without naming an image; or apply a declaration with the source image.",
+            details={"source": workload.spec.plugin.type},
+        )
+
+
 def promotion(
     source: Workload, target: Workload, deployed: Deployment | None, instances: Sequence[InstanceFacts]
 ) -> Promotion:
@@ -59,7 +70,7 @@ def promotion(
 
     Raises:
         Conflict: ``promotion_to_itself``, ``promotion_of_nothing``, ``promotion_unsettled``,
-            ``promotion_without_digest``.
+            ``promotion_without_digest``, ``source_names_image``.
     """
     if source.id == target.id:
         raise Conflict(
@@ -90,6 +101,7 @@ def promotion(
             next_step="Push the image to a registry and deploy it from there; or deploy it by name.",
             details={"image": deployed.spec.image, "image_id": deployed.image_id},
         )
+    require_takes_image(target)
     wanted = replace(target.spec, image=deployed.digest)
     return Promotion(
         source=source,

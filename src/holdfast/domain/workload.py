@@ -37,6 +37,23 @@ DEPLOYABLE_SCOPES: Final = SUPPORTED_SCOPES | {Scope.EPHEMERAL}
 """The scopes that can be deployed by this version."""
 
 
+IMAGE_SOURCE: Final = "image"
+"""The source that is Holdfast's own: the declaration names the image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceWish:
+    """Which source is asked for the image, and with which settings (sorted by name)."""
+
+    type: str
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def mapping(self) -> dict[str, str]:
+        """The settings by name."""
+        return dict(self.settings)
+
+
 class HealthType(StrEnum):
     HTTP = "http"
     TCP = "tcp"
@@ -173,7 +190,13 @@ class Domain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadSpec:
-    """The declared configuration of one workload. ``image`` is the reference of the ``image`` source."""
+    """The declared configuration of one workload.
+
+    Attributes:
+        image: the reference that the source ``image`` names. With another source: in a deployment's configuration
+            what it named then, in a workload's nothing.
+        plugin: the source where it is not ``image``.
+    """
 
     name: str
     image: str
@@ -196,6 +219,22 @@ class WorkloadSpec:
     hooks: Hooks = field(default_factory=Hooks)
     resources: Resources = field(default_factory=Resources)
     snapshots: SnapshotPolicy = field(default_factory=SnapshotPolicy)
+    plugin: SourceWish | None = None
+
+    @property
+    def source(self) -> SourceWish:
+        """Who is asked for the image, whichever source it is."""
+        return self.plugin or SourceWish(type=IMAGE_SOURCE, settings=((IMAGE_SOURCE, self.image),))
+
+    @property
+    def declared(self) -> WorkloadSpec:
+        """The same without what a source named."""
+        return self if self.plugin is None else dataclasses.replace(self, image="")
+
+    @property
+    def image_words(self) -> str:
+        """The image for people, also where it is not known yet."""
+        return self.image or f"(of the source {self.source.type})"
 
     @property
     def captured_volumes(self) -> tuple[Volume, ...]:
@@ -214,11 +253,11 @@ class WorkloadSpec:
     def config_hash(self) -> str:
         """Names the containers that this configuration makes: 16 hex digits.
 
-        The image, hooks and snapshots are no part of it: none of them makes another container. Domains are one: what
-        is reached by which name is deployed, and rolled back, like the rest.
+        The image, its source, hooks and snapshots are no part of it: none of them makes another container. Domains are
+        one: what is reached by which name is deployed, and rolled back, like the rest.
         """
         facts = dataclasses.asdict(self)
-        del facts["image"], facts["hooks"], facts["snapshots"]
+        del facts["image"], facts["plugin"], facts["hooks"], facts["snapshots"]
         if not self.domains:  # as it was before there were domains: nothing is deployed anew because of them
             del facts["domains"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

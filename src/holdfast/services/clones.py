@@ -36,6 +36,7 @@ from holdfast.services.restore import Restores
 from holdfast.services.restore_plan import RestoreRequest
 from holdfast.services.restore_trial import Outcome
 from holdfast.services.snapshots import Snapshots
+from holdfast.services.sources import Sources
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workloads import Workloads
 from holdfast.store.deployments import DeploymentStore
@@ -81,6 +82,7 @@ class Clones:
         snapshots: Snapshots,
         volumes: VolumeResolver,
         images: ImageSource,
+        sources: Sources,
         locks: LifecycleLocks,
         operation_store: OperationStore,
     ) -> None:
@@ -91,6 +93,7 @@ class Clones:
         self._snapshots = snapshots
         self._volumes = volumes
         self._images = images
+        self._sources = sources
         self._locks = locks
         self._operation_store = operation_store
 
@@ -246,6 +249,8 @@ class Clones:
         if wish.with_image:
             taken = snapshot.manifest
             return ImageFacts(id=taken.image_id, reference=taken.image, digest=taken.image_digest)
+        if spec.plugin is not None:
+            return ImageFacts(id="", reference=spec.image_words)
         here = await self._images.here(spec.image)
         return ImageFacts(id="", reference=spec.image) if here is None else _facts(here)
 
@@ -257,7 +262,7 @@ class Clones:
             HoldfastError: it can't be had.
         """
         await ctx.step(DeployStep.RESOLVING)
-        version = await self._images.resolve(spec.image, ctx)
+        version = await self._sources.resolve(spec, ctx)
         problems = check_spec(spec, image_has_healthcheck=version.has_healthcheck)
         if problems:
             raise Refused(problems)

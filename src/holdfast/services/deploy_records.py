@@ -123,7 +123,7 @@ class DeployRecords:
 
     async def adopt(self, workload: Workload) -> None:
         """From now on this is the workload's configuration."""
-        await self._workloads.update_spec(workload.id, workload.spec)
+        await self._workloads.update_spec(workload.id, workload.spec.declared)
 
     async def want(self, workload: Workload, desired: DesiredState) -> None:
         """Write down whether the workload should run."""

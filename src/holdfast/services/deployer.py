@@ -17,6 +17,7 @@ from holdfast.domain.deploy_plan import DeployStep
 from holdfast.domain.deployment import Deployment, DeployReason, ReturnedImage, Rollback, returned_image
 from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.operation import Operation, OperationKind
+from holdfast.domain.promotion import require_takes_image
 from holdfast.domain.restore import ImageFacts
 from holdfast.domain.workload import Workload
 from holdfast.runtime.port import ContainerLog
@@ -28,6 +29,7 @@ from holdfast.services.logs import Logs
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.paging import Page
 from holdfast.services.replacement import Replacement
+from holdfast.services.sources import Sources
 from holdfast.services.trials import Trials
 
 
@@ -68,6 +70,7 @@ class Deployer:
         require_decided: Callable[[str], object],
         records: DeployRecords,
         images: ImageSource,
+        sources: Sources,
         replacement: Replacement,
         snapshots: DeploySnapshots,
         trials: Trials,
@@ -79,6 +82,7 @@ class Deployer:
         self._require_decided = require_decided
         self._records = records
         self._images = images
+        self._sources = sources
         self._replacement = replacement
         self._snapshots = snapshots
         self._trials = trials
@@ -172,7 +176,7 @@ class Deployer:
         Raises:
             Unavailable: ``draining``, or the engine does not answer.
             Conflict: ``restore_undecided``.
-            HoldfastError: see :meth:`redeploy_locked`, and :meth:`ImageSource.resolve`.
+            HoldfastError: see :meth:`redeploy_locked`, and :meth:`Sources.resolve`.
         """
         async with self._locked_to_deploy(workload_id, ctx) as held:
             self._require_decided(workload_id)
@@ -189,7 +193,7 @@ class Deployer:
                 version,
                 ctx,
                 intent.reason,
-                adopt=wanted.spec != workload.spec,
+                adopt=wanted.spec.declared != workload.spec,
                 accept=intent.accept_volumes,
             )
 
@@ -203,8 +207,12 @@ class Deployer:
             image = ImageFacts(id=intent.to.image_id, reference=intent.to.spec.image, digest=intent.to.digest)
             return replace(workload, spec=rollback.spec), await self._images.again(image, ctx)
         if intent.image is not None:
+            require_takes_image(workload)
             workload = replace(workload, spec=replace(workload.spec, image=intent.image))
-        return workload, await self._images.resolve(workload.spec.image, ctx)
+        version = await self._sources.resolve(workload.spec, ctx)
+        if workload.spec.plugin is not None:
+            workload = replace(workload, spec=replace(workload.spec, image=version.reference))
+        return workload, version
 
     async def redeploy_locked(
         self,
@@ -246,7 +254,7 @@ class Deployer:
     async def returned_image(self, workload: Workload) -> ReturnedImage | None:
         """Whether the workload runs an image that a restore went back to, and that a deploy would replace again."""
         return returned_image(
-            workload.spec.image,
+            workload.spec.image_words,
             await self._records.last_successful(workload.id),
             await self._records.last_wished(workload.id),
         )

@@ -1,4 +1,4 @@
-"""The ``image`` source: from what a configuration names to exactly one image on this host.
+"""Images: from what a source names to exactly one of them on this host.
 
 - A version is pinned by image id, and by digest where a registry gave one. Nothing is touched before it is here.
 - An image that was built on this host is used as it is: a name without a registry is never looked up elsewhere while
@@ -25,7 +25,8 @@ from holdfast.services.operations import OperationContext
 KEPT_REPOSITORY: Final = "holdfast.local"
 """First part of the names by which Holdfast keeps images. Names no registry; nothing is ever pulled from there."""
 
-_IMAGE_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
+IMAGE_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
+"""The engine's id of an image."""
 
 
 class PullPolicy(StrEnum):
@@ -79,7 +80,7 @@ class ImageSource:
             Cancelled: somebody cancelled while it was being pulled.
             Unavailable: the engine does not answer.
         """
-        if _IMAGE_ID.fullmatch(image):
+        if IMAGE_ID.fullmatch(image):
             return await self.pinned(image)
         ref = parse_image_ref(image)
         here = await self._runtime.image(ref.with_tag)
@@ -107,7 +108,7 @@ class ImageSource:
             InvalidInput: the reference is malformed.
             Unavailable: the engine does not answer.
         """
-        if _IMAGE_ID.fullmatch(image):
+        if IMAGE_ID.fullmatch(image):
             return await self.pinned(image)
         ref = parse_image_ref(image)
         found = await self._runtime.image(ref.with_tag)

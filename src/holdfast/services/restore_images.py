@@ -17,6 +17,7 @@ from holdfast.runtime.port import Container, ContainerRuntime
 from holdfast.services.ran import Ran, RanVersions
 from holdfast.services.restore_plan import PlannedImages, RestoreRequest
 
+_OF_THE_IMAGE = ("image", "source")
 _NAMED = 5
 """How many changed keys of a configuration are named."""
 
@@ -102,7 +103,7 @@ class RestoreImages:
                 told.append(f"{then.words} is going to run, instead of {after.words}.")
                 wished = await self._ran.last_wished(workload.id)
                 if wished is None or wished.id != then.id:
-                    told.append(f"Configured stays {workload.spec.image}: the next deploy returns to that.")
+                    told.append(f"Configured stays {workload.spec.image_words}: the next deploy returns to that.")
             else:
                 told.append(
                     f"The snapshot was taken with {then.words}, and {after.words} is going to run on its data. "
@@ -118,7 +119,8 @@ class RestoreImages:
 
     async def _reconfigured(self, workload: Workload, config_hash: str) -> str:
         spec = await self._ran.configured(workload.id, config_hash)
-        paths = [change.path for change in changes(spec, workload.spec) if change.path != "image"] if spec else []
+        found = changes(spec, workload.spec) if spec else ()
+        paths = [change.path for change in found if change.path.partition(".")[0] not in _OF_THE_IMAGE]
         named = ", ".join(paths[:_NAMED]) + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
         return (
             "The snapshot was taken with another configuration"

@@ -135,7 +135,7 @@ def assess(
         deployed=deployed,
         differences=tuple(found),
         pending=changes(deployed.spec, workload.spec) if deployed is not None else (),
-        returned=returned_image(workload.spec.image, deployed, wished),
+        returned=returned_image(workload.spec.image_words, deployed, wished),
         busy=busy,
         undecided=undecided,
         engine_problem=engine_problem,

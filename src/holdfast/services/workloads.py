@@ -25,7 +25,7 @@ from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem, R
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation
 from holdfast.domain.times import now
-from holdfast.domain.workload import DesiredState, Scope, Workload, WorkloadSpec
+from holdfast.domain.workload import DesiredState, Scope, SourceWish, Workload, WorkloadSpec
 from holdfast.runtime.port import Container, ContainerRuntime
 from holdfast.services.deploy_records import REPEATING
 from holdfast.services.instances import Instances
@@ -62,6 +62,7 @@ class Workloads:
     Args:
         restore_pending: why a restore of a workload waits for a person's decision; ``None`` if none does.
         former_id: the id that a deleted workload of this name left with its snapshots; ``None`` if none did.
+        check_source: raises where a declaration's source can't be used; see :meth:`Sources.check`.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Workloads:
         restore_pending: Callable[[str], str | None],
         former_id: Callable[[str], Awaitable[str | None]],
         traffic: Traffic,
+        check_source: Callable[[SourceWish], Awaitable[None]],
     ) -> None:
         self._store = store
         self._deployments = deployments
@@ -88,6 +90,7 @@ class Workloads:
         self._restore_pending = restore_pending
         self._former_id = former_id
         self._traffic = traffic
+        self._check_source = check_source
         self._log = structlog.get_logger("workloads")
 
     async def apply(
@@ -107,6 +110,7 @@ class Workloads:
             NotFound: ``workload_unknown``.
             Busy: ``workload_busy``, naming who is at work on it.
         """
+        await self._check_source(spec.source)  # before any lock: it is somebody else's code
         async with self._deletion.configuring:
             existing = await self._existing(spec, create=create, expect_id=expect_id)
             joined = await self._joined(spec, existing)
@@ -139,6 +143,7 @@ class Workloads:
             Refused: as :meth:`apply`.
         """
         existing = await self._existing(spec, create=None, expect_id=None)
+        await self._check_source(spec.source)
         await self._check(spec)
         return ApplyResult(
             workload=existing, created=existing is None, changes=changes(existing.spec if existing else None, spec)

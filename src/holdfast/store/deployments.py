@@ -64,7 +64,7 @@ class DeploymentStore:
         at = now()
         settled = {"desired": DesiredState.RUNNING.value, "updated_at": at}
         if adopt:
-            settled["spec"] = encode(deployment.spec)
+            settled["spec"] = encode(deployment.spec.declared)
         async with self._database.write() as connection:
             await connection.execute(
                 update(deployments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from holdfast.domain.accounts import Principal, Role
 from holdfast.domain.changes import changes
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason, Rollback
-from holdfast.domain.errors import Conflict, HoldfastError, NotFound
+from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.promotion import Promotion
 from holdfast.domain.repository import RepositoryFacts, RepositoryKind, RepositoryPlace, SecondRepository
@@ -41,6 +41,7 @@ from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.rollbacks import RollbackPlan
 from holdfast.services.scheduler import Standing
 from holdfast.services.snapshot_files import Download
+from holdfast.services.sources import SourceFacts
 from holdfast.services.unreadable_snapshots import UnreadableSnapshot
 from holdfast.services.workload_status import Condition, WorkloadStatus
 from holdfast.services.workloads import ApplyResult
@@ -281,6 +282,13 @@ class StandInPromotions(Recorder):
             idempotency_key=idempotency_key,
         )
         return operation(OperationKind.PROMOTE)
+
+
+class StandInSources:
+    problem: Problem | None = None
+
+    async def list(self) -> Sequence[SourceFacts]:
+        return (SourceFacts(name="image", provided_by="holdfast 1", problem=self.problem),)
 
 
 class StandInSnapshots(Recorder):
@@ -615,6 +623,7 @@ def services_in(uploads: Path) -> ApiServices:
         copies=StandInCopies(),
         restores=StandInRestores(),
         clones=StandInClones(),
+        sources=StandInSources(),
         operations=StandInOperations(),
         tokens=StandInTokens(),
         readiness=StandInReadiness(),
@@ -647,6 +656,7 @@ class Api:
         self.copies = StandInCopies()
         self.restores = StandInRestores()
         self.clones = StandInClones()
+        self.sources = StandInSources()
         self.operations = StandInOperations()
         self.readiness = StandInReadiness()
         self.services = dataclasses.replace(
@@ -663,6 +673,7 @@ class Api:
             copies=self.copies,
             restores=self.restores,
             clones=self.clones,
+            sources=self.sources,
             operations=self.operations,
             readiness=self.readiness,
             **settings,

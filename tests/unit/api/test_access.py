@@ -30,6 +30,7 @@ NEEDED = {
     "roll_back_workload": O,
     "get_promotion": V,
     "promote_workload": O,
+    "list_sources": V,
     "start_workload": O,
     "stop_workload": O,
     "list_deployments": V,

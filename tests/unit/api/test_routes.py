@@ -15,7 +15,7 @@ from holdfast import __version__
 from holdfast.api.schemas.snapshot_files import encode_path
 from holdfast.api.workload_body import read_declaration
 from holdfast.domain.clone import LikeSource
-from holdfast.domain.errors import NotFound
+from holdfast.domain.errors import NotFound, Problem
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.workload import Port, Quiesce, WorkloadSpec
 from holdfast.services.clones import CloneWish
@@ -201,6 +201,14 @@ async def test_a_promotion_is_shown_and_names_the_deployment_that_is_meant(api: 
         "idempotency_key": "once",
     }
     assert (await api.ask("POST", path, json={"to": "notes"})).status_code == 400
+
+
+async def test_sources_are_listed_with_what_is_wrong_with_them(api: Api) -> None:
+    answer = await api.ask("GET", "/api/sources")
+    assert answer.json() == {"items": [{"name": "image", "provided_by": "holdfast 1", "problem": None}]}
+    api.sources.problem = Problem(code="source_broken", message="It can't be used.", next_step="Mend it.")
+    (shown,) = (await api.ask("GET", "/api/sources")).json()["items"]
+    assert (shown["problem"]["code"], shown["problem"]["next_step"]) == ("source_broken", "Mend it.")
 
 
 @pytest.mark.parametrize("verb", ["start", "stop"])

@@ -29,6 +29,7 @@ from holdfast.domain.workload import (
     RestartPolicy,
     Scope,
     SnapshotPolicy,
+    SourceWish,
     Strategy,
     Volume,
     WorkloadSpec,
@@ -304,7 +305,11 @@ class TestRefusals:
             ("name", 7, "name", "value_wrong_type"),
             ("project", "a/b", "project", "name_malformed"),
             ("stage", "", "stage", "name_malformed"),
-            ("source", {"type": "git", "image": "a"}, "source.type", "value_unknown"),
+            ("source", {"type": "Git"}, "source.type", "name_malformed"),
+            ("source", {"type": "git", "image": "a"}, "source.image", "key_has_no_effect"),
+            ("source", {"type": "git", "settings": {"Url": "a"}}, "source.settings.Url", "name_malformed"),
+            ("source", {"type": "git", "settings": {"depth": 1}}, "source.settings.depth", "value_wrong_type"),
+            ("source", {"type": "image", "image": "a", "settings": {"a": "b"}}, "source.settings", "key_has_no_effect"),
             ("source", {"type": "image", "image": "A"}, "source.image", "image_reference_malformed"),
             ("source", {"type": "image"}, "source.image", "key_missing"),
             ("env", {"1A": "x"}, "env.1A", "env_name_malformed"),
@@ -668,9 +673,15 @@ SPECS = st.builds(
         schedule=st.sampled_from(["0 3 * * *", "*/5 * * * MON"]),
         missed=st.sampled_from(OnMissed),
     ),
+    plugin=st.none()
+    | st.builds(
+        SourceWish,
+        type=NAMES.filter(lambda name: name != "image"),
+        settings=pairs(st.from_regex(r"[a-z]{1,4}", fullmatch=True)),
+    ),
 ).flatmap(
-    # A schedule is there only where there is something to capture, and need not be there.
-    lambda spec: st.sampled_from([*([spec] if spec.captured_volumes else []), unscheduled(spec)])
+    # A schedule is there only where there is something to capture, and need not be there; an image only without plugin.
+    lambda spec: st.sampled_from([*([spec.declared] if spec.captured_volumes else []), unscheduled(spec.declared)])
 )
 
 

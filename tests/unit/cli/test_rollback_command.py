@@ -20,6 +20,7 @@ def deployment(**fields: Any) -> dict[str, Any]:
         "image": "notes:1",
         "image_id": "sha256:" + "a" * 64,
         "digest": None,
+        "snapshot_id": None,
         "config_hash": "0123456789abcdef",
         "started_at": AT,
     } | fields

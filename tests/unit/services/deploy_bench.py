@@ -34,6 +34,7 @@ from holdfast.services.reconcile import Reconciler
 from holdfast.services.replacement import Replacement
 from holdfast.services.rollbacks import Rollbacks
 from holdfast.services.rollout import Rollout
+from holdfast.services.sources import Sources
 from holdfast.services.traffic import Traffic
 from holdfast.services.trials import Trials
 from holdfast.services.volumes import VolumeResolver
@@ -124,6 +125,7 @@ class Bench:
         installation = "01j00000000000000000000000"
         self.instances = Instances(self.runtime, installation, self.volumes)
         self.images = ImageSource(self.runtime, installation)
+        self.sources = Sources(self.images, engine="unix:///engine.sock", patience=60.0)
         records = DeployRecords(self.deployments, self.workloads, self.images)
         self.rollout = Rollout(
             runtime=self.runtime,
@@ -144,6 +146,7 @@ class Bench:
             require_decided=self._require_decided,
             records=records,
             images=self.images,
+            sources=self.sources,
             replacement=Replacement(
                 records=records,
                 images=self.images,

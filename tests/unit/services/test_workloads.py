@@ -16,7 +16,7 @@ from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.restore import RootRef
 from holdfast.domain.times import now
-from holdfast.domain.workload import DesiredState, Scope, Volume, Workload, WorkloadSpec
+from holdfast.domain.workload import DesiredState, Scope, SourceWish, Volume, Workload, WorkloadSpec
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
 from holdfast.runtime.port import Bind, ContainerSpec
@@ -122,6 +122,10 @@ class Bench:
         return await self.operations.wait(started.id)
 
 
+async def fine(_source: SourceWish) -> None:
+    """The source can be used."""
+
+
 async def nobody(_name: str) -> str | None:
     """No deleted workload left snapshots."""
     return None
@@ -167,6 +171,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
                 restore_pending=pending.get,
                 former_id=nobody,
                 traffic=traffic,
+                check_source=fine,
             ),
             store=store,
             deployments=deployments,

@@ -9,7 +9,15 @@ from fastapi import APIRouter, Request, Response
 from holdfast import __version__
 from holdfast.api.answers import problems
 from holdfast.api.auth import Admin, Viewer
-from holdfast.api.schemas.system import DoctorView, FindingView, HealthView, ReadinessView, VersionView
+from holdfast.api.schemas.system import (
+    DoctorView,
+    FindingView,
+    HealthView,
+    ReadinessView,
+    SourcesView,
+    SourceView,
+    VersionView,
+)
 from holdfast.api.services import Services
 from holdfast.api.strict_route import StrictRoute
 from holdfast.services.doctor import worst
@@ -42,6 +50,16 @@ async def get_version(_caller: Viewer) -> VersionView:
 async def get_doctor(services: Services, _caller: Admin) -> DoctorView:
     findings = await services.doctor.findings()
     return DoctorView(level=worst(findings), findings=[FindingView.of(finding) for finding in findings])
+
+
+@router.get(
+    "/api/sources",
+    summary="List the sources that are installed",
+    description="Loads each of them, to tell whether it can be used.",
+    responses=problems(),
+)
+async def list_sources(services: Services, _caller: Viewer) -> SourcesView:
+    return SourcesView(items=[SourceView.of(facts) for facts in await services.sources.list()])
 
 
 @router.get("/api/openapi.json", summary="Describe the API", responses=problems())

@@ -105,7 +105,7 @@ class StatusView(BaseModel):
         return cls(
             id=status.workload.id,
             name=status.workload.name,
-            image=status.workload.spec.image,
+            image=status.workload.spec.image_words,
             condition=status.condition,
             desired=status.desired,
             instances=[InstanceView.of(instance) for instance in status.instances],

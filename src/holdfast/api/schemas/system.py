@@ -6,7 +6,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from holdfast.api.schemas.errors import ErrorView
 from holdfast.services.doctor import Finding, FindingLevel
+from holdfast.services.sources import SourceFacts
 
 
 class VersionView(BaseModel):
@@ -51,3 +53,32 @@ class LogEntryView(BaseModel):
 
 class LogsView(BaseModel):
     items: list[LogEntryView]
+
+
+class SourceView(BaseModel):
+    """What can say which image a workload runs."""
+
+    name: Annotated[str, Field(description="What a declaration gives as `source.type`.")]
+    provided_by: Annotated[str, Field(description="The distribution, with its version.")]
+    problem: Annotated[ErrorView | None, Field(description="Why it can't be used; null if it can.")]
+
+    @classmethod
+    def of(cls, facts: SourceFacts) -> SourceView:
+        """The view of ``facts``."""
+        problem = facts.problem
+        return cls(
+            name=facts.name,
+            provided_by=facts.provided_by,
+            problem=None
+            if problem is None
+            else ErrorView(
+                code=problem.code,
+                message=problem.message,
+                next_step=problem.next_step,
+                details=dict(problem.details),
+            ),
+        )
+
+
+class SourcesView(BaseModel):
+    items: Annotated[list[SourceView], Field(description="By name.")]

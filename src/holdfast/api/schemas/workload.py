@@ -16,16 +16,16 @@ from holdfast.api.schemas.document_bounds import MAX_DEPTH, MAX_NODES
 from holdfast.api.schemas.workload_models import (
     HealthModel,
     ResourcesModel,
-    SourceModel,
     VolumeModel,
     WorkloadModel,
 )
 from holdfast.api.schemas.workload_problems import FoundProblem, Position, describe, malformed
 from holdfast.api.schemas.workload_snapshots import HooksModel, KeepModel, SnapshotsModel
+from holdfast.api.schemas.workload_source import SourceModel
 from holdfast.api.schemas.workload_values import format_domain, format_port
 from holdfast.domain.errors import TooLarge
 from holdfast.domain.retention import KEEP_RULES, Keep
-from holdfast.domain.workload import HealthCheck, Hooks, SnapshotPolicy, Volume, WorkloadSpec
+from holdfast.domain.workload import IMAGE_SOURCE, HealthCheck, Hooks, SnapshotPolicy, Volume, WorkloadSpec
 
 _HEALTH: Final = HealthCheck()
 _HOOKS: Final = Hooks()
@@ -107,7 +107,7 @@ def to_document(spec: WorkloadSpec) -> dict[str, object]:
     document: dict[str, object] = {"name": spec.name}
     if spec.project != spec.name:
         document["project"] = spec.project
-    document |= {"stage": spec.stage, "source": {"type": "image", "image": spec.image}}
+    document |= {"stage": spec.stage, "source": _source(spec)}
     bare = WorkloadSpec(name=spec.name, image=spec.image, project=spec.project)
     optional: dict[str, object] = {
         "env": dict(spec.env),
@@ -139,6 +139,15 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema of a declaration, for editors."""
     schema = WorkloadModel.model_json_schema(mode="validation")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _source(spec: WorkloadSpec) -> dict[str, object]:
+    if spec.plugin is None:
+        return {"type": IMAGE_SOURCE, "image": spec.image}
+    document: dict[str, object] = {"type": spec.plugin.type}
+    if spec.plugin.settings:
+        document["settings"] = spec.plugin.mapping
+    return document
 
 
 def _volume(volume: Volume) -> dict[str, object]:

@@ -6,7 +6,7 @@ matters: a check sees the keys above its own.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -19,13 +19,13 @@ from holdfast.api.schemas.workload_rules import (
     note,
 )
 from holdfast.api.schemas.workload_snapshots import HooksModel, SnapshotsModel
+from holdfast.api.schemas.workload_source import SourceModel
 from holdfast.api.schemas.workload_values import (
     STRICT,
     DomainName,
     Duration,
     EnvName,
     HealthPath,
-    ImageReference,
     LabelName,
     LabelValue,
     Name,
@@ -58,19 +58,6 @@ _HEALTH: Final = HealthCheck()
 
 class _Model(BaseModel):
     model_config = STRICT
-
-
-class SourceModel(_Model):
-    """Where the workload's containers come from."""
-
-    type: Annotated[Literal["image"], Field(description="The kind of source. This version knows `image`.")]
-    image: Annotated[
-        ImageReference,
-        Field(
-            description="An image reference with tag or digest; without either, `latest` is meant.",
-            examples=["registry.example/notes:1.4"],
-        ),
-    ]
 
 
 class VolumeModel(_Model):
@@ -374,7 +361,7 @@ class WorkloadModel(_Model):
         health = self.health
         return WorkloadSpec(
             name=self.name,
-            image=self.source.image,
+            image=self.source.image or "",
             project=self.project or self.name,
             stage=self.stage,
             env=tuple(sorted(self.env.items())),
@@ -405,4 +392,5 @@ class WorkloadModel(_Model):
             hooks=self.hooks.hooks(),
             resources=Resources(memory=self.resources.memory, cpus=self.resources.cpus),
             snapshots=self.snapshots.policy(),
+            plugin=self.source.plugin(),
         )

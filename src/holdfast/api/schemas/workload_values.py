@@ -29,6 +29,7 @@ MAX_COMPONENT: Final = 255
 
 NAME_PATTERN: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _ENV_KEY: Final = "[A-Za-z_][A-Za-z0-9_.-]{0,254}"
+_SETTING_KEY: Final = "[a-z][a-z0-9_-]{0,62}"
 _LABEL_KEY: Final = "[a-z0-9](?:[a-z0-9._/-]{0,253}[a-z0-9])?"
 _USER: Final = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?"
 _SIGNAL: Final = "(?:SIG)?[A-Z][A-Z0-9]{1,9}(?:[+-][0-9]{1,2})?|[1-9][0-9]?"
@@ -73,6 +74,16 @@ def _env_key(value: str) -> str:
             "env_name_malformed",
             "is not a name that a variable can have",
             "Use letters, digits, '_', '.' and '-'; begin with a letter or '_'.",
+        )
+    return value
+
+
+def _setting_key(value: str) -> str:
+    if not re.fullmatch(_SETTING_KEY, value, re.ASCII):
+        raise problem(
+            "name_malformed",
+            "is not a name that a setting can have",
+            "Use 1 to 63 lower-case letters, digits, '_' and '-'; begin with a letter.",
         )
     return value
 
@@ -298,6 +309,7 @@ STRICT: Final = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_
 
 Text = Annotated[str, AfterValidator(_text), Field(max_length=128 * 1024)]
 EnvName = Annotated[str, AfterValidator(_env_key), _pattern(_ENV_KEY)]
+SettingName = Annotated[str, AfterValidator(_setting_key), _pattern(_SETTING_KEY)]
 LabelName = Annotated[str, AfterValidator(_label_key), _pattern(_LABEL_KEY)]
 LabelValue = Annotated[str, AfterValidator(_text), Field(max_length=4096)]
 User = Annotated[str, BeforeValidator(_user), WithJsonSchema({"type": ["string", "integer"]})]

@@ -39,7 +39,7 @@ class WorkloadView(BaseModel):
             name=spec.name,
             project=spec.project,
             stage=spec.stage,
-            image=spec.image,
+            image=spec.image_words,
             desired=workload.desired,
             config_hash=spec.config_hash,
             strategy=spec.effective_strategy,
