@@ -98,6 +98,12 @@ class RuntimeContract:
         assert await lab.runtime.image(f"{name}:kept") is None
         assert await lab.runtime.image(image.id) is not None
 
+    async def test_a_listing_tells_of_images_what_a_look_at_each_does(self, lab: Lab) -> None:
+        image = await lab.runtime.image(lab.images.steady)
+        assert image is not None
+        (listed,) = [each for each in await lab.runtime.images() if each.id == image.id]
+        assert (set(listed.tags), listed.digests, listed.size) == (set(image.tags), image.digests, image.size)
+
     async def test_tagging_an_unknown_image_is_not_found(self, runtime: ContainerRuntime) -> None:
         with pytest.raises(NotFound) as failure:
             await runtime.tag(f"sha256:{'0' * 64}", "holdfast-test/none", "kept")

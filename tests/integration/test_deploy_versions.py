@@ -131,6 +131,29 @@ async def test_a_plugin_of_another_distribution_says_which_image_runs(
         assert (await the_one_running(holdfast, workload.id)).image_id == one
 
 
+@pytest.mark.xdist_group("registry")
+async def test_an_image_that_no_kept_deployment_needs_leaves_the_host_and_a_rollback_brings_it_back(
+    place: DockerPlace,
+    docker_host: str,
+    docker_runtime: DockerRuntime,
+    reference: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("holdfast.domain.deployment.KEPT_VERSIONS", 1)
+    await publish(docker_host, docker_runtime, reference, "one, to be removed")
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast, app(reference))
+        before = await the_one_running(holdfast, workload.id)
+        await publish(docker_host, docker_runtime, reference, "two, to stay")
+        await succeeded(holdfast, await holdfast.api.deployer.deploy("app", actor="test"))
+        assert await docker_runtime.image(before.image_id) is None
+        (kept,) = await holdfast.api.images.kept()
+        assert (kept.names, kept.needed_by, kept.size > 0) == ((reference,), ("app",), True)
+        oldest = (await holdfast.api.deployer.deployments("app", 50, None)).items[-1]
+        await succeeded(holdfast, await holdfast.api.rollbacks.rollback("app", oldest.id, actor="test"))
+        assert (await the_one_running(holdfast, workload.id)).image_id == before.image_id
+
+
 async def test_a_restore_with_its_image_brings_code_and_data_back(place: DockerPlace, docker_host: str) -> None:
     name = "holdfast-test/both:1"
     old = await build_image(docker_host, name, script=STEADY, env={"VERSION": "one"})

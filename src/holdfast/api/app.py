@@ -19,6 +19,7 @@ from holdfast.api.middleware import MAX_JSON_BYTES, Bounds, Shield
 from holdfast.api.routes import (
     clones,
     deployments,
+    images,
     operations,
     repositories,
     repository,
@@ -71,6 +72,7 @@ def routers() -> tuple[APIRouter, ...]:
         deployments.router,
         snapshots.router,
         snapshot_files.router,
+        images.router,
         repository.router,
         repositories.router,
         restores.router,

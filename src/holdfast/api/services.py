@@ -26,6 +26,7 @@ from holdfast.engine.repository.browse import Folder
 from holdfast.runtime.port import ContainerLog
 from holdfast.services.clones import CloneWish
 from holdfast.services.doctor import Finding
+from holdfast.services.image_care import KeptImage
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.rollbacks import RollbackPlan
@@ -273,6 +274,12 @@ class SchedulesPort(Protocol):
     async def of(self, subject: str) -> Standing | None: ...
 
 
+class ImagesPort(Protocol):
+    async def kept(self) -> tuple[KeptImage, ...]: ...
+
+    async def prune(self, *, dry_run: bool, actor: str) -> Operation: ...
+
+
 class DoctorPort(Protocol):
     async def findings(self) -> Sequence[Finding]: ...
 
@@ -293,6 +300,7 @@ class ApiServices:
     promotions: PromotionsPort
     snapshots: SnapshotsPort
     snapshot_files: SnapshotFilesPort
+    images: ImagesPort
     care: RepositoryCarePort
     unreadable: UnreadableSnapshotsPort
     repositories: RepositoriesPort

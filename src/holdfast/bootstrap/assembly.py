@@ -46,6 +46,7 @@ from holdfast.services.edge_watch import EdgeWatch
 from holdfast.services.engine_watch import EngineWatch
 from holdfast.services.health_gate import HealthGate
 from holdfast.services.hooks import SnapshotHooks
+from holdfast.services.image_care import ImageCare
 from holdfast.services.image_source import ImageSource
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.instances import Instances
@@ -206,6 +207,13 @@ async def _assembled(
     images = ImageSource(runtime, installation)
     image_sources = Sources(images, engine=settings.docker_host, patience=settings.source_timeout)
     records = DeployRecords(deployment_store, workload_store, images)
+    image_care = ImageCare(
+        runtime=runtime,
+        installation=installation,
+        records=records,
+        operations=operations,
+        restore_pending=registry.unfinished,
+    )
     ran = RanVersions(records)
     sharing = Sharing(workloads=workload_store, deployments=deployment_store, volumes=volumes)
     capture = Capture(
@@ -244,6 +252,7 @@ async def _assembled(
         replacement=Replacement(
             records=records,
             images=images,
+            image_care=image_care,
             instances=instances,
             rollout=rollout,
             snapshots=deploy_snapshots,
@@ -263,6 +272,7 @@ async def _assembled(
         instances=instances,
         data=WorkerDataRemover(workers),
         leftovers=reaper,
+        images=image_care,
         restore_pending=registry.pending,
         traffic=traffic,
     )
@@ -443,6 +453,7 @@ async def _assembled(
                     workers=workers,
                     in_use=in_use,
                 ),
+                images=image_care,
                 care=RepositoryCare(
                     settings=settings,
                     workloads=workload_store,

@@ -17,6 +17,7 @@ from holdfast.cli.commands import (
     deploy,
     deployment,
     doctor,
+    image,
     logs,
     operation,
     promote,
@@ -100,6 +101,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.command("restore-decision")(restore_decision.restore_decision)
     app.add_typer(workload.commands(), name="workload")
     app.add_typer(deployment.commands(), name="deployment")
+    app.add_typer(image.commands(), name="image")
     app.add_typer(snapshot.commands(), name="snapshot")
     app.add_typer(source.commands(), name="source")
     app.add_typer(operation.commands(), name="operation")

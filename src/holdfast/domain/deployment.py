@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 from holdfast.domain.changes import Change, changes
 from holdfast.domain.workload import Workload, WorkloadSpec
+
+KEPT_VERSIONS: Final = 10
+"""So many images of a workload stay on the host, the present one among them."""
 
 
 class DeploymentState(StrEnum):
@@ -139,6 +143,27 @@ def version_before(history: Iterable[Deployment]) -> Deployment | None:
     """
     successful = [deployment for deployment in history if deployment.state is DeploymentState.SUCCEEDED]
     return next((each for each in successful[1:] if not same_version(each, successful[0])), None)
+
+
+def kept_deployments(history: Iterable[Deployment]) -> frozenset[str]:
+    """The ids of the deployments whose images stay on the host: what a rollback can go back to without a registry.
+
+    Args:
+        history: deployments of one workload, newest first.
+
+    Returns:
+        Of the successful ones the newest of each of the last :data:`KEPT_VERSIONS` images, and all that came since the
+        oldest of these: a workload that is restarted again and again must not lose what it could go back to.
+    """
+    successful = [deployment for deployment in history if deployment.state is DeploymentState.SUCCEEDED]
+    images: set[str] = set()
+    ids = set()
+    for deployment in successful:
+        if deployment.image_id not in images and len(images) == KEPT_VERSIONS:
+            break
+        images.add(deployment.image_id)
+        ids.add(deployment.id)
+    return frozenset(ids)
 
 
 def same_version(one: Deployment, other: Deployment) -> bool:

@@ -22,6 +22,7 @@ class OperationKind(StrEnum):
     IMPORT = "import"
     COMPARE = "compare"
     PRUNE = "prune"
+    PRUNE_IMAGES = "prune_images"
     COPY = "copy"
     """Sends snapshots to a second repository."""
     MOVE_IN = "move_in"

@@ -33,6 +33,7 @@ from holdfast.runtime.port import (
     ExecResult,
     Exit,
     Image,
+    ListedImage,
     OnMade,
 )
 
@@ -80,6 +81,9 @@ class DockerRuntime(ContainerRuntime):
             if error.status == _NOT_FOUND:
                 return None
             raise refused(error) from error
+
+    async def images(self) -> Sequence[ListedImage]:
+        return [docker_view.listed_image(entry) for entry in await self._ask("GET", "images/json")]
 
     async def pull(self, reference: str, on_progress: Callable[[str, int, int | None], None] | None = None) -> Image:
         wanted = parse_image_ref(reference)

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from holdfast.domain.workload import Port, RestartPolicy
-from holdfast.runtime.port import Container, ContainerEvent, ContainerState, Image, ImageHealth, Mount
+from holdfast.runtime.port import Container, ContainerEvent, ContainerState, Image, ImageHealth, ListedImage, Mount
 
 _SECOND: Final = 1_000_000_000
 _NO_CHECK: Final = ["NONE"]
+_NO_NAME: Final = "<none>"
 
 
 def image(answer: Mapping[str, Any]) -> Image:
@@ -27,6 +28,16 @@ def image(answer: Mapping[str, Any]) -> Image:
         user=config.get("User") or "",
         size=int(answer.get("Size") or 0),
         has_healthcheck=check != _NO_CHECK,
+    )
+
+
+def listed_image(answer: Mapping[str, Any]) -> ListedImage:
+    """An entry of ``GET /images/json``. One without a name has ``<none>:<none>`` for one."""
+    return ListedImage(
+        id=answer["Id"],
+        tags=tuple(name for name in answer.get("RepoTags") or () if _NO_NAME not in name),
+        digests=tuple(name for name in answer.get("RepoDigests") or () if _NO_NAME not in name),
+        size=int(answer.get("Size") or 0),
     )
 
 

@@ -66,6 +66,16 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListedImage:
+    """What a listing tells of an image on the host. ``size`` in bytes, layers that it shares with others included."""
+
+    id: str
+    tags: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bind:
     """A host directory in a container. Its source must exist: the engine is asked in the form that never creates it."""
 
@@ -195,6 +205,9 @@ class ContainerRuntime(Protocol):
 
     async def image(self, reference: str) -> Image | None:
         """The image on the host by reference or id; ``None`` if it is not there."""
+
+    async def images(self) -> Sequence[ListedImage]:
+        """All images on the host but those that only others are built upon."""
 
     async def pull(self, reference: str, on_progress: Callable[[str, int, int | None], None] | None = None) -> Image:
         """Pull from the reference's registry.

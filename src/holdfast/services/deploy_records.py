@@ -2,7 +2,7 @@
 
 - Under a workload's lifecycle lock no other deployment of it runs: a record that says so was cut off, and is closed.
 - The end is recorded before anything that a return would need is removed.
-- The images of the last :data:`KEPT_DEPLOYMENTS` successful deployments stay on the host.
+- What keeps an image on the host is a name that each deployment gives it (``services/image_care.py`` takes them away).
 """
 
 from __future__ import annotations
@@ -22,13 +22,9 @@ from holdfast.services.paging import Page, check_page, make_page
 from holdfast.store.deployments import DeploymentStore
 from holdfast.store.workloads import WorkloadStore
 
-KEPT_DEPLOYMENTS: Final = 10
-"""So many successful deployments of a workload can be returned to without a registry."""
 REPEATING: Final = (DeployReason.START, DeployReason.RESTORE, DeployReason.RECONCILE)
 """Deployments for these reasons repeat a version that somebody had deployed for another."""
 _HISTORY: Final = 200
-_RELEASED_AT_ONCE: Final = 3
-"""One falls out of the kept ones with each success; a few more make up for those that could not be released."""
 
 
 class DeployRecords:
@@ -172,15 +168,3 @@ class DeployRecords:
         """The image of a failed deployment need not be kept. Never raises: an image too many does no harm."""
         with suppress(HoldfastError):
             await self._images.release(deployment.workload_id, deployment.id)
-
-    async def release_images(self, workload_id: str) -> list[str]:
-        """Let the images go that no kept deployment needs. Returns what failed, in words."""
-        failures: list[str] = []
-        found = await self._deployments.list(workload_id, limit=5 * KEPT_DEPLOYMENTS)
-        successful = [d for d in found if d.state is DeploymentState.SUCCEEDED]
-        for old in successful[KEPT_DEPLOYMENTS : KEPT_DEPLOYMENTS + _RELEASED_AT_ONCE]:
-            try:
-                await self._images.release(workload_id, old.id)
-            except HoldfastError as error:
-                failures.append(f"the image of the deployment {old.id} could not be released: {error.message}")
-        return failures

@@ -21,6 +21,7 @@ from holdfast.domain.workload import DesiredState, Strategy, Workload
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots
+from holdfast.services.image_care import ImageCare
 from holdfast.services.image_source import ImageSource, Version
 from holdfast.services.instances import Instances, instance_facts
 from holdfast.services.locks import Held
@@ -39,6 +40,7 @@ class Replacement:
         *,
         records: DeployRecords,
         images: ImageSource,
+        image_care: ImageCare,
         instances: Instances,
         rollout: Rollout,
         snapshots: DeploySnapshots,
@@ -46,6 +48,7 @@ class Replacement:
     ) -> None:
         self._records = records
         self._images = images
+        self._image_care = image_care
         self._instances = instances
         self._rollout = rollout
         self._snapshots = snapshots
@@ -235,9 +238,9 @@ class Replacement:
         """Remove what is no longer needed. The deployment has succeeded whatever happens here."""
         with suppress(HoldfastError):  # what is left over is reaped by reconciliation, or the next deployment
             await ctx.step(DeployStep.REAPING)
-            failures = await self._rollout.reap(workload, deployment.id)
-            for failure in [*failures, *await self._records.release_images(workload.id)]:
+            for failure in await self._rollout.reap(workload, deployment.id):
                 await ctx.log(failure, "warning")
+            await self._image_care.tidy(workload.id, ctx)
 
     async def _previous(self, workload: Workload, there: Sequence[Container] | None = None) -> Previous:
         """What is there, with the configuration that what runs was deployed with."""

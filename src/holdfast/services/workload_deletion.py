@@ -50,6 +50,12 @@ class Leftovers(Protocol):
     async def kept(self, workload_id: str) -> list[str]: ...
 
 
+class ImagesOfWorkload(Protocol):
+    """The images that were kept for a workload's sake."""
+
+    async def tidy(self, workload_id: str, ctx: OperationContext) -> None: ...
+
+
 class WorkloadDeletion:
     """Deletes workloads.
 
@@ -68,6 +74,7 @@ class WorkloadDeletion:
         instances: Instances,
         data: DataRemover,
         leftovers: Leftovers,
+        images: ImagesOfWorkload,
         restore_pending: Callable[[str], str | None],
         traffic: Traffic,
     ) -> None:
@@ -79,6 +86,7 @@ class WorkloadDeletion:
         self._instances = instances
         self._data = data
         self._leftovers = leftovers
+        self._images = images
         self._restore_pending = restore_pending
         self._traffic = traffic
         self.configuring: Final = asyncio.Lock()
@@ -149,6 +157,7 @@ class WorkloadDeletion:
                 await self._remove_network(workload)
                 await self._store.delete(workload.id)
                 self._traffic.changed.set()
+                await self._images.tidy(workload.id, ctx)
             trees = await self._leftovers.kept(workload.id)
         kept = [
             {"path": place.path, "reason": _why_kept(place.scope, delete_data=delete_data)}

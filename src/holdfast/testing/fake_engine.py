@@ -113,21 +113,32 @@ class FakeEngine:
         return None
 
     def untag(self, reference: str) -> None:
-        """Take a name away; the image goes with its last one, unless a container uses it."""
+        """Take a tag or digest away; the image goes with its last one, unless a container uses it.
+
+        With the last tag of a repository go the digests of that repository.
+        """
         image = self.find_image(reference)
         wanted = parse_image_ref(reference).with_tag
-        if image is None or wanted not in image.tags:
+        if image is None or wanted not in (*image.tags, *image.digests):
             return
-        if len(image.tags) == 1:
-            if any(container.spec.image == image.id for container in self.state.containers.values()):
-                raise Conflict(
-                    "image_in_use",
-                    f"A container uses the image {reference}; it keeps its last name.",
-                    next_step="Remove the container first.",
-                )
-            del self.state.images[image.id]
+        tags = [tag for tag in image.tags if tag != wanted]
+        repository = wanted.partition("@")[0] if wanted in image.digests else wanted.rpartition(":")[0]
+        if wanted in image.digests:
+            digests = [digest for digest in image.digests if digest != wanted]
+        elif any(tag.rpartition(":")[0] == repository for tag in tags):
+            digests = image.digests
         else:
-            image.tags.remove(wanted)
+            digests = [digest for digest in image.digests if digest.partition("@")[0] != repository]
+        used = any(container.spec.image == image.id for container in self.state.containers.values())
+        if used and not (tags or digests):
+            raise Conflict(
+                "image_in_use",
+                f"A container uses the image {reference}; it keeps its last name.",
+                next_step="Remove the container first.",
+            )
+        image.tags, image.digests = tags, digests
+        if not (tags or digests):
+            del self.state.images[image.id]
 
     def create(self, spec: ContainerSpec) -> FakeContainer:
         """As the engine does it: the image must exist, the name be free, every bind source be there."""

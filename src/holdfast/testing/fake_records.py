@@ -10,7 +10,7 @@ from typing import Final
 
 from holdfast.domain.errors import Failed, NotFound
 from holdfast.domain.workload import RestartPolicy
-from holdfast.runtime.port import ContainerLog, ContainerSpec, ContainerState, Image, ImageHealth
+from holdfast.runtime.port import ContainerLog, ContainerSpec, ContainerState, Image, ImageHealth, ListedImage
 
 KILLED: Final = 137
 LOST: Final = 255
@@ -92,6 +92,9 @@ class FakeImage:
             size=1,
             has_healthcheck=self.behaviour.health is not ImageHealth.NONE,
         )
+
+    def listed(self) -> ListedImage:
+        return ListedImage(id=self.id, tags=tuple(self.tags), digests=tuple(self.digests), size=1)
 
 
 @dataclass(slots=True, kw_only=True)

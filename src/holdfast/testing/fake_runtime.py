@@ -31,6 +31,7 @@ from holdfast.runtime.port import (
     ExecResult,
     Exit,
     Image,
+    ListedImage,
     OnMade,
 )
 from holdfast.testing.fake_commands import ExecBehaviour, FakeCommands
@@ -194,6 +195,10 @@ class FakeRuntime(ContainerRuntime):
         async with self._call("image", reference):
             image = self.engine.find_image(reference)
             return image.public() if image else None
+
+    async def images(self) -> Sequence[ListedImage]:
+        async with self._call("images"):
+            return [image.listed() for image in self.engine.state.images.values()]
 
     async def pull(self, reference: str, on_progress: Callable[[str, int, int | None], None] | None = None) -> Image:
         async with self._call("pull", reference):

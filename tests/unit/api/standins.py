@@ -36,6 +36,7 @@ from holdfast.engine.repository.browse import Folder
 from holdfast.runtime.port import ContainerLog
 from holdfast.services.clones import CloneWish
 from holdfast.services.doctor import Finding, FindingLevel
+from holdfast.services.image_care import KeptImage
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.rollbacks import RollbackPlan
@@ -517,6 +518,16 @@ class StandInSnapshotFiles(Recorder):
         return operation(OperationKind.COMPARE)
 
 
+class StandInImages(Recorder):
+    async def kept(self) -> tuple[KeptImage, ...]:
+        kept = KeptImage(id="sha256:0", names=("notes:0",), digests=(), size=4096, needed_by=("notes",), unneeded=())
+        return (kept, dataclasses.replace(kept, id="sha256:1", names=(), needed_by=()))
+
+    async def prune(self, *, dry_run: bool, actor: str) -> Operation:
+        self.record("prune", dry_run=dry_run, actor=actor)
+        return operation(OperationKind.PRUNE_IMAGES)
+
+
 class StandInCare(Recorder):
     async def prune(self, ref: str | None, *, dry_run: bool, actor: str) -> Operation:
         self.record("prune", ref=ref, dry_run=dry_run, actor=actor)
@@ -616,6 +627,7 @@ def services_in(uploads: Path) -> ApiServices:
         promotions=StandInPromotions(),
         snapshots=StandInSnapshots(),
         snapshot_files=StandInSnapshotFiles(),
+        images=StandInImages(),
         care=StandInCare(),
         unreadable=StandInUnreadable(),
         repositories=StandInRepositories(),
@@ -649,6 +661,7 @@ class Api:
         self.deployer = StandInDeployer()
         self.promotions = StandInPromotions()
         self.snapshots = StandInSnapshots()
+        self.images = StandInImages()
         self.care = StandInCare()
         self.unreadable = StandInUnreadable()
         self.repositories = StandInRepositories()
@@ -666,6 +679,7 @@ class Api:
             rollbacks=self.deployer,
             promotions=self.promotions,
             snapshots=self.snapshots,
+            images=self.images,
             care=self.care,
             unreadable=self.unreadable,
             repositories=self.repositories,

@@ -47,6 +47,8 @@ NEEDED = {
     "download": O,
     "compare": O,
     "prune_repository": A,
+    "list_images": V,
+    "prune_images": A,
     "verify_repository": O,
     "list_damaged": V,
     "delete_damaged": A,

@@ -590,3 +590,16 @@ async def test_a_snapshot_that_can_not_be_read_is_listed_and_deleted_once_confir
     await api.ask("DELETE", path)
     assert api.unreadable.last["confirm"] is None
     assert (await api.ask("DELETE", path, headers={"X-Confirm-Delete": "a b"})).status_code == 400
+
+
+async def test_kept_images_are_listed_and_pruned(api: Api) -> None:
+    listed = (await api.ask("GET", "/api/images")).json()["items"]
+    assert listed == [
+        {"id": "sha256:0", "names": ["notes:0"], "size": 4096, "needed_by": ["notes"]},
+        {"id": "sha256:1", "names": [], "size": 4096, "needed_by": []},
+    ]
+    answer = await api.ask("POST", "/api/images/prune", json={"dry_run": True})
+    assert (answer.status_code, answer.json()["kind"]) == (202, "prune_images")
+    assert api.images.last == {"dry_run": True, "actor": "the admin"}
+    assert (await api.ask("POST", "/api/images/prune")).status_code == 202
+    assert api.images.last["dry_run"] is False

@@ -23,6 +23,7 @@ from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots, TakeIt, nothing
 from holdfast.services.deployer import Deployer
 from holdfast.services.health_gate import HealthGate
+from holdfast.services.image_care import ImageCare
 from holdfast.services.image_source import ImageSource, PullPolicy
 from holdfast.services.instances import Instances
 from holdfast.services.locks import DrainBarrier, Held, LifecycleLocks
@@ -127,6 +128,13 @@ class Bench:
         self.images = ImageSource(self.runtime, installation)
         self.sources = Sources(self.images, engine="unix:///engine.sock", patience=60.0)
         records = DeployRecords(self.deployments, self.workloads, self.images)
+        self.image_care = ImageCare(
+            runtime=self.runtime,
+            installation=installation,
+            records=records,
+            operations=self.operations,
+            restore_pending=lambda workload_id: workload_id in self.undecided,
+        )
         self.rollout = Rollout(
             runtime=self.runtime,
             instances=self.instances,
@@ -150,6 +158,7 @@ class Bench:
             replacement=Replacement(
                 records=records,
                 images=self.images,
+                image_care=self.image_care,
                 instances=self.instances,
                 rollout=self.rollout,
                 snapshots=before,

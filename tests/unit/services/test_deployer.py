@@ -12,7 +12,6 @@ from tests.unit.services.deploy_bench import CRASHING, STATEFUL, STATELESS, Benc
 
 from holdfast.domain.deployment import DeploymentState, DeployReason
 from holdfast.domain.errors import Failed, InvalidInput, NotFound
-from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.workload import (
     DesiredState,
@@ -185,21 +184,6 @@ async def test_leftovers_that_can_t_be_removed_don_t_fail_a_deployment(bench: Be
     assert operation.state is OperationState.SUCCEEDED
     assert "could not be removed" in operation.log[-1].message
     assert len(await bench.running(workload)) == 1
-
-
-async def test_the_images_of_the_last_deployments_are_kept_and_older_ones_let_go(bench: Bench) -> None:
-    workload = await bench.deployed()
-    first = await bench.newest(workload)
-    later = sorted((dataclasses.replace(first, id=new_id()) for _ in range(10)), key=lambda deployment: deployment.id)
-    for deployment in later:
-        await bench.deployments.insert(deployment)
-        await bench.images.keep(first.image_id, workload.id, deployment.id)
-    bench.runtime.add_image("notes:2")
-    await bench.deploy(workload, "notes:2")
-    image = await bench.runtime.image(first.image_id)
-    assert image is not None
-    kept = {tag.rpartition(":")[2] for tag in image.tags if tag.startswith("holdfast.local/")}
-    assert kept == {deployment.id for deployment in later[1:]}
 
 
 # --- already running ---------------------------------------------------------------------------------------------

@@ -57,6 +57,9 @@ class Remover:
         """Nothing is kept."""
         return []
 
+    async def tidy(self, workload_id: str, ctx: OperationContext) -> None:
+        """No image is kept."""
+
     async def remove(self, volumes: Sequence[RootRef], ctx: OperationContext) -> None:
         self.reached.set()
         await self.go.wait()
@@ -156,6 +159,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             instances=instances,
             data=remover,
             leftovers=remover,
+            images=remover,
             restore_pending=pending.get,
             traffic=traffic,
         )
