@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.services.deploy_bench import CRASHING, STATELESS, Bench, opened
@@ -58,10 +59,11 @@ async def on_host(bench: Bench) -> set[str]:
     return {image.id for image in await bench.runtime.images()}
 
 
-async def pruned(bench: Bench, *, dry_run: bool = False) -> Operation:
+async def pruned(bench: Bench, *, dry_run: bool = False) -> dict[str, Any]:
+    """The outcome of a prune."""
     end = await bench.ended(await bench.image_care.prune(dry_run=dry_run, actor="ann"))
     assert (end.kind, end.state) == (OperationKind.PRUNE_IMAGES, OperationState.SUCCEEDED)
-    return end
+    return end.outcome
 
 
 async def test_the_images_of_the_last_versions_stay_and_older_ones_leave_the_host(bench: Bench, app: Workload) -> None:
@@ -122,11 +124,11 @@ async def test_what_a_container_of_somebody_else_was_made_of_stays_until_it_is_g
     theirs = await bench.runtime.create(ContainerSpec(name="theirs", image=first, labels={}))
     await release(bench, app, "newest")
     assert first in await on_host(bench)
-    (told,) = (await pruned(bench)).outcome["images"]
+    (told,) = (await pruned(bench))["images"]
     assert (told["id"], told["removed"], told["reason"]) == (first, False, "the container theirs was made of it")
 
     await bench.runtime.remove(theirs)
-    (told,) = (await pruned(bench)).outcome["images"]
+    (told,) = (await pruned(bench))["images"]
     assert (told["id"], told["removed"]) == (first, True)
     assert first not in await on_host(bench)
 
@@ -159,7 +161,7 @@ async def test_the_images_of_a_deleted_workload_go(bench: Bench, app: Workload) 
     await bench.workloads.delete(app.id)
     for container in await bench.there(app):
         await bench.runtime.remove(container.id, force=True)
-    told = (await pruned(bench)).outcome
+    told = await pruned(bench)
     assert [image["removed"] for image in told["images"]] == [True] * KEPT_VERSIONS
     assert told["freed_bytes"] == KEPT_VERSIONS  # one byte each, where there is no engine
     assert await on_host(bench) == set()
@@ -168,7 +170,7 @@ async def test_the_images_of_a_deleted_workload_go(bench: Bench, app: Workload) 
 async def test_a_dry_run_tells_what_would_go_and_changes_nothing(bench: Bench, app: Workload) -> None:
     await bench.workloads.delete(app.id)
     there = await bench.runtime.images()
-    told = (await pruned(bench, dry_run=True)).outcome
+    told = await pruned(bench, dry_run=True)
     assert told["dry_run"] is True
     running = [image["reason"] for image in told["images"] if not image["removed"]]
     assert [reason.startswith("the container notes-") for reason in running] == [True]
@@ -179,9 +181,9 @@ async def test_a_dry_run_tells_what_would_go_and_changes_nothing(bench: Bench, a
 async def test_while_a_restore_is_unfinished_nothing_of_its_workload_goes(bench: Bench, app: Workload) -> None:
     bench.undecided.add(app.id)
     await bench.images.keep(await oldest(bench, app), app.id, "the-restore")
-    assert (await pruned(bench)).outcome["images"] == []
+    assert (await pruned(bench))["images"] == []
     bench.undecided.clear()
-    (told,) = (await pruned(bench)).outcome["images"]
+    (told,) = (await pruned(bench))["images"]
     assert (told["removed"], told["reason"]) == (False, "notes can go back to it")
 
 
