@@ -36,7 +36,7 @@ CLIENT_VARIABLES: Final = frozenset({"HOLDFAST_URL", "HOLDFAST_TOKEN", "HOLDFAST
 """Variables that are not settings of the server: the command line's own."""
 
 _PREFIX: Final = "HOLDFAST_"
-_SIZES: Final = frozenset({"disk_reserve_bytes", "max_upload_bytes", "copy_limit_rate"})
+_SIZES: Final = frozenset({"disk_reserve_bytes", "max_upload_bytes", "copy_limit_rate", "container_log_bytes"})
 _DURATIONS: Final = frozenset({"engine_timeout", "drain_deadline", "steady_seconds", "source_timeout"})
 _NEVER_ROOTS: Final = ("/etc", "/proc", "/sys", "/var/lib/docker", "/var/lib/containerd")
 """Not a volume's place, nor is anything below or above them (``/`` is above)."""
@@ -77,6 +77,7 @@ class Settings:
         limits: bounds of what an imported archive may hold.
         max_upload_bytes: largest archive that may be uploaded.
         prune_unused_percent: a pack of which at least so much is needed by no snapshot is written anew by a prune.
+        container_log_bytes: how much the engine keeps of an instance's log; 0: as much as it is itself configured to.
         copy_limit_rate: bytes a second that a copy to a second repository sends at most, unless it says otherwise;
             0 for no bound.
         edge: what stands before workloads with domains: ``off``, ``caddy`` for one that Holdfast starts and watches, or
@@ -111,6 +112,7 @@ class Settings:
     edge_http_port: TcpPort = 80
     edge_https_port: TcpPort = 443
     edge_tls: Tls = Tls.AUTO
+    container_log_bytes: Count = 30 * MIB
     copy_limit_rate: Count = 0
 
     def __post_init__(self) -> None:

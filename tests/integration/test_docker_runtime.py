@@ -102,11 +102,30 @@ class TestDockerRuntime(RuntimeContract):
             await command
         assert not await shown()
 
+    async def test_of_a_log_that_grows_on_and_on_the_newest_is_kept(self, lab: Lab, docker_host: str) -> None:
+        usual, lab.runtime = lab.runtime, DockerRuntime(docker_host, log_bytes=30_000)
+        try:
+            container_id = await lab.create(
+                lab.images.steady,
+                entrypoint=["/bin/sh", "-c"],
+                command=["i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i + 1)); done; echo last; sleep 60"],
+            )
+        finally:
+            await lab.runtime.close()
+            lab.runtime = usual
+        await lab.runtime.start(container_id)
+        await lab.until_printed(container_id, "last")
+        lines = [line.text for line in await read_log(lab.runtime.logs(container_id))]
+        assert 100 < len(lines) < 1000, "of 2001 lines with some 70 bytes each in the engine's files"
+        assert lines[0] != "line 0"
+
     async def test_a_log_line_longer_than_the_engine_s_own_limit_comes_in_one_piece(
         self, lab: Lab, docker_host: str
     ) -> None:
         reference = f"holdfast-test/{lab.installation}:latest"
-        await build_image(docker_host, reference, script="yes x | head -n 25000 | tr -d '\\n'; echo; printf end")
+        await build_image(
+            docker_host, reference, script="yes x | head -n 25000 | tr -d '\\n'; echo; printf end; sleep 1"
+        )
         container_id = await lab.create(reference)
         await lab.runtime.start(container_id)
         await lab.until(container_id, lambda container: container.state is ContainerState.EXITED)

@@ -53,7 +53,7 @@ class Seams:
     database: Callable[[Path], Database] = Database.at
     clock: Clock = field(default_factory=SystemClock)
     runtime: Callable[[Settings], ContainerRuntime] = lambda settings: DockerRuntime(
-        settings.docker_host, settings.engine_timeout
+        settings.docker_host, settings.engine_timeout, log_bytes=settings.container_log_bytes
     )
     edge: Callable[[Settings, str], Edge | None] = edge_of
     files: Callable[..., RestoreFiles] = RestoreFiles

@@ -54,10 +54,14 @@ class DockerRuntime(ContainerRuntime):
     Args:
         host: ``unix:///path`` or ``tcp://address:port``.
         timeout: seconds that the engine may take to answer; what a call itself takes (a grace period) comes on top.
+        log_bytes: so much of a container's log the engine keeps, of the containers that are made here, where it keeps
+            logs in files; 0 for as much as it is itself configured to.
     """
 
-    def __init__(self, host: str, timeout: float = 30.0) -> None:
+    def __init__(self, host: str, timeout: float = 30.0, *, log_bytes: int = 0) -> None:
         self._client = DockerClient(host, timeout)
+        self._log_bytes = log_bytes
+        self._log_driver: str | None = None
         self._inspections = asyncio.Semaphore(_AT_ONCE)
 
     async def close(self) -> None:
@@ -65,6 +69,7 @@ class DockerRuntime(ContainerRuntime):
 
     async def info(self) -> EngineInfo:
         answer = await self._ask("GET", "info")
+        self._log_driver = str(answer.get("LoggingDriver") or "")
         return EngineInfo(
             version=answer.get("ServerVersion") or "",
             api_version=self._client.api_version,
@@ -125,10 +130,13 @@ class DockerRuntime(ContainerRuntime):
     # The life of a container
 
     async def create(self, spec: ContainerSpec) -> str:
+        body = docker_spec.create_body(spec)
+        if self._log_bytes:
+            if self._log_driver is None:
+                await self.info()
+            body["HostConfig"] |= docker_spec.log_config(self._log_driver or "", self._log_bytes)
         try:
-            answer = await self._client.ask(
-                "POST", "containers/create", params={"name": spec.name}, body=docker_spec.create_body(spec)
-            )
+            answer = await self._client.ask("POST", "containers/create", params={"name": spec.name}, body=body)
         except DockerError as error:
             raise refused(error, unknown_image(spec.image)) from error
         return str(answer["Id"])

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import Bind, ContainerSpec, Tmpfs
+
+_LOG_FILES: Final = frozenset({"json-file", "local"})
+"""Drivers that keep logs in files of the engine's, and take the same options."""
+_LOG_FILE_COUNT: Final = 3
 
 
 def create_body(spec: ContainerSpec) -> dict[str, Any]:
@@ -71,6 +75,17 @@ def restart_policy(policy: RestartPolicy, max_retries: int = 0) -> dict[str, Any
     """A restart policy; the engine refuses a number of retries for all but ``on-failure``."""
     retries = max_retries if policy is RestartPolicy.ON_FAILURE else 0
     return {"Name": policy.value, "MaximumRetryCount": retries}
+
+
+def log_config(driver: str, most: int) -> dict[str, Any]:
+    """What bounds a container's log at ``most`` bytes, as part of ``HostConfig``; nothing for drivers without files.
+
+    The engine drops the oldest of its files when the newest is full: at least two thirds are always there.
+    """
+    if driver not in _LOG_FILES:
+        return {}
+    options = {"max-size": str(max(1, most // _LOG_FILE_COUNT)), "max-file": str(_LOG_FILE_COUNT)}
+    return {"LogConfig": {"Type": driver, "Config": options}}
 
 
 def label_filters(labels: Mapping[str, str] | None) -> dict[str, list[str]]:

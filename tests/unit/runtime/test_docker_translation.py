@@ -41,6 +41,18 @@ def test_what_is_not_asked_for_is_left_to_the_image() -> None:
     assert docker_spec.create_body(spec(entrypoint=[]))["Entrypoint"] == []
 
 
+@pytest.mark.parametrize("driver", ["json-file", "local"])
+def test_a_log_in_files_is_bounded_in_all(driver: str) -> None:
+    (config,) = docker_spec.log_config(driver, 3000).values()
+    assert config == {"Type": driver, "Config": {"max-size": "1000", "max-file": "3"}}
+    assert docker_spec.log_config(driver, 1)["LogConfig"]["Config"]["max-size"] == "1"
+
+
+@pytest.mark.parametrize("driver", ["journald", "none", "fluentd", ""])
+def test_a_log_that_the_engine_sends_elsewhere_is_not_its_own_to_bound(driver: str) -> None:
+    assert docker_spec.log_config(driver, 3000) == {}
+
+
 def test_a_grace_is_rounded_up_to_whole_seconds() -> None:
     assert docker_spec.create_body(spec(stop_grace=1.2))["StopTimeout"] == 2
 
