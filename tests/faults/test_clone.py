@@ -15,7 +15,7 @@ from holdfast.domain.deployment import DeployReason
 from holdfast.domain.errors import ConfirmationMissing, Conflict, NotFound, Refused
 from holdfast.domain.operation import OperationKind, OperationState
 from holdfast.domain.restore import OnUnhealthy
-from holdfast.domain.workload import DesiredState, Port, Scope, Volume, WorkloadSpec
+from holdfast.domain.workload import DesiredState, Port, Scope, SourceWish, Volume, WorkloadSpec
 from holdfast.runtime.port import LABEL_WORKLOAD
 from holdfast.services.clones import CloneWish
 from holdfast.services.workload_status import Condition
@@ -32,6 +32,7 @@ from holdfast.testing.installation import (
     succeeded,
     undone,
 )
+from holdfast.testing.plugins import install
 from holdfast.testing.quick_workers import QuickWorkers
 from holdfast.testing.trees import describe_tree
 
@@ -425,6 +426,31 @@ async def test_the_image_of_then_runs_on_the_clone_if_that_is_asked_for(
     assert (end.outcome["image"], end.outcome["image_id"]) == ("notes:1", then.id)
     made = await holdfast.api.workloads.get("staging")
     assert made.spec.image == "notes:1"
+
+
+async def test_a_clone_of_what_a_plugin_names_asks_the_plugin_what_to_run(
+    holdfast: Holdfast, place: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, file = tmp_path / "site", tmp_path / "channel"
+    site.mkdir()
+    install(Path(__file__).parents[1] / "plugins" / "holdfast-channel", site)
+    monkeypatch.syspath_prepend(site)
+    wish_of = SourceWish(type="channel", settings=(("file", str(file)),))
+    with pytest.raises(Refused) as refusal:
+        await holdfast.api.workloads.apply(replace(spec_of(), image="", plugin=SourceWish(type="chanel")), actor="test")
+    assert refusal.value.code == "source_unknown"
+    file.write_text("notes:1")
+    workload = await deployed(holdfast, replace(spec_of(), image="", plugin=wish_of))
+    snapshot_id = await snapshotted(holdfast, workload)
+    assert isinstance(holdfast.runtime, FakeRuntime)
+    newer = holdfast.runtime.add_image("notes:2", Behaviour())
+    file.write_text("notes:2")
+    end = await succeeded(holdfast, await holdfast.api.clones.new(wish(snapshot_id), apart()))
+    assert (end.outcome["image"], end.outcome["image_id"]) == ("notes:2", newer.id)
+    made = await holdfast.api.workloads.get("staging")
+    assert (made.spec.image, made.spec.plugin) == ("", wish_of)
+    status = await holdfast.api.workloads.status("staging")
+    assert (status.condition, status.pending) == (Condition.RUNNING, ())
 
 
 async def test_the_same_key_gives_the_clone_that_it_started(holdfast: Holdfast, place: Installation) -> None:

@@ -135,10 +135,11 @@ async def test_what_a_plugin_deployed_is_rolled_back_without_asking_it(bench: Be
     workload, file = await channelled(bench, tmp_path)
     first = await bench.newest(workload)
     file.write_text("notes:2")
+    await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, env=(("MODE", "two"),)))
     await bench.deploy(workload)
     file.unlink()
     plan = await bench.rollbacks.plan(workload.id, None)
-    assert (plan.rollback.to, plan.rollback.changes) == (first, ())
+    assert (plan.rollback.to, [change.path for change in plan.rollback.changes]) == (first, ["env.MODE"])
     operation = await bench.ended(await bench.rollbacks.rollback(workload.id, first.id, actor="ann"))
     assert operation.state is OperationState.SUCCEEDED
     assert (await bench.running(workload))[0].image_id == first.image_id
@@ -330,7 +331,7 @@ async def test_one_that_can_not_be_loaded_says_why(
 
 async def test_all_are_listed_with_what_is_wrong_with_them(bench: Bench, site: Path) -> None:
     provide(site, "holdfast-bad", "1", {GROUP: {"bad": "holdfast_gone:Made"}})
-    provide(site, "channel-too", "3", {GROUP: {"channel": "nothing:Here"}})
+    provide(site, "channel-too", "3", {GROUP: {"channel": "nothing:Here", "image": "nothing:Here"}})
     broken = site / "unreadable-1.dist-info"
     broken.mkdir()
     (broken / "entry_points.txt").write_bytes(b"\xff\xfe[")
