@@ -15,7 +15,7 @@ from tests.unit.engine.part_bench import expected
 from holdfast.bootstrap import Holdfast, Seams
 from holdfast.domain.errors import Failed
 from holdfast.domain.operation import Operation, OperationKind, OperationState
-from holdfast.domain.workload import DesiredState, Quiesce, RestartPolicy, Scope, Volume
+from holdfast.domain.workload import DesiredState, Quiesce, RestartPolicy, Scope, SnapshotPolicy, Volume
 from holdfast.runtime.port import ContainerState
 from holdfast.testing.crash import QuickClock
 from holdfast.testing.fake_records import Behaviour, FakeContainer
@@ -103,6 +103,46 @@ class Undone(RunningWorkload):
         undo = await holdfast.api.restores.undo(self.workload.id, confirm=target.id, dry_run=False, actor="test")
         await ended(holdfast, undo)
         await holdfast.reaper.idle()
+
+
+@dataclass(kw_only=True)
+class RolledBack(RunningWorkload):
+    """A rollback with data: version, configuration and data end on the same side."""
+
+    kind: OperationKind = OperationKind.ROLLBACK
+
+    async def begin(self, holdfast: Holdfast) -> None:
+        assert isinstance(holdfast.runtime, FakeRuntime)
+        holdfast.runtime.add_image("notes:2")
+        self.workloads = (await deployed(holdfast, replace(spec_of(), snapshots=SnapshotPolicy())),)
+        await self.fill(holdfast)
+        await self._leave(holdfast)
+
+    async def wear(self, holdfast: Holdfast, side: str) -> None:
+        if side == "new":
+            await self._leave(holdfast)
+        await super().wear(holdfast, side)
+
+    async def act(self, holdfast: Holdfast) -> None:
+        found = await holdfast.api.data_rollbacks.plan(self.workload.id, None)
+        rollback = await holdfast.api.data_rollbacks.rollback(
+            self.workload.id, found.plan.rollback.to.id, confirm=found.snapshot.id, dry_run=False, actor="test"
+        )
+        await ended(holdfast, rollback)
+        await holdfast.reaper.idle()
+
+    async def recovered(self, holdfast: Holdfast, crash: Crash) -> str:
+        side = await super().recovered(holdfast, crash)
+        image = {"old": "notes:2", "new": "notes:1"}[side]
+        assert (await holdfast.api.workloads.get(self.workload.id)).spec.image == image
+        (container,) = self.containers(self.fake(holdfast))
+        assert image in self.fake(holdfast).engine.state.images[container.spec.image].tags
+        return side
+
+    async def _leave(self, holdfast: Holdfast) -> None:
+        """Deploy the version that is returned from, after a snapshot of the data as it is."""
+        deploy = await holdfast.api.deployer.deploy(self.workload.id, image="notes:2", actor="test")
+        self.operations.add((await succeeded(holdfast, deploy)).id)
 
 
 @dataclass(kw_only=True)

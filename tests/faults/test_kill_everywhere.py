@@ -11,9 +11,9 @@ running workload; of one that is taken back, of one of a stopped workload and of
 begins to differ from that; and of the recovery from SAFE, COMMIT, CONFIRMED, BACKWARD, ABORTED. At every point: of
 captures; where a missing directory is made, all else catches up with chosen paths, and hooks hold a workload.
 
-Only with ``make torture`` (``HOLDFAST_TORTURE=1``): every point of all that; of an undo and of a restore of a shared
-volume; of the recovery from all other states; the points that were left out above because they are the same; and all of
-it once more with the host going down along with the server, so that the engine comes back first.
+Only with ``make torture`` (``HOLDFAST_TORTURE=1``): every point of all that; of an undo, of a rollback with data and of
+a restore of a shared volume; of the recovery from all other states; the points that were left out above because they
+are the same; and all of it once more with the host going down along with the server, so that the engine comes first.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from tests.faults.crash_scenarios import (
     ChosenPaths,
     DamagedSnapshot,
     MissingDirectory,
+    RolledBack,
     RunningWorkload,
     SharedVolume,
     StoppedWorkload,
@@ -172,6 +173,7 @@ if TORTURE:
             (MissingDirectory, "after making data #1"),
             (MissingDirectory, "after journal COMMIT #1"),
             (Undone, "after journal COMMIT #1"),
+            (RolledBack, "after journal CONFIRMED #1"),
         ],
     )
     def test_a_recovery_from_any_other_state_killed_at_any_point_is_recovered_from(
@@ -194,3 +196,11 @@ if TORTURE:
         tmp_path: Path, part: int, power_cut: bool
     ) -> None:
         assert Undone.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS) >= 75
+
+    @patiently
+    @every_host
+    @every_part
+    def test_a_rollback_with_data_killed_at_any_point_ends_with_version_configuration_and_data_on_one_side(
+        tmp_path: Path, part: int, power_cut: bool
+    ) -> None:
+        assert RolledBack.at(tmp_path, power_cut=power_cut).crash_everywhere(part, PARTS) >= 75

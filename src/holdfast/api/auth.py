@@ -53,14 +53,23 @@ class Requires:
                 "The token is not one of this server's.",
                 next_step="Check HOLDFAST_TOKEN, or use the file admin-token in the server's data directory.",
             )
-        if not principal.role.includes(self.role):
-            raise Forbidden(
-                "role_insufficient",
-                f"This needs the role {self.role}; the token has {principal.role}.",
-                next_step=f"Ask someone with the role {self.role}.",
-                details={"needed": str(self.role), "role": str(principal.role)},
-            )
+        require_role(principal, self.role)
         return principal
+
+
+def require_role(principal: Principal, role: Role) -> None:
+    """Make sure that a caller has at least a role, where what they ask for decides which one.
+
+    Raises:
+        Forbidden: ``role_insufficient``.
+    """
+    if not principal.role.includes(role):
+        raise Forbidden(
+            "role_insufficient",
+            f"This needs the role {role}; the token has {principal.role}.",
+            next_step=f"Ask someone with the role {role}.",
+            details={"needed": str(role), "role": str(principal.role)},
+        )
 
 
 Viewer = Annotated[Principal, Depends(Requires(Role.VIEWER))]

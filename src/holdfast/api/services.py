@@ -25,6 +25,7 @@ from holdfast.domain.workload import Quiesce, Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
 from holdfast.runtime.port import ContainerLog
 from holdfast.services.clones import CloneWish
+from holdfast.services.data_rollbacks import DataRollbackPlan
 from holdfast.services.doctor import Finding
 from holdfast.services.image_care import KeptImage
 from holdfast.services.paging import Page
@@ -84,6 +85,22 @@ class RollbacksPort(Protocol):
         deployment_id: str,
         *,
         accept_volumes: bool = False,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Operation: ...
+
+
+class DataRollbacksPort(Protocol):
+    async def plan(self, ref: str, deployment_id: str | None) -> DataRollbackPlan: ...
+
+    async def rollback(
+        self,
+        ref: str,
+        deployment_id: str,
+        *,
+        confirm: str | None,
+        accept_volumes: bool = False,
+        dry_run: bool,
         actor: str,
         idempotency_key: str | None = None,
     ) -> Operation: ...
@@ -297,6 +314,7 @@ class ApiServices:
     workloads: WorkloadsPort
     deployer: DeployerPort
     rollbacks: RollbacksPort
+    data_rollbacks: DataRollbacksPort
     promotions: PromotionsPort
     snapshots: SnapshotsPort
     snapshot_files: SnapshotFilesPort

@@ -38,6 +38,7 @@ from holdfast.services.archive_moves import ArchiveMoves
 from holdfast.services.capture import Capture
 from holdfast.services.clones import Clones
 from holdfast.services.copies import Copies
+from holdfast.services.data_rollbacks import DataRollbacks
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots
 from holdfast.services.deployer import Deployer
@@ -343,7 +344,9 @@ async def _assembled(
         registry=registry,
         reap_in_background=reaper.reap_in_background,
     )
-    active = ActiveRestores(files=files, registry=registry, workloads=workload_store, images=images)
+    active = ActiveRestores(
+        files=files, registry=registry, workloads=workload_store, deployments=deployment_store, images=images
+    )
     restores = Restores(
         workloads=workloads,
         snapshots=snapshots,
@@ -362,7 +365,9 @@ async def _assembled(
         images=images,
         parts=parts,
         sources=sources,
+        records=records,
     )
+    rollbacks = Rollbacks(deployer=deployer, records=records, images=images)
     swaps = SwapRecovery(files=files, registry=registry, workloads=workload_store)
     recovery = RestoreRecovery(
         swaps=swaps,
@@ -441,7 +446,10 @@ async def _assembled(
             api=ApiServices(
                 workloads=workloads,
                 deployer=deployer,
-                rollbacks=Rollbacks(deployer=deployer, records=records, images=images),
+                rollbacks=rollbacks,
+                data_rollbacks=DataRollbacks(
+                    rollbacks=rollbacks, records=records, snapshots=snapshots, restores=restores
+                ),
                 promotions=Promotions(deployer=deployer, records=records, instances=instances),
                 snapshots=snapshots,
                 snapshot_files=SnapshotFiles(

@@ -209,6 +209,8 @@ def outcome_in_words(operation: dict[str, Any]) -> str:
     told = _RESULTS.get(result, "") if isinstance(result, str) else ""
     if told and (source := outcome.get("cloned_from")):
         told = f"Cloned {source['name']} into {outcome['workload']}. {told}"
+    if told and outcome.get("rolled_back_to"):
+        told = f"Version, configuration and data are those of the deployment {outcome['rolled_back_to']}. {told}"
     if told and outcome.get("paths"):
         told += f"\nRestored were only {', '.join(outcome['paths'])}; all else stayed as it was at the stop."
     if told and (swaps := outcome.get("swaps")):

@@ -166,6 +166,19 @@ def kept_deployments(history: Iterable[Deployment]) -> frozenset[str]:
     return frozenset(ids)
 
 
+def left_by(history: Iterable[Deployment], to: Deployment) -> Deployment | None:
+    """By which deployment a workload left the version of ``to``, so that the snapshot before it is what that left.
+
+    Args:
+        history: deployments of the workload, newest first.
+
+    Returns:
+        The oldest successful one after ``to`` of another version; ``None`` if that version is still the present one.
+    """
+    after = [each for each in history if each.state is DeploymentState.SUCCEEDED and each.id > to.id]
+    return next((each for each in reversed(after) if not same_version(each, to)), None)
+
+
 def same_version(one: Deployment, other: Deployment) -> bool:
     """Whether two deployments make the same containers."""
     return (one.image_id, one.spec.config_hash) == (other.image_id, other.spec.config_hash)

@@ -278,12 +278,19 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redeploy:
-    """What a locked workload runs again once the data is in place: this image, with its configuration of now."""
+    """What a locked workload runs again once the data is in place.
+
+    Attributes:
+        first: whether it never ran before: what runs then is a version that somebody asked for, and repeats none.
+        as_deployed: the deployment whose configuration it gets; empty: its configuration of now.
+        adopt: whether that becomes its configuration, once the restore is confirmed.
+    """
 
     workload_id: str
     image: ImageFacts
     first: bool = False
-    """Whether it never ran before: what runs then is a version that somebody asked for, and repeats none."""
+    as_deployed: str = ""
+    adopt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +309,7 @@ class RestoreFacts:
         lock_ids: all workloads whose lifecycle locks the restore holds, in id order: its own, and those that share one
             of its volumes.
         image_before: what the workload ran on the data from before; ``None`` if nothing ran and nothing was deployed.
+        deployment_before: the deployment whose version that was; empty if it is not known.
         with_image: whether code and data return together.
         redeploys: which of them run again afterwards; those that did not run before are not among them.
         cloned_from: whose data it is, if it is another workload's.
@@ -319,12 +327,18 @@ class RestoreFacts:
     on_unhealthy: OnUnhealthy
     actor: str
     image_before: ImageFacts | None = None
+    deployment_before: str = ""
     with_image: bool = False
     redeploys: tuple[Redeploy, ...] = ()
     cloned_from: ClonedFrom | None = None
     paths: tuple[str, ...] = ()
 
     @property
+    def redeploy(self) -> Redeploy | None:
+        """How the restored workload runs afterwards; ``None`` if it stays stopped."""
+        return next((redeploy for redeploy in self.redeploys if redeploy.workload_id == self.workload_id), None)
+
+    @property
     def image(self) -> ImageFacts | None:
         """What the restored workload runs afterwards; ``None`` if it stays stopped."""
-        return next((r.image for r in self.redeploys if r.workload_id == self.workload_id), None)
+        return None if self.redeploy is None else self.redeploy.image

@@ -38,8 +38,8 @@ from holdfast.domain.restore_records import (
 FORMAT: Final = 2
 """Version of the lines that this program reads. A higher one is refused."""
 _PLAIN: Final = 1
-"""Version of all lines but a STAGING of a restore that does not exchange all its directories at once: a program that
-knows only this one would take such a restore for another."""
+"""Version of all lines but a STAGING of a restore that does not exchange all its directories at once, or that brings a
+configuration back as well: a program that knows only this one would take such a restore for another."""
 
 _CHECKSUM: Final = 16
 _RECORDS: Final[Mapping[RecordType, type[Record]]] = {
@@ -140,8 +140,11 @@ def parse(path: str, content: bytes) -> ParsedJournal:
 
 
 def _format(record: Record) -> int:
-    stepwise = isinstance(record, StagingRecord) and any(v.way is not SwapWay.EXCHANGE for v in record.facts.volumes)
-    return FORMAT if stepwise else _PLAIN
+    if not isinstance(record, StagingRecord):
+        return _PLAIN
+    stepwise = any(volume.way is not SwapWay.EXCHANGE for volume in record.facts.volumes)
+    configures = any(redeploy.as_deployed for redeploy in record.facts.redeploys)
+    return FORMAT if stepwise or configures else _PLAIN
 
 
 def _checksum(text: bytes) -> bytes:

@@ -32,6 +32,8 @@ class ActiveRestore:
     """A restore under way: its journal, and what is in memory only for the telling.
 
     Attributes:
+        workloads: those that are locked, as they are configured now.
+        afterwards: those that run again once the data is in place, as they are configured then.
         seconds: how long each part of the downtime took, by name.
         stopped_at: monotonic time of the first stop; the downtime counts from it.
         unclean_stops: what did not end well when it was stopped for the safety snapshot.
@@ -44,6 +46,7 @@ class ActiveRestore:
     ctx: OperationContext
     held: Held
     workloads: Mapping[str, Workload]
+    afterwards: Mapping[str, Workload]
     containers: tuple[ContainerFacts, ...] = ()
     children: dict[int, Children] = field(default_factory=dict)
     safety_snapshot_id: str | None = None
@@ -71,6 +74,7 @@ class ActiveRestore:
             "swaps": {volume.target: volume.way for volume in facts.volumes},
             **({"paths": list(facts.paths)} if facts.paths else {}),
             "with_image": facts.with_image,
+            **_rolled_back(facts),
             "image_before": before.reference if before else None,
             "image_before_id": before.id if before else None,
             "image": after.reference if after else None,
@@ -152,6 +156,14 @@ class ActiveRestore:
             yield
         finally:
             self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - before
+
+
+def _rolled_back(facts: RestoreFacts) -> dict[str, object]:
+    """Between which deployments a restore moves that brings a version back as well."""
+    redeploy = facts.redeploy
+    if redeploy is None or not redeploy.adopt:
+        return {}
+    return {"rolled_back_to": redeploy.as_deployed, "rolled_back_from": facts.deployment_before}
 
 
 async def take_empty_away(files: RestoreFiles, restore: ActiveRestore) -> None:

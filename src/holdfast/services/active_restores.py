@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
+from holdfast.domain.deployment import Rollback
 from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import Redeploy, RestoreFacts, VolumeFacts
@@ -19,6 +21,7 @@ from holdfast.services.operations import OperationContext
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_plan import RestorePlan
 from holdfast.services.restore_registry import RestoreRegistry, Undecided
+from holdfast.store.deployments import DeploymentStore
 from holdfast.store.workloads import WorkloadStore
 
 
@@ -26,11 +29,18 @@ class ActiveRestores:
     """Makes :class:`ActiveRestore` objects and watches how they end."""
 
     def __init__(
-        self, *, files: RestoreFiles, registry: RestoreRegistry, workloads: WorkloadStore, images: ImageSource
+        self,
+        *,
+        files: RestoreFiles,
+        registry: RestoreRegistry,
+        workloads: WorkloadStore,
+        deployments: DeploymentStore,
+        images: ImageSource,
     ) -> None:
         self._files = files
         self._registry = registry
         self._workloads = workloads
+        self._deployments = deployments
         self._images = images
 
     async def begin(self, ctx: OperationContext, held: Held, plan: RestorePlan, restore_id: str) -> ActiveRestore:
@@ -72,6 +82,7 @@ class ActiveRestores:
             on_unhealthy=plan.on_unhealthy,
             actor=ctx.actor,
             image_before=plan.images.before.image if plan.images.before else None,
+            deployment_before=plan.images.before.deployment_id if plan.images.before else "",
             with_image=plan.with_image,
             redeploys=plan.images.redeploys,
             cloned_from=plan.cloned_from,
@@ -79,7 +90,12 @@ class ActiveRestores:
         )
         workloads = await self._workloads_of(plan.lock_ids)
         return ActiveRestore(
-            facts=facts, journal=await self._files.begin(facts), ctx=ctx, held=held, workloads=workloads
+            facts=facts,
+            ctx=ctx,
+            held=held,
+            workloads=workloads,
+            afterwards=await self._afterwards(facts.redeploys, workloads),
+            journal=await self._files.begin(facts),
         )
 
     async def revived(self, ctx: OperationContext, held: Held, journal: Journal) -> ActiveRestore:
@@ -96,12 +112,14 @@ class ActiveRestores:
                 next_step="Restart Holdfast: it tidies such a journal up.",
             )
         safe = next((r for r in journal.records if isinstance(r, SafeRecord)), None)
+        workloads = await self._workloads_of(facts.lock_ids)
         return ActiveRestore(
             facts=facts,
             journal=journal,
             ctx=ctx,
             held=held,
-            workloads=await self._workloads_of(facts.lock_ids),
+            workloads=workloads,
+            afterwards=await self._afterwards(facts.redeploys, workloads),
             containers=next((r.containers for r in journal.records if isinstance(r, PreparedRecord)), ()),
             safety_snapshot_id=safe.snapshot_id if safe else None,
             unclean_stops=safe.unclean_stops if safe else (),
@@ -132,6 +150,18 @@ class ActiveRestores:
         with suppress(HoldfastError):
             for redeploy in redeploys:
                 await self._images.release(redeploy.workload_id, restore_id)
+
+    async def _afterwards(
+        self, redeploys: Sequence[Redeploy], workloads: Mapping[str, Workload]
+    ) -> dict[str, Workload]:
+        """The workloads that run again, each with the image and the configuration that it gets."""
+        found: dict[str, Workload] = {}
+        for redeploy in redeploys:
+            workload = workloads[redeploy.workload_id]
+            then = await self._deployments.get(redeploy.as_deployed) if redeploy.as_deployed else None
+            spec = workload.spec if then is None else Rollback.of(workload, then).spec
+            found[workload.id] = replace(workload, spec=replace(spec, image=redeploy.image.reference or spec.image))
+        return found
 
     async def _workloads_of(self, ids: tuple[str, ...]) -> dict[str, Workload]:
         """The workloads with these ids, as they are configured now."""

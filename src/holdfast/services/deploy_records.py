@@ -90,9 +90,19 @@ class DeployRecords:
         return tuple(d for d in reversed(await self._deployments.unfinished()) if d.workload_id == workload_id)
 
     async def begin(
-        self, workload: Workload, version: Version, reason: DeployReason, operation_id: str | None
+        self,
+        workload: Workload,
+        version: Version,
+        reason: DeployReason,
+        operation_id: str | None,
+        *,
+        snapshot_id: str | None = None,
     ) -> Deployment:
-        """Write down an attempt. Nothing was touched yet."""
+        """Write down an attempt. Nothing was touched yet.
+
+        Args:
+            snapshot_id: the snapshot of the data right before it, if there is one already.
+        """
         for stale in await self.cut_off(workload.id):
             await self.end(stale, DeploymentState.INTERRUPTED)
         deployment = Deployment(
@@ -105,6 +115,7 @@ class DeployRecords:
             digest=version.digest,
             operation_id=operation_id,
             started_at=times.now(),
+            snapshot_id=snapshot_id,
         )
         await self._deployments.insert(deployment)
         return deployment

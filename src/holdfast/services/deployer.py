@@ -223,12 +223,14 @@ class Deployer:
         *,
         trial: bool,
         reason: DeployReason,
+        snapshot_id: str | None = None,
     ) -> Deployment:
         """Have a workload run ``version`` with the configuration that ``workload`` carries.
 
         Args:
             held: the proof that its lifecycle lock is held.
             trial: on data that a restore put in place; see :mod:`holdfast.services.trials`.
+            snapshot_id: of a trial, the snapshot of the data right before it.
 
         Returns:
             The deployment that runs now: a new one, or the one that was found running and healthy.
@@ -242,7 +244,7 @@ class Deployer:
         """
         held.require(workload.id)
         if trial:
-            return await self._trials.run(held, workload, version, ctx, reason)
+            return await self._trials.run(held, workload, version, ctx, reason, snapshot_id=snapshot_id)
         return await self._replacement.deploy(held, workload, version, ctx, reason)
 
     # --- for restores and other services, under their lock -------------------------------------------------------
@@ -258,6 +260,11 @@ class Deployer:
             await self._records.last_successful(workload.id),
             await self._records.last_wished(workload.id),
         )
+
+    async def adopt(self, held: Held, workload: Workload) -> None:
+        """Make the configuration that ``workload`` carries the stored one. Idempotent."""
+        held.require(workload.id)
+        await self._records.adopt(workload)
 
     async def confirm_trial(self, held: Held, workload: Workload) -> Deployment | None:
         """See :meth:`Trials.confirm`."""

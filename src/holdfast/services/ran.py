@@ -18,10 +18,12 @@ class Ran:
 
     Attributes:
         config_hash: as :attr:`WorkloadSpec.config_hash`.
+        deployment_id: the deployment that it is of; empty if that is not known.
     """
 
     image: ImageFacts
     config_hash: str
+    deployment_id: str = ""
 
 
 class RanVersions:
@@ -44,6 +46,7 @@ class RanVersions:
                 return Ran(
                     image=ImageFacts(id=container.image_id, reference=reference, digest=digest),
                     config_hash=container.labels.get(LABEL_CONFIG, ""),
+                    deployment_id=deployment.id if deployment else "",
                 )
         return None
 
@@ -66,6 +69,12 @@ class RanVersions:
 
 def _ran(deployment: Deployment) -> Ran:
     return Ran(
-        image=ImageFacts(id=deployment.image_id, reference=deployment.spec.image, digest=deployment.digest),
+        image=image_of(deployment),
         config_hash=deployment.spec.config_hash,
+        deployment_id=deployment.id,
     )
+
+
+def image_of(deployment: Deployment) -> ImageFacts:
+    """The image of a deployment, as it was called then."""
+    return ImageFacts(id=deployment.image_id, reference=deployment.spec.image, digest=deployment.digest)

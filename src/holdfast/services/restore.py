@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from typing import Final
 
 from holdfast.domain.errors import HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.ids import new_id
@@ -22,6 +21,7 @@ from holdfast.engine.requests import MeasureRequest
 from holdfast.services.active_restore import ActiveRestore
 from holdfast.services.active_restores import ActiveRestores
 from holdfast.services.confirmation import require_confirmed
+from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.image_source import ImageSource
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.locks import Held, LifecycleLocks
@@ -29,7 +29,7 @@ from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.reaper import Reaper
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_parts import RestoreParts
-from holdfast.services.restore_plan import RestorePlan, RestoreRequest, describe_plan
+from holdfast.services.restore_plan import RestorePlan, RestoreRequest, Runs, describe_plan
 from holdfast.services.restore_preflight import RestorePreflight
 from holdfast.services.restore_registry import DECIDABLE, Decision, RestoreRegistry, Undecided
 from holdfast.services.restore_run import RestoreRun
@@ -43,7 +43,6 @@ from holdfast.store.operations import OperationStore
 
 UNDOABLE = frozenset({"restored", "restored_stopped", "restored_unhealthy", "restored_deploy_failed"})
 """Results of a restore after which the workload stands on restored data, so that there is something to undo."""
-_RESTORING: Final = frozenset({OperationKind.RESTORE, OperationKind.UNDO, OperationKind.CLONE})
 
 FirstSteps = Callable[[OperationContext, Callable[[RestoreRequest], Awaitable[Outcome]]], Awaitable[Outcome]]
 """What an operation does around a restore: given its context, and what carries out the restore that it asks for."""
@@ -72,6 +71,7 @@ class Restores:
         images: ImageSource,
         parts: RestoreParts,
         sources: RestoreSources,
+        records: DeployRecords,
     ) -> None:
         self._workloads = workloads
         self._snapshots = snapshots
@@ -90,6 +90,7 @@ class Restores:
         self._images = images
         self._parts = parts
         self._sources = sources
+        self._records = records
 
     async def restore(
         self,
@@ -101,6 +102,7 @@ class Restores:
         paths: tuple[bytes, ...] = (),
         on_unhealthy: OnUnhealthy | None,
         with_image: bool,
+        runs: Runs | None = None,
         create_missing: bool = False,
         accept_replaced: bool = False,
         repository: str | None = None,
@@ -116,6 +118,7 @@ class Restores:
             volumes: container targets; ``None`` for all.
             paths: only these paths, as the container sees them (:func:`container_path`); all else stays as it is.
             with_image: return to the image of then as well.
+            runs: run this on the data instead of what runs now.
             create_missing: make the directory of a volume that is missing.
             accept_replaced: restore onto a directory that is another one than the one last seen, too.
             repository: take the snapshot from the second repository of this name.
@@ -137,6 +140,7 @@ class Restores:
             paths=paths,
             on_unhealthy=on_unhealthy,
             with_image=with_image,
+            runs=runs,
             create_missing=create_missing,
             accept_replaced=accept_replaced,
             repository=repository,
@@ -149,7 +153,7 @@ class Restores:
 
     async def rehearse(self, kind: OperationKind, request: RestoreRequest, workload: Workload) -> Operation:
         """Check everything, or refuse it, and start telling what would change, also of a workload yet to be made."""
-        await self._preflight.check(request, workload, await self._preflight.lock_ids(workload))
+        await self._preflight.check(request, workload, await self._preflight.lock_ids(request, workload))
         belongs_to = workload.id if request.starts is None else None
         return await self._operations.start(
             kind, belongs_to, request.actor, lambda ctx: self._dry_run(ctx, request, workload)
@@ -186,7 +190,7 @@ class Restores:
 
         self._registry.begin(workload.id, restore_id)
         try:
-            await self._preflight.check(request, workload, await self._preflight.lock_ids(workload))
+            await self._preflight.check(request, workload, await self._preflight.lock_ids(request, workload))
             return await self._operations.start(kind, workload.id, request.actor, run, idempotency_key=idempotency_key)
         except BaseException:
             self._registry.end(workload.id, restore_id)
@@ -212,12 +216,12 @@ class Restores:
             return None
 
     async def _newest(self, workload_id: str, wanted: Callable[[Operation], bool]) -> Operation | None:
-        """The newest restore, undo or clone into a workload that is as it is wanted."""
+        """The newest operation of a workload that is as it is wanted."""
         cursor: str | None = None
         while True:
             page = await self._operations.list(limit=100, cursor=cursor, workload_id=workload_id)
             for operation in page.items:
-                if operation.kind in _RESTORING and wanted(operation):
+                if wanted(operation):
                     return operation
             if page.next_cursor is None:
                 return None
@@ -236,7 +240,7 @@ class Restores:
         """Return to the data from before the last restore: an ordinary restore of its safety snapshot.
 
         It takes a safety snapshot of its own, so that undo of undo is redo. If the restore had moved code and data
-        together, so does the undo.
+        together, so does the undo; after a rollback that is the version, image and configuration, that it left.
 
         Args:
             confirm: the id of the safety snapshot that is to be restored.
@@ -252,6 +256,7 @@ class Restores:
                 next_step=f"Choose a snapshot with `holdfast snapshot list {ref}`.",
             )
         undone, target = found
+        left = await self._records.get(str(undone.outcome.get("rolled_back_from", "")))
         return await self.restore(
             ref,
             target.id,
@@ -259,6 +264,7 @@ class Restores:
             volumes=tuple(volume.target for volume in target.manifest.volumes),
             on_unhealthy=None,
             with_image=bool(undone.outcome.get("with_image")) and bool(target.manifest.image_id),
+            runs=Runs(deployment=left, adopt=True, laid_out=False) if left else None,
             create_missing=create_missing,
             accept_replaced=accept_replaced,
             dry_run=dry_run,
@@ -309,7 +315,7 @@ class Restores:
     async def _dry_run(self, ctx: OperationContext, request: RestoreRequest, workload: Workload) -> Outcome:
         """Exactly the preflight, and what would change."""
         await ctx.step(RestoreStep.PREFLIGHT)
-        plan = await self._preflight.check(request, workload, await self._preflight.lock_ids(workload))
+        plan = await self._preflight.check(request, workload, await self._preflight.lock_ids(request, workload))
         async with self._sources.reading(request, f"dry run {ctx.id}") as second, self._workers.session(ctx) as worker:
             await self._sources.check(worker, plan, second)
             plan, live_bytes = await self._measure(worker, replace(plan, second=second))
@@ -321,7 +327,7 @@ class Restores:
 
     async def _restore_claimed(self, ctx: OperationContext, request: RestoreRequest, restore_id: str) -> Outcome:
         await ctx.step(RestoreStep.REQUESTED)
-        async with self._locked(ctx, request.workload_id) as (held, workload, lock_ids):
+        async with self._locked(ctx, request) as (held, workload, lock_ids):
             await ctx.step(RestoreStep.PREFLIGHT)
             plan = await self._preflight.check(request, workload, lock_ids)
             async with self._sources.reading(request, f"restore {ctx.id}") as second:
@@ -358,15 +364,15 @@ class Restores:
 
     @asynccontextmanager
     async def _locked(
-        self, ctx: OperationContext, workload_id: str
+        self, ctx: OperationContext, request: RestoreRequest
     ) -> AsyncIterator[tuple[Held, Workload, tuple[str, ...]]]:
         """Hold the locks of the workload and of all that share its volumes; look again until the set is right."""
         while True:
-            workload = await self._workloads.get(workload_id)
-            ids = await self._preflight.lock_ids(workload)
+            workload = await self._workloads.get(request.workload_id)
+            ids = await self._preflight.lock_ids(request, workload)
             async with self._hold(ctx, ids) as held:
-                workload = await self._workloads.get(workload_id)
-                if await self._preflight.lock_ids(workload) != ids:
+                workload = await self._workloads.get(request.workload_id)
+                if await self._preflight.lock_ids(request, workload) != ids:
                     continue
                 for locked in ids:
                     self._registry.require_decided(locked)

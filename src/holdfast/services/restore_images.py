@@ -14,7 +14,7 @@ from holdfast.domain.restore import ImageFacts, Redeploy
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.runtime.port import Container, ContainerRuntime
-from holdfast.services.ran import Ran, RanVersions
+from holdfast.services.ran import Ran, RanVersions, image_of
 from holdfast.services.restore_plan import PlannedImages, RestoreRequest
 
 _OF_THE_IMAGE = ("image", "source")
@@ -48,6 +48,9 @@ class RestoreImages:
             before = await self._ran.last(workload.id)
             after = before.image if before and workload.desired is DesiredState.RUNNING else None
         after = request.starts or after
+        runs = request.runs
+        if runs is not None and (runs.adopt or after is not None):
+            after = image_of(runs.deployment)
         then = ImageFacts(id=manifest.image_id, reference=manifest.image, digest=manifest.image_digest)
         warnings = await self._warnings(request, workload, manifest, then, before, after)
         if after is not None and request.with_image:
@@ -59,8 +62,16 @@ class RestoreImages:
                 running = await self._ran.running(workload_id, own)
                 image = running.image if running else None
             if image is not None:
-                first = workload_id == workload.id and request.starts is not None
-                redeploys.append(Redeploy(workload_id=workload_id, image=image, first=first))
+                own_one = workload_id == workload.id
+                redeploys.append(
+                    Redeploy(
+                        workload_id=workload_id,
+                        image=image,
+                        first=own_one and request.starts is not None,
+                        as_deployed=runs.deployment.id if own_one and runs else "",
+                        adopt=own_one and runs is not None and runs.adopt,
+                    )
+                )
         problems, to_pull = [], []
         for redeploy in redeploys:
             if redeploy.image.id and await self._runtime.image(redeploy.image.id) is not None:
@@ -113,7 +124,8 @@ class RestoreImages:
                 )
         if request.cloned_from is not None:
             return told  # nothing of the other workload's configuration is looked at, let alone told
-        if manifest.config_hash and manifest.config_hash != workload.spec.config_hash:
+        spec = workload.spec if request.runs is None else request.runs.deployment.spec
+        if manifest.config_hash and manifest.config_hash != spec.config_hash:
             told.append(await self._reconfigured(workload, manifest.config_hash))
         return told
 

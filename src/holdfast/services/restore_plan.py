@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import msgspec
 
 from holdfast.domain.chosen_paths import ChosenPaths, shown
+from holdfast.domain.deployment import Deployment, Rollback
 from holdfast.domain.errors import Problem
 from holdfast.domain.restore import (
     ClonedFrom,
@@ -29,6 +30,20 @@ from holdfast.services.ran import Ran
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """The version that runs on the restored data, where that is an earlier deployment's: its image, its configuration.
+
+    Attributes:
+        adopt: whether that configuration becomes the workload's, together with the data.
+        laid_out: whether the data goes where the volumes were for that deployment, and not where they are now.
+    """
+
+    deployment: Deployment
+    adopt: bool
+    laid_out: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreRequest:
     """What was asked for.
 
@@ -37,6 +52,7 @@ class RestoreRequest:
         paths: of these, or of all, only these paths, as the container sees them; empty for whole volumes.
         on_unhealthy: ``None`` leaves it to the state that the workload is found in.
         with_image: return to the image that ran when the snapshot was taken, too.
+        runs: what runs on the data, if it is neither what runs now nor the image of then.
         create_missing: a directory that is missing is made.
         accept_replaced: a directory that is another one than the one last seen is replaced like any other.
         cloned_from: whose snapshot it is, if it is another workload's: only a clone may bring that here.
@@ -52,6 +68,7 @@ class RestoreRequest:
     paths: tuple[bytes, ...] = ()
     on_unhealthy: OnUnhealthy | None = None
     with_image: bool = False
+    runs: Runs | None = None
     create_missing: bool = False
     accept_replaced: bool = False
     cloned_from: ClonedFrom | None = None
@@ -60,6 +77,12 @@ class RestoreRequest:
     starts: ImageFacts | None = None
     repository: str | None = None
     actor: str
+
+    def laid_out(self, workload: Workload) -> Workload:
+        """The workload, configured as its volumes lie where the data goes."""
+        if self.runs is None or not self.runs.laid_out:
+            return workload
+        return replace(workload, spec=Rollback.of(workload, self.runs.deployment).spec)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +180,7 @@ class RestorePlan:
         containers: the containers of those workloads, as they were found.
         stops: those of them that run.
         images: what ran, and what runs afterwards.
+        runs: the deployment whose version that is, as it was asked for.
         warnings: what a person should know and no reason to refuse.
         second: what opens the second repository that the snapshot is taken from, if it is.
     """
@@ -172,6 +196,7 @@ class RestorePlan:
     on_unhealthy: OnUnhealthy
     with_image: bool
     warnings: tuple[str, ...]
+    runs: Runs | None = None
     cloned_from: ClonedFrom | None = None
     second: Second | None = None
 
@@ -251,11 +276,20 @@ def describe_plan(
         "image": plan.image.reference if plan.image else None,
         "taken_with": taken.image or None,
         "taken_with_id": taken.image_id or None,
+        **_told_of_runs(plan.runs, plan.workload),
         "on_unhealthy": plan.on_unhealthy,
         "safety_snapshot": True,
         "last_downtime_seconds": last_downtime,
         "warnings": list(plan.warnings),
     }
+
+
+def _told_of_runs(runs: Runs | None, workload: Workload) -> dict[str, object]:
+    """What a dry run says besides, where an earlier deployment's version is going to run."""
+    if runs is None:
+        return {}
+    changes = Rollback.of(workload, runs.deployment).changes
+    return {"deployment_id": runs.deployment.id, "configuration_changes": [asdict(change) for change in changes]}
 
 
 def told_of_clone(source: ClonedFrom | None, name: str) -> dict[str, object]:

@@ -62,9 +62,10 @@ class RestorePreflight:
         self._runtime = runtime
         self._deployer = deployer
 
-    async def lock_ids(self, workload: Workload) -> tuple[str, ...]:
+    async def lock_ids(self, request: RestoreRequest, workload: Workload) -> tuple[str, ...]:
         """The workloads that must stand still: this one and all that share one of its volumes, in id order."""
-        return tuple(sorted(await self._sharing.lockable(workload)))
+        ids = await self._sharing.lockable(workload)
+        return tuple(sorted(ids | await self._sharing.lockable(request.laid_out(workload))))
 
     async def check(self, request: RestoreRequest, workload: Workload, lock_ids: tuple[str, ...]) -> RestorePlan:
         """Check everything that can be checked without writing, and plan the restore.
@@ -77,28 +78,30 @@ class RestorePreflight:
         """
         manifest = await self._sources.manifest(request)
         problems: list[Problem] = []
-        chosen, found = choose(request, workload.spec)
+        laid_out = request.laid_out(workload)
+        chosen, found = choose(request, laid_out.spec)
         problems += found
         mapped: tuple[MappedVolume, ...] = ()
         if chosen != {}:
             mapped, found = map_volumes(
                 manifest,
-                workload.spec,
+                laid_out.spec,
                 request.volumes if chosen is None else tuple(chosen),
                 renames=request.renames,
                 any_scope=request.cloned_from is not None,
             )
             problems += found
         problems += await self._sources.lacking(request, manifest, [volume.captured.index for volume in mapped])
-        places = await self._places.find(request, workload, mapped)
+        places = await self._places.find(request, laid_out, mapped)
         problems += places.problems
+        problems += await self._sharing.conflicts(laid_out) if laid_out is not workload else ()
         volumes = places.volumes if chosen is None else chosen_in(places.volumes, chosen)
         problems += await self._parts.problems(manifest.id, volumes)
         problems += await self._of_the_source(request, workload, volumes)
         warnings = [*request.notices, *places.warnings]
         everything = await self._runtime.containers()
         # Who shares only by what is deployed would not come back as it was: it has to be stopped by a person.
-        held = await self._sharing.configured(workload)
+        held = await self._sharing.configured(workload) | await self._sharing.configured(laid_out)
         own = [c for c in everything if self._is_own(c) and c.labels.get(LABEL_WORKLOAD) in held]
         paths = [volume.live.path for volume in volumes]
         refusals, noticed = await asyncio.to_thread(others_on_paths, everything, {c.id for c in own}, paths)
@@ -122,6 +125,7 @@ class RestorePreflight:
             on_unhealthy=request.on_unhealthy or await self._default_on_unhealthy(workload, volumes, own),
             with_image=request.with_image and any(r.workload_id == workload.id for r in images.redeploys),
             warnings=tuple(warnings),
+            runs=request.runs,
             cloned_from=request.cloned_from,
         )
 

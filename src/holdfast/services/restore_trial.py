@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 
@@ -25,7 +24,6 @@ from holdfast.domain.errors import Cancelled, Damaged, Failed, HoldfastError, Un
 from holdfast.domain.recovery import Direction, what_is_where
 from holdfast.domain.restore import (
     ContainerFacts,
-    ImageFacts,
     LiveBefore,
     OnUnhealthy,
     Redeploy,
@@ -34,7 +32,6 @@ from holdfast.domain.restore import (
     TreeSide,
 )
 from holdfast.domain.restore_records import BackwardRecord, ConfirmedRecord, Record, RevertedRecord, TrialRecord
-from holdfast.domain.workload import Workload
 from holdfast.engine.journal import Journal
 from holdfast.engine.wrapper_place import staged_path
 from holdfast.runtime.port import ContainerRuntime
@@ -43,6 +40,7 @@ from holdfast.services.deployer import Deployer
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_registry import DECIDABLE, RestoreRegistry, Undecided
+from holdfast.services.retrying import until_database_takes
 from holdfast.services.volumes import VolumeResolver
 
 TRIAL_MARGIN = 60.0
@@ -57,6 +55,10 @@ _STANDS: Final = {
     RestoreResult.RESTORED_DEPLOY_FAILED: "The data is restored and stays; the workload could not be started.",
 }
 """How things are while CONFIRMED can't be written down."""
+
+_NOT_CONFIGURED: Final = (
+    "Version and data are those of then; that the configuration is, too, is told as soon as it can be written down."
+)
 
 _RUNS: Final = frozenset({RestoreResult.RESTORED, RestoreResult.RESTORED_UNHEALTHY})
 """Results after which new instances run in place of the old ones."""
@@ -136,7 +138,7 @@ class RestoreTrial:
             if now > times.parse(last.deadline) and not by_decision:
                 raise await self.leave_undecided(restore, "its trial was interrupted, and its time is over.")
             return
-        longest = max(restore.workloads[r.workload_id].spec.health.deadline for r in restore.facts.redeploys)
+        longest = max(workload.spec.health.deadline for workload in restore.afterwards.values())
         until = now if by_decision else now + timedelta(seconds=longest + TRIAL_MARGIN)
         await self._write(
             restore,
@@ -201,7 +203,7 @@ class RestoreTrial:
     async def _bring_up(self, restore: ActiveRestore, redeploy: Redeploy, on_trial: Sequence[ContainerFacts]) -> None:
         """Have one of the locked workloads run on the restored data, and judge it."""
         ctx = restore.ctx
-        workload = _running(restore.workloads[redeploy.workload_id], redeploy.image)
+        workload = restore.afterwards[redeploy.workload_id]
         mine = [facts for facts in on_trial if facts.workload_id == workload.id]
         if mine and all(facts.running for facts in mine):
             await self._deployer.gate_instances(workload, [facts.id for facts in mine], ctx)
@@ -209,8 +211,15 @@ class RestoreTrial:
         for facts in mine:
             await self._runtime.remove(facts.id, force=True)
         version = await self._deployer.version_of(redeploy.image.id, workload)
-        reason = DeployReason.DEPLOY if redeploy.first else DeployReason.RESTORE
-        await self._deployer.redeploy_locked(restore.held, workload, version, ctx, trial=True, reason=reason)
+        await self._deployer.redeploy_locked(
+            restore.held,
+            workload,
+            version,
+            ctx,
+            trial=True,
+            reason=_reason(redeploy),
+            snapshot_id=restore.safety_snapshot_id if workload.id == restore.facts.workload_id else None,
+        )
 
     async def _on_trial(self, restore: ActiveRestore) -> list[ContainerFacts]:
         """The containers that this restore made: those that were not there when it began."""
@@ -233,7 +242,7 @@ class RestoreTrial:
         await restore.enter(RestoreStep.CONFIRMING)
         if restore.facts.redeploys:
             for workload_id in await self._replaced(restore, result):
-                await self._deployer.confirm_trial(restore.held, restore.workloads[workload_id])
+                await self._deployer.confirm_trial(restore.held, restore.afterwards[workload_id])
         redeployed = {redeploy.workload_id for redeploy in restore.facts.redeploys}
         await self._quiescer.let_go(f for f in restore.containers if f.workload_id not in redeployed)
         await self._write(restore, ConfirmedRecord(result=result), _STANDS[result])
@@ -302,6 +311,7 @@ class RestoreTrial:
     async def settle_confirmed(self, restore: ActiveRestore) -> Outcome:
         """CONFIRMED is durable: what is left is the telling, and the removal of what was displaced."""
         confirmed = next(r for r in restore.journal.records if isinstance(r, ConfirmedRecord))
+        await self._adopt(restore)
         restore.ctx.outcome["result"] = confirmed.result
         restore.ctx.outcome["safety_snapshot_id"] = restore.safety_snapshot_id
         with suppress(HoldfastError):  # status says it as well
@@ -315,6 +325,15 @@ class RestoreTrial:
         restore.ctx.afterwards.append(lambda: self._reap_in_background(restore.journal))
         return restore.ctx.outcome
 
+    async def _adopt(self, restore: ActiveRestore) -> None:
+        """The configuration goes with the data: only now that it is decided which data stays, and before it is told."""
+        redeploy = restore.facts.redeploy
+        if redeploy is not None and redeploy.adopt:
+            after = restore.afterwards[redeploy.workload_id]
+            await until_database_takes(
+                restore.ctx, lambda: self._deployer.adopt(restore.held, after), meanwhile=_NOT_CONFIGURED
+            )
+
     async def _forget_old(self, restore: ActiveRestore, result: RestoreResult) -> None:
         """Remove the containers that ran on the displaced data, and note what the volumes hold from now on."""
         if restore.facts.redeploys:
@@ -323,7 +342,7 @@ class RestoreTrial:
                 if facts.workload_id in replaced:
                     await self._runtime.remove(facts.id)
             for workload_id in replaced:
-                await self._volumes.remember(restore.workloads[workload_id])
+                await self._volumes.remember(restore.afterwards[workload_id])
 
     async def resume_old(self, restore: ActiveRestore) -> tuple[bool, tuple[str, ...]]:
         """Start what ran before on the data from before, and see whether it is healthy. Idempotent.
@@ -399,9 +418,11 @@ class RestoreTrial:
         return outcome
 
 
-def _running(workload: Workload, image: ImageFacts) -> Workload:
-    """The workload as it is going to be deployed: configured as now, but for the image."""
-    return replace(workload, spec=replace(workload.spec, image=image.reference or workload.spec.image))
+def _reason(redeploy: Redeploy) -> DeployReason:
+    """Whether somebody asked for the version that runs on the restored data, or it only runs again."""
+    if redeploy.first:
+        return DeployReason.DEPLOY
+    return DeployReason.ROLLBACK if redeploy.adopt else DeployReason.RESTORE
 
 
 def _why_back(restore: ActiveRestore, why: str) -> str:

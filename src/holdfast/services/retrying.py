@@ -1,4 +1,4 @@
-"""Going on once the container engine answers again, or the disk of a journal takes a record."""
+"""Going on once the container engine answers again, or a disk takes a record."""
 
 from __future__ import annotations
 
@@ -38,6 +38,17 @@ async def until_journal_takes(ctx: Waits, attempt: Callable[[], Awaitable[T]], *
     """
     return await _until(
         ctx, attempt, (Failed, NoSpace), lambda error: f"the disk of the journal: {error.message} {meanwhile}"
+    )
+
+
+async def until_database_takes(ctx: Waits, attempt: Callable[[], Awaitable[T]], *, meanwhile: str) -> T:
+    """Repeat ``attempt``, which must be idempotent, until the disk of the database takes what it writes.
+
+    Args:
+        meanwhile: as for a journal.
+    """
+    return await _until(
+        ctx, attempt, (Failed, NoSpace), lambda error: f"the disk of the database: {error.message} {meanwhile}"
     )
 
 

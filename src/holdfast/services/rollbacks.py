@@ -1,4 +1,7 @@
-"""Rollbacks: a workload runs an earlier deployment's version again; its data stays as it is."""
+"""Rollbacks: a workload runs an earlier deployment's version again; its data stays as it is.
+
+With its data: :mod:`holdfast.services.data_rollbacks`.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ class Rollbacks:
                     next_step=f"See what was deployed: holdfast deployment list {workload.name}",
                 )
         else:
-            to = await self._successful(workload, deployment_id)
+            to = await self.successful(workload, deployment_id)
         rollback = Rollback.of(workload, to)
         return RollbackPlan(rollback=rollback, image_here=await self._images.on_host(to.image_id))
 
@@ -68,20 +71,21 @@ class Rollbacks:
         actor: str,
         idempotency_key: str | None = None,
     ) -> Operation:
-        """Return to a deployment. Asked for twice, it is done once: the second time it runs already.
+        """Return to a deployment; the data stays. Asked for twice, it is done once: the second time it runs already.
 
         Raises:
             NotFound: ``workload_unknown``, ``deployment_unknown``.
             Conflict: ``deployment_not_successful``.
         """
         workload = await self._records.workload(ref)
-        to = await self._successful(workload, deployment_id)
+        to = await self.successful(workload, deployment_id)
         intent = DeployIntent(reason=DeployReason.ROLLBACK, to=to, accept_volumes=accept_volumes)
         return await self._deployer.begin(
             OperationKind.ROLLBACK, workload.id, intent, actor=actor, idempotency_key=idempotency_key
         )
 
-    async def _successful(self, workload: Workload, deployment_id: str) -> Deployment:
+    async def successful(self, workload: Workload, deployment_id: str) -> Deployment:
+        """A deployment of a workload that can be returned to. Raises as :meth:`rollback`."""
         found = await self._records.get(deployment_id)
         listing = f"Choose one that succeeded: holdfast deployment list {workload.name}"
         if found is None or found.workload_id != workload.id:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from holdfast.domain.errors import Problem
 from holdfast.domain.workload import Workload
 from holdfast.services.volumes import VolumeResolver
 from holdfast.store.deployments import DeploymentStore
@@ -40,6 +41,10 @@ class Sharing:
             if (last := await self._deployments.last_successful(other.id)) is not None
         ]
         return self._volumes.sharers(workload, [*everyone, *deployed])
+
+    async def conflicts(self, workload: Workload) -> list[Problem]:
+        """Where volumes of ``workload`` would lie in those of others, or others' in them."""
+        return self._volumes.conflicts(workload.spec, await self._workloads.list())
 
     async def paths_of(self, workload_id: str) -> frozenset[str]:
         """Where the volumes of a workload are, as configured and as deployed; none of one that there is not (more)."""

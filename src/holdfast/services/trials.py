@@ -38,9 +38,19 @@ class Trials:
         self._traffic = traffic
 
     async def run(
-        self, held: Held, workload: Workload, version: Version, ctx: OperationContext, reason: DeployReason
+        self,
+        held: Held,
+        workload: Workload,
+        version: Version,
+        ctx: OperationContext,
+        reason: DeployReason,
+        *,
+        snapshot_id: str | None,
     ) -> Deployment:
         """Bring a workload up and judge it. Its deployment stays open until it is confirmed.
+
+        Args:
+            snapshot_id: the snapshot of the data right before it.
 
         Raises:
             Failed: ``deploy_unhealthy`` (its details hold the last lines as ``logs``), or the engine's refusal.
@@ -57,7 +67,7 @@ class Trials:
         if any(container.running for container in there):
             # Who runs here was started behind the restore's back; two writers would share what was restored.
             await self._rollout.hold(Previous(workload=workload, containers=tuple(facts_of(c) for c in there)), ctx)
-        deployment = await self._records.begin(workload, version, reason, ctx.id)
+        deployment = await self._records.begin(workload, version, reason, ctx.id, snapshot_id=snapshot_id)
         try:
             await self._records.keep_image(deployment)
             count = instance_count(workload.spec)
@@ -85,8 +95,8 @@ class Trials:
         mine = [container.id for container in there if container.labels.get(LABEL_DEPLOYMENT) == newest]
         await self._rollout.arm(mine, workload.spec.restart)
         deployment = await self._records.get(newest)
-        if deployment is not None and deployment.reason is DeployReason.DEPLOY and mine:
-            # The first of a new workload: only now somebody can rely on it that it runs.
+        if deployment is not None and deployment.reason in (DeployReason.DEPLOY, DeployReason.ROLLBACK) and mine:
+            # The first of a new workload, or what a rollback brings back: only now it can be relied on that it runs.
             await self._records.want(workload, DesiredState.RUNNING)
         if deployment is None or deployment.state not in (DeploymentState.RUNNING, DeploymentState.INTERRUPTED):
             return deployment

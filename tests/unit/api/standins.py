@@ -35,6 +35,7 @@ from holdfast.domain.workload import DesiredState, Quiesce, Scope, Volume, Workl
 from holdfast.engine.repository.browse import Folder
 from holdfast.runtime.port import ContainerLog
 from holdfast.services.clones import CloneWish
+from holdfast.services.data_rollbacks import DataRollbackPlan
 from holdfast.services.doctor import Finding, FindingLevel
 from holdfast.services.image_care import KeptImage
 from holdfast.services.paging import Page
@@ -256,6 +257,36 @@ class StandInDeployer(Recorder):
             yield line
         if self.breaks is not None:
             raise self.breaks
+
+
+class StandInDataRollbacks(Recorder):
+    async def plan(self, ref: str, deployment_id: str | None) -> DataRollbackPlan:
+        self.record("plan", ref=ref, deployment_id=deployment_id)
+        plan = RollbackPlan(rollback=Rollback.of(WORKLOAD, EARLIER), image_here=True)
+        return DataRollbackPlan(plan=plan, snapshot=SNAPSHOT)
+
+    async def rollback(
+        self,
+        ref: str,
+        deployment_id: str,
+        *,
+        confirm: str | None,
+        accept_volumes: bool = False,
+        dry_run: bool,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Operation:
+        self.record(
+            "rollback",
+            ref=ref,
+            deployment_id=deployment_id,
+            confirm=confirm,
+            accept_volumes=accept_volumes,
+            dry_run=dry_run,
+            actor=actor,
+            idempotency_key=idempotency_key,
+        )
+        return operation(OperationKind.ROLLBACK)
 
 
 class StandInPromotions(Recorder):
@@ -624,6 +655,7 @@ def services_in(uploads: Path) -> ApiServices:
         workloads=StandInWorkloads(),
         deployer=StandInDeployer(),
         rollbacks=StandInDeployer(),
+        data_rollbacks=StandInDataRollbacks(),
         promotions=StandInPromotions(),
         snapshots=StandInSnapshots(),
         snapshot_files=StandInSnapshotFiles(),
@@ -659,6 +691,7 @@ class Api:
         self.uploads = uploads
         self.workloads = StandInWorkloads()
         self.deployer = StandInDeployer()
+        self.data_rollbacks = StandInDataRollbacks()
         self.promotions = StandInPromotions()
         self.snapshots = StandInSnapshots()
         self.images = StandInImages()
@@ -677,6 +710,7 @@ class Api:
             workloads=self.workloads,
             deployer=self.deployer,
             rollbacks=self.deployer,
+            data_rollbacks=self.data_rollbacks,
             promotions=self.promotions,
             snapshots=self.snapshots,
             images=self.images,

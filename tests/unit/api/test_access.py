@@ -158,6 +158,13 @@ async def test_a_role_that_is_not_sufficient_is_refused_and_nothing_is_done(
     assert not api.snapshots.calls
 
 
+async def test_a_rollback_that_replaces_data_is_for_admins_only(api: Api) -> None:
+    wanted = {"deployment": SNAPSHOT_ID, "with_data": True}
+    answer = await api.ask("POST", "/api/workloads/notes/rollback", role=Role.OPERATOR, json=wanted)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "role_insufficient")
+    assert not api.data_rollbacks.calls
+
+
 async def test_absolute_volumes_are_configured_by_admins_only(api: Api) -> None:
     body = {
         "name": "notes",

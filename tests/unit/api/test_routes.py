@@ -184,6 +184,22 @@ async def test_a_rollback_names_its_deployment_and_is_accepted(api: Api) -> None
     assert (await api.ask("POST", path)).status_code == 400, "a repetition must not return to something else"
 
 
+async def test_a_rollback_with_data_is_shown_confirmed_and_rehearsed(api: Api) -> None:
+    path = "/api/workloads/notes/rollback"
+    plan = (await api.ask("GET", path, params={"with_data": "true"})).json()
+    assert (plan["deployment"]["image"], plan["snapshot"]["id"]) == ("notes:0", SNAPSHOT_ID)
+    assert (await api.ask("GET", path)).json()["snapshot"] is None
+    wanted = {"deployment": OPERATION_ID, "with_data": True}
+    answer = await api.ask("POST", path, json=wanted, headers={"X-Confirm-Restore": SNAPSHOT_ID})
+    assert (answer.status_code, answer.json()["kind"]) == (202, "rollback")
+    assert (api.data_rollbacks.last["confirm"], api.data_rollbacks.last["dry_run"]) == (SNAPSHOT_ID, False)
+    assert (await api.ask("POST", path, json=wanted | {"dry_run": True})).status_code == 202
+    assert api.data_rollbacks.last["dry_run"] is True
+    alone = await api.ask("POST", path, json={"deployment": OPERATION_ID, "dry_run": True})
+    assert alone.status_code == 400, "nobody must take a rollback for its rehearsal"
+    assert [name for name, _ in api.deployer.calls] == ["plan"]
+
+
 async def test_a_promotion_is_shown_and_names_the_deployment_that_is_meant(api: Api) -> None:
     path = "/api/workloads/staging/promote"
     plan = (await api.ask("GET", path, params={"to": "notes"})).json()

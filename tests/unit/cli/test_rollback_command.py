@@ -7,20 +7,32 @@ from typing import Any
 import pytest
 
 from holdfast.cli.exit_codes import ExitCode
-from tests.unit.cli.fake_server import AT, OPERATION, SNAPSHOT, FakeServer, answer, operation, refusal, stream
+from tests.unit.cli.fake_server import (
+    AT,
+    OPERATION,
+    SNAPSHOT,
+    FakeServer,
+    answer,
+    dry_run_plan,
+    operation,
+    refusal,
+    stream,
+)
 
+TAKEN = "01jzzzzzzzzzzzzzzzzzzzzzz9"
 PATH = "/api/workloads/notes/rollback"
 
 
 def deployment(**fields: Any) -> dict[str, Any]:
     return {
         "id": SNAPSHOT,
+        "workload_id": "notes",
+        "snapshot_id": None,
         "state": "succeeded",
         "reason": "deploy",
         "image": "notes:1",
         "image_id": "sha256:" + "a" * 64,
         "digest": None,
-        "snapshot_id": None,
         "config_hash": "0123456789abcdef",
         "started_at": AT,
     } | fields
@@ -28,7 +40,7 @@ def deployment(**fields: Any) -> dict[str, Any]:
 
 def plan(**fields: Any) -> dict[str, Any]:
     changes = [{"path": "image", "before": "notes:2", "after": "notes:1"}]
-    return {"deployment": deployment(), "changes": changes, "image_here": True} | fields
+    return {"deployment": deployment(), "changes": changes, "image_here": True, "snapshot": None} | fields
 
 
 @pytest.fixture
@@ -83,3 +95,26 @@ def test_deployments_are_listed_with_what_tells_them_apart(server: FakeServer) -
     assert "aaaaaaaaaaaa" in result.stdout
     assert "01234567" in result.stdout
     assert server.sent("GET", "/api/workloads/notes/deployments")[0].url.params["limit"] == "2"
+
+
+def test_with_data_all_three_are_told_rehearsed_confirmed_and_sent(ready: FakeServer) -> None:
+    ready.on("GET", PATH, answer(plan(snapshot={"id": TAKEN, "created_at": AT})))
+    ready.on("GET", "/api/workloads/notes", answer({"name": "notes"}))
+    ready.on("GET", "/api/workloads/notes/status", answer({"safety_snapshots": {"count": 0}}))
+    ready.on("POST", PATH, answer(operation("rollback"), 202))
+    ready.on(
+        "GET",
+        f"/api/operations/{OPERATION}/events",
+        stream(operation("rollback", "succeeded", outcome=dry_run_plan())),
+        stream(operation("rollback", "succeeded", outcome={"result": "restored", "rolled_back_to": SNAPSHOT})),
+    )
+    result = ready.run("rollback", "notes", "--with-data", "--yes")
+    assert result.exit_code == ExitCode.OK, result.output
+    assert ready.sent("GET", PATH)[0].url.params["with_data"] == "true"
+    for told in (f"Its data, as it left it: the snapshot {TAKEN}", f"are those of the deployment {SNAPSHOT}"):
+        assert told in result.stdout
+    rehearsal, deed = ready.sent("POST", PATH)
+    assert "X-Confirm-Restore" not in rehearsal.headers
+    assert deed.headers["X-Confirm-Restore"] == TAKEN
+    wanted = {"deployment": SNAPSHOT, "with_data": True, "accept_volumes": False}
+    assert ready.bodies("POST", PATH) == [wanted | {"dry_run": True}, wanted]

@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from holdfast.api.answers import accepted, accepted_or, problems
-from holdfast.api.auth import Operator, Viewer
-from holdfast.api.parameters import Cursor, IdempotencyKey, Limit, Moment, WorkloadRef
+from holdfast.api.auth import Operator, Viewer, require_role
+from holdfast.api.parameters import ConfirmRestore, Cursor, IdempotencyKey, Limit, Moment, WorkloadRef
 from holdfast.api.schemas.deployment import (
     DeploymentView,
     DeployRequest,
@@ -24,6 +24,7 @@ from holdfast.api.schemas.system import LogEntryView, LogsView
 from holdfast.api.services import Services
 from holdfast.api.sse import STREAM, event_stream
 from holdfast.api.strict_route import StrictRoute
+from holdfast.domain.accounts import Role
 from holdfast.domain.times import rfc3339
 from holdfast.runtime.port import ContainerLog
 
@@ -53,7 +54,7 @@ async def deploy_workload(
 @router.get(
     "/rollback",
     summary="Look at what a rollback would do",
-    description="Without `deployment`: to what ran before the present version.",
+    description="Without `deployment`: to what ran before the present version. `with_data` tells the data, too.",
     responses=problems(404, 409, 503),
 )
 async def get_rollback(
@@ -61,15 +62,23 @@ async def get_rollback(
     _caller: Viewer,
     ref: WorkloadRef,
     deployment: Annotated[str | None, Query(description="The deployment to return to.", max_length=64)] = None,
+    *,
+    with_data: Annotated[bool, Query(description="Return to the data of then as well.")] = False,
 ) -> RollbackView:
-    return RollbackView.of(await services.rollbacks.plan(ref, deployment))
+    if not with_data:
+        return RollbackView.of(await services.rollbacks.plan(ref, deployment))
+    found = await services.data_rollbacks.plan(ref, deployment)
+    return RollbackView.of(found.plan, found.snapshot)
 
 
 @router.post(
     "/rollback",
-    summary="Return to an earlier deployment, its image and its configuration; the data stays",
+    summary="Return to an earlier deployment: its image, its configuration, and its data if asked for",
+    description="The data stays, unless `with_data` asks for it: then this is a restore of the snapshot that was taken "
+    "before that version was left. It needs the role `admin` and `X-Confirm-Restore: <id of that snapshot>` (`GET` "
+    "tells it), but for a dry run; an undo takes all of it back.",
     status_code=202,
-    responses=accepted_or(404, 409, 422),
+    responses=accepted_or(404, 409, 422, 428, 507),
 )
 async def roll_back_workload(
     response: Response,
@@ -77,8 +86,21 @@ async def roll_back_workload(
     caller: Operator,
     ref: WorkloadRef,
     request: RollbackRequest,
+    confirm: ConfirmRestore = None,
     idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
+    if request.with_data:
+        require_role(caller, Role.ADMIN)
+        with_data = await services.data_rollbacks.rollback(
+            ref,
+            request.deployment,
+            confirm=confirm,
+            accept_volumes=request.accept_volumes,
+            dry_run=request.dry_run,
+            actor=caller.name,
+            idempotency_key=idempotency_key,
+        )
+        return accepted(response, with_data)
     operation = await services.rollbacks.rollback(
         ref,
         request.deployment,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from holdfast.api.schemas.errors import ErrorView
+from holdfast.api.schemas.snapshot import SnapshotView
 from holdfast.api.schemas.workload_view import ChangeView
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.promotion import Promotion
+from holdfast.domain.snapshot import Snapshot
 from holdfast.services.rollbacks import RollbackPlan
 
 
@@ -32,6 +34,26 @@ class RollbackRequest(BaseModel, extra="forbid"):
         bool,
         Field(description="Take the volumes' directories as they are now, although they are not the ones last seen."),
     ] = False
+    with_data: Annotated[
+        bool,
+        Field(
+            description="Return to the data of then as well: the snapshot from before the deployment by which that "
+            "version was left."
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool,
+        Field(
+            description="With `with_data`: check everything, tell what would change, touch nothing. Needs no "
+            "confirmation. Without data, `GET` tells all there is to tell."
+        ),
+    ] = False
+
+    @model_validator(mode="after")
+    def _rehearses_data(self) -> Self:
+        if self.dry_run and not self.with_data:
+            raise ValueError("dry_run goes with with_data; what a rollback without data would do, GET tells")
+        return self
 
 
 class PromoteRequest(BaseModel, extra="forbid"):
@@ -86,19 +108,23 @@ class DeploymentView(BaseModel):
 
 
 class RollbackView(BaseModel):
-    """What a rollback would do. The data stays as it is."""
+    """What a rollback would do. The data stays as it is, unless it was asked for as well."""
 
     deployment: Annotated[DeploymentView, Field(description="What is returned to.")]
     changes: Annotated[list[ChangeView], Field(description="What that changes of the present configuration.")]
     image_here: Annotated[bool, Field(description="Whether its image is on this host; else its digest is pulled.")]
+    snapshot: Annotated[
+        SnapshotView | None, Field(description="With `with_data`: the data that returns; what that version left.")
+    ]
 
     @classmethod
-    def of(cls, plan: RollbackPlan) -> RollbackView:
-        """The view of ``plan``."""
+    def of(cls, plan: RollbackPlan, snapshot: Snapshot | None = None) -> RollbackView:
+        """The view of ``plan``, with ``snapshot`` if the data returns as well."""
         return cls(
             deployment=DeploymentView.of(plan.rollback.to),
             changes=[ChangeView.of(change) for change in plan.rollback.changes],
             image_here=plan.image_here,
+            snapshot=SnapshotView.of(snapshot) if snapshot else None,
         )
 
 
