@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from holdfast.cron import Cron
 from holdfast.domain import edge as edge_kinds
 from holdfast.domain.edge import Tls
 from holdfast.domain.errors import InvalidInput
@@ -84,7 +85,9 @@ class Settings:
             ``http://address:port``, the admin API of one that is there.
         edge_listen, edge_http_port, edge_https_port: where the Caddy that Holdfast starts listens.
         edge_tls: whether it gets certificates from the public authorities, makes its own, or serves plain HTTP.
-        time_zone: where days, weeks, months and years begin, for what is kept of snapshots.
+        time_zone: where days, weeks, months and years begin, for what is kept of snapshots; and that of schedules.
+        prune_schedule, verify_schedule, copy_schedule: when a prune, a verification of ``verify_share`` percent, a copy
+            to each second repository happens by itself, as cron writes it; empty: never.
     """
 
     data_dir: Path = Path("/var/lib/holdfast")
@@ -106,6 +109,10 @@ class Settings:
     max_upload_bytes: Count = 100 * 1024 * MIB
     log_format: LogFormat = LogFormat.TEXT
     time_zone: str = "UTC"
+    prune_schedule: str = ""
+    verify_schedule: str = ""
+    verify_share: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
+    copy_schedule: str = ""
     prune_unused_percent: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50
     edge: str = edge_kinds.OFF
     edge_listen: str = ""
@@ -335,6 +342,12 @@ def _checked(settings: Settings) -> Settings:
         settings.zone  # noqa: B018 - looked up once, so that no prune fails by it
     except ValueError as error:
         raise _invalid("time_zone", str(error)) from error
+    for name in ("prune_schedule", "verify_schedule", "copy_schedule"):
+        if schedule := getattr(settings, name):
+            try:
+                Cron(schedule)
+            except ValueError as error:
+                raise _invalid(name, f"it {error}") from error
     if 0 < settings.copy_limit_rate < MIN_RATE:
         raise _invalid("copy_limit_rate", f"it is 0, for no bound, or {MIN_RATE} bytes a second and more")
     if _ADDRESS.fullmatch(settings.listen) is None or settings.listen_port > 65535:

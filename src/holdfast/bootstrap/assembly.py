@@ -76,6 +76,7 @@ from holdfast.services.restore_sources import RestoreSources
 from holdfast.services.restore_trial import RestoreTrial
 from holdfast.services.rollbacks import Rollbacks
 from holdfast.services.rollout import Rollout
+from holdfast.services.scheduled_care import ScheduledCare
 from holdfast.services.scheduled_snapshots import ScheduledSnapshots, schedule_facts
 from holdfast.services.scheduler import Scheduler
 from holdfast.services.second_snapshots import SecondSnapshots
@@ -112,6 +113,7 @@ class Holdfast:
     operations: Operations
     reaper: Reaper
     reconciler: Reconciler
+    scheduler: Scheduler
     runtime: ContainerRuntime
     database: Database
     first_token: str | None
@@ -391,19 +393,41 @@ async def _assembled(
         locks=locks,
         restore_pending=registry.unfinished,
     )
+    care = RepositoryCare(
+        settings=settings,
+        workloads=workload_store,
+        snapshots=snapshots,
+        store=stores,
+        states=snapshot_states,
+        operations=operations,
+        workers=workers,
+        in_use=in_use,
+        registry=registry,
+    )
+    copies = Copies(
+        repositories=repositories,
+        workloads=workloads,
+        snapshots=snapshots,
+        operations=operations,
+        workers=copy_workers,
+        in_use=in_use,
+        limit_rate=settings.copy_limit_rate,
+    )
     scheduled_snapshots = ScheduledSnapshots(
         settings=settings,
         workloads=workload_store,
         deployments=deployment_store,
         snapshots=snapshots,
+        care=care,
         locks=locks,
     )
+    scheduled_care = ScheduledCare(settings=settings, care=care, copies=copies, repositories=repositories)
     scheduler = Scheduler(
         clock=seams.clock,
         zone=settings.zone,
         store=ScheduleStore(database),
         operations=operations,
-        work=[scheduled_snapshots],
+        work=[scheduled_snapshots, scheduled_care],
         most=max(1, settings.workers - 1),  # one is left for people
     )
     doctor = Doctor(
@@ -462,31 +486,13 @@ async def _assembled(
                     in_use=in_use,
                 ),
                 images=image_care,
-                care=RepositoryCare(
-                    settings=settings,
-                    workloads=workload_store,
-                    snapshots=snapshots,
-                    store=stores,
-                    states=snapshot_states,
-                    operations=operations,
-                    workers=workers,
-                    in_use=in_use,
-                    registry=registry,
-                ),
+                care=care,
                 unreadable=UnreadableSnapshots(
                     store=stores, states=snapshot_states, workloads=workload_store, in_use=in_use
                 ),
                 repositories=repositories,
                 second_snapshots=second,
-                copies=Copies(
-                    repositories=repositories,
-                    workloads=workloads,
-                    snapshots=snapshots,
-                    operations=operations,
-                    workers=copy_workers,
-                    in_use=in_use,
-                    limit_rate=settings.copy_limit_rate,
-                ),
+                copies=copies,
                 restores=restores,
                 clones=Clones(
                     restores=restores,
@@ -514,6 +520,7 @@ async def _assembled(
             operations=operations,
             reaper=reaper,
             reconciler=reconciler,
+            scheduler=scheduler,
             runtime=runtime,
             database=database,
             first_token=await tokens.ensure_first_admin(settings.admin_token_file),

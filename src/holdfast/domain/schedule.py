@@ -39,6 +39,9 @@ class ScheduleKind(StrEnum):
     """What happens by a schedule."""
 
     SNAPSHOT = "snapshot"
+    PRUNE = "prune"
+    VERIFY = "verify"
+    COPY = "copy"
 
 
 class OnMissed(StrEnum):
@@ -75,13 +78,21 @@ class ScheduleHealth(StrEnum):
         return self in (ScheduleHealth.WAITING, ScheduleHealth.ON_TIME, ScheduleHealth.RUNNING)
 
 
+_WORDS: Final = {
+    ScheduleKind.SNAPSHOT: "snapshots of {}",
+    ScheduleKind.PRUNE: "prunes",
+    ScheduleKind.VERIFY: "verifications",
+    ScheduleKind.COPY: "copies to {}",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """What is configured.
 
     Attributes:
         subject: the id of what it is about; empty where there is only one.
-        name: the same for people.
+        name: the same for people: of a workload or a second repository; empty where there is only one.
         cron: when, as cron writes it; in ``zone``.
     """
 
@@ -99,7 +110,7 @@ class Schedule:
     @property
     def words(self) -> str:
         """What happens, for people."""
-        return f"snapshots of {self.name}"
+        return _WORDS[self.kind].format(self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,19 +77,38 @@ class Copies:
             InvalidInput: ``limit_rate_invalid``.
             Busy: ``copy_running``.
         """
-        await self._repositories.get(name)
         if limit_rate is not None and 0 < limit_rate < MIN_RATE:
             raise InvalidInput(
                 "limit_rate_invalid",
                 f"A copy is limited to {format_size(MIN_RATE)} a second or more, or not at all.",
                 next_step="Choose a higher rate, or 0 for no bound.",
             )
+        await self._repositories.get(name)
         workload_id = (await self._workloads.get(workload)).id
         if snapshot_id is not None:
             chosen = [(await self._snapshots.get(workload_id, snapshot_id)).id]
         else:
             chosen = await self._all_of(workload_id)
-        rate = (self._limit_rate if limit_rate is None else limit_rate) or None
+        rate = self._limit_rate if limit_rate is None else limit_rate
+        return await self._start(name, workload_id, chosen, rate, actor, idempotency_key)
+
+    async def copy_everything(self, name: str, *, actor: str, idempotency_key: str | None = None) -> Operation:
+        """Copy all snapshots of all workloads that are missing in the repository, also of those that were deleted.
+
+        Raises:
+            NotFound: ``repository_unknown``.
+            Busy: ``copy_running``.
+        """
+        await self._repositories.get(name)
+        return await self._start(name, None, await self._all_of(None), self._limit_rate, actor, idempotency_key)
+
+    def running(self, name: str) -> str | None:
+        """The id of the copy to a repository that runs; ``None`` if none does."""
+        return self._running.get(name)
+
+    async def _start(
+        self, name: str, workload_id: str | None, chosen: list[str], rate: int, actor: str, idempotency_key: str | None
+    ) -> Operation:
         if name in self._running:
             raise Busy(
                 "copy_running",
@@ -102,7 +121,7 @@ class Copies:
             self._running[name] = ctx.id
             try:
                 async with self._repositories.using(name) as second:
-                    return await self._run(ctx, second, chosen, rate)
+                    return await self._run(ctx, second, chosen, rate or None)
             finally:
                 self._running.pop(name, None)
 
@@ -110,12 +129,15 @@ class Copies:
             OperationKind.COPY, workload_id, actor, run, idempotency_key=idempotency_key
         )
 
-    async def _all_of(self, workload: str) -> list[str]:
-        """All snapshots of a workload, oldest first: what a later one shares with it is then there."""
+    async def _all_of(self, workload: str | None) -> list[str]:
+        """All snapshots, or those of a workload, oldest first: what a later one shares with it is then there."""
         found: list[str] = []
         cursor = None
         while True:
-            page = await self._snapshots.list(workload, limit=MAX_LIMIT, cursor=cursor)
+            if workload is None:
+                page = await self._snapshots.list_all(of=None, limit=MAX_LIMIT, cursor=cursor)
+            else:
+                page = await self._snapshots.list(workload, limit=MAX_LIMIT, cursor=cursor)
             found += [snapshot.id for snapshot in page.items]
             cursor = page.next_cursor
             if cursor is None:

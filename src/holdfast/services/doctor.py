@@ -342,7 +342,7 @@ async def check_schedules(facts: Callable[[], Awaitable[ScheduleFacts]]) -> Find
             check="schedules",
             level=FindingLevel.ERROR,
             message=f"{len(found.ailing)} of {found.total} schedules need somebody: {_some(found.ailing)}.",
-            mend="See `holdfast schedule list` for why. Take the snapshots by hand until it is mended.",
+            mend="See `holdfast schedule list` for why. What can't wait is done by hand until it is mended.",
         )
     if found.unprotected:
         return Finding(

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from holdfast.config import Settings
 from holdfast.domain import times
-from holdfast.domain.errors import Busy, Conflict, Damaged, NotFound
+from holdfast.domain.errors import Busy, Cancelled, Conflict, Damaged, HoldfastError, NotFound
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.retention import Candidate, Verdict, judge
 from holdfast.domain.snapshot import SnapshotManifest
@@ -58,7 +58,14 @@ class RepositoryCare:
         self._registry = registry
         self._pruning = ""
 
-    async def prune(self, ref: str | None, *, dry_run: bool, actor: str) -> Operation:
+    @property
+    def pruning(self) -> str:
+        """The id of the prune that runs; empty if none does."""
+        return self._pruning
+
+    async def prune(
+        self, ref: str | None, *, dry_run: bool, actor: str, idempotency_key: str | None = None
+    ) -> Operation:
         """Delete the snapshots that their workloads no longer keep, then free what no snapshot needs.
 
         Args:
@@ -96,7 +103,24 @@ class RepositoryCare:
             finally:
                 self._pruning = ""
 
-        return await self._operations.start(OperationKind.PRUNE, workload_id, actor, run)
+        return await self._operations.start(
+            OperationKind.PRUNE, workload_id, actor, run, idempotency_key=idempotency_key
+        )
+
+    async def retain(self, ctx: OperationContext, workload_id: str) -> None:
+        """Delete the snapshots that a workload no longer keeps, as part of an operation on it. Nothing is freed yet.
+
+        What fails is told in the operation's log, and tried again by the next prune.
+        """
+        workload = await self._workloads.get(workload_id)
+        if workload is None or workload.spec.snapshots.keep is None:
+            return
+        try:
+            ctx.outcome["deleted_snapshots"] = len(await self._delete(ctx, workload))
+        except Cancelled:
+            raise
+        except HoldfastError as error:
+            await ctx.log(f"what is no longer kept was not deleted: {error.message}", level="warning")
 
     async def _prune(self, ctx: OperationContext, workload_id: str | None, *, dry_run: bool) -> dict[str, object]:
         await ctx.step("judging")
@@ -173,7 +197,7 @@ class RepositoryCare:
             in_use=self._in_use.is_used(manifest.id),
         )
 
-    async def verify(self, *, percent: int, actor: str) -> Operation:
+    async def verify(self, *, percent: int, actor: str, idempotency_key: str | None = None) -> Operation:
         """Read a share of the repository back, what was not read for longest first.
 
         Args:
@@ -203,7 +227,7 @@ class RepositoryCare:
                 )
             return {}
 
-        return await self._operations.start(OperationKind.VERIFY, None, actor, run)
+        return await self._operations.start(OperationKind.VERIFY, None, actor, run, idempotency_key=idempotency_key)
 
     async def _note(self, result: AuditResult, *, all_was_read: bool) -> None:
         """Record what was found of each snapshot."""

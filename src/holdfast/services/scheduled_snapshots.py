@@ -10,6 +10,7 @@ from holdfast.domain.schedule import Schedule, ScheduleKind
 from holdfast.domain.snapshot import SnapshotReason
 from holdfast.services.doctor import ScheduleFacts
 from holdfast.services.locks import LifecycleLocks
+from holdfast.services.repository_care import RepositoryCare
 from holdfast.services.scheduler import Scheduler
 from holdfast.services.snapshots import Snapshots
 from holdfast.store.deployments import DeploymentStore
@@ -26,12 +27,14 @@ class ScheduledSnapshots:
         workloads: WorkloadStore,
         deployments: DeploymentStore,
         snapshots: Snapshots,
+        care: RepositoryCare,
         locks: LifecycleLocks,
     ) -> None:
         self._settings = settings
         self._workloads = workloads
         self._deployments = deployments
         self._snapshots = snapshots
+        self._care = care
         self._locks = locks
 
     async def schedules(self) -> Sequence[Schedule]:
@@ -64,9 +67,14 @@ class ScheduledSnapshots:
         return self._locks.holder(schedule.subject)
 
     async def start(self, schedule: Schedule, *, actor: str, idempotency_key: str) -> Operation:
-        """Take one, as by hand."""
+        """Take one, as by hand; then delete those that the workload no longer keeps."""
         return await self._snapshots.create(
-            schedule.subject, reason=SnapshotReason.SCHEDULED, note="", actor=actor, idempotency_key=idempotency_key
+            schedule.subject,
+            reason=SnapshotReason.SCHEDULED,
+            note="",
+            actor=actor,
+            idempotency_key=idempotency_key,
+            then=self._care.retain,
         )
 
 

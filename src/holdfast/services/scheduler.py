@@ -17,7 +17,8 @@ from typing import Final, Protocol
 
 import structlog
 
-from holdfast.domain.errors import Failed, HoldfastError, NotFound, Unavailable
+from holdfast.cron import Cron
+from holdfast.domain.errors import Busy, Failed, HoldfastError, NotFound, Unavailable
 from holdfast.domain.operation import Operation
 from holdfast.domain.schedule import (
     Following,
@@ -35,7 +36,6 @@ from holdfast.domain.schedule import (
     is_overdue,
     not_begun,
 )
-from holdfast.services.cron import Cron
 from holdfast.services.health_gate import Clock
 from holdfast.services.operations import Operations
 from holdfast.store.schedules import ScheduleStore
@@ -119,6 +119,7 @@ class Scheduler:
         self._crons: dict[str, Cron] = {}
         self._waiting: dict[str, str] = {}
         self._watched: dict[str, asyncio.Task[Operation]] = {}
+        self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("scheduler")
 
@@ -146,7 +147,10 @@ class Scheduler:
 
     async def look(self) -> None:
         """Record what has ended, and begin what is due: as much as may run at a time."""
-        now = self._now()
+        async with self._looking:
+            await self._look(self._now())
+
+    async def _look(self, now: datetime) -> None:
         before = await self._store.all()
         known = [await self._settled(each, now) for each in await self._known(before, now)]
         await self._store.forget(before.keys() - {each.schedule.id for each in known})
@@ -220,7 +224,7 @@ class Scheduler:
         key = f"{schedule.id}@{state.due_at.isoformat()}"
         try:
             operation = await known.work.start(schedule, actor=ACTOR, idempotency_key=key)
-        except Unavailable as error:  # the server is about to stop
+        except (Unavailable, Busy) as error:  # the server is about to stop, or a person was faster
             self._waiting[schedule.id] = error.message
             return False
         except HoldfastError as error:

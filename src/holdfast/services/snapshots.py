@@ -65,12 +65,14 @@ class Snapshots:
         note: str,
         actor: str,
         idempotency_key: str | None = None,
+        then: Callable[[OperationContext, str], Awaitable[None]] | None = None,
     ) -> Operation:
         """Take a snapshot of all captured volumes.
 
         Args:
             quiesce: how the writers are held; ``None`` as the workload is configured.
             reason: for what it is taken.
+            then: what else the operation does once the snapshot is there, with the workload's id.
 
         Raises:
             NotFound: ``workload_unknown``.
@@ -94,6 +96,8 @@ class Snapshots:
 
         async def run(ctx: OperationContext) -> dict[str, object]:
             manifest = await self._capture.take(ctx, workload.id, held, reason=reason, note=note)
+            if then is not None:
+                await then(ctx, workload.id)
             return _told(manifest)
 
         return await self._operations.start(

@@ -494,6 +494,7 @@ def test_the_status_of_all_is_one_line_each(server: FakeServer) -> None:
 SCHEDULE = {
     "kind": "snapshot",
     "name": "notes",
+    "words": "snapshots of notes",
     "cron": "0 3 * * *",
     "time_zone": "Europe/Berlin",
     "missed": "catch_up",
@@ -520,9 +521,9 @@ def test_schedules_are_listed_with_what_is_wrong_in_words(server: FakeServer) ->
     for words in (
         "0 3 * * * Europe/Berlin",
         "2026-11-24 02:00:00 UTC",
-        "was due at 2026-11-24 02:00:00 UTC, and has not begun",
+        "snapshots of notes: one was due at 2026-11-24 02:00:00 UTC, and has not begun",
         "waiting for restore 01j",
-        "the snapshot of 2026-11-23 02:00:00 UTC failed (2 times in a row): The hook failed.",
+        "the one of 2026-11-23 02:00:00 UTC failed (2 times in a row): The hook failed.",
     ):
         assert words in shown
     server.on("GET", "/api/schedules", answer({"items": []}))
@@ -535,7 +536,7 @@ def test_a_status_shows_an_overdue_snapshot_in_one_line_and_in_full(server: Fake
     server.on("GET", f"/api/workloads/{workload()['id']}/status", answer(ailing))
     assert "OVERDUE, last never" in server.run("status").stdout
     server.on("GET", "/api/workloads/notes/status", answer(ailing))
-    assert "snapshots: a snapshot was due at" in server.run("status", "notes").stdout
+    assert "snapshots: one was due at" in server.run("status", "notes").stdout
 
 
 PRUNED = {

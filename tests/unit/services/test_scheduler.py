@@ -13,13 +13,15 @@ from tests.unit.services.deploy_bench import STATEFUL
 from tests.unit.services.snapshot_bench import SnapshotBench, opened
 
 from holdfast.config import Settings
-from holdfast.domain.errors import Failed
+from holdfast.domain.errors import Busy, Failed
 from holdfast.domain.operation import Operation, OperationKind, OperationState
+from holdfast.domain.retention import Keep
 from holdfast.domain.schedule import GRACE, SPREAD, OnMissed, RunResult, Schedule, ScheduleHealth, ScheduleKind
 from holdfast.domain.snapshot import SnapshotReason
 from holdfast.domain.workload import SnapshotPolicy, Workload
 from holdfast.services.locks import DrainBarrier
 from holdfast.services.operations import OperationContext, Operations
+from holdfast.services.repository_care import RepositoryCare
 from holdfast.services.scheduled_snapshots import ScheduledSnapshots, schedule_facts
 from holdfast.services.scheduler import ACTOR, PATIENCE, Scheduler, Standing
 from holdfast.store.database import Database
@@ -254,6 +256,19 @@ async def test_what_can_not_even_begin_has_failed_and_keeps_nothing_else_from_be
     assert (await bench.standing()).state.failures == 1
 
 
+async def test_where_a_person_was_faster_it_waits(bench: Bench) -> None:
+    bench.restart("notes")
+    await bench.look(THREE - timedelta(hours=1))
+    bench.work.failure = Busy("prune_running", "A prune is running already (01j).", next_step="Watch it.")
+    await bench.look(DUE)
+    standing = await bench.standing()
+    assert (standing.state.failures, standing.waiting_for) == (0, "A prune is running already (01j).")
+    bench.work.failure = None
+    await bench.look(DUE)
+    await bench.finish()
+    assert bench.work.begun == ["notes"]
+
+
 async def test_a_server_that_stops_begins_nothing_and_the_next_one_does(bench: Bench) -> None:
     bench.restart("notes")
     await bench.look(THREE - timedelta(hours=1))
@@ -296,6 +311,17 @@ class Nights:
             workloads=bench.workloads,
             deployments=bench.deployments,
             snapshots=bench.snapshots,
+            care=RepositoryCare(
+                settings=Settings(),
+                workloads=bench.workloads,
+                snapshots=bench.snapshots,
+                store=bench.store,
+                states=bench.states,
+                operations=bench.operations,
+                workers=bench.workers,
+                in_use=bench.in_use,
+                registry=bench.registry,
+            ),
             locks=bench.locks,
         )
         self.scheduler = Scheduler(
@@ -307,8 +333,8 @@ class Nights:
             most=1,
         )
 
-    async def workload(self) -> Workload:
-        return await self.bench.filled(replace(STATEFUL, snapshots=SnapshotPolicy(schedule=NIGHT)))
+    async def workload(self, keep: Keep | None = None) -> Workload:
+        return await self.bench.filled(replace(STATEFUL, snapshots=SnapshotPolicy(schedule=NIGHT, keep=keep)))
 
     async def look(self, at: datetime) -> None:
         self.clock.at = at
@@ -336,6 +362,17 @@ async def test_a_scheduled_snapshot_is_one_like_any_other_and_says_why_it_was_ta
     await nights.look(DUE)
     facts = await schedule_facts(nights.scheduler, nights.snapshots)
     assert (facts.total, facts.ailing, facts.unprotected) == (1, (), ())
+
+
+async def test_after_a_scheduled_snapshot_what_the_workload_no_longer_keeps_goes(nights: Nights) -> None:
+    workload = await nights.workload(Keep(last=2))
+    older = [await nights.bench.taken(workload) for _ in range(3)]
+    await nights.bench.snapshots.set_pinned(workload.id, older[0].id, True, actor="a")
+    await nights.look(THREE - timedelta(hours=1))
+    await nights.look(DUE)
+    outcome = (await nights.bench.done(await nights.newest())).outcome
+    left = {manifest.id for manifest in nights.bench.store.manifests()}
+    assert (left, outcome["deleted_snapshots"]) == ({older[0].id, older[2].id, str(outcome["snapshot_id"])}, 1)
 
 
 async def test_a_scheduled_snapshot_waits_for_a_restore_and_says_so(nights: Nights) -> None:

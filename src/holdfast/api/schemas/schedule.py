@@ -40,7 +40,8 @@ class ScheduleView(BaseModel):
     """A schedule as it stands."""
 
     kind: ScheduleKind
-    name: Annotated[str, Field(description="Of the workload that it is about.")]
+    name: Annotated[str, Field(description="Of the workload or second repository that it is about; else empty.")]
+    words: Annotated[str, Field(description="What happens, in words: `snapshots of notes`.")]
     cron: str
     time_zone: str
     missed: OnMissed
@@ -61,6 +62,7 @@ class ScheduleView(BaseModel):
         return cls(
             kind=schedule.kind,
             name=schedule.name,
+            words=schedule.words,
             cron=schedule.cron,
             time_zone=schedule.zone,
             missed=schedule.missed,

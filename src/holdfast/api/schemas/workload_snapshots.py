@@ -7,10 +7,10 @@ from typing import Annotated, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from holdfast.api.schemas.workload_values import STRICT, Duration, Text, problem
+from holdfast.cron import Cron
 from holdfast.domain.retention import KEEP_RULES, Keep
 from holdfast.domain.schedule import OnMissed
 from holdfast.domain.workload import Hooks, Quiesce, SnapshotPolicy
-from holdfast.services.cron import Cron
 
 _HOOKS: Final = Hooks()
 _POLICY: Final = SnapshotPolicy()

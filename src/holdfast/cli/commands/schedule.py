@@ -15,7 +15,9 @@ AILING = ("overdue", "failed", "missed")
 
 def commands() -> typer.Typer:
     """``holdfast schedule``."""
-    app = typer.Typer(no_args_is_help=True, help="See what happens by itself: snapshots by their schedule.")
+    app = typer.Typer(
+        no_args_is_help=True, help="See what happens by itself: snapshots, prunes, verifications, copies."
+    )
     app.command("list")(list_schedules)
     return app
 
@@ -30,28 +32,25 @@ def list_schedules(context: typer.Context, *, as_json: options.Json = False) -> 
         session.output.note('Nothing is scheduled. A workload says when with snapshots.schedule, such as "0 3 * * *".')
         return
     session.output.table(
-        ("what", "of", "health", "schedule", "next", "last success"),
-        [
-            (s["kind"], s["name"], s["health"], f"{s['cron']} {s['time_zone']}", exact(s["next_at"]), _succeeded(s))
-            for s in found
-        ],
+        ("what", "health", "schedule", "next", "last success"),
+        [(s["words"], s["health"], f"{s['cron']} {s['time_zone']}", exact(s["next_at"]), _succeeded(s)) for s in found],
     )
     for schedule in found:
         for line in trouble(schedule):
-            session.output.say(f"{schedule['name']}: {line}")
+            session.output.say(f"{schedule['words']}: {line}")
 
 
 def trouble(schedule: dict[str, Any]) -> list[str]:
     """What somebody has to know of a schedule, in words; nothing while all is well."""
     lines = []
     if schedule["health"] == "overdue":
-        lines.append(f"a {schedule['kind']} was due at {exact(schedule['next_at'])}, and has not begun")
+        lines.append(f"one was due at {exact(schedule['next_at'])}, and has not begun")
     if schedule["waiting_for"]:
         lines.append(schedule["waiting_for"])
     last = schedule["last"]
     if schedule["failures"] and last is not None and last["message"]:
         times = f" ({schedule['failures']} times in a row)" if schedule["failures"] > 1 else ""
-        lines.append(f"the {schedule['kind']} of {exact(last['due_at'])} {last['result']}{times}: {last['message']}")
+        lines.append(f"the one of {exact(last['due_at'])} {last['result']}{times}: {last['message']}")
     return lines
 
 

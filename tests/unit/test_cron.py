@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from holdfast.services.cron import Cron
+from holdfast.cron import Cron
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
