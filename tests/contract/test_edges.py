@@ -116,6 +116,12 @@ class TestOwnCaddy(EdgeContract):
         await lab.edge.serve(routes)
         assert (await lab.ask("a.test"))[0] == 503
 
+    async def test_who_is_told_to_come_back_is_told_when(self, lab: OwnLab) -> None:
+        await lab.edge.serve([Route(domains=("a.test",), upstreams=())])
+        answer = await ask(lab.address, 80, "a.test")
+        assert (answer.headers["retry-after"], answer.headers["cache-control"]) == ("5", "no-store")
+        assert answer.headers["content-type"].startswith("text/html")
+
     async def test_its_admin_api_is_for_nobody_but_the_owner_of_its_directory(self, lab: OwnLab) -> None:
         await lab.edge.serve([Route(domains=("a.test",), upstreams=())])
         assert lab.directory.stat().st_mode & 0o077 == 0

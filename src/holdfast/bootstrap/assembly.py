@@ -335,6 +335,7 @@ async def _assembled(
         quiescer=quiescer,
         runtime=runtime,
         snapshot_states=snapshot_states,
+        traffic=traffic,
         warm_passes_max=settings.warm_passes_max,
     )
     trial = RestoreTrial(
@@ -347,7 +348,12 @@ async def _assembled(
         reap_in_background=reaper.reap_in_background,
     )
     active = ActiveRestores(
-        files=files, registry=registry, workloads=workload_store, deployments=deployment_store, images=images
+        files=files,
+        registry=registry,
+        workloads=workload_store,
+        deployments=deployment_store,
+        images=images,
+        traffic=traffic,
     )
     restores = Restores(
         workloads=workloads,

@@ -21,6 +21,7 @@ from holdfast.services.operations import OperationContext
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_plan import RestorePlan
 from holdfast.services.restore_registry import RestoreRegistry, Undecided
+from holdfast.services.traffic import Traffic
 from holdfast.store.deployments import DeploymentStore
 from holdfast.store.workloads import WorkloadStore
 
@@ -36,12 +37,14 @@ class ActiveRestores:
         workloads: WorkloadStore,
         deployments: DeploymentStore,
         images: ImageSource,
+        traffic: Traffic,
     ) -> None:
         self._files = files
         self._registry = registry
         self._workloads = workloads
         self._deployments = deployments
         self._images = images
+        self._traffic = traffic
 
     async def begin(self, ctx: OperationContext, held: Held, plan: RestorePlan, restore_id: str) -> ActiveRestore:
         """Give the images a name that keeps them, and begin the journal. Nothing else is touched yet."""
@@ -144,6 +147,7 @@ class ActiveRestores:
                 )
             if restore.journal.direction is not Direction.CONFIRMED:  # which the reaper gets, and closes
                 await asyncio.to_thread(restore.journal.close)
+            await self._traffic.let_go(restore.facts.lock_ids)
 
     async def _release_images(self, redeploys: Sequence[Redeploy], restore_id: str) -> None:
         """Take the restore's own names off the images; what runs has those of its deployment."""

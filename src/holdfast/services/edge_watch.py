@@ -11,7 +11,7 @@ import structlog
 from holdfast.domain.errors import HoldfastError
 from holdfast.services.traffic import Traffic
 
-LONGEST_PAUSE: Final = 60.0
+LONGEST_PAUSE: Final = 10.0
 """Seconds between two tries while the edge can't be brought to serve; it begins with the edge's own pause."""
 
 
@@ -43,7 +43,7 @@ class EdgeWatch:
         while True:
             self._traffic.changed.clear()
             try:
-                await self._traffic.sync(anew=anew)
+                await self._traffic.sync(look_at=None if anew else ())
                 pause, told, anew = self._pause, "", False
             except HoldfastError as error:
                 if error.message != told:

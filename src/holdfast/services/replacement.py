@@ -108,7 +108,7 @@ class Replacement:
             await self._return(deployment, previous, error, ctx)
             raise
         finally:
-            self._traffic.let_go(workload.id)
+            await self._traffic.let_go((workload.id,))
         await self._reap(workload, deployment, ctx)
         return deployment
 
@@ -172,6 +172,7 @@ class Replacement:
                 ctx.check()
                 if previous.containers:
                     await ctx.step(DeployStep.STOPPING)
+                    await self._traffic.close((workload.id,))
                     stops = await self._rollout.hold(previous, ctx)
             await capture(stops if previous.running else None)
         made = await self._rollout.make(workload, version, deployment.id, count, ctx.step)
@@ -197,6 +198,7 @@ class Replacement:
         with suppress(HoldfastError):  # a full disk must not keep the old version from coming back
             await ctx.step(DeployStep.RETURNING)
         details = {**cause.details, "deployment_id": deployment.id}
+        await self._traffic.let_go((deployment.workload_id,))
         try:
             restarted = await self._rollout.bring_back(deployment.id, previous, ctx)
         except HoldfastError as second:

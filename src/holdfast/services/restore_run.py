@@ -48,6 +48,7 @@ from holdfast.services.restore_plan import RestorePlan
 from holdfast.services.restore_preflight import RestorePreflight
 from holdfast.services.retrying import until_engine_answers
 from holdfast.services.snapshot_drafts import draft_manifest
+from holdfast.services.traffic import Traffic
 from holdfast.services.workers import WorkerSession
 from holdfast.store.snapshots import SnapshotStateStore
 
@@ -70,6 +71,7 @@ class RestoreRun:
         quiescer: Quiescer,
         runtime: ContainerRuntime,
         snapshot_states: SnapshotStateStore,
+        traffic: Traffic,
         warm_passes_max: int,
     ) -> None:
         self._files = files
@@ -78,6 +80,7 @@ class RestoreRun:
         self._quiescer = quiescer
         self._runtime = runtime
         self._states = snapshot_states
+        self._traffic = traffic
         self._warm_passes_max = warm_passes_max
 
     async def to_swapped(self, restore: ActiveRestore, plan: RestorePlan, worker: WorkerSession) -> None:
@@ -161,6 +164,7 @@ class RestoreRun:
         containers = await self._quiescer.survey(restore.facts.lock_ids)
         await self._files.append(restore.journal, PreparedRecord(containers=containers))
         restore.containers = containers
+        await self._traffic.close(restore.facts.lock_ids)
         restore.stopped_at = time.monotonic()
         with restore.timed("stop"):
             graces = {workload.id: workload.spec.stop_grace for workload in restore.workloads.values()}

@@ -9,13 +9,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from holdfast.domain.deployment import DeploymentState, DeployReason
-from holdfast.domain.edge import Route, Served, conflicts, routes
+from holdfast.domain.edge import Served, conflicts, routes
 from holdfast.domain.errors import HoldfastError, Problem
 from holdfast.domain.workload import Workload, WorkloadSpec
 from holdfast.edge.port import Edge
@@ -25,6 +26,8 @@ from holdfast.services.instances import Instances
 
 _TELLING: Final = frozenset({"start", "die", "destroy"})
 """What happens to a container that changes where it is reached."""
+_PATIENCE: Final = 5.0
+"""Seconds that what does not depend on the edge waits for it."""
 
 
 class Traffic:
@@ -38,19 +41,14 @@ class Traffic:
         self._edge = edge
         self._records = records
         self._instances = instances
+        self._deployed: dict[str, Served] | None = None
         self._pinned: dict[str, Served] = {}
-        self._routes: tuple[Route, ...] = ()
         self._turn = asyncio.Lock()
         self._log = structlog.get_logger("traffic")
         self.changed = asyncio.Event()
         """Something may have to be served otherwise."""
         self.problem: HoldfastError | None = None
         """Why the edge does not serve what it should; ``None`` while it does."""
-
-    @property
-    def driven(self) -> bool:
-        """Whether there is an edge."""
-        return self._edge is not None
 
     async def conflicts(self, spec: WorkloadSpec) -> list[Problem]:
         """Which domains of a configuration belong to other workloads, as configured or as deployed."""
@@ -83,10 +81,10 @@ class Traffic:
             ]
         found = await self.conflicts(spec)
         if not found:
-            await self.sync()
+            await self.sync(look_at=())
         return found
 
-    async def switch(self, workload: Workload, container_ids: Sequence[str], reason: DeployReason) -> None:
+    async def switch(self, workload: Workload, container_ids: Collection[str], reason: DeployReason) -> None:
         """Have requests go to these instances, and to no others of the workload, until :meth:`let_go`.
 
         Raises:
@@ -98,30 +96,48 @@ class Traffic:
         there = [container for container in await self._instances.of(workload.id) if container.id in container_ids]
         before = self._pinned.get(workload.id)
         self._pinned[workload.id] = Served(domains=workload.spec.domains, addresses=_addresses(there))
+        if reason in REPEATING:
+            await self._tell(())
+            return
         try:
-            await self.sync()
-        except HoldfastError as error:
-            if reason not in REPEATING:
-                self._pin(workload.id, before)
-                self.changed.set()  # an answer that was lost may have been a yes
-                raise
-            self._log.warning("edge_not_told", workload=workload.name, code=error.code, reason=error.message)
+            await self.sync(look_at=())
+        except HoldfastError:
+            self._pin(workload.id, before)
+            self.changed.set()  # an answer that was lost may have been a yes
+            raise
 
-    def let_go(self, workload_id: str) -> None:
-        """Nobody works on the workload any more: what is deployed is served from now on."""
-        self._pinned.pop(workload_id, None)
-        self.changed.set()
+    async def close(self, workload_ids: Iterable[str]) -> None:
+        """Have whoever asks for these workloads be told to come back, until :meth:`let_go`.
+
+        Never raises: what is about to be done does not wait for the edge.
+        """
+        if self._edge is None:
+            return
+        for workload_id in workload_ids:
+            with suppress(HoldfastError):
+                last = await self._records.last_successful(workload_id)
+                if last is not None and last.spec.domains:
+                    self._pinned[workload_id] = Served(domains=last.spec.domains)
+        if not self._pinned.keys().isdisjoint(workload_ids):
+            await self._tell(())
+
+    async def let_go(self, workload_ids: Collection[str]) -> None:
+        """Nobody works on these workloads any more: what is deployed is served. Never raises; the edge is watched."""
+        for workload_id in workload_ids:
+            self._pinned.pop(workload_id, None)
+        if self._edge is not None:
+            await self._tell(workload_ids)
 
     def happened(self, event: ContainerEvent) -> None:
         """Something happened to a container: it may be reached elsewhere, or no more."""
         if event.action in _TELLING:
             self.changed.set()
 
-    async def sync(self, *, anew: bool = True) -> int:
+    async def sync(self, *, look_at: Iterable[str] | None = None) -> int:
         """Have the edge serve what it should.
 
         Args:
-            anew: look what that is; ``False``: what it was when it was looked at last.
+            look_at: the ids of the workloads whose instances are looked at first; ``None``: all.
 
         Returns:
             How many domains it serves.
@@ -133,14 +149,23 @@ class Traffic:
             return 0
         async with self._turn:
             try:
-                if anew:
-                    self._routes = routes(await self._served())
-                await self._edge.serve(self._routes)
+                deployed = await self._look(look_at)
+                found = routes((deployed | self._pinned).values())
+                await self._edge.serve(found)
             except HoldfastError as error:
                 self.problem = error
                 raise
             self.problem = None
-            return sum(len(route.domains) for route in self._routes)
+            return sum(len(route.domains) for route in found)
+
+    async def _tell(self, look_at: Iterable[str]) -> None:
+        """Have the edge serve what it should, if it does so soon; else it is told by the watch."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self.sync(look_at=look_at)
+        except (HoldfastError, TimeoutError) as error:
+            self.changed.set()
+            self._log.warning("edge_not_told", reason=str(error) or "it does not answer in time")
 
     def _pin(self, workload_id: str, served: Served | None) -> None:
         if served is None:
@@ -148,17 +173,21 @@ class Traffic:
         else:
             self._pinned[workload_id] = served
 
-    async def _served(self) -> list[Served]:
-        everything = await self._instances.all()
-        return [
-            self._pinned.get(workload.id) or await self._as_deployed(workload, everything)
-            for workload in await self._records.workloads()
-        ]
+    async def _look(self, at: Iterable[str] | None) -> dict[str, Served]:
+        """What is deployed: looked at now, or when it was looked at last."""
+        if at is None or self._deployed is None:
+            everything = await self._instances.all()
+            workloads = await self._records.workloads()
+            self._deployed = {w.id: await self._as_deployed(w.id, everything) for w in workloads}
+            return self._deployed
+        for workload_id in at:
+            self._deployed[workload_id] = await self._as_deployed(workload_id, await self._instances.of(workload_id))
+        return self._deployed
 
-    async def _as_deployed(self, workload: Workload, everything: Iterable[Container]) -> Served:
+    async def _as_deployed(self, workload_id: str, everything: Iterable[Container]) -> Served:
         """The last successful deployment; another one that runs in its place, as one that a restore kept does."""
-        last = await self._records.last_successful(workload.id)
-        running = [c for c in everything if c.labels.get(LABEL_WORKLOAD) == workload.id and c.running]
+        last = await self._records.last_successful(workload_id)
+        running = [c for c in everything if c.labels.get(LABEL_WORKLOAD) == workload_id and c.running]
         found = [last.id] if last is not None else []
         for deployment_id in dict.fromkeys([*found, *(c.labels.get(LABEL_DEPLOYMENT, "") for c in running)]):
             its = [c for c in running if c.labels.get(LABEL_DEPLOYMENT) == deployment_id]

@@ -75,6 +75,46 @@ async def test_blue_green_switches_while_the_old_version_still_runs(bench: Bench
     assert seen == [TO_NEW]
 
 
+async def test_recreate_has_whoever_asks_come_back_before_the_old_version_stops(bench: Bench) -> None:
+    workload = await deployed(bench)
+    bench.runtime.add_image("new:1", NEW)
+    seen: list[tuple[Route, ...]] = []
+
+    async def stopping(call: Call) -> None:
+        if call.name == "stop":
+            seen.append(bench.edge.served)
+
+    bench.on_call = stopping
+    await bench.deploy(workload, "new:1")
+    assert seen == [TO_NOBODY]
+    assert bench.edge.served == TO_NEW
+
+
+@BOTH
+async def test_after_a_failed_deployment_the_old_version_is_served_at_once(bench: Bench, spec: WorkloadSpec) -> None:
+    workload = await deployed(bench, spec)
+    bench.runtime.add_image("sick:1", dataclasses.replace(NEW, exit_code=1))
+    assert code(await bench.deploy(workload, "sick:1")) == "deploy_unhealthy"
+    assert bench.edge.served == TO_OLD
+    assert TO_NEW not in bench.edge.told
+
+
+async def test_what_fails_after_the_switch_is_served_no_more_before_it_is_removed(bench: Bench) -> None:
+    workload = await deployed(bench, STATELESS)
+    bench.runtime.add_image("new:1", NEW)
+    seen: list[tuple[Route, ...]] = []
+
+    async def failing(call: Call) -> None:
+        if call.name == "set_restart_policy" and bench.edge.served == TO_NEW:
+            raise Failed("engine_error", "It can't be armed.")
+        if call.name == "remove":
+            seen.append(bench.edge.served)
+
+    bench.on_call = failing
+    assert code(await bench.deploy(workload, "new:1")) == "engine_error"
+    assert seen == [TO_OLD]
+
+
 async def test_other_domains_are_served_from_the_next_deployment_on(bench: Bench) -> None:
     workload = await deployed(bench)
     await configure(bench, workload, domains=(Domain(name="other.test", port=81),))
@@ -98,6 +138,23 @@ async def test_a_stopped_workload_keeps_its_domains(bench: Bench) -> None:
     await bench.stop(workload)
     await bench.traffic.sync()
     assert bench.edge.served == TO_NOBODY
+
+
+async def test_a_deployment_switches_nothing_before_the_restore_that_it_waits_for_has_ended(bench: Bench) -> None:
+    workload = await deployed(bench)
+    bench.runtime.add_image("new:1", NEW)
+    async with bench.locks.hold([workload.id], "restore 01j"):
+        await bench.traffic.close([workload.id])
+        operation = await bench.deployer.deploy(workload.id, image="new:1", actor="ann")
+        async for seen in bench.operations.events(operation.id):
+            if seen.waiting_for:
+                assert seen.waiting_for == "waiting for restore 01j"
+                break
+        assert bench.edge.served == TO_NOBODY
+        await bench.traffic.let_go([workload.id])
+        assert bench.edge.served == TO_OLD
+    assert (await bench.ended(operation)).state is OperationState.SUCCEEDED
+    assert bench.edge.served == TO_NEW
 
 
 # --- trouble -------------------------------------------------------------------------------------------------------
@@ -134,6 +191,7 @@ async def test_an_edge_that_fails_at_the_switch_has_the_old_version_run_and_serv
     assert code(operation) == "edge_refused"
     assert [container.id for container in await bench.running(workload)] == [before.id]
     bench.edge.failure = None
+    assert bench.traffic.changed.is_set()
     await bench.traffic.sync()
     assert bench.edge.served == TO_OLD
 
@@ -182,20 +240,20 @@ async def test_what_another_workload_still_runs_with_is_its_own_until_it_is_depl
 # --- derived from what is there ------------------------------------------------------------------------------------
 
 
-async def test_an_instance_under_way_is_not_served_before_it_is_healthy(bench: Bench) -> None:
-    workload = await deployed(bench)
-    bench.runtime.add_image("new:1", NEW)
+async def test_a_first_instance_is_not_served_before_it_is_healthy(bench: Bench) -> None:
+    bench.runtime.add_image(STATELESS.image, OLD)
+    workload = await bench.add(with_domains(STATELESS))
     seen: list[tuple[Route, ...]] = []
 
     async def looking(call: Call) -> None:
-        if call.name == "inspect":
+        if call.name == "inspect" and not bench.edge.told:
             await bench.traffic.sync()
             seen.append(bench.edge.served)
 
     bench.on_call = looking
-    await bench.deploy(workload, "new:1")
-    assert seen
-    assert TO_NEW not in seen
+    await bench.deploy(workload)
+    assert set(seen) == {()}
+    assert bench.edge.served == TO_OLD
 
 
 async def test_an_unhealthy_version_that_a_restore_kept_is_served(bench: Bench) -> None:
