@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from fastapi import Header, Path, Query
 from pydantic import AfterValidator, AwareDatetime, Field
 
+from holdfast.domain.environment import ENV_NAME, is_env_name
 from holdfast.domain.errors import InvalidInput, NotFound
 from holdfast.domain.ids import is_id
 from holdfast.services.paging import MAX_LIMIT, check_page
@@ -76,6 +77,34 @@ RepositoryName = Annotated[
 ]
 
 
+def _secret_name(text: str) -> str:
+    if not is_env_name(text):
+        shown = text if text.isprintable() and len(text) <= 64 else f"{text[:60]!r}…"
+        raise InvalidInput(
+            "secret_name_malformed",
+            f"{shown} is not a name that a variable can have.",
+            next_step="Use letters, digits, '_', '.' and '-'; begin with a letter or '_'.",
+        )
+    return text
+
+
+SecretName = Annotated[
+    str,
+    Path(alias="secret", description="The secret's name.", json_schema_extra={"pattern": f"^{ENV_NAME}$"}),
+    AfterValidator(_secret_name),
+]
+
+
+def _deployment_id(text: str) -> str:
+    if not is_id(text):
+        raise NotFound(
+            "deployment_unknown",
+            f"There is no deployment {text}.",
+            next_step="List a workload's deployments to see which there are.",
+        )
+    return text
+
+
 def _snapshot_id(text: str) -> str:
     if not is_id(text):
         raise NotFound(
@@ -96,6 +125,12 @@ def _operation_id(text: str) -> str:
     return text
 
 
+DeploymentId = Annotated[
+    str,
+    Path(alias="deployment", description="A deployment's id.", max_length=64),
+    AfterValidator(_printable),
+    AfterValidator(_deployment_id),
+]
 SnapshotId = Annotated[
     str,
     Path(alias="snapshot", description="A snapshot's id.", max_length=64),

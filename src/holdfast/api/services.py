@@ -5,7 +5,7 @@ The bootstrap hands over the real services; mypy checks there that they fit. ``r
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -26,12 +26,14 @@ from holdfast.engine.repository.browse import Folder
 from holdfast.runtime.port import ContainerLog
 from holdfast.services.clones import CloneWish
 from holdfast.services.data_rollbacks import DataRollbackPlan
+from holdfast.services.deployment_changes import DeploymentDetail, DeployPlan
 from holdfast.services.doctor import Finding
 from holdfast.services.image_care import KeptImage
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.rollbacks import RollbackPlan
 from holdfast.services.scheduler import Standing
+from holdfast.services.secrets import SecretFacts
 from holdfast.services.snapshot_files import Download
 from holdfast.services.sources import SourceFacts
 from holdfast.services.unreadable_snapshots import UnreadableSnapshot
@@ -119,6 +121,24 @@ class PromotionsPort(Protocol):
         actor: str,
         idempotency_key: str | None = None,
     ) -> Operation: ...
+
+
+class DeploymentChangesPort(Protocol):
+    async def plan(self, ref: str, image: str | None = None) -> DeployPlan: ...
+
+    async def show(self, ref: str, deployment_id: str) -> DeploymentDetail: ...
+
+
+class SecretsPort(Protocol):
+    async def list(self, ref: str) -> tuple[SecretFacts, ...]: ...
+
+    async def set(self, ref: str, name: str, value: str, *, actor: str) -> ApplyResult: ...
+
+    async def remove(self, ref: str, name: str, *, actor: str) -> ApplyResult: ...
+
+    async def import_env(
+        self, ref: str, text: str, secret: Collection[str], *, dry_run: bool, actor: str
+    ) -> ApplyResult: ...
 
 
 class SnapshotsPort(Protocol):
@@ -316,6 +336,8 @@ class ApiServices:
     rollbacks: RollbacksPort
     data_rollbacks: DataRollbacksPort
     promotions: PromotionsPort
+    deployment_changes: DeploymentChangesPort
+    secrets: SecretsPort
     snapshots: SnapshotsPort
     snapshot_files: SnapshotFilesPort
     images: ImagesPort

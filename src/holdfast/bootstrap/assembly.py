@@ -31,6 +31,7 @@ from holdfast.edge.caddy import end_own
 from holdfast.engine.data_lock import DataLock
 from holdfast.engine.holds import HoldFiles
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.sealing import Sealing
 from holdfast.engine.stores import Stores, open_stores
 from holdfast.runtime.port import ContainerRuntime, EngineInfo
 from holdfast.services.active_restores import ActiveRestores
@@ -42,6 +43,7 @@ from holdfast.services.data_rollbacks import DataRollbacks
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots
 from holdfast.services.deployer import Deployer
+from holdfast.services.deployment_changes import DeploymentChanges
 from holdfast.services.doctor import Doctor
 from holdfast.services.edge_watch import EdgeWatch
 from holdfast.services.engine_watch import EngineWatch
@@ -79,7 +81,9 @@ from holdfast.services.rollout import Rollout
 from holdfast.services.scheduled_care import ScheduledCare
 from holdfast.services.scheduled_snapshots import ScheduledSnapshots, schedule_facts
 from holdfast.services.scheduler import Scheduler
+from holdfast.services.sealed_values import SealedValues
 from holdfast.services.second_snapshots import SecondSnapshots
+from holdfast.services.secrets import Secrets
 from holdfast.services.sharing import Sharing
 from holdfast.services.snapshot_files import SnapshotFiles
 from holdfast.services.snapshots import Snapshots, former_workload
@@ -98,6 +102,7 @@ from holdfast.store.deployments import DeploymentStore
 from holdfast.store.operations import OperationStore
 from holdfast.store.repositories import RepositoryNames
 from holdfast.store.schedules import ScheduleStore
+from holdfast.store.secrets import SecretStore
 from holdfast.store.snapshots import SnapshotStateStore
 from holdfast.store.tokens import TokenStore
 from holdfast.store.volume_states import VolumeStateStore
@@ -205,7 +210,9 @@ async def _assembled(
     holds = HoldFiles(fs, settings.holds_dir)
 
     volumes = VolumeResolver(settings, roots, VolumeStateStore(database))
-    instances = Instances(runtime, installation, volumes)
+    secret_store = SecretStore(database)
+    sealed_values = SealedValues(secret_store, Sealing(fs, settings.keys_dir))
+    instances = Instances(runtime, installation, volumes, sealed_values)
     quiescer = Quiescer(runtime, installation)
     images = ImageSource(runtime, installation)
     image_sources = Sources(images, engine=settings.docker_host, patience=settings.source_timeout)
@@ -226,7 +233,7 @@ async def _assembled(
         sharing=sharing,
         runtime=runtime,
         quiescer=quiescer,
-        hooks=SnapshotHooks(runtime),
+        hooks=SnapshotHooks(runtime, sealed_values),
         holds=holds,
         store=stores,
         locks=locks,
@@ -241,6 +248,7 @@ async def _assembled(
         gate=HealthGate(runtime, settings, seams.clock),
         quiescer=quiescer,
         volumes=volumes,
+        secrets=sealed_values,
     )
     edge = seams.edge(settings, installation)
     traffic = Traffic(edge=edge, records=records, instances=instances)
@@ -293,10 +301,18 @@ async def _assembled(
         runtime=runtime,
         instances=instances,
         deletion=deletion,
+        secrets=sealed_values,
         restore_pending=registry.pending,
         former_id=former_id,
         traffic=traffic,
         check_source=image_sources.check,
+    )
+    secrets = Secrets(
+        workloads=workloads,
+        store=secret_store,
+        values=sealed_values,
+        locks=locks,
+        require_decided=registry.require_decided,
     )
     snapshots = Snapshots(
         workloads=workloads,
@@ -327,6 +343,7 @@ async def _assembled(
         parts=parts,
         runtime=runtime,
         deployer=deployer,
+        secrets=sealed_values,
     )
     restore_run = RestoreRun(
         files=files,
@@ -496,6 +513,8 @@ async def _assembled(
                 unreadable=UnreadableSnapshots(
                     store=stores, states=snapshot_states, workloads=workload_store, in_use=in_use
                 ),
+                secrets=secrets,
+                deployment_changes=DeploymentChanges(records=records, secrets=sealed_values),
                 repositories=repositories,
                 second_snapshots=second,
                 copies=copies,
@@ -509,6 +528,7 @@ async def _assembled(
                     volumes=volumes,
                     images=images,
                     sources=image_sources,
+                    secrets=secrets,
                     locks=locks,
                     operation_store=operation_store,
                 ),

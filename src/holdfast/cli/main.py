@@ -18,6 +18,7 @@ from holdfast.cli.commands import (
     deployment,
     doctor,
     image,
+    env,
     logs,
     operation,
     promote,
@@ -27,6 +28,7 @@ from holdfast.cli.commands import (
     restore_decision,
     rollback,
     schedule,
+    secret,
     serve,
     snapshot,
     source,
@@ -102,6 +104,8 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.add_typer(workload.commands(), name="workload")
     app.add_typer(deployment.commands(), name="deployment")
     app.add_typer(image.commands(), name="image")
+    app.add_typer(secret.commands(), name="secret")
+    app.add_typer(env.commands(), name="env")
     app.add_typer(snapshot.commands(), name="snapshot")
     app.add_typer(source.commands(), name="source")
     app.add_typer(operation.commands(), name="operation")

@@ -110,7 +110,11 @@ def log_lines(lines: object) -> Iterator[str]:
 def _problem_line(problem: dict[str, Any]) -> str:
     where = f"{problem['where']}: " if "where" in problem else ""
     if "line" in problem:
-        where = f"line {problem['line']}, column {problem['column']}: "
+        where = (
+            f"line {problem['line']}, column {problem['column']}: "
+            if "column" in problem
+            else f"line {problem['line']}: "
+        )
     mend = f" ({problem['next_step']})" if problem.get("next_step") else ""
     return f"{where}{problem.get('message', '')}{mend}"
 

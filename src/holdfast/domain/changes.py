@@ -1,13 +1,14 @@
 """The difference of two configurations, as people are shown it before and after an ``apply``.
 
 Values are JSON; times are seconds, sizes bytes. The order is stable: that of the configuration's fields, and within a
-mapping that of its keys. Nothing in a configuration is secret in this version, so that values are shown as they are.
+mapping that of its keys. No value of a secret is part of a configuration: of secrets it is told when they were set. A
+variable that is a secret on one side is shown without its value on the other.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
@@ -18,6 +19,7 @@ JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JS
 
 _MAPPINGS: Final = frozenset({"env", "labels"})
 """Fields that are pairs, compared key by key."""
+_HIDDEN: Final = "(hidden)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +43,10 @@ def changes(before: WorkloadSpec | None, after: WorkloadSpec) -> tuple[Change, .
     Args:
         before: ``None`` for a new workload; then every value is listed that isn't a default.
     """
-    new = _tree(after)
-    old = _tree(before) if before is not None else {}
+    sides = [spec for spec in (before, after) if spec is not None]
+    hidden = frozenset(secret.name for spec in sides for secret in spec.secrets)
+    new = _tree(after, hidden)
+    old = _tree(before, hidden) if before is not None else {}
     defaults = _defaults() if before is None else {}
     found: list[Change] = []
     for key in new:
@@ -58,14 +62,14 @@ def _compare(path: str, before: JSON, after: JSON) -> Iterator[Change]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in [*before, *(key for key in after if key not in before)]:
             yield from _compare(f"{path}.{key}", before.get(key), after.get(key))
-    elif before is None and isinstance(after, Mapping) and path in {*_MAPPINGS, "volumes"}:
+    elif before is None and isinstance(after, Mapping) and path in {*_MAPPINGS, "secrets", "volumes"}:
         for key in after:
             yield from _compare(f"{path}.{key}", None, after[key])
     else:
         yield Change(path=path, before=before, after=after)
 
 
-def _tree(spec: WorkloadSpec) -> dict[str, JSON]:
+def _tree(spec: WorkloadSpec, hidden: Collection[str] = ()) -> dict[str, JSON]:
     tree: dict[str, JSON] = {}
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
@@ -73,8 +77,12 @@ def _tree(spec: WorkloadSpec) -> dict[str, JSON]:
             tree["source"] = None if value is None else {"type": value.type, "settings": value.mapping}
         elif field.name == "image":
             tree["image"] = None if spec.plugin else value
+        elif field.name == "env":
+            tree[field.name] = {name: _HIDDEN if name in hidden else text for name, text in sorted(value)}
         elif field.name in _MAPPINGS:
             tree[field.name] = dict(sorted(value))
+        elif field.name == "secrets":
+            tree[field.name] = {secret.name: secret.words for secret in value}
         elif field.name == "volumes":
             tree[field.name] = {
                 volume.target: {name: part for name, part in _json_mapping(volume).items() if name != "target"}

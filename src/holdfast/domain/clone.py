@@ -33,13 +33,13 @@ class LikeSource:
     ports: tuple[Port, ...] | None = None
 
     def spec(self, source: WorkloadSpec, *, image: str | None = None) -> WorkloadSpec:
-        """The configuration of the new workload.
+        """The configuration of the new workload. Values of secrets are none of it: each workload has its own.
 
         Args:
             image: what it is to run instead of the source's image.
         """
         return replace(
-            source,
+            source.declared,
             name=self.name,
             project=self.project or (self.name if source.project == source.name else source.project),
             stage=self.stage or source.stage,
@@ -96,6 +96,17 @@ def copied_as_it_is(spec: WorkloadSpec, source: str) -> str | None:
     )
 
 
+def secrets_before_data(spec: WorkloadSpec) -> Problem:
+    """A new workload that needs secrets can't be given them before it is there, and runs as soon as it has its data."""
+    names = [secret.name for secret in spec.secrets]
+    return Problem(
+        code="secret_not_set",
+        message=f"{spec.name} needs secrets that have no value yet: {', '.join(names)}.",
+        next_step=f"Apply its file, set each (holdfast secret set {spec.name} {names[0]}), then clone again.",
+        details={"workload": spec.name, "secrets": names},
+    )
+
+
 _APART: Final = (
     "Give it a project of its own (--project, project) if the volume is of scope project; or give a configuration of "
     "its own (--file, declaration), in which the volume has another source."
@@ -103,7 +114,8 @@ _APART: Final = (
 
 
 def _pairs(spec: WorkloadSpec) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    return (("environment", spec.env), ("labels", spec.labels))
+    secrets = tuple((secret.name, "") for secret in spec.secrets)
+    return (("environment", spec.env), ("secrets", secrets), ("labels", spec.labels))
 
 
 def _collide(one: Port, other: Port) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from holdfast.domain.environment import SecretRef
 from holdfast.domain.retention import Keep
 from holdfast.domain.schedule import OnMissed
 
@@ -203,6 +204,7 @@ class WorkloadSpec:
     project: str
     stage: str = "production"
     env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[SecretRef, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] | None = None
@@ -250,6 +252,11 @@ class WorkloadSpec:
         return Strategy.RECREATE if shares else Strategy.BLUE_GREEN
 
     @property
+    def declared(self) -> WorkloadSpec:
+        """As a file declares it: secrets by name only, whatever values are meant."""
+        return dataclasses.replace(self, secrets=tuple(SecretRef(name=secret.name) for secret in self.secrets))
+
+    @property
     def config_hash(self) -> str:
         """Names the containers that this configuration makes: 16 hex digits.
 
@@ -260,6 +267,8 @@ class WorkloadSpec:
         del facts["image"], facts["plugin"], facts["hooks"], facts["snapshots"]
         if not self.domains:  # as it was before there were domains: nothing is deployed anew because of them
             del facts["domains"]
+        if not self.secrets:  # so that the containers of versions before there were any keep their name
+            del facts["secrets"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -35,6 +35,7 @@ from holdfast.services.operations import OperationContext
 from holdfast.services.restore import Restores
 from holdfast.services.restore_plan import RestoreRequest
 from holdfast.services.restore_trial import Outcome
+from holdfast.services.secrets import Secrets
 from holdfast.services.snapshots import Snapshots
 from holdfast.services.sources import Sources
 from holdfast.services.volumes import VolumeResolver
@@ -83,6 +84,7 @@ class Clones:
         volumes: VolumeResolver,
         images: ImageSource,
         sources: Sources,
+        secrets: Secrets,
         locks: LifecycleLocks,
         operation_store: OperationStore,
     ) -> None:
@@ -94,6 +96,7 @@ class Clones:
         self._volumes = volumes
         self._images = images
         self._sources = sources
+        self._secrets = secrets
         self._locks = locks
         self._operation_store = operation_store
 
@@ -147,7 +150,7 @@ class Clones:
             return known
         spec = wanted if isinstance(wanted, WorkloadSpec) else await self._like_source(wish, wanted, snapshot)
         existing = await self._only_made(spec)
-        await self._check(spec, snapshot, wanted)
+        await self._check(spec, snapshot, wanted, existing)
         starts = await self._foreseen(spec, wish, snapshot)
         if wish.dry_run:
             at = now()
@@ -160,6 +163,13 @@ class Clones:
         made = await self._workloads.apply(spec, actor=wish.actor, create=existing is None)
         assert made.workload is not None  # an apply always has one
         workload = made.workload
+        try:
+            if isinstance(wanted, LikeSource):
+                workload = await self._with_secrets(workload, snapshot)
+        except HoldfastError:
+            if made.created:
+                await self._unmade(workload.id)
+            raise
         request = _first_request(wish, workload, snapshot, starts, wanted)
 
         async def first(ctx: OperationContext, carry_out: Callable[[RestoreRequest], Awaitable[Outcome]]) -> Outcome:
@@ -220,7 +230,7 @@ class Clones:
         existing = await self._store.find(spec.name)
         if existing is None:
             return None
-        if existing.spec != spec or await self._deployments.last_successful(existing.id) is not None:
+        if existing.spec.declared != spec or await self._deployments.last_successful(existing.id) is not None:
             raise Conflict(
                 "clone_name_taken",
                 f"There is a workload named {spec.name} already.",
@@ -229,13 +239,25 @@ class Clones:
             )
         return existing
 
-    async def _check(self, spec: WorkloadSpec, snapshot: Snapshot, wanted: WorkloadSpec | LikeSource) -> None:
+    async def _with_secrets(self, workload: Workload, snapshot: Snapshot) -> Workload:
+        """A workload that was just made, with the values of its source's secrets: the data may belong to them."""
+        source = await self._store.get(snapshot.manifest.workload_id)
+        return workload if source is None else await self._secrets.copy(source, workload)
+
+    async def _check(
+        self, spec: WorkloadSpec, snapshot: Snapshot, wanted: WorkloadSpec | LikeSource, existing: Workload | None
+    ) -> None:
         """Whether such a workload can stand beside the others, its source above all."""
         others = [other for other in await self._store.list() if other.name != spec.name]
         problems = rules.port_problems(spec, others, _OTHER_PORT)
         source = next((other for other in others if other.id == snapshot.manifest.workload_id), None)
         if source is not None and isinstance(wanted, LikeSource):
             problems += rules.shared_problems(self._volumes.placed(spec), self._volumes.placed(source.spec))
+            problems += await self._secrets.problems(source)
+        elif existing is not None:
+            problems += await self._secrets.problems(existing)
+        elif spec.secrets:
+            problems.append(rules.secrets_before_data(spec))
         told = {(problem.details.get("target"), problem.details.get("path")) for problem in problems}
         try:
             await self._workloads.preview(spec)

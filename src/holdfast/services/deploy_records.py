@@ -66,9 +66,13 @@ class DeployRecords:
         """
         return await self._deployments.last_successful(workload_id, besides=REPEATING)
 
-    async def history(self, workload_id: str) -> tuple[Deployment, ...]:
-        """A workload's newest deployments, newest first; as many as one may want to compare with."""
-        return await self._deployments.list(workload_id, limit=_HISTORY)
+    async def history(self, workload_id: str, *, before: str | None = None) -> tuple[Deployment, ...]:
+        """A workload's newest deployments, newest first; as many as one may want to compare with.
+
+        Args:
+            before: only those older than the one with this id.
+        """
+        return await self._deployments.list(workload_id, limit=_HISTORY, before=before)
 
     async def newest(self, workload_id: str) -> Deployment | None:
         """The newest deployment of a workload, however it ended."""

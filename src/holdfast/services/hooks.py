@@ -21,9 +21,10 @@ from holdfast.domain.errors import Failed, HoldfastError, NotFound, Problem, Ref
 from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.workload import Hooks, Workload
 from holdfast.engine.holds import Hold, HoldFiles, HookedContainer
-from holdfast.runtime.port import Container, ContainerRuntime, ContainerState
+from holdfast.runtime.port import LABEL_WORKLOAD, Container, ContainerRuntime, ContainerState
 from holdfast.services.operations import OperationContext
 from holdfast.services.retrying import until_engine_answers
+from holdfast.services.sealed_values import SealedValues
 
 _PLAIN: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 """What a terminal would obey instead of showing it."""
@@ -59,8 +60,9 @@ class OpenHold:
 class SnapshotHooks:
     """Runs the hooks of locked workloads."""
 
-    def __init__(self, runtime: ContainerRuntime) -> None:
+    def __init__(self, runtime: ContainerRuntime, secrets: SealedValues) -> None:
         self._runtime = runtime
+        self._secrets = secrets
 
     async def before(
         self, ctx: OperationContext, held: OpenHold, hooks: Mapping[str, Hooks], containers: Sequence[ContainerFacts]
@@ -104,7 +106,7 @@ class SnapshotHooks:
         except Failed as error:
             if error.code != "exec_timeout":
                 raise _failed(container, f"it could not be run: {error.message}", {"cause": error.code}) from error
-            await ctx.log_lines(_told("pre_snapshot", container.name, str(error.details.get("output", ""))))
+            await self._tell(ctx, "pre_snapshot", container, str(error.details.get("output", "")))
             raise Failed(
                 "pre_snapshot_timeout",
                 f"The pre_snapshot hook did not end within {hooks.timeout:g} s in the container {container.name}"
@@ -113,7 +115,7 @@ class SnapshotHooks:
                 next_step="Look at what the hook waits for, or give it more time (hooks.timeout).",
                 details={"container": container.name, "killed": bool(error.details.get("killed"))},
             ) from error
-        await ctx.log_lines(_told("pre_snapshot", container.name, result.output))
+        await self._tell(ctx, "pre_snapshot", container, result.output)
         if result.code != 0:
             raise _failed(container, f"it ended with {result.code}", {"exit_code": result.code})
 
@@ -141,7 +143,8 @@ class SnapshotHooks:
                 await ctx.log(f"the pre_snapshot hook could not be ended {where} and may still run", level="error")
             if not hooked.post_snapshot:
                 return ""
-            if (await self._runtime.inspect(hooked.id)).state not in (ContainerState.RUNNING, ContainerState.PAUSED):
+            container = await self._runtime.inspect(hooked.id)
+            if container.state not in (ContainerState.RUNNING, ContainerState.PAUSED):
                 await ctx.log(f"nothing runs any more {where}: no post_snapshot hook was needed", level="warning")
                 return ""
             result = await self._runtime.exec(hooked.id, hooked.post_snapshot, hooked.timeout)
@@ -152,8 +155,16 @@ class SnapshotHooks:
             raise
         except HoldfastError as error:
             return f"The post_snapshot hook failed {where}: {error.message}"
-        await ctx.log_lines(_told("post_snapshot", hooked.name, result.output))
+        await self._tell(ctx, "post_snapshot", container, result.output)
         return "" if result.code == 0 else f"The post_snapshot hook ended with {result.code} {where}."
+
+    async def _tell(self, ctx: OperationContext, hook: str, container: Container, output: str) -> None:
+        """The last lines of what a hook printed, without the values of the workload's secrets."""
+        masked = await self._secrets.masked(container.labels.get(LABEL_WORKLOAD, ""))
+        if masked.complete:
+            await ctx.log_lines(_told(hook, container.name, masked.text(output)))
+        else:
+            await ctx.log(f"{hook} in {container.name}: what it printed may hold secrets that can't be opened")
 
 
 def check_hooks(workload: Workload) -> None:

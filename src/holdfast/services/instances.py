@@ -36,6 +36,12 @@ class VolumePlaces(Protocol):
     def resolve(self, spec: WorkloadSpec, volume: Volume) -> RootRef: ...
 
 
+class SecretValues(Protocol):
+    """The values of secrets."""
+
+    async def environment(self, workload: Workload) -> dict[str, str]: ...
+
+
 class Instances:
     """Makes and lists containers.
 
@@ -43,10 +49,13 @@ class Instances:
         installation: the id of this Holdfast.
     """
 
-    def __init__(self, runtime: ContainerRuntime, installation: str, volumes: VolumePlaces) -> None:
+    def __init__(
+        self, runtime: ContainerRuntime, installation: str, volumes: VolumePlaces, secrets: SecretValues
+    ) -> None:
         self._runtime = runtime
         self._installation = installation
         self._volumes = volumes
+        self._secrets = secrets
 
     async def all(self) -> tuple[Container, ...]:
         """Every container of this installation, newest first."""
@@ -69,7 +78,7 @@ class Instances:
             number: which one of the deployment it is, from 1.
 
         Raises:
-            Refused: a volume can't be placed.
+            Refused: a volume can't be placed, or a secret can't be opened.
             Failed: the engine refused.
         """
         spec = workload.spec
@@ -80,7 +89,7 @@ class Instances:
                 name=instance_name(spec, deployment_id, number),
                 image=version.image_id,
                 labels=dict(spec.labels) | self._labels(workload, version, deployment_id),
-                env=dict(spec.env),
+                env=dict(spec.env) | await self._secrets.environment(workload),
                 command=spec.command,
                 entrypoint=spec.entrypoint,
                 user=spec.user,

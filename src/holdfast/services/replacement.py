@@ -92,6 +92,7 @@ class Replacement:
             await ctx.log(f"{workload.name} already runs this version, and is healthy")
             await self._settle(workload, adopt=adopt)
             return running
+        await self._rollout.require_secrets(workload)
         everyone = await self._records.workloads()
         for warning in await self._rollout.check_volumes(workload, version, everyone, accept=accept):
             await ctx.log(warning, "warning")
@@ -144,7 +145,7 @@ class Replacement:
             await self._rollout.wake(container)
         await self._rollout.arm([container.id for container in mine], last.spec.restart)
         await ctx.step(DeployStep.GATING)
-        await self._rollout.judge([c.id for c in mine], last.spec.health, ctx, code="start_unhealthy")
+        await self._rollout.judge([c.id for c in mine], then, ctx, code="start_unhealthy")
         return last
 
     async def stop(self, held: Held, workload: Workload, ctx: OperationContext) -> bool:
@@ -177,7 +178,7 @@ class Replacement:
             await capture(stops if previous.running else None)
         made = await self._rollout.make(workload, version, deployment.id, count, ctx.step)
         await ctx.step(DeployStep.GATING)
-        await self._rollout.judge(made, workload.spec.health, ctx)
+        await self._rollout.judge(made, workload, ctx)
         ctx.point_of_no_return()
         await ctx.step(DeployStep.SWITCHING)
         await self._traffic.switch(workload, made, deployment.reason)

@@ -28,6 +28,7 @@ from holdfast.services.restore_parts import RestoreParts, choose, chosen_in
 from holdfast.services.restore_places import RestorePlaces
 from holdfast.services.restore_plan import PlannedStop, PlannedVolume, RestorePlan, RestoreRequest
 from holdfast.services.restore_sources import RestoreSources
+from holdfast.services.sealed_values import SealedValues
 from holdfast.services.sharing import Sharing
 
 LETTING_GO: Final = 2.0
@@ -50,6 +51,7 @@ class RestorePreflight:
         parts: RestoreParts,
         runtime: ContainerRuntime,
         deployer: Deployer,
+        secrets: SealedValues,
     ) -> None:
         self._settings = settings
         self._installation = installation
@@ -61,6 +63,7 @@ class RestorePreflight:
         self._parts = parts
         self._runtime = runtime
         self._deployer = deployer
+        self._secrets = secrets
 
     async def lock_ids(self, request: RestoreRequest, workload: Workload) -> tuple[str, ...]:
         """The workloads that must stand still: this one and all that share one of its volumes, in id order."""
@@ -110,6 +113,8 @@ class RestorePreflight:
         problems += await self._strangers_that_stay(paths, held)
         images = await self._images.plan(request, workload, manifest, own, sorted(held))
         problems += images.problems
+        for redeployed in await self._sharing.workloads({redeploy.workload_id for redeploy in images.redeploys}):
+            problems += await self._secrets.problems(redeployed)
         warnings += images.warnings
         if problems:
             raise Refused(problems)

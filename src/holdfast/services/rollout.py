@@ -28,6 +28,7 @@ from holdfast.services.operation_context import OperationContext
 from holdfast.services.path_users import writers_on_volumes
 from holdfast.services.quiesce import Quiescer, facts_of
 from holdfast.services.retrying import Waits, until_engine_answers
+from holdfast.services.sealed_values import SealedValues
 from holdfast.services.unclean_stops import tell_unclean_stops
 from holdfast.services.volumes import VolumeResolver
 
@@ -70,6 +71,7 @@ class Rollout:
         gate: HealthGate,
         quiescer: Quiescer,
         volumes: VolumeResolver,
+        secrets: SealedValues,
         return_patience: float = RETURN_PATIENCE,
     ) -> None:
         self._runtime = runtime
@@ -77,6 +79,7 @@ class Rollout:
         self._gate = gate
         self._quiescer = quiescer
         self._volumes = volumes
+        self._secrets = secrets
         self._patience = return_patience
 
     async def check_volumes(
@@ -113,6 +116,12 @@ class Rollout:
         read_only = [place.path for place in places if place.target in reading]
         writable = [place.path for place in places if place.target not in reading]
         return await asyncio.to_thread(writers_on_volumes, await self._instances.strangers(), writable, read_only)
+
+    async def require_secrets(self, workload: Workload) -> None:
+        """Raises ``Refused`` where a secret has no value, or one that can't be opened."""
+        problems = await self._secrets.problems(workload)
+        if problems:
+            raise Refused(problems)
 
     async def require_volumes(self, workload: Workload) -> None:
         """Raises ``Refused`` where a volume is not the directory that was last seen."""
@@ -165,23 +174,27 @@ class Rollout:
         """
         await self.require_out_of_reach(workload)
         await announce(DeployStep.CREATING)
-        made = [
-            await self._instances.create(workload, version, deployment_id, number) for number in range(1, count + 1)
-        ]
-        await announce(DeployStep.STARTING)
-        for container_id in made:
-            await self._runtime.start(container_id)
+        async with self._secrets.masking(workload.id):
+            made = [
+                await self._instances.create(workload, version, deployment_id, number) for number in range(1, count + 1)
+            ]
+            await announce(DeployStep.STARTING)
+            for container_id in made:
+                await self._runtime.start(container_id)
         return tuple(made)
 
     async def judge(
         self,
         container_ids: Iterable[str],
-        check: HealthCheck,
+        workload: Workload,
         ctx: Cancellable,
         *,
         code: str = "deploy_unhealthy",
     ) -> None:
         """Wait until every instance is healthy.
+
+        Args:
+            workload: as its instances were made.
 
         Raises:
             Failed: with ``code``; the details hold ``cause`` (see ``domain/health.py``) and the last lines (``logs``).
@@ -189,10 +202,11 @@ class Rollout:
             Unavailable: the engine did not answer when the deadline came.
         """
         ids = tuple(container_ids)
-        results = await _all(self._gate.wait(container_id, check, ctx) for container_id in ids)
-        for container_id, result in zip(ids, results, strict=True):
-            if not result.healthy:
-                raise _unhealthy(code, container_id, result)
+        async with self._secrets.masking(workload.id):
+            results = await _all(self._gate.wait(container_id, workload.spec.health, ctx) for container_id in ids)
+            for container_id, result in zip(ids, results, strict=True):
+                if not result.healthy:
+                    raise _unhealthy(code, container_id, result)
 
     async def verify(self, containers: Sequence[Container], check: HealthCheck, ctx: Cancellable) -> bool:
         """Whether every one of these runs and is healthy right now. One that is gone is not."""
@@ -240,7 +254,7 @@ class Rollout:
             ) from error
         if stopped:
             running = [facts.id for facts in previous.running]
-            await self.judge(running, previous.workload.spec.health, Uncancellable(), code="previous_unhealthy")
+            await self.judge(running, previous.workload, Uncancellable(), code="previous_unhealthy")
         return stopped
 
     async def _exchange_back(self, deployment_id: str, previous: Previous) -> bool:

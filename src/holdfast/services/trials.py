@@ -62,6 +62,7 @@ class Trials:
         problems = check_spec(workload.spec, image_has_healthcheck=version.has_healthcheck)
         if problems:
             raise Refused(problems)
+        await self._rollout.require_secrets(workload)
         await self._rollout.check_volumes(workload, version, await self._records.workloads())
         there = await self._instances.of(workload.id)
         if any(container.running for container in there):
@@ -74,7 +75,7 @@ class Trials:
             with _timed(ctx, "start"):
                 made = await self._rollout.make(workload, version, deployment.id, count, _in_silence)
             with _timed(ctx, "gate"):
-                await self._rollout.judge(made, workload.spec.health, ctx)
+                await self._rollout.judge(made, workload, ctx)
         except Unavailable:
             raise
         except HoldfastError as error:
@@ -111,7 +112,7 @@ class Trials:
             Failed: ``deploy_unhealthy``; see :meth:`run`.
         """
         try:
-            await self._rollout.judge(container_ids, workload.spec.health, ctx)
+            await self._rollout.judge(container_ids, workload, ctx)
         except Failed as error:
             for deployment in await self._records.cut_off(workload.id):
                 await self._records.failed(deployment, DeploymentState.FAILED, error, lines=log_lines(error))
@@ -121,7 +122,7 @@ class Trials:
         """Whether all running instances become healthy within the gate's deadline; ``False`` if none runs."""
         running = [container.id for container in await self._instances.of(workload.id) if container.running]
         try:
-            await self._rollout.judge(running, workload.spec.health, ctx)
+            await self._rollout.judge(running, workload, ctx)
         except Failed:
             return False
         return bool(running)

@@ -32,6 +32,7 @@ from holdfast.services.instances import Instances
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.paging import Page, check_page, make_page
 from holdfast.services.traffic import Traffic
+from holdfast.services.sealed_values import SealedValues
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workload_deletion import WorkloadDeletion
 from holdfast.services.workload_status import Condition, InstanceStatus, WorkloadStatus, assess
@@ -75,6 +76,7 @@ class Workloads:
         runtime: ContainerRuntime,
         instances: Instances,
         deletion: WorkloadDeletion,
+        secrets: SealedValues,
         restore_pending: Callable[[str], str | None],
         former_id: Callable[[str], Awaitable[str | None]],
         traffic: Traffic,
@@ -87,6 +89,7 @@ class Workloads:
         self._runtime = runtime
         self._instances = instances
         self._deletion = deletion
+        self._secrets = secrets
         self._restore_pending = restore_pending
         self._former_id = former_id
         self._traffic = traffic
@@ -127,6 +130,7 @@ class Workloads:
                 for each in (existing, *joined):
                     self._deletion.require_decided(each)
                 await self._check(spec)
+                spec = await self._secrets.resolved(spec, existing)
                 found = changes(existing.spec, spec)
                 # Also where nothing is shown to differ: what is stored is what was sent last.
                 if existing.spec != spec:
@@ -145,6 +149,7 @@ class Workloads:
         existing = await self._existing(spec, create=None, expect_id=None)
         await self._check_source(spec.source)
         await self._check(spec)
+        spec = await self._secrets.resolved(spec, existing)
         return ApplyResult(
             workload=existing, created=existing is None, changes=changes(existing.spec if existing else None, spec)
         )

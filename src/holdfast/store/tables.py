@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import Boolean, Column, ForeignKey, Index, LargeBinary, MetaData, Table, Text, UniqueConstraint
 
 metadata: Final = MetaData(
     naming_convention={
@@ -106,6 +106,19 @@ tokens: Final = Table(
     Column("role", Text, nullable=False),
     Column("created_at", Text, nullable=False),
 )
+
+secrets: Final = Table(
+    "secrets",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workload_id", Text, ForeignKey("workloads.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("set_at", Text, nullable=False),
+    Column("removed", Boolean, nullable=False),
+    Index(None, "workload_id", "name", "id"),
+)
+"""The values of secrets, sealed; each is a version of its own, which configurations name."""
 
 repositories: Final = Table(
     "repositories",

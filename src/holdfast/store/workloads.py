@@ -9,7 +9,7 @@ from holdfast.domain.errors import Conflict, NotFound
 from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Workload, WorkloadSpec
 from holdfast.store.codec import decode, encode
-from holdfast.store.database import Database
+from holdfast.store.database import Database, Transaction
 from holdfast.store.tables import workloads
 
 
@@ -86,17 +86,30 @@ class WorkloadStore:
         return None if row is None else _workload(row)
 
     async def _update(self, workload_id: str, **values: str) -> Workload:
-        this = workloads.c.id == workload_id
         async with self._database.write() as connection:
-            await connection.execute(update(workloads).where(this).values(**values, updated_at=now()))
-            row = (await connection.execute(select(workloads).where(this))).one_or_none()
-        if row is None:
-            raise NotFound(
-                "workload_unknown",
-                f"There is no workload {workload_id}.",
-                next_step="List the workloads to see which there are.",
-            )
-        return _workload(row)
+            return await _updated(connection, workload_id, **values)
+
+
+async def change_spec(connection: Transaction, workload_id: str, spec: WorkloadSpec) -> Workload:
+    """Give a workload another configuration, in a transaction of the caller's. Returns it as it is then.
+
+    Raises:
+        NotFound: ``workload_unknown``.
+    """
+    return await _updated(connection, workload_id, spec=encode(spec))
+
+
+async def _updated(connection: Transaction, workload_id: str, **values: str) -> Workload:
+    this = workloads.c.id == workload_id
+    await connection.execute(update(workloads).where(this).values(**values, updated_at=now()))
+    row = (await connection.execute(select(workloads).where(this))).one_or_none()
+    if row is None:
+        raise NotFound(
+            "workload_unknown",
+            f"There is no workload {workload_id}.",
+            next_step="List the workloads to see which there are.",
+        )
+    return _workload(row)
 
 
 def _workload(row: Row[tuple[object, ...]]) -> Workload:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,14 @@ from holdfast.engine.repository.browse import Folder
 from holdfast.runtime.port import ContainerLog
 from holdfast.services.clones import CloneWish
 from holdfast.services.data_rollbacks import DataRollbackPlan
+from holdfast.services.deployment_changes import DeploymentDetail, DeployPlan
 from holdfast.services.doctor import Finding, FindingLevel
 from holdfast.services.image_care import KeptImage
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.rollbacks import RollbackPlan
 from holdfast.services.scheduler import Standing
+from holdfast.services.secrets import SecretFacts, SecretState
 from holdfast.services.snapshot_files import Download
 from holdfast.services.sources import SourceFacts
 from holdfast.services.unreadable_snapshots import UnreadableSnapshot
@@ -188,6 +190,40 @@ class StandInWorkloads(Recorder):
     async def delete(self, ref: str, *, delete_data: bool, actor: str) -> Operation:
         self.record("delete", ref=ref, delete_data=delete_data, actor=actor)
         return operation(OperationKind.DELETE)
+
+
+class StandInDeploymentChanges(Recorder):
+    async def plan(self, ref: str, image: str | None = None) -> DeployPlan:
+        self.record("plan", ref=ref, image=image)
+        problem = Problem(code="secret_not_set", message="KEY has no value.", next_step="Set it.")
+        return DeployPlan(image=SPEC.image, since=EARLIER, changes=changes(EARLIER.spec, SPEC), problems=[problem])
+
+    async def show(self, ref: str, deployment_id: str) -> DeploymentDetail:
+        self.record("show", ref=ref, deployment_id=deployment_id)
+        return DeploymentDetail(deployment=DEPLOYMENT, before=EARLIER, changes=changes(EARLIER.spec, SPEC))
+
+
+class StandInSecrets(Recorder):
+    async def list(self, ref: str) -> tuple[SecretFacts, ...]:
+        self.record("list", ref=ref)
+        return (
+            SecretFacts(name="KEY", state=SecretState.SET, set_at=AT),
+            SecretFacts(name="NEW", state=SecretState.NOT_SET, set_at=""),
+        )
+
+    async def set(self, ref: str, name: str, value: str, *, actor: str) -> ApplyResult:
+        self.record("set", ref=ref, name=name, value=value, actor=actor)
+        return ApplyResult(workload=WORKLOAD, created=False, changes=())
+
+    async def remove(self, ref: str, name: str, *, actor: str) -> ApplyResult:
+        self.record("remove", ref=ref, name=name, actor=actor)
+        return ApplyResult(workload=WORKLOAD, created=False, changes=())
+
+    async def import_env(
+        self, ref: str, text: str, secret: Collection[str], *, dry_run: bool, actor: str
+    ) -> ApplyResult:
+        self.record("import_env", ref=ref, text=text, secret=secret, dry_run=dry_run, actor=actor)
+        return ApplyResult(workload=WORKLOAD, created=False, changes=())
 
 
 class StandInDeployer(Recorder):
@@ -657,6 +693,8 @@ def services_in(uploads: Path) -> ApiServices:
         rollbacks=StandInDeployer(),
         data_rollbacks=StandInDataRollbacks(),
         promotions=StandInPromotions(),
+        deployment_changes=StandInDeploymentChanges(),
+        secrets=StandInSecrets(),
         snapshots=StandInSnapshots(),
         snapshot_files=StandInSnapshotFiles(),
         images=StandInImages(),
@@ -693,6 +731,8 @@ class Api:
         self.deployer = StandInDeployer()
         self.data_rollbacks = StandInDataRollbacks()
         self.promotions = StandInPromotions()
+        self.deployment_changes = StandInDeploymentChanges()
+        self.secrets = StandInSecrets()
         self.snapshots = StandInSnapshots()
         self.images = StandInImages()
         self.care = StandInCare()
@@ -712,6 +752,8 @@ class Api:
             rollbacks=self.deployer,
             data_rollbacks=self.data_rollbacks,
             promotions=self.promotions,
+            deployment_changes=self.deployment_changes,
+            secrets=self.secrets,
             snapshots=self.snapshots,
             images=self.images,
             care=self.care,

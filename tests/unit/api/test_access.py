@@ -34,6 +34,12 @@ NEEDED = {
     "start_workload": O,
     "stop_workload": O,
     "list_deployments": V,
+    "get_deployment": V,
+    "get_deploy_plan": V,
+    "list_secrets": V,
+    "set_secret": O,
+    "remove_secret": O,
+    "import_env": O,
     "read_logs": V,
     "list_snapshots": V,
     "create_snapshot": O,
@@ -83,13 +89,25 @@ NEEDED = {
 }
 
 
+def filled(route: APIRoute) -> str:
+    """An address of a route."""
+    return route.path.format(
+        workload="notes",
+        snapshot=SNAPSHOT_ID,
+        operation=OPERATION_ID,
+        repository="far",
+        deployment=OPERATION_ID,
+        secret="KEY",
+    )
+
+
 def routes() -> list[APIRoute]:
     return [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
 
 
 @pytest.mark.parametrize("route", routes(), ids=lambda route: route.name)
 async def test_a_query_parameter_that_does_nothing_is_refused(api: Api, route: APIRoute) -> None:
-    path = route.path.format(workload="notes", snapshot=SNAPSHOT_ID, operation=OPERATION_ID, repository="far")
+    path = filled(route)
     for method in route.methods or ():
         answer = await api.ask(method, f"{path}?no_such_thing=1")
         if path in PUBLIC:
@@ -117,7 +135,7 @@ def test_every_route_declares_the_role_that_it_needs() -> None:
 
 async def test_without_a_token_nothing_but_health_is_told(api: Api) -> None:
     for route in routes():
-        path = route.path.format(workload="notes", snapshot=SNAPSHOT_ID, operation=OPERATION_ID, repository="far")
+        path = filled(route)
         for method in route.methods or ():
             answer = await api.ask(method, path, role=None)
             if route.path in PUBLIC:

@@ -15,6 +15,7 @@ from holdfast.api.schemas import workload_reference
 from holdfast.api.schemas.workload import json_schema, parse_workload_json, parse_workload_yaml, to_document
 from holdfast.api.schemas.workload_values import format_port, parse_domain, parse_port
 from holdfast.api.schemas.yaml_document import MAX_BYTES
+from holdfast.domain.environment import SecretRef
 from holdfast.domain.errors import InvalidInput, TooLarge
 from holdfast.domain.retention import Keep
 from holdfast.domain.schedule import OnMissed
@@ -283,7 +284,7 @@ class TestRefusals:
         assert (problem["path"], problem["code"]) == (path, "key_unknown")  # type: ignore[has-type] # JSON
         assert hint in problem["next_step"]  # type: ignore[has-type] # JSON
 
-    @pytest.mark.parametrize("key", ["secrets", "networks"])
+    @pytest.mark.parametrize("key", ["networks"])
     def test_a_key_of_a_later_version_is_refused_as_such(self, key: str) -> None:
         assert problems({**MINIMAL, key: []}) == [(key, "key_not_supported")]
 
@@ -457,14 +458,14 @@ class TestRefusals:
             {
                 "name": "A",
                 "x": 1,
-                "secrets": [],
+                "networks": [],
                 "ports": ["80:80", "80:80"],
                 "health": {"type": "tcp"},
                 "max_instances": 2,
             }
         )
         assert {path for path, _ in found} == {
-            "name", "x", "secrets", "ports[1]", "health.port", "max_instances", "source",
+            "name", "x", "networks", "ports[1]", "health.port", "max_instances", "source",
         }  # fmt: skip
 
     def test_problems_stand_in_the_order_of_the_document(self) -> None:
@@ -648,6 +649,9 @@ SPECS = st.builds(
     project=NAMES,
     stage=NAMES,
     env=pairs(st.from_regex(r"[A-Z_]{1,4}", fullmatch=True)),
+    secrets=st.lists(st.from_regex(r"[a-z_]{1,4}", fullmatch=True), max_size=3, unique=True).map(
+        lambda names: tuple(SecretRef(name=name) for name in sorted(names))
+    ),
     labels=pairs(NAMES.filter(lambda name: name != "holdfast")),
     command=st.lists(TEXTS, max_size=3).map(tuple),
     entrypoint=st.none() | st.lists(TEXTS, max_size=3).map(tuple),
@@ -726,7 +730,8 @@ class TestPublished:
     @pytest.mark.parametrize(
         "document",
         [
-            {"secrets": []},
+            {"secrets": ["1"]},
+            {"networks": []},
             {"name": "A"},
             {"volumes": [{"target": "/a", "scope": "named"}]},
             {"snapshots": {"keep": {}}},

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 from holdfast.domain.changes import Change, changes
+from holdfast.domain.environment import SecretRef
 from holdfast.domain.workload import HealthCheck, HealthType, Port, Resources, Scope, Volume, WorkloadSpec
 
 SPEC = WorkloadSpec(
@@ -71,3 +72,28 @@ def test_a_new_workload_lists_what_is_not_a_default() -> None:
 def test_changes_are_json() -> None:
     found = changes(None, replace(SPEC, ports=(Port(container_port=80),), entrypoint=("a",)))
     assert json.loads(json.dumps([change.after for change in found]))
+
+
+def test_of_secrets_only_the_name_and_when_it_was_set_is_told() -> None:
+    old = SecretRef(name="KEY", version="v1", set_at="2026-11-26T05:00:00Z")
+    new = SecretRef(name="KEY", version="v2", set_at="2026-11-26T06:00:00Z")
+    before = replace(SPEC, secrets=(old, SecretRef(name="GONE", version="v3", set_at="2026-11-26T05:00:00Z")))
+    assert changes(before, replace(SPEC, secrets=(new, SecretRef(name="NEW")))) == (
+        Change(path="secrets.KEY", before="set 2026-11-26T05:00:00Z", after="set 2026-11-26T06:00:00Z"),
+        Change(path="secrets.GONE", before="set 2026-11-26T05:00:00Z", after=None),
+        Change(path="secrets.NEW", before=None, after="not set"),
+    )
+
+
+def test_a_variable_that_is_a_secret_on_the_other_side_is_shown_without_its_value() -> None:
+    plain = replace(SPEC, env=(("KEY", "swordfish"), ("TZ", "UTC")))
+    secret = replace(SPEC, secrets=(SecretRef(name="KEY", version="v1", set_at="2026-11-26T05:00:00Z"),))
+    for one, other in ((plain, secret), (secret, plain)):
+        found = changes(one, other)
+        assert {change.path for change in found} == {"env.KEY", "secrets.KEY"}
+        assert "swordfish" not in repr(found)
+
+
+def test_another_value_makes_other_containers() -> None:
+    one, other = (replace(SPEC, secrets=(SecretRef(name="KEY", version=version),)) for version in ("v1", "v2"))
+    assert len({SPEC.config_hash, one.config_hash, other.config_hash}) == 3

@@ -18,6 +18,7 @@ from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Scope, Volume, Workload, WorkloadSpec
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.sealing import Sealing
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots, TakeIt, nothing
@@ -37,11 +38,13 @@ from holdfast.services.rollbacks import Rollbacks
 from holdfast.services.rollout import Rollout
 from holdfast.services.sources import Sources
 from holdfast.services.traffic import Traffic
+from holdfast.services.sealed_values import SealedValues
 from holdfast.services.trials import Trials
 from holdfast.services.volumes import VolumeResolver
 from holdfast.store.database import Database
 from holdfast.store.deployments import DeploymentStore
 from holdfast.store.operations import OperationStore
+from holdfast.store.secrets import SecretStore
 from holdfast.store.volume_states import VolumeStateStore
 from holdfast.store.workloads import WorkloadStore
 from holdfast.testing.fake_edge import FakeEdge
@@ -124,7 +127,8 @@ class Bench:
         self.operations = Operations(OperationStore(self.database), self.barrier)
         self.volumes = VolumeResolver(settings, self.live, VolumeStateStore(self.database))
         installation = "01j00000000000000000000000"
-        self.instances = Instances(self.runtime, installation, self.volumes)
+        self.secrets = SealedValues(SecretStore(self.database), Sealing(Fs(), path / "keys"))
+        self.instances = Instances(self.runtime, installation, self.volumes, self.secrets)
         self.images = ImageSource(self.runtime, installation)
         self.sources = Sources(self.images, engine="unix:///engine.sock", patience=60.0)
         records = DeployRecords(self.deployments, self.workloads, self.images)
@@ -141,6 +145,7 @@ class Bench:
             gate=HealthGate(self.runtime, settings, self.clock),
             quiescer=Quiescer(self.runtime, installation),
             volumes=self.volumes,
+            secrets=self.secrets,
             return_patience=0.5,
         )
         self.before = _Before()

@@ -82,7 +82,7 @@ class SnapshotBench(Bench):
             sharing=Sharing(workloads=self.workloads, deployments=self.deployments, volumes=self.volumes),
             runtime=self.runtime,
             quiescer=Quiescer(self.runtime, INSTALLATION),
-            hooks=SnapshotHooks(self.runtime),
+            hooks=SnapshotHooks(self.runtime, self.secrets),
             holds=holds,
             store=self.store,
             locks=self.locks,

@@ -56,6 +56,13 @@ class Places:
         return RootRef(root=self.base, relative=volume.source)
 
 
+class Values:
+    """Values of secrets, as if they had been opened."""
+
+    async def environment(self, workload: Workload) -> dict[str, str]:
+        return {secret.name: f"value of {secret.name}" for secret in workload.spec.secrets}
+
+
 @pytest.fixture
 def runtime() -> FakeRuntime:
     return FakeRuntime()
@@ -66,7 +73,7 @@ def instances(runtime: FakeRuntime, tmp_path_factory: pytest.TempPathFactory) ->
     base = tmp_path_factory.mktemp("volumes")
     (base / "data").mkdir()
     (base / "media").mkdir()
-    return Instances(runtime, INSTALLATION, Places(str(base)))
+    return Instances(runtime, INSTALLATION, Places(str(base)), Values())
 
 
 def version(runtime: FakeRuntime) -> Version:

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.domain.errors import Unavailable
 from holdfast.domain.restore import RootRef
-from holdfast.domain.workload import Volume, WorkloadSpec
+from holdfast.domain.workload import Volume, Workload, WorkloadSpec
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, ContainerLog, ContainerSpec
 from holdfast.services.instances import Instances
 from holdfast.services.logs import Logs
@@ -20,12 +20,17 @@ class NoVolumes:
         raise AssertionError("no volume is asked for")
 
 
+class NoSecrets:
+    async def environment(self, workload: Workload) -> dict[str, str]:
+        raise AssertionError("no secret is asked for")
+
+
 class Bench:
     def __init__(self) -> None:
         self.now = 1000.0
         self.runtime = FakeRuntime(clock=self.clock, timeout=0.0)
         self.image = self.runtime.add_image("notes:1")
-        self.logs = Logs(self.runtime, "i", Instances(self.runtime, "i", NoVolumes()))
+        self.logs = Logs(self.runtime, "i", Instances(self.runtime, "i", NoVolumes(), NoSecrets()))
 
     def clock(self) -> float:
         self.now += 1.0

@@ -19,6 +19,7 @@ from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Scope, SourceWish, Volume, Workload, WorkloadSpec
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
+from holdfast.engine.sealing import Sealing
 from holdfast.runtime.port import Bind, ContainerSpec
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.image_source import ImageSource, Version
@@ -26,12 +27,14 @@ from holdfast.services.instances import Instances
 from holdfast.services.locks import DrainBarrier, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.traffic import Traffic
+from holdfast.services.sealed_values import SealedValues
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workload_deletion import WorkloadDeletion
 from holdfast.services.workloads import Condition, Workloads
 from holdfast.store.database import Database
 from holdfast.store.deployments import DeploymentStore
 from holdfast.store.operations import OperationStore
+from holdfast.store.secrets import SecretStore
 from holdfast.store.volume_states import VolumeStateStore
 from holdfast.store.workloads import WorkloadStore
 from holdfast.testing.fake_records import Behaviour
@@ -147,7 +150,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     operations = Operations(OperationStore(database), DrainBarrier())
     with LiveRoots(Fs(), [str(settings.volumes_base), str(allowed)]) as live:
         volumes = VolumeResolver(settings, live, VolumeStateStore(database))
-        instances = Instances(runtime, INSTALLATION, volumes)
+        secrets = SealedValues(SecretStore(database), Sealing(Fs(), tmp_path / "keys"))
+        instances = Instances(runtime, INSTALLATION, volumes, secrets)
         records = DeployRecords(deployments, store, ImageSource(runtime, INSTALLATION))
         traffic = Traffic(edge=None, records=records, instances=instances)
         deletion = WorkloadDeletion(
@@ -172,6 +176,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
                 runtime=runtime,
                 instances=instances,
                 deletion=deletion,
+                secrets=secrets,
                 restore_pending=pending.get,
                 former_id=nobody,
                 traffic=traffic,

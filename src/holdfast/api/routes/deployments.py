@@ -9,9 +9,19 @@ from fastapi import APIRouter, Query, Response
 
 from holdfast.api.answers import accepted, accepted_or, problems
 from holdfast.api.auth import Operator, Viewer, require_role
-from holdfast.api.parameters import ConfirmRestore, Cursor, IdempotencyKey, Limit, Moment, WorkloadRef
+from holdfast.api.parameters import (
+    ConfirmRestore,
+    Cursor,
+    DeploymentId,
+    IdempotencyKey,
+    Limit,
+    Moment,
+    WorkloadRef,
+)
 from holdfast.api.schemas.deployment import (
+    DeploymentDetailView,
     DeploymentView,
+    DeployPlanView,
     DeployRequest,
     PromoteRequest,
     PromotionView,
@@ -49,6 +59,23 @@ async def deploy_workload(
         idempotency_key=idempotency_key,
     )
     return accepted(response, operation)
+
+
+@router.get(
+    "/deploy",
+    summary="Look at what a deploy would change",
+    description="Of the configuration, since the newest successful deployment. No registry is asked.",
+    responses=problems(404),
+)
+async def get_deploy_plan(
+    services: Services,
+    _caller: Viewer,
+    ref: WorkloadRef,
+    image: Annotated[
+        str | None, Query(description="Another image than the configured one.", min_length=1, max_length=512)
+    ] = None,
+) -> DeployPlanView:
+    return DeployPlanView.of(await services.deployment_changes.plan(ref, image))
 
 
 @router.get(
@@ -167,6 +194,15 @@ async def list_deployments(
     services: Services, _caller: Viewer, ref: WorkloadRef, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[DeploymentView]:
     return page_view(await services.deployer.deployments(ref, limit, cursor), DeploymentView.of)
+
+
+@router.get(
+    "/deployments/{deployment}", summary="Look at a deployment, and at what it changed", responses=problems(404)
+)
+async def get_deployment(
+    services: Services, _caller: Viewer, ref: WorkloadRef, deployment: DeploymentId
+) -> DeploymentDetailView:
+    return DeploymentDetailView.of_detail(await services.deployment_changes.show(ref, deployment))
 
 
 @router.get(

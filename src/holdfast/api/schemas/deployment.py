@@ -12,6 +12,7 @@ from holdfast.api.schemas.workload_view import ChangeView
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.promotion import Promotion
 from holdfast.domain.snapshot import Snapshot
+from holdfast.services.deployment_changes import DeploymentDetail, DeployPlan
 from holdfast.services.rollbacks import RollbackPlan
 
 
@@ -104,6 +105,44 @@ class DeploymentView(BaseModel):
             started_at=deployment.started_at,
             finished_at=deployment.finished_at,
             error=ErrorView.model_validate(deployment.error) if deployment.error else None,
+        )
+
+
+class DeploymentDetailView(DeploymentView):
+    """A deployment, and what it changed. Of secrets only their names and when they were set are told."""
+
+    before: Annotated[str | None, Field(description="The id of the newest successful deployment before it.")]
+    changes: Annotated[list[ChangeView], Field(description="What it changed of the configuration since that one.")]
+
+    @classmethod
+    def of_detail(cls, detail: DeploymentDetail) -> DeploymentDetailView:
+        """The view of ``detail``."""
+        return cls(
+            **dict(DeploymentView.of(detail.deployment)),
+            before=detail.before.id if detail.before else None,
+            changes=[ChangeView.of(change) for change in detail.changes],
+        )
+
+
+class DeployPlanView(BaseModel):
+    """What deploying now would change. Of secrets only their names and when they were set are told."""
+
+    image: Annotated[str, Field(description="What would run.")]
+    since: Annotated[DeploymentView | None, Field(description="The newest successful deployment.")]
+    changes: Annotated[list[ChangeView], Field(description="Of the configuration since then.")]
+    problems: Annotated[list[ErrorView], Field(description="What of the workload's secrets forbids it.")]
+
+    @classmethod
+    def of(cls, plan: DeployPlan) -> DeployPlanView:
+        """The view of ``plan``."""
+        return cls(
+            image=plan.image,
+            since=DeploymentView.of(plan.since) if plan.since else None,
+            changes=[ChangeView.of(change) for change in plan.changes],
+            problems=[
+                ErrorView(code=each.code, message=each.message, next_step=each.next_step, details=dict(each.details))
+                for each in plan.problems
+            ],
         )
 
 

@@ -111,6 +111,7 @@ def to_document(spec: WorkloadSpec) -> dict[str, object]:
     bare = WorkloadSpec(name=spec.name, image=spec.image, project=spec.project)
     optional: dict[str, object] = {
         "env": dict(spec.env),
+        "secrets": [secret.name for secret in spec.secrets],
         "labels": dict(spec.labels),
         "command": list(spec.command),
         "entrypoint": None if spec.entrypoint is None else list(spec.entrypoint),

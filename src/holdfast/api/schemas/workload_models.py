@@ -15,6 +15,7 @@ from holdfast.api.schemas.workload_rules import (
     check_health_key,
     check_instances,
     check_ports,
+    check_secrets,
     check_volumes,
     note,
 )
@@ -38,6 +39,7 @@ from holdfast.api.schemas.workload_values import (
     check_source,
     problem,
 )
+from holdfast.domain.environment import MAX_ENV_CHARACTERS, MAX_SECRETS, MAX_VARIABLES, SecretRef
 from holdfast.domain.workload import (
     DEPLOYABLE_SCOPES,
     SUPPORTED_SCOPES,
@@ -207,8 +209,17 @@ class WorkloadModel(_Model):
     source: SourceModel
     env: Annotated[
         dict[EnvName, Text],
-        Field(max_length=1000, description="Environment variables. Values are text: put numbers in quotes."),
+        Field(max_length=MAX_VARIABLES, description="Environment variables. Values are text: put numbers in quotes."),
     ] = {}
+    secrets: Annotated[
+        list[EnvName],
+        Field(
+            max_length=MAX_SECRETS,
+            description="Environment variables whose values are secret: names only. The values are set with "
+            "`holdfast secret set`, sealed, and never shown.",
+            examples=[["NOTES_KEY"]],
+        ),
+    ] = []
     labels: Annotated[
         dict[LabelName, LabelValue],
         Field(max_length=200, description="Labels of the containers; `holdfast.` is reserved."),
@@ -281,9 +292,15 @@ class WorkloadModel(_Model):
     @field_validator("env", "labels")
     @classmethod
     def _bounded(cls, value: dict[str, str]) -> dict[str, str]:
-        if sum(len(key) + len(text) for key, text in value.items()) > 256 * 1024:
+        if sum(len(key) + len(text) for key, text in value.items()) > MAX_ENV_CHARACTERS:
             raise problem("value_too_large", "holds more than 256 KiB", "Put large texts into a file on a volume.")
         return value
+
+    @field_validator("secrets")
+    @classmethod
+    def _secrets_apart(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        check_secrets(names, info)
+        return names
 
     @field_validator("ports")
     @classmethod
@@ -365,6 +382,7 @@ class WorkloadModel(_Model):
             project=self.project or self.name,
             stage=self.stage,
             env=tuple(sorted(self.env.items())),
+            secrets=tuple(SecretRef(name=name) for name in sorted(self.secrets)),
             labels=tuple(sorted(self.labels.items())),
             command=tuple(self.command),
             entrypoint=None if self.entrypoint is None else tuple(self.entrypoint),

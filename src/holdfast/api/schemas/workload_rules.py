@@ -39,6 +39,22 @@ def check_health_key(key: str, value: object, health_type: HealthType | None) ->
         raise problem("key_missing", f"is missing: the type {health_type.value} needs it", f"Add health.{key}.")
 
 
+def check_secrets(names: Sequence[str], info: ValidationInfo) -> None:
+    """No name may be there twice, and none may be a variable that everybody can read as well."""
+    env = info.data.get("env", {})
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            note(info, ("secrets", index), "secret_twice", f"is {name}, which is there already", "Remove it.")
+        elif name in env:
+            note(
+                info,
+                ("secrets", index),
+                "secret_in_env",
+                f"is {name}, which env has a value for that everybody can read",
+                "Remove it from env; its value is set with holdfast secret set.",
+            )
+
+
 def check_ports(ports: Sequence[Port], info: ValidationInfo) -> None:
     """No two ports may be published at the same address."""
     seen: set[tuple[str, int, str]] = set()

@@ -15,6 +15,7 @@ import idna
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from holdfast.domain.environment import ENV_NAME, MAX_VALUE_CHARACTERS, is_env_name
 from holdfast.domain.errors import InvalidInput
 from holdfast.domain.ids import is_id
 from holdfast.domain.image_ref import parse_image_ref
@@ -28,7 +29,6 @@ MAX_COMPONENT: Final = 255
 """Bytes; what file systems take for one name."""
 
 NAME_PATTERN: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_ENV_KEY: Final = "[A-Za-z_][A-Za-z0-9_.-]{0,254}"
 _SETTING_KEY: Final = "[a-z][a-z0-9_-]{0,62}"
 _LABEL_KEY: Final = "[a-z0-9](?:[a-z0-9._/-]{0,253}[a-z0-9])?"
 _USER: Final = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?"
@@ -69,7 +69,7 @@ def _image(value: str) -> str:
 
 
 def _env_key(value: str) -> str:
-    if not re.fullmatch(_ENV_KEY, value, re.ASCII):
+    if not is_env_name(value):
         raise problem(
             "env_name_malformed",
             "is not a name that a variable can have",
@@ -307,8 +307,8 @@ ImageReference = Annotated[str, AfterValidator(_image)]
 STRICT: Final = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 """What every part of a declaration is: nothing unknown, nothing converted, nothing changed afterwards."""
 
-Text = Annotated[str, AfterValidator(_text), Field(max_length=128 * 1024)]
-EnvName = Annotated[str, AfterValidator(_env_key), _pattern(_ENV_KEY)]
+Text = Annotated[str, AfterValidator(_text), Field(max_length=MAX_VALUE_CHARACTERS)]
+EnvName = Annotated[str, AfterValidator(_env_key), _pattern(ENV_NAME)]
 SettingName = Annotated[str, AfterValidator(_setting_key), _pattern(_SETTING_KEY)]
 LabelName = Annotated[str, AfterValidator(_label_key), _pattern(_LABEL_KEY)]
 LabelValue = Annotated[str, AfterValidator(_text), Field(max_length=4096)]

@@ -73,7 +73,7 @@ class ApplyView(BaseModel):
     def of(cls, name: str, result: ApplyResult) -> ApplyView:
         """The view of ``result``."""
         return cls(
-            name=name,
+            name=result.workload.name if result.workload else name,
             created=result.created,
             changes=[ChangeView.of(change) for change in result.changes],
             workload=WorkloadView.of(result.workload) if result.workload else None,

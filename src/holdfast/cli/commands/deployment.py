@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.output import ago
+from holdfast.cli.commands.apply import show_changes
+from holdfast.cli.output import ago, both
 from holdfast.cli.session import session_of
 
 
 def commands() -> typer.Typer:
     """The group."""
     group = typer.Typer(no_args_is_help=True, help="Look back at deployments.")
-    group.callback()(_group)  # so that its one command keeps its name
     group.command("list")(list_deployments)
+    group.command("show")(show)
     return group
 
 
@@ -42,5 +45,29 @@ def list_deployments(
     )
 
 
-def _group() -> None:
-    """Look back at deployments."""
+def show(
+    context: typer.Context,
+    workload: options.WorkloadName,
+    deployment: Annotated[str, typer.Argument(metavar="DEPLOYMENT", callback=options.identifier, help="Its id.")],
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Show a deployment, and what it changed of the configuration. Of secrets only the names."""
+    session = session_of(context, as_json=as_json)
+    found = session.client.get(f"/api/workloads/{workload}/deployments/{deployment}")
+    session.output.document(found)
+    session.output.facts(
+        [
+            ("deployment", found["id"]),
+            ("state", found["state"]),
+            ("reason", found["reason"]),
+            ("image", found["image"]),
+            ("image id", found["image_id"]),
+            ("digest", found["digest"]),
+            ("started", both(found["started_at"])),
+            ("ended", both(found["finished_at"]) if found["finished_at"] else None),
+            ("error", found["error"]["message"] if found["error"] else None),
+            ("compared with", found["before"] or "nothing: it was the first"),
+        ]
+    )
+    show_changes(session.output, found)

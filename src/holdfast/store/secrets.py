@@ -1,0 +1,103 @@
+"""Sealed values of secrets. Only ever sealed ones come here.
+
+Invariants:
+
+- A value and the configuration that names it are stored together, or neither.
+- A value goes when it is not the present one of its name and no deployment names it: every deployment that can be
+  returned to finds its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, and_, delete, exists, insert, select, update
+
+from holdfast.domain.workload import Workload, WorkloadSpec
+from holdfast.store.database import Database
+from holdfast.store.tables import deployments, secrets
+from holdfast.store.workloads import change_spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedSecret:
+    """One value of a secret.
+
+    Attributes:
+        id: the version that configurations name.
+        removed: a person removed it; only deployments of before still name it.
+    """
+
+    id: str
+    workload_id: str
+    name: str
+    sealed: bytes
+    set_at: str
+    removed: bool = False
+
+
+class SecretStore:
+    """The sealed values of all workloads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of(self, workload_id: str) -> tuple[SealedSecret, ...]:
+        """All values of a workload's secrets, oldest first."""
+        query = select(secrets).where(secrets.c.workload_id == workload_id).order_by(secrets.c.id)
+        async with self._database.read() as connection:
+            return tuple(
+                SealedSecret(
+                    id=row.id,
+                    workload_id=row.workload_id,
+                    name=row.name,
+                    sealed=row.sealed,
+                    set_at=row.set_at,
+                    removed=row.removed,
+                )
+                for row in await connection.execute(query)
+            )
+
+    async def set(self, workload_id: str, spec: WorkloadSpec, values: Sequence[SealedSecret]) -> Workload:
+        """Keep new values and the configuration that names them. Returns the workload as it is now.
+
+        Raises:
+            NotFound: ``workload_unknown``.
+        """
+        return await self._change(workload_id, spec, values, removed=None)
+
+    async def remove(self, workload_id: str, spec: WorkloadSpec, name: str) -> Workload:
+        """Keep a configuration that names a secret no more; its values go, or are marked. Raises as :meth:`set`."""
+        return await self._change(workload_id, spec, (), removed=name)
+
+    async def _change(
+        self, workload_id: str, spec: WorkloadSpec, values: Sequence[SealedSecret], *, removed: str | None
+    ) -> Workload:
+        async with self._database.write() as connection:
+            workload = await change_spec(connection, workload_id, spec)
+            for value in values:
+                row = {
+                    "id": value.id,
+                    "workload_id": value.workload_id,
+                    "name": value.name,
+                    "sealed": value.sealed,
+                    "set_at": value.set_at,
+                    "removed": value.removed,
+                }
+                await connection.execute(insert(secrets).values(**row))
+            if removed is not None:
+                await connection.execute(update(secrets).where(_named(workload_id, [removed])).values(removed=True))
+            names = [value.name for value in values] if removed is None else [removed]
+            present = [secret.version for secret in spec.secrets]
+            named_by_a_deployment = exists().where(
+                deployments.c.workload_id == secrets.c.workload_id, deployments.c.spec.contains(secrets.c.id)
+            )
+            await connection.execute(
+                delete(secrets).where(_named(workload_id, names), secrets.c.id.not_in(present), ~named_by_a_deployment)
+            )
+        return workload
+
+
+def _named(workload_id: str, names: Sequence[str]) -> ColumnElement[bool]:
+    return and_(secrets.c.workload_id == workload_id, secrets.c.name.in_(names))

@@ -1,0 +1,27 @@
+"""Values of secrets are taken out of what is kept of a program's words."""
+
+from __future__ import annotations
+
+from holdfast.domain.errors import Failed
+from holdfast.domain.masking import Masked
+
+
+def test_every_place_is_masked_and_the_longest_value_first() -> None:
+    masked = Masked(["fish", "swordfish"])
+    assert masked.text("swordfish, fish and swordfish") == "***, *** and ***"
+
+
+def test_each_line_of_a_value_of_several_lines_is_masked() -> None:
+    assert Masked(["first line\n second line\nab"]).text("x second line y ab") == "x *** y ab"
+
+
+def test_what_is_too_short_to_be_told_apart_stays() -> None:
+    assert Masked(["on", ""]).text("one on one") == "one on one"
+
+
+def test_an_error_is_masked_in_all_of_its_parts() -> None:
+    details = {"logs": ["key swordfish"], "cause": {"reason": "swordfish", "code": 3}}
+    error = Failed("x", "It said swordfish.", next_step="Try swordfish.", details=details)
+    Masked(["swordfish"]).error(error)
+    assert "swordfish" not in repr((str(error), error.args, error.message, error.next_step, error.details))
+    assert error.details == {"logs": ["key ***"], "cause": {"reason": "***", "code": 3}}
