@@ -161,7 +161,7 @@ def _unreadable(workload: Workload, names: Sequence[str], why: str) -> Problem:
     return Problem(
         code="secret_unreadable",
         message=f"Secrets of {workload.name} can't be opened: {', '.join(names)}. {why}.",
-        next_step="Put the key back from its copy (see how-to/secrets.md). If it is lost, set each of them again: "
+        next_step="Put the key back from its copy (docs/how-to/secrets.md). If it is lost, set each of them again: "
         f"holdfast secret set {workload.name} {names[0]}",
         details={"workload": workload.name, "secrets": list(names)},
     )

@@ -31,8 +31,8 @@ from holdfast.services.deploy_records import REPEATING
 from holdfast.services.instances import Instances
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.paging import Page, check_page, make_page
-from holdfast.services.traffic import Traffic
 from holdfast.services.sealed_values import SealedValues
+from holdfast.services.traffic import Traffic
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workload_deletion import WorkloadDeletion
 from holdfast.services.workload_status import Condition, InstanceStatus, WorkloadStatus, assess

@@ -14,6 +14,7 @@ from starlette.types import Message
 from holdfast import __version__
 from holdfast.api.schemas.snapshot_files import encode_path
 from holdfast.api.workload_body import read_declaration
+from holdfast.domain.accounts import Role
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.errors import NotFound, Problem
 from holdfast.domain.restore import OnUnhealthy
@@ -619,3 +620,50 @@ async def test_kept_images_are_listed_and_pruned(api: Api) -> None:
     assert api.images.last == {"dry_run": True, "actor": "the admin"}
     assert (await api.ask("POST", "/api/images/prune")).status_code == 202
     assert api.images.last["dry_run"] is False
+
+
+class TestSecrets:
+    async def test_a_value_goes_in_and_no_answer_holds_it(self, api: Api) -> None:
+        answer = await api.ask("PUT", "/api/workloads/notes/secrets/KEY", json={"value": "sword\nfish"})
+        assert answer.status_code == 200
+        assert api.secrets.last == {"ref": "notes", "name": "KEY", "value": "sword\nfish", "actor": "the admin"}
+        assert "sword" not in answer.text
+
+    @pytest.mark.parametrize(
+        "body", [{"value": 7}, {"value": None}, {"value": "sword", "more": 1}, {"value": "sword" * 14000}, ["sword"]]
+    )
+    async def test_a_body_that_can_t_be_is_told_without_what_is_in_it(self, api: Api, body: object) -> None:
+        answer = await api.ask("PUT", "/api/workloads/notes/secrets/KEY", json=body)
+        assert answer.status_code == 400
+        assert "sword" not in answer.text
+        assert not api.secrets.calls
+
+    async def test_a_name_that_no_variable_has_is_refused(self, api: Api) -> None:
+        answer = await api.ask("DELETE", "/api/workloads/notes/secrets/1-A")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "secret_name_malformed")
+
+    async def test_secrets_are_listed_by_name(self, api: Api) -> None:
+        answer = await api.ask("GET", "/api/workloads/notes/secrets", role=Role.VIEWER)
+        assert answer.json()["items"] == [
+            {"name": "KEY", "state": "set", "set_at": AT},
+            {"name": "NEW", "state": "not_set", "set_at": None},
+        ]
+
+    async def test_a_file_is_taken_over(self, api: Api) -> None:
+        body = {"text": "KEY=swordfish\n", "secrets": ["KEY"], "dry_run": True}
+        answer = await api.ask("POST", "/api/workloads/notes/env", json=body)
+        assert answer.status_code == 200
+        assert api.secrets.last == {
+            "ref": "notes", "text": "KEY=swordfish\n", "secret": ["KEY"], "dry_run": True, "actor": "the admin",
+        }  # fmt: skip
+        assert "swordfish" not in answer.text
+
+    async def test_a_deploy_is_foreseen_and_a_deployment_shown(self, api: Api) -> None:
+        answer = await api.ask("GET", "/api/workloads/notes/deploy?image=notes:9", role=Role.VIEWER)
+        assert api.deployment_changes.last == {"ref": "notes", "image": "notes:9"}
+        assert answer.json()["problems"][0]["code"] == "secret_not_set"
+        assert {change["path"] for change in answer.json()["changes"]} == {"env.TZ", "image"}
+        answer = await api.ask("GET", f"/api/workloads/notes/deployments/{OPERATION_ID}", role=Role.VIEWER)
+        assert (answer.json()["id"], answer.json()["before"]) == (OPERATION_ID, OPERATION_ID)
+        answer = await api.ask("GET", "/api/workloads/notes/deployments/nonsense")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "deployment_unknown")

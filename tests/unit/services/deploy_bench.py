@@ -36,9 +36,9 @@ from holdfast.services.reconcile import Reconciler
 from holdfast.services.replacement import Replacement
 from holdfast.services.rollbacks import Rollbacks
 from holdfast.services.rollout import Rollout
+from holdfast.services.sealed_values import SealedValues
 from holdfast.services.sources import Sources
 from holdfast.services.traffic import Traffic
-from holdfast.services.sealed_values import SealedValues
 from holdfast.services.trials import Trials
 from holdfast.services.volumes import VolumeResolver
 from holdfast.store.database import Database

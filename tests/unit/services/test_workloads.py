@@ -26,8 +26,8 @@ from holdfast.services.image_source import ImageSource, Version
 from holdfast.services.instances import Instances
 from holdfast.services.locks import DrainBarrier, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
-from holdfast.services.traffic import Traffic
 from holdfast.services.sealed_values import SealedValues
+from holdfast.services.traffic import Traffic
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workload_deletion import WorkloadDeletion
 from holdfast.services.workloads import Condition, Workloads

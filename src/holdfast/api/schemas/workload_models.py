@@ -217,7 +217,7 @@ class WorkloadModel(_Model):
             max_length=MAX_SECRETS,
             description="Environment variables whose values are secret: names only. The values are set with "
             "`holdfast secret set`, sealed, and never shown.",
-            examples=[["NOTES_KEY"]],
+            examples=["NOTES_KEY"],
         ),
     ] = []
     labels: Annotated[

@@ -30,6 +30,7 @@ name: notes
 project: home
 source: {type: image, image: registry.example/notes:1.4}
 env: {TZ: UTC}
+secrets: [NOTES_KEY]
 ports: ["127.0.0.1:8080:80"]
 volumes:
   - {target: /data, scope: stage, source: data}
