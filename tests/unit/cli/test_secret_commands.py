@@ -120,6 +120,7 @@ def test_a_deployment_is_shown_with_what_it_changed(server: FakeServer) -> None:
         "image": "notes:1",
         "image_id": "sha256:a",
         "digest": None,
+        "snapshot_id": SNAPSHOT,
         "started_at": AT,
         "finished_at": None,
         "error": None,

@@ -64,6 +64,7 @@ def show(
             ("image", found["image"]),
             ("image id", found["image_id"]),
             ("digest", found["digest"]),
+            ("snapshot right before", found["snapshot_id"]),
             ("started", both(found["started_at"])),
             ("ended", both(found["finished_at"]) if found["finished_at"] else None),
             ("error", found["error"]["message"] if found["error"] else None),
