@@ -39,7 +39,7 @@ class LikeSource:
             image: what it is to run instead of the source's image.
         """
         return replace(
-            source.declared,
+            source.without_values,
             name=self.name,
             project=self.project or (self.name if source.project == source.name else source.project),
             stage=self.stage or source.stage,

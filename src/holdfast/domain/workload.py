@@ -252,8 +252,8 @@ class WorkloadSpec:
         return Strategy.RECREATE if shares else Strategy.BLUE_GREEN
 
     @property
-    def declared(self) -> WorkloadSpec:
-        """As a file declares it: secrets by name only, whatever values are meant."""
+    def without_values(self) -> WorkloadSpec:
+        """The same with secrets by name only, whatever values are meant: as a file declares it."""
         return dataclasses.replace(self, secrets=tuple(SecretRef(name=secret.name) for secret in self.secrets))
 
     @property

@@ -230,7 +230,7 @@ class Clones:
         existing = await self._store.find(spec.name)
         if existing is None:
             return None
-        if existing.spec.declared != spec or await self._deployments.last_successful(existing.id) is not None:
+        if existing.spec.without_values != spec or await self._deployments.last_successful(existing.id) is not None:
             raise Conflict(
                 "clone_name_taken",
                 f"There is a workload named {spec.name} already.",

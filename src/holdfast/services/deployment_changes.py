@@ -69,9 +69,9 @@ class DeploymentChanges:
             spec = replace(spec, image=image)
         last = await self._records.last_successful(workload.id)
         return DeployPlan(
-            image=spec.image,
+            image=spec.image_words,
             since=last,
-            changes=changes(last.spec if last else None, spec),
+            changes=changes(last.spec.declared if last else None, spec),
             problems=await self._secrets.problems(workload),
         )
 
