@@ -54,6 +54,7 @@ NEEDS = (
     Need("iptables", "published ports", program("iptables")),
     Need("busybox-static", "test images", static_busybox),
     Need("docker-registry", "tests that pull images", program("docker-registry")),
+    Need("sqlite3", "the test of a bad migration", program("sqlite3")),
     Need("caddy", "tests of the edge", program("caddy")),
     Need("acl", "tests of access control lists", program("setfacl")),
     Need("attr", "tests of extended attributes", program("setfattr")),

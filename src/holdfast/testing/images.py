@@ -10,6 +10,8 @@ import hashlib
 import io
 import json
 import platform
+import re
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -39,6 +41,7 @@ async def build_image(
     user: str | None = None,
     env: Mapping[str, str] | None = None,
     files: Mapping[str, str] | None = None,
+    programs: Sequence[str] = (),
 ) -> str:
     """Make an image and load it. The same arguments give the same image.
 
@@ -47,6 +50,7 @@ async def build_image(
         script: text of ``/app.sh``, for busybox's shell. TERM ends it only if it traps TERM: it is process 1.
         healthcheck: shell command of the image's health check, run every ``health_interval`` seconds.
         files: more files, absolute path → text.
+        programs: names of this host's programs that it gets as well, with the libraries that they need.
 
     Returns:
         The image's id as the engine gave it.
@@ -66,6 +70,8 @@ async def build_image(
             "Retries": 2,
         }
     layers = [_base_layer(), _tar({SCRIPT: script, **(files or {})})]
+    if programs:
+        layers.insert(1, _programs(programs))
     return await _load(docker_host, name, _archive(name, config, layers))
 
 
@@ -86,6 +92,21 @@ def _base_layer() -> bytes:
             entry = tarfile.TarInfo(f"bin/{applet}")
             entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(entry)
+    return stream.getvalue()
+
+
+def _programs(names: Sequence[str]) -> bytes:
+    """Programs of this host and their libraries, each where the loader looks for it."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name in names:
+            program = shutil.which(name)
+            if program is None:
+                raise RuntimeError(f"This host has no {name}; make setup installs it.")
+            listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True)  # noqa: S603, S607 - a program of this host
+            _add(tar, f"bin/{name}", Path(program).read_bytes(), 0o755)
+            for library in sorted(set(re.findall(r"(/\S+) \(0x", listed.stdout))):
+                _add(tar, library.lstrip("/"), Path(library).read_bytes(), 0o755)
     return stream.getvalue()
 
 
