@@ -194,7 +194,7 @@ async def test_an_image_that_is_gone_is_pulled_again_by_its_digest_or_refused(tm
             assert (end.state, end.outcome["image_id"]) == (OperationState.SUCCEEDED, then.image_id)
             await holdfast.reaper.idle()
         else:
-            assert (end.error or {})["code"] == "image_pull_failed"
+            assert (end.error or {})["code"] == "image_not_in_registry"
             assert runs(holdfast, workload) == ["notes:1"]
     assert place.leftovers() == []
 

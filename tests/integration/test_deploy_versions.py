@@ -97,7 +97,7 @@ async def test_a_tag_that_was_moved_brings_the_new_digest_and_one_that_is_gone_t
         missing = reference.removesuffix(":1") + ":gone"
         end = await ended(holdfast, await holdfast.api.deployer.deploy("app", image=missing, actor="test"))
         assert end.error is not None
-        assert end.error["code"] == "image_pull_failed"
+        assert end.error["code"] == "image_not_in_registry"
         assert await the_one_running(holdfast, workload.id) == now
 
 

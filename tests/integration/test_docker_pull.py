@@ -12,6 +12,7 @@ import pytest
 from holdfast.domain.errors import Failed
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.testing.images import build_image
+from holdfast.testing.odd_registry import odd_registry
 from holdfast.testing.registry import push
 
 
@@ -68,11 +69,39 @@ async def test_an_image_is_pulled_by_its_digest(docker_runtime: DockerRuntime, p
     await docker_runtime.tag(image.id, published.reference.removesuffix(":1"), "1")
 
 
+async def test_what_a_registry_refuses_is_told_by_its_cause(docker_host: str, docker_runtime: DockerRuntime) -> None:
+    told = {}
+    async with odd_registry() as address:
+        for name in ("busy", "closed", "denied", "broken", "other-machine", "none"):
+            with pytest.raises(Failed) as failure:
+                await docker_runtime.pull(f"{address}/{name}/app:1")
+            assert failure.value.details["registry"] == address
+            told[name] = failure.value.code
+        impatient = DockerRuntime(docker_host, registry_patience=0.5)
+        with pytest.raises(Failed) as failure:
+            await impatient.pull(f"{address}/silent/app:1")
+        await impatient.close()
+        told["silent"] = failure.value.code
+    with pytest.raises(Failed) as failure:
+        await docker_runtime.pull(f"{address}/gone/app:1")
+    told["gone"] = failure.value.code
+    assert told == {
+        "busy": "registry_rate_limited",
+        "closed": "registry_denied",
+        "denied": "registry_denied",
+        "broken": "registry_broken",
+        "other-machine": "image_for_other_platform",
+        "none": "image_not_in_registry",
+        "silent": "registry_silent",
+        "gone": "registry_unreachable",
+    }
+
+
 @pytest.mark.xdist_group("registry")
 async def test_a_tag_that_the_registry_does_not_have_is_a_failed_pull(
     docker_runtime: DockerRuntime, registry_address: str, tmp_path: Path
 ) -> None:
     with pytest.raises(Failed) as failure:
         await docker_runtime.pull(f"{registry_address}/holdfast-test/none")
-    assert failure.value.code == "image_pull_failed"
+    assert failure.value.code == "image_not_in_registry"
     assert "none" in failure.value.message

@@ -36,10 +36,13 @@ from holdfast.runtime.port import (
     ListedImage,
     OnMade,
 )
+from holdfast.runtime.pull_errors import pull_failed, registry_silent
 
 _IMAGE_ID: Final = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}")
 _AT_ONCE: Final = 8
 """Inspections in flight for one listing."""
+REGISTRY_PATIENCE: Final = 60.0
+"""Seconds until the engine has a first word of a registry; one that wakes an image up first takes its time."""
 _PULL_SILENCE: Final = 300.0
 """Seconds without a word after which a pull counts as hanging; checking a large layer is silent for long."""
 _POLL: Final = 0.05
@@ -54,12 +57,16 @@ class DockerRuntime(ContainerRuntime):
     Args:
         host: ``unix:///path`` or ``tcp://address:port``.
         timeout: seconds that the engine may take to answer; what a call itself takes (a grace period) comes on top.
+        registry_patience: seconds that a registry may take until the engine has a first word of it.
         log_bytes: so much of a container's log the engine keeps, of the containers that are made here, where it keeps
             logs in files; 0 for as much as it is itself configured to.
     """
 
-    def __init__(self, host: str, timeout: float = 30.0, *, log_bytes: int = 0) -> None:
+    def __init__(
+        self, host: str, timeout: float = 30.0, *, log_bytes: int = 0, registry_patience: float = REGISTRY_PATIENCE
+    ) -> None:
         self._client = DockerClient(host, timeout)
+        self._registry_patience = registry_patience
         self._log_bytes = log_bytes
         self._log_driver: str | None = None
         self._inspections = asyncio.Semaphore(_AT_ONCE)
@@ -94,20 +101,29 @@ class DockerRuntime(ContainerRuntime):
         wanted = parse_image_ref(reference)
         params = {"fromImage": wanted.name, "tag": wanted.digest or wanted.effective_tag or ""}
         progress = PullProgress()
+        waited = self._registry_patience
         try:
-            pull = self._client.stream("POST", "images/create", params=params, silence=_PULL_SILENCE)
+            pull = self._client.stream(
+                "POST", "images/create", params=params, silence=_PULL_SILENCE, opening=self._registry_patience
+            )
             async with pull as pieces, aclosing(json_lines(pieces)) as messages:
+                waited = _PULL_SILENCE
                 async for message in messages:
                     if "error" in message or "errorDetail" in message:
                         detail = message.get("errorDetail") or {}
-                        raise _pull_failed(reference, str(detail.get("message") or message.get("error")))
+                        raise pull_failed(reference, str(detail.get("message") or message.get("error")))
                     if progress.take(message) and on_progress is not None:
                         on_progress(progress.what, progress.done, progress.total)
         except DockerError as error:
-            raise _pull_failed(reference, error.message) from error
+            raise pull_failed(reference, error.message) from error
+        except Unavailable as error:
+            if error.code != "engine_timeout":
+                raise
+            await self.info()  # where this is answered, it is the registry that isn't heard of
+            raise registry_silent(reference, waited) from error
         image = await self.image(reference)
         if image is None:
-            raise _pull_failed(reference, "the engine said that it had pulled it, but does not have it")
+            raise pull_failed(reference, "the engine said that it had pulled it, but does not have it")
         return image
 
     async def tag(self, image_id: str, repository: str, tag: str) -> None:
@@ -357,12 +373,3 @@ def _image_path(reference: str) -> str:
 def _lost_its_process(error: Failed) -> bool:
     """Whether an update was refused for want of a process, not because the engine won't have it at all."""
     return error.details.get("status") == _ENGINE_FAILED and _CANNOT_UPDATE in error.message.lower()
-
-
-def _pull_failed(reference: str, why: str) -> Failed:
-    return Failed(
-        "image_pull_failed",
-        f"The image {reference} could not be pulled: {why.strip()}",
-        next_step="Check the image's name and tag, and that this host reaches its registry.",
-        details={"reference": reference},
-    )

@@ -102,24 +102,26 @@ class DockerClient:
         params: Mapping[str, str | int | bool] | None = None,
         body: object = None,
         silence: float | None = None,
+        opening: float | None = None,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """One request and its answer in pieces, as they come.
 
         Args:
             silence: seconds without a piece after which the engine counts as hanging; ``None``: it may be silent.
+            opening: seconds until the answer begins; the time limit unless given.
 
         Raises:
             DockerError: what the engine refused, for the caller to judge.
             Unavailable: ``engine_unavailable`` or ``engine_timeout``.
         """
         doing = f"{method} {path}"
-        opening = self._request(method, path, params, body)
-        async with self._limits(doing, self.timeout):
-            response = await opening.__aenter__()
+        request = self._request(method, path, params, body)
+        async with self._limits(doing, opening or self.timeout):
+            response = await request.__aenter__()
         try:
             yield self._pieces(response, doing, silence)
         finally:
-            await opening.__aexit__(None, None, None)
+            await request.__aexit__(None, None, None)
 
     async def _pieces(
         self, response: aiohttp.ClientResponse, doing: str, silence: float | None

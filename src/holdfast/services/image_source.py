@@ -76,7 +76,7 @@ class ImageSource:
 
         Raises:
             InvalidInput: the reference is malformed.
-            Failed: ``image_missing`` or ``image_pull_failed``. Nothing was touched.
+            Failed: ``image_missing``, or as the runtime's ``pull``. Nothing was touched.
             Cancelled: somebody cancelled while it was being pulled.
             Unavailable: the engine does not answer.
         """
@@ -139,7 +139,7 @@ class ImageSource:
         """Pull an image by the digest that it was deployed with; the same image, or none.
 
         Raises:
-            Failed: ``image_pull_failed``, ``image_differs``. Nothing was touched.
+            Failed: ``image_differs``, or as the runtime's ``pull``. Nothing was touched.
             Cancelled: somebody cancelled meanwhile.
             Unavailable: the engine does not answer.
         """

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from holdfast.domain.errors import Failed, HoldfastError, Unavailable
+from holdfast.domain.errors import HoldfastError, Unavailable
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import (
     Container,
@@ -34,6 +34,7 @@ from holdfast.runtime.port import (
     ListedImage,
     OnMade,
 )
+from holdfast.runtime.pull_errors import pull_failed
 from holdfast.testing.fake_commands import ExecBehaviour, FakeCommands
 from holdfast.testing.fake_engine import FakeEngine
 from holdfast.testing.fake_records import Behaviour, FakeContainer, Outage, engine_error, matches, unknown_image
@@ -206,11 +207,7 @@ class FakeRuntime(ContainerRuntime):
                 (i for i in self.engine.state.remote.values() if _names(i.tags[0], i.digests[0], reference)), None
             )
             if remote is None:
-                raise Failed(
-                    "image_pull_failed",
-                    f"The image {reference} could not be pulled: manifest unknown",
-                    next_step="Check the name and tag of the image.",
-                )
+                raise pull_failed(reference, "manifest unknown")
             if on_progress is not None:
                 on_progress("Downloading", 0, 2)
                 on_progress("Downloading", 2, 2)

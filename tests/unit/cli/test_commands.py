@@ -483,6 +483,12 @@ def test_the_status_says_why_the_last_deployment_failed(server: FakeServer) -> N
     assert "error: The port is taken.\nnext: Free it.\n" in server.run("status", "notes").stdout
 
 
+def test_the_status_shows_the_digest_of_what_runs(server: FakeServer) -> None:
+    deployed = {**DEPLOYMENT, "digest": "registry.example/notes@sha256:aa"}
+    server.on("GET", "/api/workloads/notes/status", answer(STATUS | {"deployed": deployed}))
+    assert "registry.example/notes@sha256:aa" in server.run("status", "notes").stdout
+
+
 def test_the_status_of_all_is_one_line_each(server: FakeServer) -> None:
     server.on("GET", "/api/workloads", answer({"items": [workload()], "next_cursor": None}))
     server.on("GET", f"/api/workloads/{workload()['id']}/status", answer(STATUS | {"last_deployment": None}))

@@ -399,7 +399,7 @@ async def untouched(bench: Bench, workload: Workload, expected: str, image: str 
 
 
 async def test_an_image_that_can_t_be_had_fails_before_anything_is_touched(bench: Bench) -> None:
-    await untouched(bench, await bench.deployed(), "image_pull_failed", "notes:unheard-of")
+    await untouched(bench, await bench.deployed(), "image_not_in_registry", "notes:unheard-of")
 
 
 async def test_a_missing_volume_is_refused_before_the_old_version_is_stopped(bench: Bench) -> None:

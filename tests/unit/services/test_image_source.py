@@ -124,7 +124,7 @@ async def test_an_image_id_is_never_pulled(runtime: FakeRuntime, source: Source)
 async def test_an_absent_image_that_can_t_be_pulled_fails(source: Source) -> None:
     with pytest.raises(Failed) as caught:
         await source.resolve(NOTES)
-    assert caught.value.code == "image_pull_failed"
+    assert caught.value.code == "image_not_in_registry"
 
 
 async def test_without_pulling_an_absent_image_is_missing(source: Source) -> None:

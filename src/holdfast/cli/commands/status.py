@@ -58,6 +58,7 @@ def describe(output: Output, document: dict[str, Any]) -> None:
             ("condition", document["condition"]),
             ("desired", document["desired"]),
             ("image", document["image"]),
+            ("digest", document["deployed"]["digest"] if document["deployed"] else None),
             ("last deployment", _last(document)),
             ("snapshots", in_brief(document["schedule"])),
             ("next snapshot", exact(document["schedule"]["next_at"]) if document["schedule"] else None),
