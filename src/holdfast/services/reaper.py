@@ -18,6 +18,7 @@ from holdfast.domain.restore_records import DoneRecord, allowed_next
 from holdfast.engine.journal import Journal
 from holdfast.engine.wrapper_place import staged_path
 from holdfast.services.restore_files import RestoreFiles
+from holdfast.services.worker_process import WORKER_DIED
 
 RETRY_SECONDS: Final = 600.0
 """How often what could not be removed is tried again."""
@@ -149,7 +150,13 @@ class Reaper:
 
     async def _try(self, facts: RestoreFacts, journal: Journal | None) -> None:
         try:
-            await self.reap(journal or await self._files.reopen(self._path(facts)))
+            try:
+                await self.reap(journal or await self._files.reopen(self._path(facts)))
+            except HoldfastError as error:
+                if error.code != WORKER_DIED:
+                    raise
+                # Nothing stands in the way: who did it is gone, and another can do it at once.
+                await self.reap(await self._files.reopen(self._path(facts)))
         except HoldfastError as error:
             self._left[facts.restore_id] = Leftover(facts=facts, why=error.message, mend=error.next_step)
             self._log.warning("not reaped yet", restore=facts.restore_id, code=error.code, reason=error.message)

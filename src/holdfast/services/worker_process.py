@@ -16,6 +16,9 @@ from holdfast.domain.operation import Progress
 from holdfast.engine.requests import AnyRequest, Request, WorkerSettings
 from holdfast.engine.worker_protocol import Cancel, FromWorker, Problematic, Report, Result, Run, Setup, ToWorker, line
 
+WORKER_DIED: Final = "worker_died"
+"""Code of the error that tells that the process which did the work is gone."""
+
 START_SECONDS: Final = 30.0
 """How long a worker may take until it is ready."""
 
@@ -150,7 +153,7 @@ class WorkerProcess:
         how, printed = _ending(self._process.returncode or 0), await self._printed
         self._log.error("worker_died", pid=self._process.pid, how=how, printed=printed)
         return Failed(
-            "worker_died",
+            WORKER_DIED,
             f"The worker process that did the work ended unexpectedly ({how}).",
             next_step="Look into Holdfast's own log, and whether the host ran out of memory; then try again.",
             details={"how": how},

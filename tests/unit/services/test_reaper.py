@@ -6,19 +6,20 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import structlog
 from tests.unit.services.journal_bench import TO_ABORTED, TO_CONFIRMED, TO_REVERTED, JournalBench, journal_bench
 
-from holdfast.domain.errors import HoldfastError
-from holdfast.domain.restore import RestoreFacts
+from holdfast.domain.errors import Failed, HoldfastError
+from holdfast.domain.restore import RestoreFacts, VolumeFacts
 from holdfast.domain.restore_records import Record
 from holdfast.engine.fs import Fs
 from holdfast.engine.journal import Journal, read_journal
 from holdfast.services.reaper import Reaper
+from holdfast.services.restore_files import RestoreFiles
 
 
 class Stuck(Fs):
@@ -95,6 +96,24 @@ async def test_what_cannot_be_removed_keeps_its_journal_and_goes_the_next_time(
     assert reaper.left() == ()
     assert bench.wrappers(facts) == [False, False]
     assert not bench.path_of(facts).exists()
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+async def test_where_only_who_removes_it_died_another_does_it_at_once(
+    bench: JournalBench, deaths: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = bench.left("r1", *TO_CONFIRMED, exchanged=(0, 1))
+    reap, left_to_die = RestoreFiles.reap, iter([True] * deaths)
+
+    async def reap_or_die(files: RestoreFiles, volumes: Sequence[VolumeFacts]) -> None:
+        if next(left_to_die, False):
+            raise Failed("worker_died", "The worker process ended unexpectedly (killed by SIGKILL).")
+        await reap(files, volumes)
+
+    monkeypatch.setattr(RestoreFiles, "reap", reap_or_die)
+    left = await Reaper(bench.files).reap_or_leave(await reopened(bench, facts))
+    assert (left is not None) == (deaths > 1), "it is tried again once, and then now and then"
+    assert bench.path_of(facts).exists() == (deaths > 1)
 
 
 async def test_what_cannot_be_removed_is_tried_again_by_itself(bench: JournalBench, disk: Stuck) -> None:
