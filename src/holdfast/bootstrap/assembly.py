@@ -312,6 +312,7 @@ async def _assembled(
         store=secret_store,
         values=sealed_values,
         locks=locks,
+        everyone=workload_store.list,
         require_decided=registry.require_decided,
     )
     snapshots = Snapshots(
@@ -461,6 +462,7 @@ async def _assembled(
         snapshot_facts=snapshots.facts,
         unfinished_restores=restores.unfinished,
         schedule_facts=lambda: schedule_facts(scheduler, scheduled_snapshots),
+        unreadable_secrets=secrets.unreadable,
         leftovers=lambda: [(str(left), left.mend) for left in reaper.left()],
         edge=traffic.sync,
     )

@@ -94,6 +94,7 @@ class Doctor:
         snapshot_facts: how the snapshots are.
         unfinished_restores: restores whose journals are still there, in words ("notes: needs a decision").
         schedule_facts: how the schedules are.
+        unreadable_secrets: secrets that can't be opened, in words ("notes: NOTES_KEY").
         leftovers: what restores left that can't be removed yet, in words, and what to do about each.
         edge: how many domains the edge serves, once it serves what it should; raises where it can't.
         now: the clock to check, UTC.
@@ -109,6 +110,7 @@ class Doctor:
         snapshot_facts: Callable[[], Awaitable[SnapshotFacts]],
         unfinished_restores: Callable[[], Awaitable[Sequence[str]]],
         schedule_facts: Callable[[], Awaitable[ScheduleFacts]],
+        unreadable_secrets: Callable[[], Awaitable[Sequence[str]]],
         leftovers: Callable[[], Sequence[tuple[str, str]]],
         edge: Callable[[], Awaitable[int]],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -120,6 +122,7 @@ class Doctor:
         self._snapshot_facts = snapshot_facts
         self._unfinished_restores = unfinished_restores
         self._schedule_facts = schedule_facts
+        self._unreadable_secrets = unreadable_secrets
         self._leftovers = leftovers
         self._edge = edge
         self._now = now
@@ -144,6 +147,7 @@ class Doctor:
             ("snapshots", check_snapshots(self._snapshot_facts)),
             ("schedules", check_schedules(self._schedule_facts)),
             ("restores", check_restores(self._unfinished_restores)),
+            ("secrets", check_secrets(self._unreadable_secrets)),
             ("leftovers", check_leftovers(self._leftovers)),
         ]
         return [await _guarded(name, check) for name, check in checks]
@@ -364,6 +368,19 @@ async def check_restores(unfinished: Callable[[], Awaitable[Sequence[str]]]) -> 
         level=FindingLevel.WARNING,
         message=f"{len(found)} unfinished: {_some(found)}.",
         mend="Look at 'holdfast operation list'; what needs a decision is settled by 'holdfast restore-decision'.",
+    )
+
+
+async def check_secrets(unreadable: Callable[[], Awaitable[Sequence[str]]]) -> Finding:
+    """Whether all secrets can be opened."""
+    found = await unreadable()
+    if not found:
+        return Finding(check="secrets", level=FindingLevel.OK, message="All secrets can be opened.")
+    return Finding(
+        check="secrets",
+        level=FindingLevel.ERROR,
+        message=f"Secrets can't be opened: {_some(found)}.",
+        mend="Put the key back from its copy (docs/how-to/secrets.md); if it is lost, set each of them again.",
     )
 
 

@@ -80,7 +80,11 @@ class RestoreRequest:
 
     def laid_out(self, workload: Workload) -> Workload:
         """The workload, configured as its volumes lie where the data goes."""
-        if self.runs is None or not self.runs.laid_out:
+        return workload if self.runs is None or not self.runs.laid_out else self.running(workload)
+
+    def running(self, workload: Workload) -> Workload:
+        """The workload that is restored, configured as it runs on the data."""
+        if self.runs is None:
             return workload
         return replace(workload, spec=Rollback.of(workload, self.runs.deployment).spec)
 

@@ -114,7 +114,8 @@ class RestorePreflight:
         images = await self._images.plan(request, workload, manifest, own, sorted(held))
         problems += images.problems
         for redeployed in await self._sharing.workloads({redeploy.workload_id for redeploy in images.redeploys}):
-            problems += await self._secrets.problems(redeployed)
+            then = request.running(redeployed) if redeployed.id == workload.id else redeployed
+            problems += await self._secrets.problems(then)
         warnings += images.warnings
         if problems:
             raise Refused(problems)

@@ -10,7 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -66,6 +66,7 @@ class Secrets:
     """The secrets of all workloads.
 
     Args:
+        everyone: all workloads.
         require_decided: raises ``Conflict`` while a restore of the workload (by id) waits for a person's decision.
     """
 
@@ -76,12 +77,14 @@ class Secrets:
         store: SecretStore,
         values: SealedValues,
         locks: LifecycleLocks,
+        everyone: Callable[[], Awaitable[Sequence[Workload]]],
         require_decided: Callable[[str], object],
     ) -> None:
         self._workloads = workloads
         self._store = store
         self._values = values
         self._locks = locks
+        self._everyone = everyone
         self._require_decided = require_decided
         self._log = structlog.get_logger("secrets")
 
@@ -92,12 +95,7 @@ class Secrets:
             NotFound: ``workload_unknown``.
         """
         workload = await self._workloads.get(ref)
-        unreadable = {
-            name
-            for problem in await self._values.problems(workload)
-            if problem.code == "secret_unreadable"
-            for name in _names(problem.details)
-        }
+        unreadable = _unreadable(await self._values.problems(workload))
         found = {
             value.name: SecretFacts(name=value.name, state=SecretState.UNUSED, set_at=value.set_at)
             for value in await self._store.of(workload.id)
@@ -113,6 +111,15 @@ class Secrets:
     async def problems(self, workload: Workload) -> Sequence[Problem]:
         """Why containers of a workload can't be made: ``secret_not_set``, ``secret_unreadable``."""
         return await self._values.problems(workload)
+
+    async def unreadable(self) -> Sequence[str]:
+        """The secrets of all workloads that can't be opened, in words: ``notes: NOTES_KEY``."""
+        found = []
+        for workload in await self._everyone():
+            names = _unreadable(await self._values.problems(workload))
+            if names:
+                found.append(f"{workload.name}: {', '.join(names)}")
+        return found
 
     async def set(self, ref: str, name: str, value: str, *, actor: str) -> ApplyResult:
         """Set a secret. What runs gets it with the next deployment.
@@ -239,9 +246,10 @@ class Secrets:
             yield await self._workloads.get(workload.id)
 
 
-def _names(details: Mapping[str, object]) -> Collection[str]:
-    names = details.get("secrets")
-    return [str(name) for name in names] if isinstance(names, list) else []
+def _unreadable(problems: Sequence[Problem]) -> Sequence[str]:
+    """The names of secrets that can't be opened."""
+    told = [problem.details["secrets"] for problem in problems if problem.code == "secret_unreadable"]
+    return sorted(str(name) for names in told if isinstance(names, list) for name in names)
 
 
 def _check_env(env: Mapping[str, str]) -> None:

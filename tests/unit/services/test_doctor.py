@@ -80,6 +80,7 @@ def doctor(settings: Settings, runtime: FakeRuntime) -> Doctor:
         snapshot_facts=facts,
         unfinished_restores=nothing,
         schedule_facts=schedules,
+        unreadable_secrets=nothing,
         leftovers=lambda: (),
         edge=no_domains,
         now=lambda: NOW,
@@ -101,6 +102,7 @@ async def test_a_healthy_host_gets_a_clean_bill(settings: Settings) -> None:
         "snapshots",
         "schedules",
         "restores",
+        "secrets",
         "leftovers",
     }
 

@@ -22,7 +22,7 @@ from holdfast.domain.environment import SecretRef
 from holdfast.domain.errors import Busy, Conflict, InvalidInput, NotFound, Refused, TooLarge
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationState
-from holdfast.domain.workload import Quiesce, Workload, WorkloadSpec
+from holdfast.domain.workload import Quiesce, SnapshotPolicy, Workload, WorkloadSpec
 from holdfast.runtime.port import LABEL_WORKLOAD
 from holdfast.services.clones import CloneWish
 from holdfast.services.secrets import SecretState
@@ -39,6 +39,7 @@ from holdfast.testing.installation import (
     snapshotted,
     spec_of,
     succeeded,
+    undone,
 )
 
 FIRST, SECOND = "swordfish-one", "swordfish-two"
@@ -72,10 +73,10 @@ async def deploy(holdfast: Holdfast, workload: Workload) -> Operation:
     return await succeeded(holdfast, await holdfast.api.deployer.deploy(workload.id, actor="ann"))
 
 
-async def ready(holdfast: Holdfast, value: str = FIRST) -> Workload:
+async def ready(holdfast: Holdfast, spec: WorkloadSpec = SECRET) -> Workload:
     """A workload that runs with a secret."""
-    workload = await applied(holdfast)
-    await put(holdfast, workload, value)
+    workload = await applied(holdfast, spec)
+    await put(holdfast, workload, FIRST)
     await deploy(holdfast, workload)
     return workload
 
@@ -90,6 +91,13 @@ async def environment(holdfast: Holdfast, workload: Workload) -> dict[str, str]:
 
 async def newest(holdfast: Holdfast, workload: Workload) -> Deployment:
     return (await holdfast.api.deployer.deployments(workload.id, 1, None)).items[0]
+
+
+async def returned_with_data(holdfast: Holdfast, workload: Workload, to: Deployment) -> Operation:
+    plan = await holdfast.api.data_rollbacks.plan(workload.id, to.id)
+    return await holdfast.api.data_rollbacks.rollback(
+        workload.id, to.id, confirm=plan.snapshot.id, dry_run=False, actor="ann"
+    )
 
 
 async def states(holdfast: Holdfast, workload: Workload) -> dict[str, SecretState]:
@@ -134,6 +142,25 @@ async def test_a_rollback_brings_back_the_value_of_then_and_makes_it_the_configu
     assert (await environment(holdfast, workload))["KEY"] == FIRST
     assert (await holdfast.api.workloads.get(workload.id)).spec.secrets == first.spec.secrets
     assert await put(holdfast, workload, FIRST) == [], "it has this value already"
+
+
+async def test_a_rollback_with_data_brings_back_the_value_of_then_or_is_refused_while_it_can_t_be_opened(
+    holdfast: Holdfast, place: Installation
+) -> None:
+    workload = await ready(holdfast, dataclasses.replace(SECRET, snapshots=SnapshotPolicy(before_deploy=True)))
+    first = await newest(holdfast, workload)
+    await put(holdfast, workload, SECOND)
+    await deploy(holdfast, workload)
+    key = place.settings.keys_dir / "sealing.key"
+    kept = key.rename(key.with_name("elsewhere"))
+    with pytest.raises(Refused) as refused:
+        await returned_with_data(holdfast, workload, first)
+    assert refused.value.code == "secret_unreadable"
+    kept.rename(key)
+    await succeeded(holdfast, await returned_with_data(holdfast, workload, first))
+    assert (await environment(holdfast, workload))["KEY"] == FIRST
+    await undone(holdfast, workload)
+    assert (await environment(holdfast, workload))["KEY"] == SECOND
 
 
 async def test_what_a_deploy_would_change_is_told_by_name(holdfast: Holdfast) -> None:
@@ -254,6 +281,8 @@ async def test_a_lost_key_is_told_by_the_names_that_have_to_be_set_again(
     key = place.settings.keys_dir / "sealing.key"
     kept = key.rename(place.directory / "elsewhere")
     assert await states(holdfast, workload) == {"KEY": SecretState.UNREADABLE}
+    (finding,) = [finding for finding in await holdfast.api.doctor.findings() if finding.check == "secrets"]
+    assert "notes: KEY" in finding.message
     assert (await deploy(holdfast, workload)).outcome["result"] == "already_there", "what runs is left alone"
     with pytest.raises(Refused) as refused:  # before anything is stopped
         await restore(holdfast, workload, snapshot)
