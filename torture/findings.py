@@ -61,7 +61,7 @@ class Findings:
         Args:
             in_parts: whether only the fixed parts of ``target`` were to be restored, and all else stays as it is.
         """
-        came_true(lambda: not self._left() and self._condition() == "running", _SETTLES)
+        came_true(lambda: not self._left() and self._condition() == "running" and self._machine.ready(), _SETTLES)
         self.wait_for_operations()
         containers = self._containers()
         condition, left = self._condition(), self._left()

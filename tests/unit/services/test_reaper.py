@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 import structlog
-from tests.unit.services.journal_bench import TO_ABORTED, TO_CONFIRMED, TO_REVERTED, JournalBench, journal_bench
+from tests.unit.services.journal_bench import (
+    TO_ABORTED,
+    TO_CONFIRMED,
+    TO_REVERTED,
+    InThread,
+    JournalBench,
+    journal_bench,
+)
 
 from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.restore import RestoreFacts, VolumeFacts
@@ -19,7 +26,6 @@ from holdfast.domain.restore_records import Record
 from holdfast.engine.fs import Fs
 from holdfast.engine.journal import Journal, read_journal
 from holdfast.services.reaper import Reaper
-from holdfast.services.restore_files import RestoreFiles
 
 
 class Stuck(Fs):
@@ -103,14 +109,14 @@ async def test_where_only_who_removes_it_died_another_does_it_at_once(
     bench: JournalBench, deaths: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = bench.left("r1", *TO_CONFIRMED, exchanged=(0, 1))
-    reap, left_to_die = RestoreFiles.reap, iter([True] * deaths)
+    reap, left_to_die = InThread.reap, iter([True] * deaths)
 
-    async def reap_or_die(files: RestoreFiles, volumes: Sequence[VolumeFacts]) -> None:
+    async def reap_or_die(files: InThread, volumes: Sequence[VolumeFacts]) -> None:
         if next(left_to_die, False):
             raise Failed("worker_died", "The worker process ended unexpectedly (killed by SIGKILL).")
         await reap(files, volumes)
 
-    monkeypatch.setattr(RestoreFiles, "reap", reap_or_die)
+    monkeypatch.setattr(InThread, "reap", reap_or_die)
     left = await Reaper(bench.files).reap_or_leave(await reopened(bench, facts))
     assert (left is not None) == (deaths > 1), "it is tried again once, and then now and then"
     assert bench.path_of(facts).exists() == (deaths > 1)
