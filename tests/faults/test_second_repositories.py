@@ -435,27 +435,55 @@ async def test_nothing_is_sent_to_object_storage_where_somebody_put_a_repository
         assert bucket.sent() == 0
 
 
-async def test_a_secret_is_in_its_own_file_only(
+async def test_a_secret_is_sealed_and_in_plain_nowhere(
     here: Installation, bucket: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with here.running() as holdfast:
         await bucket.add(holdfast)
         assert SECRET not in repr(await holdfast.api.repositories.list())
-        (file,) = here.settings.keys_dir.glob("*.secret")
-        assert file.read_text() == SECRET
+        (file,) = here.settings.keys_dir.glob("*.sealed")
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert SECRET not in caplog.text
-        others = [path for path in here.directory.rglob("*") if path.is_file() and path != file]
-        assert not any(SECRET.encode() in path.read_bytes() for path in others)
+        files = [path for path in here.directory.rglob("*") if path.is_file()]
+        assert not any(SECRET.encode() in path.read_bytes() for path in files)
         await holdfast.api.repositories.remove("far")
-        assert list(here.settings.keys_dir.glob("*.secret")) == []
-        left = here.settings.keys_dir / f"{new_id()}.secret"
+        assert list(here.settings.keys_dir.glob("*.sealed")) == []
+        left = here.settings.keys_dir / f"{new_id()}.sealed"
         left.write_bytes(b"of a server that died")
         left.chmod(0o600)
         await bucket.add(holdfast)  # what is stored there was not touched, and is this installation's own
     async with here.running():
         assert not left.exists()
-        assert len(list(here.settings.keys_dir.glob("*.secret"))) == 1
+        assert len(list(here.settings.keys_dir.glob("*.sealed"))) == 1
+
+
+async def test_a_secret_that_an_earlier_version_kept_in_plain_is_sealed_at_the_next_start(
+    here: Installation, bucket: Bucket
+) -> None:
+    async with here.running() as holdfast:
+        await bucket.add(holdfast)
+        (file,) = here.settings.keys_dir.glob("*.sealed")
+        sealed = file.read_bytes()
+    plain = file.with_suffix(".secret")
+    plain.write_text(SECRET)
+    plain.chmod(0o600)
+    file.unlink()
+    async with here.running() as holdfast:
+        assert (plain.exists(), file.exists()) == (False, True)
+        assert SECRET.encode() not in file.read_bytes()
+        await holdfast.api.repositories.test("far")
+        file.write_bytes(sealed[:-1] + bytes([sealed[-1] ^ 1]))
+        with pytest.raises(Failed) as caught:
+            await holdfast.api.repositories.test("far")
+        assert caught.value.code == "repository_secret_unreadable"
+        file.write_bytes(sealed)
+        here.settings.keys_dir.joinpath("sealing.key").unlink()
+        with pytest.raises(Failed) as caught:
+            await holdfast.api.repositories.test("far")
+        assert caught.value.code == "repository_secret_unreadable"
+        await holdfast.api.repositories.remove("far")
+        await bucket.add(holdfast)
+        await holdfast.api.repositories.test("far")
 
 
 async def test_a_server_that_is_away_or_refuses_is_named_and_touches_nothing(
@@ -471,7 +499,7 @@ async def test_a_server_that_is_away_or_refuses_is_named_and_touches_nothing(
             await bucket.add(holdfast)
         assert denied.value.code == "blob_store_access_denied"
         assert await holdfast.api.repositories.list() == ()
-        assert list(here.settings.keys_dir.glob("*.secret")) == []
+        assert list(here.settings.keys_dir.glob("*.sealed")) == []
         bucket.proxy.forget()
         await bucket.add(holdfast)
 
@@ -657,7 +685,7 @@ async def test_a_rate_that_no_request_could_keep_is_refused(here: Installation, 
 async def test_who_opens_it_anew_is_not_told_of_a_secret_that_is_gone(here: Installation, bucket: Bucket) -> None:
     async with here.running() as holdfast:
         await bucket.add(holdfast)
-        (file,) = here.settings.keys_dir.glob("*.secret")
+        (file,) = here.settings.keys_dir.glob("*.sealed")
         file.unlink()
         with pytest.raises(Failed) as caught:
             await holdfast.api.repositories.test("far")

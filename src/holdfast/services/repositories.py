@@ -1,7 +1,7 @@
 """Second repositories by name: add, list, look at, try, forget; and what has to be known to open one.
 
-The secret of an access key is in a file for its owner only, named after the repository's entry. It is in no record, no
-answer, no log, and no message to a worker.
+The secret of an access key is sealed, in a file for its owner only, named after the repository's entry. It is in no
+record, no answer, no log, and no message to a worker.
 
 Second repositories are asked in threads of their own, and for a while only: a disk of another machine may never answer,
 and nothing else of Holdfast waits for it.
@@ -35,12 +35,12 @@ from holdfast.domain.repository import (
 )
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.engine.fs import Fs
-from holdfast.engine.keys import remove_secret, write_secret
+from holdfast.engine.keys import remove_secret
+from holdfast.engine.repository.access_secret import PLAIN_SUFFIX, SUFFIX, keep_access_secret, seal_plain
 from holdfast.engine.repository.repository import Repository
 from holdfast.engine.repository.second import Second, add_second, opened
 from holdfast.store.repositories import RepositoryNames
 
-_SUFFIX: Final = ".secret"
 _AT_ONCE: Final = 4
 _ANSWER_SECONDS: Final = 60.0
 
@@ -118,7 +118,7 @@ class Repositories:
         secret_file = self._secret_file(entry_id)
         try:
             if place.kind is RepositoryKind.S3:
-                await asyncio.to_thread(write_secret, self._fs, secret_file, secret.encode())
+                await asyncio.to_thread(keep_access_secret, self._fs, secret_file, secret.encode())
             found = await asyncio.get_running_loop().run_in_executor(
                 self._threads, partial(add_second, self._fs, second, encrypt=encrypt, take_over=take_over)
             )
@@ -248,19 +248,28 @@ class Repositories:
         return found
 
     async def clean(self) -> None:
-        """At start: remove secrets and caches of repositories that were not kept in the end, or forgotten."""
+        """At start: seal secrets that an earlier version kept in plain, and remove what is left of forgotten ones."""
         known = {repository.id for repository in await self.list()}
 
         def remove() -> None:
-            for file in self._settings.keys_dir.glob(f"*{_SUFFIX}"):
-                if file.name.removesuffix(_SUFFIX) not in known:
-                    remove_secret(self._fs, file)
+            for suffix in (PLAIN_SUFFIX, SUFFIX):
+                for file in self._settings.keys_dir.glob(f"*{suffix}"):
+                    if file.stem not in known:
+                        remove_secret(self._fs, file)
+            for plain in self._settings.keys_dir.glob(f"*{PLAIN_SUFFIX}"):
+                self._seal(plain)
             if self._settings.second_dir.is_dir():
                 for directory in self._settings.second_dir.iterdir():
                     if directory.name not in known:
                         shutil.rmtree(directory, ignore_errors=True)
 
         await asyncio.to_thread(remove)
+
+    def _seal(self, plain: Path) -> None:
+        try:
+            seal_plain(self._fs, plain)
+        except HoldfastError as error:  # it is tried again at the next start; nothing else waits for it
+            structlog.get_logger("repositories").warning("a secret can't be sealed", file=plain.name, code=error.code)
 
     @contextmanager
     def _use(self, name: str) -> Iterator[None]:
@@ -286,7 +295,7 @@ class Repositories:
         )
 
     def _secret_file(self, entry_id: str) -> Path:
-        return self._settings.keys_dir / f"{entry_id}{_SUFFIX}"
+        return self._settings.keys_dir / f"{entry_id}{SUFFIX}"
 
     def _local_dir(self, entry_id: str) -> Path:
         return self._settings.second_dir / entry_id

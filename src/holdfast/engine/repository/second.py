@@ -22,12 +22,13 @@ from typing import Final
 
 import msgspec
 
-from holdfast.domain.errors import Conflict, Damaged, Failed, HoldfastError, NotFound, Problem, Refused
+from holdfast.domain.errors import Conflict, Damaged, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.ids import new_id
 from holdfast.domain.repository import RepositoryKind, RepositoryPlace
 from holdfast.engine.fs import Fs
-from holdfast.engine.keys import load_key, load_secret
+from holdfast.engine.keys import load_key
 from holdfast.engine.os_errors import translate
+from holdfast.engine.repository.access_secret import access_secret
 from holdfast.engine.repository.blobs import BlobStore
 from holdfast.engine.repository.posix_blobs import PosixBlobs
 from holdfast.engine.repository.rebuilding import take_over_or_rebuild
@@ -40,7 +41,6 @@ from holdfast.engine.repository.repository_file import (
 )
 from holdfast.engine.repository.seal import RepositoryKeys
 
-MAX_SECRET_BYTES: Final = 1024
 _NOT_COUNTED: Final = frozenset({"lost+found"})
 _PROBE_BYTES: Final = 4096
 
@@ -54,7 +54,7 @@ class Second(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         repository_id: what it says that it is; empty for one that is being added.
         key_file: the repository key's.
-        secret_file: the secret of the access key's, of object storage; empty otherwise.
+        secret_file: that of the sealed secret of the access key, of object storage; empty otherwise.
         local_dir: of its lock and its caches; its parent exists.
         owner: id of this installation.
         reserve_bytes: what writing leaves free on a directory's filesystem.
@@ -178,21 +178,13 @@ def _blobs(fs: Fs, second: Second, *, make: bool, pace: Pace | None = None) -> B
     from holdfast.engine.repository.object_blobs import Patience
     from holdfast.engine.repository.s3 import S3Location, s3_blobs
 
-    secret = load_secret(fs, Path(second.secret_file), MAX_SECRET_BYTES)
-    if secret is None:
-        raise Failed(
-            "repository_secret_missing",
-            f"The secret of the access key of the repository {second.name} is gone ({second.secret_file}).",
-            next_step=f"Forget the repository and add it again: holdfast repository remove {second.name}. What is "
-            "stored there stays.",
-        )
     location = S3Location(
         bucket=place.bucket,
         prefix=place.prefix,
         region=place.region,
         endpoint=place.endpoint,
         access_key_id=place.access_key_id,
-        secret_access_key=secret.decode("utf-8", "replace"),
+        secret_access_key=access_secret(fs, Path(second.secret_file), second.name),
         certificate=place.certificate,
     )
     return s3_blobs(location, Patience() if second.patient else Patience.of_a_person(), pace=pace)
