@@ -20,6 +20,7 @@ from holdfast.api.routes import (
     clones,
     deployments,
     images,
+    notifications,
     operations,
     repositories,
     repository,
@@ -81,6 +82,7 @@ def routers() -> tuple[APIRouter, ...]:
         clones.router,
         operations.router,
         schedules.router,
+        notifications.router,
     )
 
 

@@ -77,6 +77,27 @@ RepositoryName = Annotated[
 ]
 
 
+def _channel_name(text: str) -> str:
+    if not re.fullmatch(_NAME, text):
+        shown = text if text.isprintable() and len(text) <= 64 else f"{text[:60]!r}…"
+        raise NotFound(
+            "channel_unknown",
+            f"There is no channel {shown}.",
+            next_step="Look at what there is with `holdfast notification list`.",
+        )
+    return text
+
+
+ChannelNameText = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=63, description="What it is called here.")]
+"""A channel's name in a body."""
+
+ChannelName = Annotated[
+    str,
+    Path(alias="channel", description="A channel's name.", json_schema_extra={"pattern": f"^{_NAME}$"}),
+    AfterValidator(_channel_name),
+]
+
+
 def _secret_name(text: str) -> str:
     if not is_env_name(text):
         shown = text if text.isprintable() and len(text) <= 64 else f"{text[:60]!r}…"

@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection
 from holdfast.domain.accounts import Principal
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.deployment import Deployment
+from holdfast.domain.notice import Channel, ChannelSecrets
 from holdfast.domain.operation import Operation
 from holdfast.domain.promotion import Promotion
 from holdfast.domain.repository import RepositoryFacts, RepositoryPlace, SecondRepository
@@ -29,6 +30,7 @@ from holdfast.services.data_rollbacks import DataRollbackPlan
 from holdfast.services.deployment_changes import DeploymentDetail, DeployPlan
 from holdfast.services.doctor import Finding
 from holdfast.services.image_care import KeptImage
+from holdfast.services.notifications import ChannelState
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.rollbacks import RollbackPlan
@@ -317,6 +319,16 @@ class ImagesPort(Protocol):
     async def prune(self, *, dry_run: bool, actor: str) -> Operation: ...
 
 
+class NotificationsPort(Protocol):
+    async def add(self, channel: Channel, secrets: ChannelSecrets) -> Channel: ...
+
+    async def list(self) -> tuple[ChannelState, ...]: ...
+
+    async def remove(self, name: str) -> None: ...
+
+    async def test(self, name: str) -> None: ...
+
+
 class DoctorPort(Protocol):
     async def findings(self) -> Sequence[Finding]: ...
 
@@ -354,6 +366,7 @@ class ApiServices:
     readiness: ReadinessPort
     doctor: DoctorPort
     schedules: SchedulesPort
+    notifications: NotificationsPort
     uploads_dir: Path
     max_upload_bytes: int
     disk_reserve_bytes: int

@@ -35,6 +35,7 @@ from holdfast.engine.sealing import Sealing
 from holdfast.engine.stores import Stores, open_stores
 from holdfast.runtime.port import ContainerRuntime, EngineInfo
 from holdfast.services.active_restores import ActiveRestores
+from holdfast.services.alarms import Alarms
 from holdfast.services.archive_moves import ArchiveMoves
 from holdfast.services.capture import Capture
 from holdfast.services.clones import Clones
@@ -55,6 +56,7 @@ from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.instances import Instances
 from holdfast.services.locks import DrainBarrier, LifecycleLocks
 from holdfast.services.logs import Logs
+from holdfast.services.notifications import Notifications
 from holdfast.services.operations import Operations
 from holdfast.services.probe_removal import remove_left_probes
 from holdfast.services.promotions import Promotions
@@ -99,6 +101,7 @@ from holdfast.services.workload_deletion import WorkloadDeletion
 from holdfast.services.workloads import Workloads
 from holdfast.store.database import Database
 from holdfast.store.deployments import DeploymentStore
+from holdfast.store.notices import ChannelStore, Outbox
 from holdfast.store.operations import OperationStore
 from holdfast.store.repositories import RepositoryNames
 from holdfast.store.schedules import ScheduleStore
@@ -211,7 +214,8 @@ async def _assembled(
 
     volumes = VolumeResolver(settings, roots, VolumeStateStore(database))
     secret_store = SecretStore(database)
-    sealed_values = SealedValues(secret_store, Sealing(fs, settings.keys_dir))
+    sealing = Sealing(fs, settings.keys_dir)
+    sealed_values = SealedValues(secret_store, sealing)
     instances = Instances(runtime, installation, volumes, sealed_values)
     quiescer = Quiescer(runtime, installation)
     images = ImageSource(runtime, installation)
@@ -454,6 +458,13 @@ async def _assembled(
         work=[scheduled_snapshots, scheduled_care],
         most=max(1, settings.workers - 1),  # one is left for people
     )
+    outbox = Outbox(database)
+    notifications = Notifications(
+        clock=seams.clock,
+        sealing=sealing,
+        channels=ChannelStore(database),
+        outbox=outbox,
+    )
     doctor = Doctor(
         settings=settings,
         runtime=runtime,
@@ -463,9 +474,12 @@ async def _assembled(
         unfinished_restores=restores.unfinished,
         schedule_facts=lambda: schedule_facts(scheduler, scheduled_snapshots),
         unreadable_secrets=secrets.unreadable,
+        channel_facts=notifications.facts,
         leftovers=lambda: [(str(left), left.mend) for left in reaper.left()],
         edge=traffic.sync,
     )
+
+    alarms = Alarms(clock=seams.clock, outbox=outbox, schedules=scheduler.list, space=doctor.space)
 
     async def engine_arrived(info: EngineInfo) -> None:
         volumes.learn_engine_root(info.root_dir)
@@ -490,6 +504,8 @@ async def _assembled(
         edge_watch.start()
     reaper.start()
     scheduler.start()
+    alarms.start()
+    notifications.start()
     try:
         yield Holdfast(
             api=ApiServices(
@@ -540,6 +556,7 @@ async def _assembled(
                 readiness=readiness,
                 doctor=doctor,
                 schedules=scheduler,
+                notifications=notifications,
                 uploads_dir=settings.uploads_dir,
                 max_upload_bytes=settings.max_upload_bytes,
                 disk_reserve_bytes=settings.disk_reserve_bytes,
@@ -554,6 +571,8 @@ async def _assembled(
             first_token=await tokens.ensure_first_admin(settings.admin_token_file),
         )
     finally:
+        await notifications.close()
+        await alarms.close()
         await scheduler.close()
         await watch.close()
         if edge_watch is not None:

@@ -20,6 +20,7 @@ from holdfast.cli.commands import (
     env,
     image,
     logs,
+    notification,
     operation,
     promote,
     recover,
@@ -111,6 +112,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.add_typer(operation.commands(), name="operation")
     app.add_typer(repository.commands(), name="repository")
     app.add_typer(schedule.commands(), name="schedule")
+    app.add_typer(notification.commands(), name="notification")
     app.command("doctor")(doctor.doctor)
     app.command("serve")(serve.serve)
     app.command("recover")(recover.recover)

@@ -51,6 +51,16 @@ def repository_name(text: str | None) -> str | None:
     return text
 
 
+def channel_name(text: str | None) -> str | None:
+    """A channel's name, likewise."""
+    if text is not None and not re.fullmatch("[a-z0-9][a-z0-9-]{0,62}", text):
+        raise typer.BadParameter(
+            f"{shown(text)} can't be a channel's name: names are 1 to 63 lower-case letters, digits and dashes."
+        )
+    return text
+
+
+ChannelName = Annotated[str, typer.Argument(metavar="NAME", help="The channel's name.", callback=channel_name)]
 RepositoryName = Annotated[
     str, typer.Argument(metavar="NAME", help="The second repository's name.", callback=repository_name)
 ]

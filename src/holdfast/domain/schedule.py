@@ -23,6 +23,9 @@ from typing import Final
 
 from holdfast.domain.operation import Operation, OperationState
 
+ACTOR: Final = "schedule"
+"""Who begins what is scheduled."""
+
 SPREAD: Final = timedelta(minutes=5)
 """Within how much time those begin that are due at the same moment; a tenth of their interval where that is less."""
 

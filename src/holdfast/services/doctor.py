@@ -80,6 +80,14 @@ class ScheduleFacts:
     unprotected: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelFacts:
+    """How the channels are. ``failing``: through which nothing could be delivered, and why, in words."""
+
+    total: int = 0
+    failing: tuple[str, ...] = ()
+
+
 def worst(findings: Sequence[Finding]) -> FindingLevel:
     """The worst level found; ``ok`` for none."""
     order = list(FindingLevel)
@@ -95,6 +103,7 @@ class Doctor:
         unfinished_restores: restores whose journals are still there, in words ("notes: needs a decision").
         schedule_facts: how the schedules are.
         unreadable_secrets: secrets that can't be opened, in words ("notes: NOTES_KEY").
+        channel_facts: how the channels are.
         leftovers: what restores left that can't be removed yet, in words, and what to do about each.
         edge: how many domains the edge serves, once it serves what it should; raises where it can't.
         now: the clock to check, UTC.
@@ -111,6 +120,7 @@ class Doctor:
         unfinished_restores: Callable[[], Awaitable[Sequence[str]]],
         schedule_facts: Callable[[], Awaitable[ScheduleFacts]],
         unreadable_secrets: Callable[[], Awaitable[Sequence[str]]],
+        channel_facts: Callable[[], Awaitable[ChannelFacts]],
         leftovers: Callable[[], Sequence[tuple[str, str]]],
         edge: Callable[[], Awaitable[int]],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -123,9 +133,20 @@ class Doctor:
         self._unfinished_restores = unfinished_restores
         self._schedule_facts = schedule_facts
         self._unreadable_secrets = unreadable_secrets
+        self._channel_facts = channel_facts
         self._leftovers = leftovers
         self._edge = edge
         self._now = now
+
+    async def space(self) -> dict[str, Finding]:
+        """What is left on the filesystems of the data directory and of all volumes, by place."""
+        settings = self._settings
+        places = dict.fromkeys((settings.data_dir, settings.volumes_base, *settings.allowed_roots))
+        found = [
+            await _guarded(f"space {place}", asyncio.to_thread(check_space, self._fs, place, settings))
+            for place in places
+        ]
+        return {str(place): finding for place, finding in zip(places, found, strict=True)}
 
     async def findings(self) -> list[Finding]:
         """What every check found, in a fixed order."""
@@ -146,6 +167,7 @@ class Doctor:
         checks += [
             ("snapshots", check_snapshots(self._snapshot_facts)),
             ("schedules", check_schedules(self._schedule_facts)),
+            ("notifications", check_notifications(self._channel_facts)),
             ("restores", check_restores(self._unfinished_restores)),
             ("secrets", check_secrets(self._unreadable_secrets)),
             ("leftovers", check_leftovers(self._leftovers)),
@@ -356,6 +378,26 @@ async def check_schedules(facts: Callable[[], Awaitable[ScheduleFacts]]) -> Find
             mend='Give each a snapshots.schedule, for example "0 3 * * *".',
         )
     return Finding(check="schedules", level=FindingLevel.OK, message=f"{found.total} schedules, all on time.")
+
+
+async def check_notifications(facts: Callable[[], Awaitable[ChannelFacts]]) -> Finding:
+    """Whether somebody hears of what fails."""
+    found = await facts()
+    if found.failing:
+        return Finding(
+            check="notifications",
+            level=FindingLevel.ERROR,
+            message=f"Notices wait that could not be delivered: {_some(found.failing)}.",
+            mend="See `holdfast notification list`, mend what it names, then `holdfast notification test NAME`.",
+        )
+    if not found.total:
+        return Finding(
+            check="notifications",
+            level=FindingLevel.WARNING,
+            message="Nobody is told when something fails.",
+            mend="Add a channel: holdfast notification add-webhook, or add-mail.",
+        )
+    return Finding(check="notifications", level=FindingLevel.OK, message=f"{found.total} channels; nothing waits.")
 
 
 async def check_restores(unfinished: Callable[[], Awaitable[Sequence[str]]]) -> Finding:

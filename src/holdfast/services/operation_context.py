@@ -17,6 +17,7 @@ import structlog
 
 from holdfast.domain import times
 from holdfast.domain.errors import Cancelled, Conflict, HoldfastError
+from holdfast.domain.notice import notice_of
 from holdfast.domain.operation import LogLine, Operation, OperationState, Progress, StepRecord
 from holdfast.store.codec import decode, encode
 from holdfast.store.operations import MAX_LOG_LINES, OperationStore
@@ -84,7 +85,7 @@ class LiveOperation:
         while True:
             try:
                 async with self._saving:
-                    await self._store.save(final)
+                    await self._store.save(final, notice_of(final))
                 break
             except HoldfastError as error:
                 self._log.error("operation_not_saved", operation_id=final.id, state=final.state, reason=error.message)

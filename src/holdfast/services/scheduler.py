@@ -21,6 +21,7 @@ from holdfast.cron import Cron
 from holdfast.domain.errors import Busy, Failed, HoldfastError, NotFound, Unavailable
 from holdfast.domain.operation import Operation
 from holdfast.domain.schedule import (
+    ACTOR,
     Following,
     OnMissed,
     RunResult,
@@ -39,9 +40,6 @@ from holdfast.domain.schedule import (
 from holdfast.services.health_gate import Clock
 from holdfast.services.operations import Operations
 from holdfast.store.schedules import ScheduleStore
-
-ACTOR: Final = "schedule"
-"""Who begins what is scheduled."""
 
 PAUSE: Final = 10.0
 """Seconds between two looks, unless something that runs has ended before."""

@@ -7,9 +7,11 @@ from typing import Final
 
 from sqlalchemy import Row, Select, insert, select, update
 
+from holdfast.domain.notice import Notice
 from holdfast.domain.operation import LogLine, Operation, OperationKind, OperationState, Progress, StepRecord
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database
+from holdfast.store.notices import keep
 from holdfast.store.tables import operations
 
 MAX_LOG_LINES: Final = 1000
@@ -38,12 +40,18 @@ class OperationStore:
             await connection.execute(insert(operations).values(**values))
         return None
 
-    async def save(self, operation: Operation) -> None:
-        """Record how an operation stands, durably."""
+    async def save(self, operation: Operation, notice: Notice | None = None) -> None:
+        """Record how an operation stands, durably.
+
+        Args:
+            notice: what somebody is told of it; kept together with it, or neither is.
+        """
         async with self._database.write() as connection:
             await connection.execute(
                 update(operations).where(operations.c.id == operation.id).values(**_values(operation))
             )
+            if notice is not None:
+                await keep(connection, notice, now=notice.at)
 
     async def get(self, operation_id: str) -> Operation | None:
         """The operation with this id."""

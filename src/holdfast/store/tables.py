@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
 
 metadata: Final = MetaData(
     naming_convention={
@@ -139,3 +139,35 @@ schedules: Final = Table(
     Column("state", Text, nullable=False),
 )
 """What each schedule did last and does next; what is scheduled stands in configurations."""
+
+channels: Final = Table(
+    "channels",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("channel", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Ways to tell somebody. What is secret of them is sealed."""
+
+deliveries: Final = Table(
+    "deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("channel_id", Text, ForeignKey("channels.id", ondelete="CASCADE"), nullable=False),
+    Column("notice", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("next_at", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+)
+"""Notices that wait to be delivered; each goes once it is."""
+
+alarms: Final = Table(
+    "alarms",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("told_at", Text, nullable=False),
+    Column("title", Text, nullable=False),
+)
+"""Conditions that were told and last."""

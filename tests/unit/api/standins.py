@@ -16,6 +16,7 @@ from holdfast.domain.changes import changes
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason, Rollback
 from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem
+from holdfast.domain.notice import Channel, ChannelKind, ChannelSecrets, Webhook
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.promotion import Promotion
 from holdfast.domain.repository import RepositoryFacts, RepositoryKind, RepositoryPlace, SecondRepository
@@ -39,6 +40,7 @@ from holdfast.services.data_rollbacks import DataRollbackPlan
 from holdfast.services.deployment_changes import DeploymentDetail, DeployPlan
 from holdfast.services.doctor import Finding, FindingLevel
 from holdfast.services.image_care import KeptImage
+from holdfast.services.notifications import ChannelState
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.rollbacks import RollbackPlan
@@ -564,6 +566,28 @@ class StandInSchedules:
         return next((each for each in self.standings if each.schedule.subject == subject), None)
 
 
+class StandInNotifications(Recorder):
+    async def add(self, channel: Channel, secrets: ChannelSecrets) -> Channel:
+        self.record("add", channel=channel, secrets=secrets)
+        return channel
+
+    async def list(self) -> tuple[ChannelState, ...]:
+        webhook = Channel(
+            id=OPERATION_ID,
+            name="ops",
+            kind=ChannelKind.WEBHOOK,
+            created_at=AT,
+            webhook=Webhook(origin="https://example.org"),
+        )
+        return (ChannelState(channel=webhook, waiting=2, error="It is down."),)
+
+    async def remove(self, name: str) -> None:
+        self.record("remove", name=name)
+
+    async def test(self, name: str) -> None:
+        self.record("test", name=name)
+
+
 class StandInSnapshotFiles(Recorder):
     async def folder(
         self, ref: str, snapshot_id: str, *, target: str | None, path: bytes, after: bytes, limit: int
@@ -711,6 +735,7 @@ def services_in(uploads: Path) -> ApiServices:
         readiness=StandInReadiness(),
         doctor=StandInDoctor(),
         schedules=StandInSchedules(),
+        notifications=StandInNotifications(),
         uploads_dir=uploads,
         max_upload_bytes=1 << 20,
         disk_reserve_bytes=0,
@@ -745,6 +770,7 @@ class Api:
         self.sources = StandInSources()
         self.operations = StandInOperations()
         self.readiness = StandInReadiness()
+        self.notifications = StandInNotifications()
         self.services = dataclasses.replace(
             services_in(uploads),
             workloads=self.workloads,
@@ -766,6 +792,7 @@ class Api:
             sources=self.sources,
             operations=self.operations,
             readiness=self.readiness,
+            notifications=self.notifications,
             **settings,
         )
         self.app = app

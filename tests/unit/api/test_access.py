@@ -79,6 +79,10 @@ NEEDED = {
     "get_pending_decision": V,
     "decide_restore": A,
     "list_schedules": V,
+    "list_channels": V,
+    "add_channel": A,
+    "remove_channel": A,
+    "try_channel": A,
     "list_operations": V,
     "get_operation": V,
     "cancel_operation": O,
@@ -96,6 +100,7 @@ def filled(route: APIRoute) -> str:
         snapshot=SNAPSHOT_ID,
         operation=OPERATION_ID,
         repository="far",
+        channel="ops",
         deployment=OPERATION_ID,
         secret="KEY",
     )

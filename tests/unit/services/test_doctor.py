@@ -17,6 +17,7 @@ from holdfast.domain.errors import Unavailable
 from holdfast.domain.restore import Identity
 from holdfast.engine.fs import Fs
 from holdfast.services.doctor import (
+    ChannelFacts,
     Doctor,
     Finding,
     FindingLevel,
@@ -25,6 +26,7 @@ from holdfast.services.doctor import (
     check_clock,
     check_database,
     check_leftovers,
+    check_notifications,
     check_restores,
     check_schedules,
     check_snapshots,
@@ -69,6 +71,9 @@ def doctor(settings: Settings, runtime: FakeRuntime) -> Doctor:
     async def schedules() -> ScheduleFacts:
         return ScheduleFacts(total=1)
 
+    async def channels() -> ChannelFacts:
+        return ChannelFacts(total=1)
+
     async def no_domains() -> int:
         return 0
 
@@ -81,6 +86,7 @@ def doctor(settings: Settings, runtime: FakeRuntime) -> Doctor:
         unfinished_restores=nothing,
         schedule_facts=schedules,
         unreadable_secrets=nothing,
+        channel_facts=channels,
         leftovers=lambda: (),
         edge=no_domains,
         now=lambda: NOW,
@@ -101,6 +107,7 @@ async def test_a_healthy_host_gets_a_clean_bill(settings: Settings) -> None:
         "volumes",
         "snapshots",
         "schedules",
+        "notifications",
         "restores",
         "secrets",
         "leftovers",
@@ -265,3 +272,27 @@ async def test_a_schedule_that_fails_and_data_that_none_captures_are_told(
 
     finding = await check_schedules(found)
     assert (finding.level, words in finding.message, bool(finding.mend)) == (level, True, level is not OK)
+
+
+@pytest.mark.parametrize(
+    ("facts", "level", "words"),
+    [
+        (ChannelFacts(total=1, failing=("ops: It is down.",)), ERROR, "ops: It is down."),
+        (ChannelFacts(), WARNING, "Nobody is told"),
+        (ChannelFacts(total=2), OK, "2 channels"),
+    ],
+)
+async def test_a_channel_that_fails_and_that_there_is_none_are_told(
+    facts: ChannelFacts, level: FindingLevel, words: str
+) -> None:
+    async def found() -> ChannelFacts:
+        return facts
+
+    finding = await check_notifications(found)
+    assert (finding.level, words in finding.message, bool(finding.mend)) == (level, True, level is not OK)
+
+
+async def test_what_is_left_is_told_by_place(settings: Settings) -> None:
+    found = await doctor(settings, FakeRuntime()).space()
+    assert set(found) == {str(settings.data_dir), str(settings.volumes_base), *map(str, settings.allowed_roots)}
+    assert {finding.level for finding in found.values()} == {OK}

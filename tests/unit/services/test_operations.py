@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from holdfast.domain.errors import Cancelled, Conflict, Failed, InvalidInput, NotFound, Unavailable
 from holdfast.domain.ids import new_id
+from holdfast.domain.notice import Notice
 from holdfast.domain.operation import Operation, OperationKind, OperationState, Progress
 from holdfast.domain.restore import RestoreResult, RestoreStep
 from holdfast.services.locks import DrainBarrier, LifecycleLocks
@@ -164,12 +165,12 @@ class TestRunning:
         ends: list[str] = []
 
         class FullStore(OperationStore):
-            async def save(self, operation: Operation) -> None:
+            async def save(self, operation: Operation, notice: Notice | None = None) -> None:
                 if operation.state.ended:
                     ends.append("save")
                     if len(ends) < 3:
                         raise Failed("database_failed", "full")
-                await super().save(operation)
+                await super().save(operation, notice)
 
         async def followed(ctx: OperationContext) -> None:
             ctx.afterwards.append(lambda: ends.append("then"))
@@ -234,7 +235,7 @@ class TestWatching:
             async def insert(self, operation: Operation, *, idempotency_key: str | None = None) -> Operation | None:
                 return await store.insert(operation, idempotency_key=idempotency_key)
 
-            async def save(self, operation: Operation) -> None:
+            async def save(self, operation: Operation, notice: Notice | None = None) -> None:
                 nonlocal saves
                 saves += 1
                 await store.save(operation)

@@ -16,14 +16,14 @@ from holdfast.config import Settings
 from holdfast.domain.errors import Busy, Failed
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.retention import Keep
-from holdfast.domain.schedule import GRACE, SPREAD, OnMissed, RunResult, Schedule, ScheduleHealth, ScheduleKind
+from holdfast.domain.schedule import ACTOR, GRACE, SPREAD, OnMissed, RunResult, Schedule, ScheduleHealth, ScheduleKind
 from holdfast.domain.snapshot import SnapshotReason
 from holdfast.domain.workload import SnapshotPolicy, Workload
 from holdfast.services.locks import DrainBarrier
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.repository_care import RepositoryCare
 from holdfast.services.scheduled_snapshots import ScheduledSnapshots, schedule_facts
-from holdfast.services.scheduler import ACTOR, PATIENCE, Scheduler, Standing
+from holdfast.services.scheduler import PATIENCE, Scheduler, Standing
 from holdfast.store.database import Database
 from holdfast.store.operations import OperationStore
 from holdfast.store.schedules import ScheduleStore
