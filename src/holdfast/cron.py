@@ -7,6 +7,7 @@ out, and in the first of two that are the same; what runs every so many minutes 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Final
 
 from cronsim import CronSim, CronSimError
@@ -40,8 +41,13 @@ class Cron:
 
     def following(self, moment: datetime) -> datetime:
         """The first due moment after ``moment``, in UTC; in a hundred years where there is none in fifty."""
-        for found in CronSim(self._text, moment.astimezone(self._zone)):
-            # In the second of two hours that are the same, times of the first are found: they are over.
-            if (due := found.astimezone(UTC)) > moment:
-                return due
-        return moment + _NEVER
+        return _following(self._text, self._zone, moment)
+
+
+@lru_cache(maxsize=4096)  # the same few moments are asked for at each look at all schedules
+def _following(text: str, zone: tzinfo, moment: datetime) -> datetime:
+    for found in CronSim(text, moment.astimezone(zone)):
+        # In the second of two hours that are the same, times of the first are found: they are over.
+        if (due := found.astimezone(UTC)) > moment:
+            return due
+    return moment + _NEVER

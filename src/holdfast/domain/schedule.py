@@ -164,14 +164,13 @@ class ScheduleState:
 
 def in_force(schedule: Schedule, state: ScheduleState | None, now: datetime, following: Following) -> ScheduleState:
     """The state by what is configured and what the clock says now."""
-    coming = following(now)
     if state is None:
-        return ScheduleState(cron=schedule.cron, zone=schedule.zone, reckoned_at=now, due_at=coming)
+        return ScheduleState(cron=schedule.cron, zone=schedule.zone, reckoned_at=now, due_at=following(now))
     changed = (state.cron, state.zone) != (schedule.cron, schedule.zone)
-    was_ahead = state.due_at > coming and state.reckoned_at - now > SET_BACK
+    was_ahead = state.reckoned_at - now > SET_BACK
     if changed or was_ahead:
         return dataclasses.replace(
-            state, cron=schedule.cron, zone=schedule.zone, reckoned_at=now, due_at=coming, again=False
+            state, cron=schedule.cron, zone=schedule.zone, reckoned_at=now, due_at=following(now), again=False
         )
     return state
 

@@ -21,7 +21,7 @@ class ScheduledCare:
         self._copies = copies
         self._repositories = repositories
 
-    async def schedules(self) -> Sequence[Schedule]:
+    async def schedules(self, subject: str | None = None) -> Sequence[Schedule]:
         """Those that the settings give a time."""
         settings = self._settings
         wanted = [
@@ -32,9 +32,9 @@ class ScheduledCare:
             for second in await self._repositories.list():
                 wanted.append((ScheduleKind.COPY, second.id, second.name, settings.copy_schedule))
         return [
-            Schedule(kind=kind, subject=subject, name=name, cron=cron, zone=settings.time_zone)
-            for kind, subject, name, cron in wanted
-            if cron
+            Schedule(kind=kind, subject=of, name=name, cron=cron, zone=settings.time_zone)
+            for kind, of, name, cron in wanted
+            if cron and subject in (None, of)
         ]
 
     def busy(self, schedule: Schedule) -> str | None:

@@ -8,6 +8,7 @@ from holdfast.config import Settings
 from holdfast.domain.operation import Operation
 from holdfast.domain.schedule import Schedule, ScheduleKind
 from holdfast.domain.snapshot import SnapshotReason
+from holdfast.domain.workload import Workload
 from holdfast.services.doctor import ScheduleFacts
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.repository_care import RepositoryCare
@@ -37,9 +38,8 @@ class ScheduledSnapshots:
         self._care = care
         self._locks = locks
 
-    async def schedules(self) -> Sequence[Schedule]:
+    async def schedules(self, subject: str | None = None) -> Sequence[Schedule]:
         """One for each workload that says when."""
-        deployed = await self._deployments.deployed()
         return [
             Schedule(
                 kind=ScheduleKind.SNAPSHOT,
@@ -49,17 +49,16 @@ class ScheduledSnapshots:
                 zone=self._settings.time_zone,
                 missed=workload.spec.snapshots.missed,
             )
-            for workload in await self._workloads.list()
-            if workload.spec.snapshots.schedule is not None and workload.id in deployed
+            for workload in await self._deployed(subject)
+            if workload.spec.snapshots.schedule is not None
         ]
 
     async def unprotected(self) -> Sequence[str]:
         """The names of deployed workloads whose data no schedule captures."""
-        deployed = await self._deployments.deployed()
         return [
             workload.name
-            for workload in await self._workloads.list()
-            if workload.id in deployed and workload.spec.captured_volumes and workload.spec.snapshots.schedule is None
+            for workload in await self._deployed(None)
+            if workload.spec.captured_volumes and workload.spec.snapshots.schedule is None
         ]
 
     def busy(self, schedule: Schedule) -> str | None:
@@ -76,6 +75,16 @@ class ScheduledSnapshots:
             idempotency_key=idempotency_key,
             then=self._care.retain,
         )
+
+    async def _deployed(self, workload_id: str | None) -> Sequence[Workload]:
+        """All workloads of which a deployment succeeded, or the one of this id."""
+        if workload_id is None:
+            deployed = await self._deployments.deployed()
+            return [workload for workload in await self._workloads.list() if workload.id in deployed]
+        workload = await self._workloads.get(workload_id)
+        if workload is None or await self._deployments.last_successful(workload_id) is None:
+            return []
+        return [workload]
 
 
 async def schedule_facts(scheduler: Scheduler, snapshots: ScheduledSnapshots) -> ScheduleFacts:

@@ -51,8 +51,8 @@ PATIENCE: Final = timedelta(minutes=10)
 class Scheduled(Protocol):
     """A kind of work that is scheduled."""
 
-    async def schedules(self) -> Sequence[Schedule]:
-        """What is configured now."""
+    async def schedules(self, subject: str | None = None) -> Sequence[Schedule]:
+        """What is configured now; with ``subject`` only what is about that."""
 
     def busy(self, schedule: Schedule) -> str | None:
         """Whom a run would only wait for; ``None`` if for nobody."""
@@ -114,7 +114,6 @@ class Scheduler:
         self._operations = operations
         self._work = work
         self._most = most
-        self._crons: dict[str, Cron] = {}
         self._waiting: dict[str, str] = {}
         self._watched: dict[str, asyncio.Task[Operation]] = {}
         self._looking = asyncio.Lock()
@@ -141,7 +140,12 @@ class Scheduler:
 
     async def of(self, subject: str) -> Standing | None:
         """The schedule that is about a workload; ``None`` if it has none, or none that is in force."""
-        return next((each for each in await self.list() if each.schedule.subject == subject), None)
+        now = self._now()
+        for known in await self._known({}, now, subject):
+            state = await self._store.get(known.schedule.id)
+            state = in_force(known.schedule, state, now, known.following)
+            return self._standing(dataclasses.replace(known, state=state), now)
+        return None
 
     async def look(self) -> None:
         """Record what has ended, and begin what is due: as much as may run at a time."""
@@ -181,15 +185,16 @@ class Scheduler:
             finally:
                 pause.cancel()
 
-    async def _known(self, states: Mapping[str, ScheduleState], now: datetime) -> Sequence[_Known]:
-        """All schedules that are configured, by what the clock says."""
-        found = [(work, schedule) for work in self._work for schedule in await work.schedules()]
-        self._crons = {each.cron: self._crons.get(each.cron) or Cron(each.cron, self._zone) for _, each in found}
+    async def _known(
+        self, states: Mapping[str, ScheduleState], now: datetime, subject: str | None = None
+    ) -> Sequence[_Known]:
+        """The schedules that are configured, by what the clock says."""
         known: list[_Known] = []
-        for work, each in found:
-            following = self._crons[each.cron].following
-            state = in_force(each, states.get(each.id), now, following)
-            known.append(_Known(work=work, schedule=each, following=following, state=state))
+        for work in self._work:
+            for each in await work.schedules(subject):
+                following = Cron(each.cron, self._zone).following
+                state = in_force(each, states.get(each.id), now, following)
+                known.append(_Known(work=work, schedule=each, following=following, state=state))
         return known
 
     async def _settled(self, known: _Known, now: datetime) -> _Known:

@@ -23,6 +23,13 @@ class ScheduleStore:
         async with self._database.read() as connection:
             return {row.id: decode(ScheduleState, row.state) for row in await connection.execute(select(schedules))}
 
+    async def get(self, schedule_id: str) -> ScheduleState | None:
+        """The state of one schedule."""
+        async with self._database.read() as connection:
+            query = select(schedules).where(schedules.c.id == schedule_id)
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else decode(ScheduleState, row.state)
+
     async def save(self, states: Mapping[str, ScheduleState]) -> None:
         """Record how these stand, durably and together."""
         if not states:

@@ -64,8 +64,8 @@ class Work:
         self.begun: list[str] = []
         self.ended: asyncio.Queue[str] = asyncio.Queue()
 
-    async def schedules(self) -> Sequence[Schedule]:
-        return self.configured
+    async def schedules(self, subject: str | None = None) -> Sequence[Schedule]:
+        return [each for each in self.configured if subject in (None, each.subject)]
 
     def busy(self, schedule: Schedule) -> str | None:
         return self.at_work.get(schedule.subject)
@@ -353,7 +353,7 @@ async def nights(tmp_path: Path) -> AsyncIterator[Nights]:
 
 
 async def test_a_scheduled_snapshot_is_one_like_any_other_and_says_why_it_was_taken(nights: Nights) -> None:
-    await nights.workload()
+    workload = await nights.workload()
     await nights.look(THREE - timedelta(hours=1))
     await nights.look(DUE)
     await nights.bench.done(await nights.newest())
@@ -362,6 +362,7 @@ async def test_a_scheduled_snapshot_is_one_like_any_other_and_says_why_it_was_ta
     await nights.look(DUE)
     facts = await schedule_facts(nights.scheduler, nights.snapshots)
     assert (facts.total, facts.ailing, facts.unprotected) == (1, (), ())
+    assert (await nights.scheduler.of(workload.id),) == await nights.scheduler.list()
 
 
 async def test_after_a_scheduled_snapshot_what_the_workload_no_longer_keeps_goes(nights: Nights) -> None:
@@ -394,7 +395,8 @@ async def test_a_scheduled_snapshot_waits_for_a_restore_and_says_so(nights: Nigh
 
 
 async def test_what_was_never_deployed_is_not_captured_and_what_no_schedule_captures_is_told(nights: Nights) -> None:
-    await nights.bench.add(replace(STATEFUL, name="new", snapshots=SnapshotPolicy(schedule=NIGHT)))
+    new = await nights.bench.add(replace(STATEFUL, name="new", snapshots=SnapshotPolicy(schedule=NIGHT)))
+    assert await nights.scheduler.of(new.id) is None
     await nights.bench.filled()
     assert await nights.scheduler.list() == ()
     assert (await schedule_facts(nights.scheduler, nights.snapshots)).unprotected == ("notes",)
