@@ -40,6 +40,7 @@ from holdfast.services.archive_moves import ArchiveMoves
 from holdfast.services.capture import Capture
 from holdfast.services.clones import Clones
 from holdfast.services.copies import Copies
+from holdfast.services.data_returns import DataReturns
 from holdfast.services.data_rollbacks import DataRollbacks
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots
@@ -54,10 +55,10 @@ from holdfast.services.image_care import ImageCare
 from holdfast.services.image_source import ImageSource
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.instances import Instances
-from holdfast.services.locks import DrainBarrier, LifecycleLocks
+from holdfast.services.locks import DrainBarrier, Held, LifecycleLocks
 from holdfast.services.logs import Logs
 from holdfast.services.notifications import Notifications
-from holdfast.services.operations import Operations
+from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.probe_removal import remove_left_probes
 from holdfast.services.promotions import Promotions
 from holdfast.services.quiesce import Quiescer
@@ -72,6 +73,7 @@ from holdfast.services.restore import Restores
 from holdfast.services.restore_images import RestoreImages
 from holdfast.services.restore_parts import RestoreParts
 from holdfast.services.restore_places import RestorePlaces
+from holdfast.services.restore_plan import RestoreRequest
 from holdfast.services.restore_preflight import RestorePreflight
 from holdfast.services.restore_recovery import RestoreRecovery
 from holdfast.services.restore_registry import RestoreRegistry
@@ -254,6 +256,18 @@ async def _assembled(
         volumes=volumes,
         secrets=sealed_values,
     )
+
+    async def restore_locked(ctx: OperationContext, held: Held, request: RestoreRequest) -> object:
+        return await restores.carry_out_locked(ctx, held, request)  # restores redeploy, so that they are made later
+
+    data_returns = DataReturns(
+        records=records,
+        instances=instances,
+        rollout=rollout,
+        sharing=sharing,
+        undecided=registry.pending,
+        restore=restore_locked,
+    )
     edge = seams.edge(settings, installation)
     traffic = Traffic(edge=edge, records=records, instances=instances)
     deployer = Deployer(
@@ -271,6 +285,7 @@ async def _assembled(
             instances=instances,
             rollout=rollout,
             snapshots=deploy_snapshots,
+            data=data_returns,
             traffic=traffic,
         ),
         snapshots=deploy_snapshots,
@@ -399,6 +414,16 @@ async def _assembled(
     )
     rollbacks = Rollbacks(deployer=deployer, records=records, images=images)
     swaps = SwapRecovery(files=files, registry=registry, workloads=workload_store)
+    reconciler = Reconciler(
+        records=records,
+        instances=instances,
+        rollout=rollout,
+        deployer=deployer,
+        data=data_returns,
+        operations=operations,
+        locks=locks,
+        restore_pending=registry.unfinished,
+    )
     recovery = RestoreRecovery(
         swaps=swaps,
         registry=registry,
@@ -411,15 +436,8 @@ async def _assembled(
         holds=holds,
         capture=capture,
         reap_in_background=reaper.reap_in_background,
-    )
-    reconciler = Reconciler(
         records=records,
-        instances=instances,
-        rollout=rollout,
-        deployer=deployer,
-        operations=operations,
-        locks=locks,
-        restore_pending=registry.unfinished,
+        reconcile=reconciler.look,
     )
     care = RepositoryCare(
         settings=settings,

@@ -127,7 +127,7 @@ class Rollback:
     @classmethod
     def of(cls, workload: Workload, to: Deployment) -> Rollback:
         """The rollback of a workload, as it is configured now, to one of its deployments."""
-        spec = replace(to.spec, snapshots=workload.spec.snapshots)
+        spec = replace(to.spec, revert_data=workload.spec.revert_data, snapshots=workload.spec.snapshots)
         return cls(to=to, spec=spec, changes=changes(workload.spec, spec))
 
 
@@ -173,10 +173,19 @@ def left_by(history: Iterable[Deployment], to: Deployment) -> Deployment | None:
         history: deployments of the workload, newest first.
 
     Returns:
-        The oldest successful one after ``to`` of another version; ``None`` if that version is still the present one.
+        The oldest successful one after ``to`` of another version; if that version is still the present one, the newest
+        attempt to leave it that failed with a snapshot of its own; ``None`` if there was none.
     """
-    after = [each for each in history if each.state is DeploymentState.SUCCEEDED and each.id > to.id]
-    return next((each for each in reversed(after) if not same_version(each, to)), None)
+    after = [each for each in history if each.id > to.id]
+    successful = [each for each in after if each.state is DeploymentState.SUCCEEDED]
+    left = next((each for each in reversed(successful) if not same_version(each, to)), None)
+    if left is not None:
+        return left
+    failed = [each for each in after if each.state in _FAILED and each.snapshot_id is not None]
+    return failed[0] if failed else None
+
+
+_FAILED: Final = frozenset({DeploymentState.FAILED, DeploymentState.RETURNED, DeploymentState.INTERRUPTED})
 
 
 def same_version(one: Deployment, other: Deployment) -> bool:

@@ -310,6 +310,7 @@ class RestoreFacts:
             of its volumes.
         image_before: what the workload ran on the data from before; ``None`` if nothing ran and nothing was deployed.
         deployment_before: the deployment whose version that was; empty if it is not known.
+        returns_from: the failed deployment that this is the way back of; empty if it is none.
         with_image: whether code and data return together.
         redeploys: which of them run again afterwards; those that did not run before are not among them.
         cloned_from: whose data it is, if it is another workload's.
@@ -328,6 +329,7 @@ class RestoreFacts:
     actor: str
     image_before: ImageFacts | None = None
     deployment_before: str = ""
+    returns_from: str = ""
     with_image: bool = False
     redeploys: tuple[Redeploy, ...] = ()
     cloned_from: ClonedFrom | None = None

@@ -85,6 +85,17 @@ class Quiesce(StrEnum):
     NONE = "none"
 
 
+class RevertData(StrEnum):
+    """What becomes of the data where a deployment fails after its new version ran on it."""
+
+    ASK = "ask"
+    """It stays, and the command is told that brings the data of before back."""
+    ALWAYS = "always"
+    """The data of before comes back together with the version of before."""
+    NEVER = "never"
+    """It stays."""
+
+
 class DesiredState(StrEnum):
     """Whether the workload should have running instances. Set by deploy/start and by stop."""
 
@@ -221,6 +232,7 @@ class WorkloadSpec:
     hooks: Hooks = field(default_factory=Hooks)
     resources: Resources = field(default_factory=Resources)
     snapshots: SnapshotPolicy = field(default_factory=SnapshotPolicy)
+    revert_data: RevertData = RevertData.ASK
     plugin: SourceWish | None = None
 
     @property
@@ -260,11 +272,12 @@ class WorkloadSpec:
     def config_hash(self) -> str:
         """Names the containers that this configuration makes: 16 hex digits.
 
-        The image, its source, hooks and snapshots are no part of it: none of them makes another container. Domains are
-        one: what is reached by which name is deployed, and rolled back, like the rest.
+        The image, its source, hooks, snapshots and what a failure means for the data are no part of it: none of them
+        makes another container. Domains are one: what is reached by which name is deployed, and rolled back, like the
+        rest.
         """
         facts = dataclasses.asdict(self)
-        del facts["image"], facts["plugin"], facts["hooks"], facts["snapshots"]
+        del facts["image"], facts["plugin"], facts["hooks"], facts["snapshots"], facts["revert_data"]
         if not self.domains:  # as it was before there were domains: nothing is deployed anew because of them
             del facts["domains"]
         if not self.secrets:  # so that the containers of versions before there were any keep their name

@@ -154,6 +154,11 @@ class Container:
         """Whether its processes may write: running, restarting or paused."""
         return self.state in (ContainerState.RUNNING, ContainerState.RESTARTING, ContainerState.PAUSED)
 
+    @property
+    def ran(self) -> bool:
+        """Whether it runs or ever did; the engine's word for a time that has not come is in the year 1."""
+        return self.started_at != "" and not self.started_at.startswith("0001-")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:

@@ -86,6 +86,7 @@ class ActiveRestores:
             actor=ctx.actor,
             image_before=plan.images.before.image if plan.images.before else None,
             deployment_before=plan.images.before.deployment_id if plan.images.before else "",
+            returns_from=plan.runs.returns_from if plan.runs else "",
             with_image=plan.with_image,
             redeploys=plan.images.redeploys,
             cloned_from=plan.cloned_from,

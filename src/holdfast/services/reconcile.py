@@ -24,6 +24,7 @@ from holdfast.domain.errors import Busy, HoldfastError
 from holdfast.domain.operation import OperationKind
 from holdfast.domain.workload import Workload
 from holdfast.runtime.port import LABEL_WORKLOAD, Container
+from holdfast.services.data_returns import DataReturns
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deployer import Deployer
 from holdfast.services.instances import Instances, instance_facts
@@ -68,6 +69,7 @@ class Reconciler:
         instances: Instances,
         rollout: Rollout,
         deployer: Deployer,
+        data: DataReturns,
         operations: Operations,
         locks: LifecycleLocks,
         restore_pending: Callable[[str], bool],
@@ -76,6 +78,7 @@ class Reconciler:
         self._instances = instances
         self._rollout = rollout
         self._deployer = deployer
+        self._data = data
         self._operations = operations
         self._locks = locks
         self._restore_pending = restore_pending
@@ -107,6 +110,10 @@ class Reconciler:
             )
         return told
 
+    async def look(self, workload_id: str) -> None:
+        """Look at one workload, after what kept others off it has ended."""
+        await self._reconcile(await self._records.workload(workload_id))
+
     async def _reconcile(self, workload: Workload) -> Reconciled:
         if self._restore_pending(workload.id):
             return Reconciled(workload=workload.name, skipped="a restore is unfinished")
@@ -121,8 +128,11 @@ class Reconciler:
     async def _look(self, held: Held, workload_id: str) -> Reconciled:
         workload = await self._records.workload(workload_id)
         taken_back = await take_back_cut_off(
-            held, workload, records=self._records, instances=self._instances, rollout=self._rollout
+            held, workload, records=self._records, instances=self._instances, rollout=self._rollout, data=self._data
         )
+        if any([await self._data.due(left) for left in await self._records.cut_off(workload_id)]):
+            returning = await self._return_data(workload)
+            return Reconciled(workload=workload.name, taken_back=taken_back, operation_id=returning)
         last = await self._records.last_successful(workload_id)
         there = await self._instances.of(workload_id)
         found = differences(workload.desired, last, [instance_facts(container) for container in there])
@@ -161,6 +171,26 @@ class Reconciler:
                 return await self._deploy_missing(held, workload.id, ctx)
 
         return (await self._operations.start(OperationKind.DEPLOY, workload.id, ACTOR, run)).id
+
+    async def _return_data(self, workload: Workload) -> str:
+        """Take back what was cut off, with its data, as an operation that people see. Returns its id."""
+
+        async def run(ctx: OperationContext) -> dict[str, object]:
+            async with self._locks.hold(
+                [workload.id], f"reconciliation {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible
+            ) as held:
+                taken_back = await take_back_cut_off(
+                    held,
+                    await self._records.workload(workload.id),
+                    records=self._records,
+                    instances=self._instances,
+                    rollout=self._rollout,
+                    data=self._data,
+                    ctx=ctx,
+                )
+            return {"taken_back": list(taken_back)}
+
+        return (await self._operations.start(OperationKind.ROLLBACK, workload.id, ACTOR, run)).id
 
     async def _deploy_missing(self, held: Held, workload_id: str, ctx: OperationContext) -> dict[str, object]:
         """Look once more, now that the lock is held for good: somebody may have been faster."""

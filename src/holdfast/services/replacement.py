@@ -19,6 +19,7 @@ from holdfast.domain.errors import Cancelled, Conflict, Failed, HoldfastError, R
 from holdfast.domain.stopping import UncleanStop
 from holdfast.domain.workload import DesiredState, Strategy, Workload
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container
+from holdfast.services.data_returns import DataReturns, Returned
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots
 from holdfast.services.image_care import ImageCare
@@ -44,6 +45,7 @@ class Replacement:
         instances: Instances,
         rollout: Rollout,
         snapshots: DeploySnapshots,
+        data: DataReturns,
         traffic: Traffic,
     ) -> None:
         self._records = records
@@ -52,6 +54,7 @@ class Replacement:
         self._instances = instances
         self._rollout = rollout
         self._snapshots = snapshots
+        self._data = data
         self._traffic = traffic
 
     async def deploy(
@@ -85,6 +88,8 @@ class Replacement:
             records=self._records,
             instances=self._instances,
             rollout=self._rollout,
+            data=self._data,
+            ctx=ctx,
         )
         there = await self._instances.of(workload.id)
         running = await self._verified_running(workload, version, there, ctx)
@@ -106,7 +111,7 @@ class Replacement:
             await self._rollout.remember_volumes(workload)
             deployment = await self._records.succeeded(deployment, adopt=adopt)
         except Exception as error:
-            await self._return(deployment, previous, error, ctx)
+            await self._return(held, deployment, previous, error, ctx)
             raise
         finally:
             await self._traffic.let_go((workload.id,))
@@ -187,7 +192,7 @@ class Replacement:
             await self._rollout.hold(previous, ctx)
 
     async def _return(
-        self, deployment: Deployment, previous: Previous, error: Exception, ctx: OperationContext
+        self, held: Held, deployment: Deployment, previous: Previous, error: Exception, ctx: OperationContext
     ) -> None:
         """Bring back what ran before, and say truthfully what runs now.
 
@@ -198,25 +203,43 @@ class Replacement:
         lines = log_lines(cause)
         with suppress(HoldfastError):  # a full disk must not keep the old version from coming back
             await ctx.step(DeployStep.RETURNING)
-        details = {**cause.details, "deployment_id": deployment.id}
+        deployment = await self._with_snapshot(deployment)
+        ran = await self._data.ran(deployment)
+        details = {**cause.details, "deployment_id": deployment.id, "ran_on_data": ran}
         await self._traffic.let_go((deployment.workload_id,))
+        fact, step = await self._data.told(deployment) if ran else ("", "")
+        returned = await self._data.bring_back(held, deployment, ctx) if await self._data.due(deployment) else None
         try:
-            restarted = await self._rollout.bring_back(deployment.id, previous, ctx)
+            if returned is not None and returned.how in (Returned.UNDECIDED, Returned.BACK_BUT_DOWN):
+                assert returned.why is not None
+                raise returned.why
+            if returned is not None and returned.how is Returned.BACK:
+                now, step = "The data of before is back, and what ran before runs on it.", ""
+            else:
+                now = await self._bring_back(deployment, previous, ctx)
+                if returned is not None and returned.why is not None:
+                    fact = f"{fact} The data of before could not be brought back: {returned.why.message}"
+                now = f"{fact} {now}".lstrip()
         except HoldfastError as second:
             failed = Failed(
                 "deploy_return_failed",
-                f"{cause.message} What ran before could not be brought back: {second.message} "
-                f"{previous.workload.name} may not be running.",
-                next_step=f"{second.next_step} Then start {previous.workload.name}, or deploy a version that works.",
+                " ".join(
+                    part
+                    for part in (
+                        cause.message,
+                        fact,
+                        f"What ran before could not be brought back: {second.message}",
+                        f"{previous.workload.name} may not be running.",
+                    )
+                    if part
+                ),
+                next_step=f"{second.next_step} Then start {previous.workload.name}, or deploy a version that works. "
+                f"{step}".rstrip(),
                 details={**details, "cause": cause.code, "return_failed_with": second.code},
             )
             await self._records.failed(deployment, DeploymentState.FAILED, failed, lines=lines)
             raise failed from error
         await self._records.let_image_go(deployment)
-        if previous.running:
-            now = "What ran before runs again." if restarted else "What ran before still runs."
-        else:
-            now = "Nothing ran before, and nothing runs now."
         state = DeploymentState.RETURNED if previous.running else DeploymentState.FAILED
         if isinstance(cause, Cancelled):
             told: HoldfastError = Cancelled(f"The deployment was cancelled. {now}")
@@ -224,12 +247,25 @@ class Replacement:
             told = Failed(
                 cause.code,
                 f"{cause.message} {now}",
-                next_step=cause.next_step,
+                next_step=f"{cause.next_step} {step}".rstrip(),
                 details={**details, "state": state.value},
             )
         await self._records.failed(deployment, state, told, lines=lines)
         if cause is error:
             raise told from error
+
+    async def _bring_back(self, deployment: Deployment, previous: Previous, ctx: OperationContext) -> str:
+        """Have what ran before run again, on the data as it is. Returns what runs now, in words."""
+        restarted = await self._rollout.bring_back(deployment.id, previous, ctx)
+        if not previous.running:
+            return "Nothing ran before, and nothing runs now."
+        return "What ran before runs again." if restarted else "What ran before still runs."
+
+    async def _with_snapshot(self, deployment: Deployment) -> Deployment:
+        """The deployment as it is on record by now, if that can be read."""
+        with suppress(HoldfastError):
+            return await self._records.get(deployment.id) or deployment
+        return deployment
 
     async def _settle(self, workload: Workload, *, adopt: bool) -> None:
         """What a success changes of the workload itself."""

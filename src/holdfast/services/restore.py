@@ -196,6 +196,23 @@ class Restores:
             self._registry.end(workload.id, restore_id)
             raise
 
+    async def carry_out_locked(self, ctx: OperationContext, held: Held, request: RestoreRequest) -> Outcome:
+        """Carry out a restore as part of an operation that holds the locks.
+
+        Raises:
+            Busy: ``restore_in_flight``; nothing was touched.
+            HoldfastError: as any restore; the outcome's ``result`` says where it ended, if it got to COMMIT.
+        """
+        workload = await self._workloads.get(request.workload_id)
+        lock_ids = await self._preflight.lock_ids(request, workload)
+        held.require(*lock_ids)
+        restore_id = new_id()
+        self._registry.begin(workload.id, restore_id)
+        try:
+            return await self._carry_out(ctx, held, workload, lock_ids, request, restore_id)
+        finally:
+            self._registry.end(workload.id, restore_id)
+
     async def undo_target(self, ref: str) -> Snapshot | None:
         """The safety snapshot of the newest restore that is still in effect.
 
@@ -328,26 +345,38 @@ class Restores:
     async def _restore_claimed(self, ctx: OperationContext, request: RestoreRequest, restore_id: str) -> Outcome:
         await ctx.step(RestoreStep.REQUESTED)
         async with self._locked(ctx, request) as (held, workload, lock_ids):
-            await ctx.step(RestoreStep.PREFLIGHT)
-            plan = await self._preflight.check(request, workload, lock_ids)
-            async with self._sources.reading(request, f"restore {ctx.id}") as second:
-                for image in plan.images.to_pull:
-                    await self._images.fetch(image, ctx)
-                async with self._workers.session(ctx) as worker:
-                    await self._sources.check(worker, plan, second)
-                    plan, live_bytes = await self._measure(worker, replace(plan, second=second))
-                    for warning in plan.warnings:
-                        await ctx.log(warning, level="warning")
-                    await self._preflight.check_space(plan, live_bytes)
-                    ctx.check()
-                    restore = await self._active.begin(ctx, held, plan, restore_id)
-                    ctx.outcome.update(restore.told, warnings=list(plan.warnings))
-                    for left in self._reaper.left(request.workload_id):
-                        await ctx.log(f"{left} {left.mend} It is tried again now.", level="warning")
-                    self._reaper.try_again(request.workload_id)
-                    async with self._active.guarded(restore):
-                        await self._to_swapped(restore, plan, worker)
-                        return await self.finish(restore)
+            return await self._carry_out(ctx, held, workload, lock_ids, request, restore_id)
+
+    async def _carry_out(
+        self,
+        ctx: OperationContext,
+        held: Held,
+        workload: Workload,
+        lock_ids: tuple[str, ...],
+        request: RestoreRequest,
+        restore_id: str,
+    ) -> Outcome:
+        """From the preflight to the end, under the locks."""
+        await ctx.step(RestoreStep.PREFLIGHT)
+        plan = await self._preflight.check(request, workload, lock_ids)
+        async with self._sources.reading(request, f"restore {ctx.id}") as second:
+            for image in plan.images.to_pull:
+                await self._images.fetch(image, ctx)
+            async with self._workers.session(ctx) as worker:
+                await self._sources.check(worker, plan, second)
+                plan, live_bytes = await self._measure(worker, replace(plan, second=second))
+                for warning in plan.warnings:
+                    await ctx.log(warning, level="warning")
+                await self._preflight.check_space(plan, live_bytes)
+                ctx.check()
+                restore = await self._active.begin(ctx, held, plan, restore_id)
+                ctx.outcome.update(restore.told, warnings=list(plan.warnings))
+                for left in self._reaper.left(request.workload_id):
+                    await ctx.log(f"{left} {left.mend} It is tried again now.", level="warning")
+                self._reaper.try_again(request.workload_id)
+                async with self._active.guarded(restore):
+                    await self._to_swapped(restore, plan, worker)
+                    return await self.finish(restore)
 
     async def _to_swapped(self, restore: ActiveRestore, plan: RestorePlan, worker: WorkerSession) -> None:
         try:

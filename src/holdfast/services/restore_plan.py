@@ -36,11 +36,13 @@ class Runs:
     Attributes:
         adopt: whether that configuration becomes the workload's, together with the data.
         laid_out: whether the data goes where the volumes were for that deployment, and not where they are now.
+        returns_from: the failed deployment that this is the way back of; empty if it is none.
     """
 
     deployment: Deployment
     adopt: bool
     laid_out: bool
+    returns_from: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,12 @@ is not there yet.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
 
+from holdfast.domain.deployment import DeploymentState
 from holdfast.domain.errors import Failed, HoldfastError, NotFound
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.recovery import Direction
@@ -22,6 +23,7 @@ from holdfast.engine.journal import Journal
 from holdfast.services.active_restore import left_stopped
 from holdfast.services.active_restores import ActiveRestores
 from holdfast.services.capture import Capture
+from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.hooks import release_failed
 from holdfast.services.locks import Held, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations, Run
@@ -31,6 +33,7 @@ from holdfast.services.restore_run import COMMIT_UNCERTAIN, RestoreRun
 from holdfast.services.restore_trial import Outcome, RestoreTrial
 from holdfast.services.retrying import until_engine_answers
 from holdfast.services.swap_recovery import Decided, SwapRecovery, Unfinished
+from holdfast.services.take_back import interrupted_with
 
 _RESULTS: Final = {
     Direction.CONFIRMED: frozenset(
@@ -66,6 +69,8 @@ class RestoreRecovery:
         holds: HoldFiles,
         capture: Capture,
         reap_in_background: Callable[[Journal], object],
+        records: DeployRecords,
+        reconcile: Callable[[str], Awaitable[object]],
     ) -> None:
         self._swaps = swaps
         self._registry = registry
@@ -78,6 +83,8 @@ class RestoreRecovery:
         self._holds = holds
         self._capture = capture
         self._reap_in_background = reap_in_background
+        self._records = records
+        self._reconcile = reconcile
         self._log = structlog.get_logger("recovery")
 
     async def resume(self, decided: Decided) -> None:
@@ -101,9 +108,19 @@ class RestoreRecovery:
             try:
                 async with self._locks.hold(facts.lock_ids, f"recovery of restore {facts.operation_id}") as held:
                     locked.set()
-                    return await self._finish(ctx, held, unfinished)
+                    outcome = await self._finish(ctx, held, unfinished)
             finally:
                 self._registry.end(facts.workload_id, facts.restore_id)
+            if facts.returns_from:
+                raise await self._way_back_ended(facts)
+            return outcome
+
+        async def way_back(ctx: OperationContext) -> Outcome:
+            try:
+                return await run(ctx)
+            except HoldfastError:
+                await self._reconcile(facts.workload_id)  # what was called off is tried again, or what ran comes back
+                raise
 
         direction = unfinished.journal.direction
         if await self._ended_as(facts, direction):
@@ -120,10 +137,21 @@ class RestoreRecovery:
             unfinished.journal.close()
             await self._take_up(facts.operation_id, OperationKind.RESTORE, facts.workload_id, _failing(error))
             return
-        operation = await self._take_up(facts.operation_id, OperationKind.RESTORE, facts.workload_id, run)
+        operation = await self._take_up(
+            facts.operation_id, OperationKind.RESTORE, facts.workload_id, way_back if facts.returns_from else run
+        )
         if not await self._until(locked, operation):  # its record can't be written to: it ended before it began
             self._registry.end(facts.workload_id, facts.restore_id)
             self._keep_off(unfinished, "it could not be taken up: its operation can't be written down.")
+
+    async def _way_back_ended(self, facts: RestoreFacts) -> Failed:
+        """The data of before is back, after a deployment that failed: it has not succeeded because of that."""
+        runs = "and what ran before runs on it" if facts.redeploys else "and nothing runs on it, as before"
+        failed = interrupted_with(f"The data of before is back, {runs}.")
+        deployment = await self._records.get(facts.returns_from)
+        if deployment is not None:
+            await self._records.end(deployment, DeploymentState.INTERRUPTED, failed)
+        return failed
 
     async def _until(self, locked: asyncio.Event, operation: Operation) -> bool:
         """Wait until an operation holds its locks; whether it ever did."""

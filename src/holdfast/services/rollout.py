@@ -272,6 +272,15 @@ class Rollout:
             )
         return stopped
 
+    async def stop_made(self, workload: Workload, deployment_id: str) -> None:
+        """Stop what a deployment made, and leave it there, as the evidence that it ran.
+
+        Raises:
+            Failed: it could not be stopped.
+        """
+        made = [c for c in await self._instances.of(workload.id) if c.labels.get(LABEL_DEPLOYMENT) == deployment_id]
+        await self._quiescer.stop([facts_of(c) for c in made], {workload.id: workload.spec.stop_grace})
+
     async def discard(self, workload: Workload, deployment_id: str) -> None:
         """Stop and remove what a deployment made, told by its label: also what the engine made without saying so."""
         made = [c for c in await self._instances.of(workload.id) if c.labels.get(LABEL_DEPLOYMENT) == deployment_id]

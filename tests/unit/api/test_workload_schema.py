@@ -28,6 +28,7 @@ from holdfast.domain.workload import (
     Quiesce,
     Resources,
     RestartPolicy,
+    RevertData,
     Scope,
     SnapshotPolicy,
     SourceWish,
@@ -664,6 +665,7 @@ SPECS = st.builds(
     health=healths(),
     restart=st.sampled_from(RestartPolicy),
     strategy=st.sampled_from([Strategy.AUTO, Strategy.RECREATE]),
+    revert_data=st.sampled_from([RevertData.ASK, RevertData.NEVER]),
     hooks=hooks(),
     resources=st.builds(
         Resources,
@@ -673,6 +675,7 @@ SPECS = st.builds(
     snapshots=st.builds(
         SnapshotPolicy,
         quiesce=st.sampled_from([Quiesce.PAUSE, Quiesce.STOP, Quiesce.NONE]),
+        before_deploy=st.booleans(),
         keep=st.none() | st.builds(Keep, last=st.integers(1, 10_000), daily=st.integers(0, 10_000)),
         schedule=st.sampled_from(["0 3 * * *", "*/5 * * * MON"]),
         missed=st.sampled_from(OnMissed),
@@ -712,9 +715,15 @@ class TestRoundTrip:
     def test_hooks_and_what_is_kept_of_snapshots_make_no_other_containers(self) -> None:
         hooks = {"pre_snapshot": ["save"]}
         keeping = parse_workload_json(
-            {**MINIMAL, "hooks": hooks, "snapshots": {"quiesce": "hooks", "keep": {"last": 3}}}
+            {**MINIMAL, "hooks": hooks, "snapshots": {"quiesce": "hooks", "keep": {"last": 3}}, "revert_data": "never"}
         )
         assert keeping.config_hash == parse_workload_json(MINIMAL).config_hash
+
+    def test_data_is_not_always_brought_back_from_no_snapshot(self) -> None:
+        always = {**MINIMAL, "revert_data": "always"}
+        assert to_document(parse_workload_json(always)) == {**MINIMAL, "stage": "production", "revert_data": "always"}
+        bare = {**always, "snapshots": {"before_deploy": False}}
+        assert problems(bare) == [("revert_data", "key_has_no_effect")]
 
     def test_defaults_are_left_out(self) -> None:
         spec = parse_workload_json(MINIMAL)

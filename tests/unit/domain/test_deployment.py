@@ -30,6 +30,12 @@ def test_a_version_is_left_by_the_first_success_of_another_one_after_it() -> Non
     assert left_by(HISTORY, TWO) == THREE
 
 
+def test_from_a_failed_attempt_to_leave_the_present_version_its_own_snapshot_leads_back() -> None:
+    attempts = [replace(FAILED, id=str(number), snapshot_id=snapshot) for number, snapshot in ((7, "s7"), (6, "s6"))]
+    assert left_by((replace(FAILED, id="8"), *attempts, ONE), ONE) == attempts[0]
+    assert left_by((*attempts, *HISTORY), ONE) == TWO
+
+
 def test_the_present_version_was_not_left_and_one_that_came_back_was_left_twice() -> None:
     assert left_by(HISTORY, THREE) is None
     back = replace(ONE, id="6")

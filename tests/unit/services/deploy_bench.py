@@ -20,6 +20,7 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.sealing import Sealing
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container
+from holdfast.services.data_returns import DataReturns
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots, TakeIt, nothing
 from holdfast.services.deployer import Deployer
@@ -34,9 +35,11 @@ from holdfast.services.promotions import Promotions
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.reconcile import Reconciler
 from holdfast.services.replacement import Replacement
+from holdfast.services.restore_plan import RestoreRequest
 from holdfast.services.rollbacks import Rollbacks
 from holdfast.services.rollout import Rollout
 from holdfast.services.sealed_values import SealedValues
+from holdfast.services.sharing import Sharing
 from holdfast.services.sources import Sources
 from holdfast.services.traffic import Traffic
 from holdfast.services.trials import Trials
@@ -149,6 +152,14 @@ class Bench:
             return_patience=0.5,
         )
         self.before = _Before()
+        data = DataReturns(
+            records=records,
+            instances=self.instances,
+            rollout=self.rollout,
+            sharing=Sharing(workloads=self.workloads, deployments=self.deployments, volumes=self.volumes),
+            undecided=lambda _workload_id: None,
+            restore=self._restore,
+        )
         before = cast("DeploySnapshots", self.before)
         self.edge = FakeEdge()
         self.traffic = Traffic(edge=self.edge, records=records, instances=self.instances)
@@ -167,6 +178,7 @@ class Bench:
                 instances=self.instances,
                 rollout=self.rollout,
                 snapshots=before,
+                data=data,
                 traffic=self.traffic,
             ),
             snapshots=before,
@@ -180,6 +192,7 @@ class Bench:
             instances=self.instances,
             rollout=self.rollout,
             deployer=self.deployer,
+            data=data,
             operations=self.operations,
             locks=self.locks,
             restore_pending=lambda workload_id: workload_id in self.undecided,
@@ -260,6 +273,9 @@ class Bench:
     async def _called(self, call: Call) -> None:
         if self.on_call is not None:
             await self.on_call(call)
+
+    async def _restore(self, _ctx: OperationContext, _held: Held, request: RestoreRequest) -> object:
+        raise AssertionError(f"there is nothing here that could restore {request.snapshot_id}")
 
     def _require_decided(self, workload_id: str) -> None:
         if workload_id in self.undecided:

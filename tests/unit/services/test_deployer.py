@@ -252,6 +252,7 @@ async def test_a_failed_deployment_keeps_the_last_lines_that_the_new_version_pri
         "container": operation.error["details"]["container"],  # type: ignore[index]
         "deployment_id": newest.id,
         "logs": ["no such table: notes"],
+        "ran_on_data": True,
         "reason": "it ended (exit code 3)",
         "state": "returned",
     }

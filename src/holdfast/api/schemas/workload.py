@@ -132,6 +132,7 @@ def to_document(spec: WorkloadSpec) -> dict[str, object]:
             if value is not None
         },
         "snapshots": _snapshots(spec.snapshots),
+        "revert_data": spec.revert_data.value,
     }
     return document | {key: value for key, value in optional.items() if getattr(spec, key) != getattr(bare, key)}
 

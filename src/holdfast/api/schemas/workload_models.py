@@ -49,6 +49,7 @@ from holdfast.domain.workload import (
     Quiesce,
     Resources,
     RestartPolicy,
+    RevertData,
     Scope,
     Strategy,
     Volume,
@@ -288,6 +289,17 @@ class WorkloadModel(_Model):
     hooks: HooksModel = HooksModel()
     resources: ResourcesModel = ResourcesModel()
     snapshots: SnapshotsModel = SnapshotsModel()
+    revert_data: Annotated[
+        RevertData,
+        Field(
+            strict=False,
+            validate_default=True,
+            description="Where a deployment fails after its new version ran on the data: `ask` tells the command that "
+            "brings the data of before back, `always` brings it back together with the version of before, `never` "
+            "leaves it. `always` only tells, too, where another writer may have gone on since: with `blue_green`, and "
+            "where a workload shares a volume.",
+        ),
+    ] = RevertData.ASK
 
     @field_validator("env", "labels")
     @classmethod
@@ -373,6 +385,20 @@ class WorkloadModel(_Model):
             )
         return snapshots
 
+    @field_validator("revert_data")
+    @classmethod
+    def _has_what_it_reverts_to(cls, revert: RevertData, info: ValidationInfo) -> RevertData:
+        snapshots = info.data.get("snapshots")
+        if revert is RevertData.ALWAYS and snapshots is not None and not snapshots.before_deploy:
+            note(
+                info,
+                ("revert_data",),
+                "key_has_no_effect",
+                "is always, and there is nothing to return to: snapshots.before_deploy is false",
+                "Remove snapshots.before_deploy, or choose ask or never.",
+            )
+        return revert
+
     def spec(self) -> WorkloadSpec:
         """The configuration as the inside of Holdfast knows it. Mappings are sorted: their order means nothing."""
         health = self.health
@@ -410,5 +436,6 @@ class WorkloadModel(_Model):
             hooks=self.hooks.hooks(),
             resources=Resources(memory=self.resources.memory, cpus=self.resources.cpus),
             snapshots=self.snapshots.policy(),
+            revert_data=self.revert_data,
             plugin=self.source.plugin(),
         )
