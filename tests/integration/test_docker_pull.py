@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -10,10 +11,14 @@ from pathlib import Path
 import pytest
 
 from holdfast.domain.errors import Failed
+from holdfast.domain.registry import RegistryLogin
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.testing.images import build_image
 from holdfast.testing.odd_registry import odd_registry
-from holdfast.testing.registry import push
+from holdfast.testing.registry import push, registry
+
+OPEN_SESAME = "$2b$05$kCeSqv3uyXq5mTllrhWO0ea3r1neCmU/5382zZlFTDGXP0nu4qH66"
+"""The bcrypt of a password."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,32 @@ async def test_an_image_is_pulled_by_its_digest(docker_runtime: DockerRuntime, p
     assert found.id == published.image_id
     assert image.tags == ()
     await docker_runtime.tag(image.id, published.reference.removesuffix(":1"), "1")
+
+
+async def test_a_private_image_is_pulled_with_a_login_and_a_wrong_one_is_told(
+    docker_host: str, docker_runtime: DockerRuntime, tmp_path: Path
+) -> None:
+    with registry(tmp_path, users={"ann": OPEN_SESAME}) as address:
+        login = RegistryLogin(host=address, username="ann", password="open sesame")
+        reference = f"{address}/holdfast-test/private:1"
+        image_id = await build_image(docker_host, "holdfast-test/private", script="exit 0")
+        await push(docker_host, image_id, reference, login=login)
+        await docker_runtime.untag("holdfast-test/private")
+        await docker_runtime.login(login)
+        wrong = dataclasses.replace(login, password="close sesame")
+        for refused in (None, wrong):
+            with pytest.raises(Failed) as failure:
+                await docker_runtime.pull(reference, login=refused)
+            assert failure.value.code == "registry_denied"
+        with pytest.raises(Failed) as failure:
+            await docker_runtime.login(wrong)
+        assert failure.value.code == "registry_login_refused"
+        assert "sesame" not in failure.value.message
+        assert (await docker_runtime.pull(reference, login=login)).id == image_id
+        await docker_runtime.untag(reference)
+    with pytest.raises(Failed) as failure:
+        await docker_runtime.login(login)
+    assert failure.value.code == "registry_not_asked"
 
 
 async def test_what_a_registry_refuses_is_told_by_its_cause(docker_host: str, docker_runtime: DockerRuntime) -> None:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, Field
 from holdfast.domain.environment import ENV_NAME, is_env_name
 from holdfast.domain.errors import InvalidInput, NotFound
 from holdfast.domain.ids import is_id
+from holdfast.domain.registry import HOST_PATTERN
 from holdfast.services.paging import MAX_LIMIT, check_page
 
 _ID: Final = "^[0-7][0-9a-hjkmnp-tv-z]{25}$"
@@ -113,6 +114,15 @@ SecretName = Annotated[
     str,
     Path(alias="secret", description="The secret's name.", json_schema_extra={"pattern": f"^{ENV_NAME}$"}),
     AfterValidator(_secret_name),
+]
+
+
+RegistryHost = Annotated[
+    str,
+    Path(
+        alias="registry", description="A registry's host and port.", json_schema_extra={"pattern": f"^{HOST_PATTERN}$"}
+    ),
+    AfterValidator(_printable),
 ]
 
 

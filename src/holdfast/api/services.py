@@ -19,6 +19,7 @@ from holdfast.domain.deployment import Deployment
 from holdfast.domain.notice import Channel, ChannelSecrets
 from holdfast.domain.operation import Operation
 from holdfast.domain.promotion import Promotion
+from holdfast.domain.registry import RegistryFacts
 from holdfast.domain.repository import RepositoryFacts, RepositoryPlace, SecondRepository
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.snapshot import FolderFormat, SafetyKept, Snapshot
@@ -129,6 +130,14 @@ class DeploymentChangesPort(Protocol):
     async def plan(self, ref: str, image: str | None = None) -> DeployPlan: ...
 
     async def show(self, ref: str, deployment_id: str) -> DeploymentDetail: ...
+
+
+class RegistriesPort(Protocol):
+    async def add(self, host: str, username: str, password: str, *, actor: str) -> RegistryFacts: ...
+
+    async def list(self) -> Sequence[RegistryFacts]: ...
+
+    async def remove(self, host: str, *, actor: str) -> None: ...
 
 
 class SecretsPort(Protocol):
@@ -349,6 +358,7 @@ class ApiServices:
     data_rollbacks: DataRollbacksPort
     promotions: PromotionsPort
     deployment_changes: DeploymentChangesPort
+    registries: RegistriesPort
     secrets: SecretsPort
     snapshots: SnapshotsPort
     snapshot_files: SnapshotFilesPort

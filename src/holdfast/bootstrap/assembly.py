@@ -66,6 +66,7 @@ from holdfast.services.ran import RanVersions
 from holdfast.services.readiness import Readiness
 from holdfast.services.reaper import Reaper
 from holdfast.services.reconcile import Reconciler
+from holdfast.services.registries import Registries
 from holdfast.services.replacement import Replacement
 from holdfast.services.repositories import Repositories
 from holdfast.services.repository_care import RepositoryCare
@@ -105,6 +106,7 @@ from holdfast.store.database import Database
 from holdfast.store.deployments import DeploymentStore
 from holdfast.store.notices import ChannelStore, Outbox
 from holdfast.store.operations import OperationStore
+from holdfast.store.registries import RegistryStore
 from holdfast.store.repositories import RepositoryNames
 from holdfast.store.schedules import ScheduleStore
 from holdfast.store.secrets import SecretStore
@@ -215,12 +217,13 @@ async def _assembled(
     holds = HoldFiles(fs, settings.holds_dir)
 
     volumes = VolumeResolver(settings, roots, VolumeStateStore(database))
-    secret_store = SecretStore(database)
     sealing = Sealing(fs, settings.keys_dir)
+    secret_store = SecretStore(database)
     sealed_values = SealedValues(secret_store, sealing)
     instances = Instances(runtime, installation, volumes, sealed_values)
     quiescer = Quiescer(runtime, installation)
-    images = ImageSource(runtime, installation)
+    registries = Registries(RegistryStore(database), sealing, runtime)
+    images = ImageSource(runtime, installation, registries.login_for)
     image_sources = Sources(images, engine=settings.docker_host, patience=settings.source_timeout)
     records = DeployRecords(deployment_store, workload_store, images)
     image_care = ImageCare(
@@ -549,6 +552,7 @@ async def _assembled(
                 unreadable=UnreadableSnapshots(
                     store=stores, states=snapshot_states, workloads=workload_store, in_use=in_use
                 ),
+                registries=registries,
                 secrets=secrets,
                 deployment_changes=DeploymentChanges(records=records, secrets=sealed_values),
                 repositories=repositories,

@@ -24,6 +24,7 @@ from holdfast.cli.commands import (
     operation,
     promote,
     recover,
+    registry,
     repository,
     restore,
     restore_decision,
@@ -106,6 +107,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.add_typer(deployment.commands(), name="deployment")
     app.add_typer(image.commands(), name="image")
     app.add_typer(secret.commands(), name="secret")
+    app.add_typer(registry.commands(), name="registry")
     app.add_typer(env.commands(), name="env")
     app.add_typer(snapshot.commands(), name="snapshot")
     app.add_typer(source.commands(), name="source")

@@ -16,9 +16,10 @@ from aiodocker import DockerError
 
 from holdfast.domain.errors import Conflict, Failed, NotFound, Unavailable
 from holdfast.domain.image_ref import parse_image_ref
+from holdfast.domain.registry import RegistryLogin
 from holdfast.domain.stopping import KILLED_CODE
 from holdfast.domain.workload import RestartPolicy
-from holdfast.runtime import docker_exec, docker_spec, docker_view
+from holdfast.runtime import docker_exec, docker_login, docker_spec, docker_view
 from holdfast.runtime.docker_client import DockerClient, engine_gone, refused, unknown_container, unknown_image
 from holdfast.runtime.docker_pull import PullProgress
 from holdfast.runtime.docker_streams import json_lines, log_lines
@@ -36,7 +37,7 @@ from holdfast.runtime.port import (
     ListedImage,
     OnMade,
 )
-from holdfast.runtime.pull_errors import pull_failed, registry_silent
+from holdfast.runtime.pull_errors import login_failed, pull_failed, registry_silent
 
 _IMAGE_ID: Final = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}")
 _AT_ONCE: Final = 8
@@ -97,14 +98,25 @@ class DockerRuntime(ContainerRuntime):
     async def images(self) -> Sequence[ListedImage]:
         return [docker_view.listed_image(entry) for entry in await self._ask("GET", "images/json")]
 
-    async def pull(self, reference: str, on_progress: Callable[[str, int, int | None], None] | None = None) -> Image:
+    async def pull(
+        self,
+        reference: str,
+        on_progress: Callable[[str, int, int | None], None] | None = None,
+        *,
+        login: RegistryLogin | None = None,
+    ) -> Image:
         wanted = parse_image_ref(reference)
         params = {"fromImage": wanted.name, "tag": wanted.digest or wanted.effective_tag or ""}
         progress = PullProgress()
         waited = self._registry_patience
         try:
             pull = self._client.stream(
-                "POST", "images/create", params=params, silence=_PULL_SILENCE, opening=self._registry_patience
+                "POST",
+                "images/create",
+                params=params,
+                headers=docker_login.headers(login),
+                silence=_PULL_SILENCE,
+                opening=self._registry_patience,
             )
             async with pull as pieces, aclosing(json_lines(pieces)) as messages:
                 waited = _PULL_SILENCE
@@ -125,6 +137,12 @@ class DockerRuntime(ContainerRuntime):
         if image is None:
             raise pull_failed(reference, "the engine said that it had pulled it, but does not have it")
         return image
+
+    async def login(self, login: RegistryLogin) -> None:
+        try:
+            await self._client.ask("POST", "auth", body=docker_login.body(login))
+        except DockerError as error:
+            raise login_failed(login.host, error.message) from error
 
     async def tag(self, image_id: str, repository: str, tag: str) -> None:
         params = {"repo": repository, "tag": tag}

@@ -101,6 +101,7 @@ class DockerClient:
         *,
         params: Mapping[str, str | int | bool] | None = None,
         body: object = None,
+        headers: Mapping[str, str] | None = None,
         silence: float | None = None,
         opening: float | None = None,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -115,7 +116,7 @@ class DockerClient:
             Unavailable: ``engine_unavailable`` or ``engine_timeout``.
         """
         doing = f"{method} {path}"
-        request = self._request(method, path, params, body)
+        request = self._request(method, path, params, body, headers)
         async with self._limits(doing, opening or self.timeout):
             response = await request.__aenter__()
         try:
@@ -135,11 +136,16 @@ class DockerClient:
 
     @asynccontextmanager
     async def _request(
-        self, method: str, path: str, params: Mapping[str, str | int | bool] | None, body: object
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int | bool] | None,
+        body: object,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         data = None if body is None else json.dumps(body)
         docker = self._open()
-        async with docker._query(path, method, params=params, data=data) as response:
+        async with docker._query(path, method, params=params, data=data, headers=dict(headers or {})) as response:
             try:
                 yield response
             finally:

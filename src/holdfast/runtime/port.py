@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol, TypeAlias
 
+from holdfast.domain.registry import RegistryLogin
 from holdfast.domain.workload import Port, RestartPolicy
 
 LABEL_INSTALLATION: Final = "holdfast.installation"
@@ -214,14 +215,28 @@ class ContainerRuntime(Protocol):
     async def images(self) -> Sequence[ListedImage]:
         """All images on the host but those that only others are built upon."""
 
-    async def pull(self, reference: str, on_progress: Callable[[str, int, int | None], None] | None = None) -> Image:
+    async def pull(
+        self,
+        reference: str,
+        on_progress: Callable[[str, int, int | None], None] | None = None,
+        *,
+        login: RegistryLogin | None = None,
+    ) -> Image:
         """Pull from the reference's registry.
 
         Args:
             on_progress: called with (what, bytes done, bytes in total or ``None``), sums over all layers.
+            login: what its registry is told, to give what is private.
 
         Raises:
             Failed: ``image_pull_failed`` with the registry's reason.
+        """
+
+    async def login(self, login: RegistryLogin) -> None:
+        """Try a login out. Nothing of it is kept.
+
+        Raises:
+            Failed: ``registry_login_refused``, ``registry_not_asked``.
         """
 
     async def tag(self, image_id: str, repository: str, tag: str) -> None:

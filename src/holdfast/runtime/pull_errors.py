@@ -16,6 +16,7 @@ from holdfast.domain.errors import Failed
 from holdfast.domain.image_ref import DEFAULT_REGISTRY, parse_image_ref
 
 _ADDRESS: Final = re.compile(r"https?://\S+")
+_REFUSED: Final = re.compile(r"unauthorized|incorrect username|denied|forbidden|\b40[13]\b", re.IGNORECASE)
 _LONGEST: Final = 500
 """Characters of what was said."""
 
@@ -50,8 +51,8 @@ _CAUSES: Final = (
         "registry_denied",
         r"unauthorized|authentication required|no basic auth|(?<!permission )\bdenied\b|forbidden",
         message="The registry ‹registry› does not give ‹reference› to this host: it is private, or not there",
-        next_step="Check the name. If it is private, pull it on this host by hand (docker login, docker pull), then "
-        "deploy: the one on this host is used.",
+        next_step="Check the name. If it is private, give Holdfast a login that may read it (holdfast registry add), "
+        "or pull it on this host by hand: the one on this host is used.",
     ),
     _cause(
         "image_not_in_registry",
@@ -110,6 +111,29 @@ def pull_failed(reference: str, said: str) -> Failed:
         f"The image {reference} could not be pulled: {said}.",
         next_step="Check the image's name and tag, and that this host reaches its registry.",
         details={"registry": registry, "reference": reference, "said": said},
+    )
+
+
+def login_failed(registry: str, said: str) -> Failed:
+    """The error for a login that was tried.
+
+    Args:
+        said: by the engine, in its own words.
+    """
+    said = " ".join(said.split())[:_LONGEST].rstrip(".")
+    details = {"registry": registry, "said": said}
+    if _REFUSED.search(_ADDRESS.sub("", said)):
+        return Failed(
+            "registry_login_refused",
+            f"The registry {registry} does not take this name and password ({said}).",
+            next_step="Nothing was changed. Check both; many registries want an access token in place of the password.",
+            details=details,
+        )
+    return Failed(
+        "registry_not_asked",
+        f"The registry {registry} could not be asked whether it takes the login ({said}).",
+        next_step="Nothing was changed. Check the registry's name, that it runs, and this host's network and DNS.",
+        details=details,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -18,6 +19,7 @@ from holdfast.domain.deploy_plan import DeployStep
 from holdfast.domain.errors import Failed, InvalidInput
 from holdfast.domain.image_ref import ImageRef, parse_image_ref
 from holdfast.domain.operation import Progress
+from holdfast.domain.registry import RegistryLogin
 from holdfast.domain.restore import ImageFacts
 from holdfast.runtime.port import ContainerRuntime, Image
 from holdfast.services.operations import OperationContext
@@ -62,10 +64,17 @@ class ImageSource:
 
     Args:
         installation: the id of this Holdfast.
+        login_for: what the registry of a reference is told, if anything.
     """
 
-    def __init__(self, runtime: ContainerRuntime, installation: str) -> None:
+    def __init__(
+        self,
+        runtime: ContainerRuntime,
+        installation: str,
+        login_for: Callable[[str], Awaitable[RegistryLogin | None]],
+    ) -> None:
         self._runtime = runtime
+        self._login_for = login_for
         self._installation = installation
 
     async def resolve(self, image: str, ctx: OperationContext, *, pull: PullPolicy = PullPolicy.ALWAYS) -> Version:
@@ -92,8 +101,7 @@ class ImageSource:
             raise _missing(image)
         try:
             await ctx.step(DeployStep.PULLING)
-            with ctx.interruptible():
-                pulled = await self._runtime.pull(ref.with_tag, lambda what, done, total: _tell(ctx, what, done, total))
+            pulled = await self._pull(ref.with_tag, ctx)
         except Failed as error:
             if here is None:
                 raise
@@ -145,8 +153,7 @@ class ImageSource:
         """
         assert image.digest is not None
         await ctx.step(DeployStep.PULLING)
-        with ctx.interruptible():
-            pulled = await self._runtime.pull(image.digest, lambda what, done, total: _tell(ctx, what, done, total))
+        pulled = await self._pull(image.digest, ctx)
         if pulled.id != image.id:
             raise Failed(
                 "image_differs",
@@ -179,6 +186,13 @@ class ImageSource:
     async def release(self, workload_id: str, deployment_id: str) -> None:
         """The deployment needs its image no longer; with its last name the image goes. Fine if it is gone."""
         await self._runtime.untag(f"{self._repository(workload_id)}:{deployment_id}")
+
+    async def _pull(self, reference: str, ctx: OperationContext) -> Image:
+        login = await self._login_for(reference)
+        with ctx.interruptible():
+            return await self._runtime.pull(
+                reference, lambda what, done, total: _tell(ctx, what, done, total), login=login
+            )
 
     def _repository(self, workload_id: str) -> str:
         return f"{KEPT_REPOSITORY}/{self._installation}/{workload_id}"

@@ -120,6 +120,16 @@ secrets: Final = Table(
 )
 """The values of secrets, sealed; each is a version of its own, which configurations name."""
 
+registries: Final = Table(
+    "registries",
+    metadata,
+    Column("host", Text, primary_key=True),
+    Column("username", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("set_at", Text, nullable=False),
+)
+"""Logins of registries, their passwords sealed."""
+
 repositories: Final = Table(
     "repositories",
     metadata,

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from holdfast.domain.errors import HoldfastError, Unavailable
+from holdfast.domain.registry import RegistryLogin, registry_of
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import (
     Container,
@@ -34,7 +35,7 @@ from holdfast.runtime.port import (
     ListedImage,
     OnMade,
 )
-from holdfast.runtime.pull_errors import pull_failed
+from holdfast.runtime.pull_errors import login_failed, pull_failed
 from holdfast.testing.fake_commands import ExecBehaviour, FakeCommands
 from holdfast.testing.fake_engine import FakeEngine
 from holdfast.testing.fake_records import Behaviour, FakeContainer, Outage, engine_error, matches, unknown_image
@@ -83,6 +84,8 @@ class FakeRuntime(ContainerRuntime):
         self.engine = FakeEngine(state_file=state_file, clock=clock)
         self.calls: list[Call] = []
         self.closed = False
+        self.guarded: dict[str, RegistryLogin] = {}
+        """Registries that ask for a login, and which one they take."""
         self._timeout = timeout
         self._newer_api = newer_api
         self._root_dir = root_dir
@@ -201,8 +204,17 @@ class FakeRuntime(ContainerRuntime):
         async with self._call("images"):
             return [image.listed() for image in self.engine.state.images.values()]
 
-    async def pull(self, reference: str, on_progress: Callable[[str, int, int | None], None] | None = None) -> Image:
+    async def pull(
+        self,
+        reference: str,
+        on_progress: Callable[[str, int, int | None], None] | None = None,
+        *,
+        login: RegistryLogin | None = None,
+    ) -> Image:
         async with self._call("pull", reference):
+            guarded = self.guarded.get(registry_of(reference))
+            if guarded is not None and guarded != login:
+                raise pull_failed(reference, "unauthorized: authentication required")
             remote = next(
                 (i for i in self.engine.state.remote.values() if _names(i.tags[0], i.digests[0], reference)), None
             )
@@ -212,6 +224,11 @@ class FakeRuntime(ContainerRuntime):
                 on_progress("Downloading", 0, 2)
                 on_progress("Downloading", 2, 2)
             return self.engine.put_image(replace(remote, tags=list(remote.tags))).public()
+
+    async def login(self, login: RegistryLogin) -> None:
+        async with self._call("login", login.host):
+            if self.guarded.get(login.host, login) != login:
+                raise login_failed(login.host, "unauthorized: incorrect username or password")
 
     async def tag(self, image_id: str, repository: str, tag: str) -> None:
         async with self._call("tag", image_id):

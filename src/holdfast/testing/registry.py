@@ -9,13 +9,14 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from aiodocker import Docker
 
 from holdfast.domain.image_ref import parse_image_ref
+from holdfast.domain.registry import RegistryLogin
 
 _PATIENCE: Final = 20.0
 """Seconds until it has to listen."""
@@ -23,8 +24,11 @@ _LISTENING: Final = re.compile(r"listening on ([0-9.]+:[0-9]+)")
 
 
 @contextlib.contextmanager
-def registry(directory: Path) -> Iterator[str]:
+def registry(directory: Path, *, users: Mapping[str, str] | None = None) -> Iterator[str]:
     """Run a registry and yield its address (``127.0.0.1:port``), which engines take without TLS.
+
+    Args:
+        users: who may use it, and the bcrypt of each one's password; everybody unless given.
 
     Raises:
         RuntimeError: it is not installed or did not start; with its own words.
@@ -33,6 +37,11 @@ def registry(directory: Path) -> Iterator[str]:
     if program is None:
         raise RuntimeError("docker-registry is not installed; `make setup` installs it.")
     configuration = directory / "registry.json"  # JSON is YAML
+    guarded = {}
+    if users is not None:
+        htpasswd = directory / "htpasswd"
+        htpasswd.write_text("".join(f"{name}:{hashed}\n" for name, hashed in users.items()))
+        guarded = {"auth": {"htpasswd": {"realm": "tests", "path": str(htpasswd)}}}
     configuration.write_text(
         json.dumps(
             {
@@ -40,6 +49,7 @@ def registry(directory: Path) -> Iterator[str]:
                 "log": {"level": "info"},
                 "storage": {"filesystem": {"rootdirectory": str(directory / "registry")}},
                 "http": {"addr": "127.0.0.1:0"},
+                **guarded,
             }
         )
     )
@@ -65,16 +75,19 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     raise RuntimeError(f"docker-registry does not listen. What it said:\n{log.read_text(errors='replace')}")
 
 
-async def push(docker_host: str, image_id: str, reference: str) -> str:
+async def push(docker_host: str, image_id: str, reference: str, *, login: RegistryLogin | None = None) -> str:
     """Put an image into the registry that its reference names. Returns its digest (``name@sha256:…``)."""
     wanted = parse_image_ref(reference)
     async with Docker(docker_host) as docker:
         await docker.images.tag(image_id, wanted.name, tag=wanted.effective_tag)
-        said = [message async for message in _messages(docker, wanted.name, wanted.effective_tag)]
+        said = [message async for message in _messages(docker, wanted.name, wanted.effective_tag, login)]
         await docker.images.delete(wanted.with_tag)
     digest = next(message["aux"]["Digest"] for message in said if "Digest" in message.get("aux", {}))
     return f"{wanted.name}@{digest}"
 
 
-def _messages(docker: Docker, name: str, tag: str | None) -> AsyncIterator[dict[str, dict[str, str]]]:
-    return docker.images.push(name, tag=tag, stream=True)
+def _messages(
+    docker: Docker, name: str, tag: str | None, login: RegistryLogin | None
+) -> AsyncIterator[dict[str, dict[str, str]]]:
+    auth = None if login is None else {"username": login.username, "password": login.password}
+    return docker.images.push(name, tag=tag, auth=auth, stream=True)

@@ -19,6 +19,7 @@ from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem
 from holdfast.domain.notice import Channel, ChannelKind, ChannelSecrets, Webhook
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.promotion import Promotion
+from holdfast.domain.registry import RegistryFacts
 from holdfast.domain.repository import RepositoryFacts, RepositoryKind, RepositoryPlace, SecondRepository
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.schedule import Run, RunResult, Schedule, ScheduleHealth, ScheduleKind, ScheduleState
@@ -203,6 +204,21 @@ class StandInDeploymentChanges(Recorder):
     async def show(self, ref: str, deployment_id: str) -> DeploymentDetail:
         self.record("show", ref=ref, deployment_id=deployment_id)
         return DeploymentDetail(deployment=DEPLOYMENT, before=EARLIER, changes=changes(EARLIER.spec, SPEC))
+
+
+class StandInRegistries(Recorder):
+    facts = RegistryFacts(host="registry.example:5000", username="ann", set_at=AT, readable=True)
+
+    async def add(self, host: str, username: str, password: str, *, actor: str) -> RegistryFacts:
+        self.record("add", host=host, username=username, password=password, actor=actor)
+        return self.facts
+
+    async def list(self) -> Sequence[RegistryFacts]:
+        self.record("list")
+        return [self.facts]
+
+    async def remove(self, host: str, *, actor: str) -> None:
+        self.record("remove", host=host, actor=actor)
 
 
 class StandInSecrets(Recorder):
@@ -719,6 +735,7 @@ def services_in(uploads: Path) -> ApiServices:
         promotions=StandInPromotions(),
         deployment_changes=StandInDeploymentChanges(),
         secrets=StandInSecrets(),
+        registries=StandInRegistries(),
         snapshots=StandInSnapshots(),
         snapshot_files=StandInSnapshotFiles(),
         images=StandInImages(),
@@ -758,6 +775,7 @@ class Api:
         self.promotions = StandInPromotions()
         self.deployment_changes = StandInDeploymentChanges()
         self.secrets = StandInSecrets()
+        self.registries = StandInRegistries()
         self.snapshots = StandInSnapshots()
         self.images = StandInImages()
         self.care = StandInCare()
@@ -780,6 +798,7 @@ class Api:
             promotions=self.promotions,
             deployment_changes=self.deployment_changes,
             secrets=self.secrets,
+            registries=self.registries,
             snapshots=self.snapshots,
             images=self.images,
             care=self.care,

@@ -36,6 +36,9 @@ NEEDED = {
     "list_deployments": V,
     "get_deployment": V,
     "get_deploy_plan": V,
+    "list_registries": V,
+    "add_registry": A,
+    "remove_registry": A,
     "list_secrets": V,
     "set_secret": O,
     "remove_secret": O,
@@ -103,6 +106,7 @@ def filled(route: APIRoute) -> str:
         channel="ops",
         deployment=OPERATION_ID,
         secret="KEY",
+        registry="registry.example:5000",
     )
 
 

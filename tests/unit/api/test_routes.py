@@ -667,3 +667,25 @@ class TestSecrets:
         assert (answer.json()["id"], answer.json()["before"]) == (OPERATION_ID, OPERATION_ID)
         answer = await api.ask("GET", "/api/workloads/notes/deployments/nonsense")
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "deployment_unknown")
+
+
+class TestRegistries:
+    async def test_a_login_is_added_and_its_password_not_shown(self, api: Api) -> None:
+        body = {"registry": "registry.example:5000", "username": "ann", "password": "sesame"}
+        answer = await api.ask("POST", "/api/registries", json=body)
+        shown = {"registry": "registry.example:5000", "username": "ann", "set_at": AT, "readable": True}
+        assert (answer.status_code, answer.json()) == (201, shown)
+        assert api.registries.last["password"] == "sesame"
+        answer = await api.ask("GET", "/api/registries", role=Role.VIEWER)
+        assert answer.json() == {"items": [shown]}
+
+    async def test_a_login_is_forgotten(self, api: Api) -> None:
+        assert (await api.ask("DELETE", "/api/registries/registry.example:5000")).status_code == 204
+        assert api.registries.last == {"host": "registry.example:5000", "actor": "the admin"}
+
+    async def test_a_body_that_can_t_be_is_told_without_the_password(self, api: Api) -> None:
+        for body in ({"password": "sesame"}, {"registry": "x", "username": "ann", "password": ["sesame"]}):
+            answer = await api.ask("POST", "/api/registries", json=body)
+            assert answer.status_code == 400
+            assert "sesame" not in answer.text
+        assert not api.registries.calls

@@ -14,6 +14,7 @@ from holdfast.domain.deployment import Deployment, DeployReason
 from holdfast.domain.errors import Conflict, HoldfastError
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind, OperationState
+from holdfast.domain.registry import RegistryLogin
 from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Scope, Volume, Workload, WorkloadSpec
 from holdfast.engine.fs import Fs
@@ -103,6 +104,11 @@ class _Before:
             yield take
 
 
+async def no_login(_reference: str) -> RegistryLogin | None:
+    """Every registry is asked as nobody."""
+    return None
+
+
 class Bench:
     """One Holdfast without its API.
 
@@ -132,7 +138,7 @@ class Bench:
         installation = "01j00000000000000000000000"
         self.secrets = SealedValues(SecretStore(self.database), Sealing(Fs(), path / "keys"))
         self.instances = Instances(self.runtime, installation, self.volumes, self.secrets)
-        self.images = ImageSource(self.runtime, installation)
+        self.images = ImageSource(self.runtime, installation, no_login)
         self.sources = Sources(self.images, engine="unix:///engine.sock", patience=60.0)
         records = DeployRecords(self.deployments, self.workloads, self.images)
         self.image_care = ImageCare(

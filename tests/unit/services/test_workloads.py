@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from tests.unit.services.deploy_bench import no_login
 
 from holdfast.config import Settings
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
@@ -152,7 +153,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         volumes = VolumeResolver(settings, live, VolumeStateStore(database))
         secrets = SealedValues(SecretStore(database), Sealing(Fs(), tmp_path / "keys"))
         instances = Instances(runtime, INSTALLATION, volumes, secrets)
-        records = DeployRecords(deployments, store, ImageSource(runtime, INSTALLATION))
+        records = DeployRecords(deployments, store, ImageSource(runtime, INSTALLATION, no_login))
         traffic = Traffic(edge=None, records=records, instances=instances)
         deletion = WorkloadDeletion(
             store=store,
