@@ -11,11 +11,12 @@ from tests.faults.test_review_findings import engine, hooked
 
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
-from holdfast.domain.errors import ConfirmationMissing, Conflict
+from holdfast.domain.errors import ConfirmationMissing, Conflict, Refused
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.restore import RecordType
 from holdfast.domain.restore_records import Record
-from holdfast.domain.workload import DesiredState, Scope, SnapshotPolicy, Volume, Workload, WorkloadSpec
+from holdfast.domain.workload import DesiredState, Domain, Scope, SnapshotPolicy, Volume, Workload, WorkloadSpec
+from holdfast.testing.fake_edge import FakeEdge
 from holdfast.testing.fake_records import Behaviour
 from holdfast.testing.installation import Installation, deployed, ended, installation, spec_of, succeeded, undone
 
@@ -173,3 +174,18 @@ async def test_it_is_confirmed_by_the_snapshot_that_it_restores(tmp_path: Path) 
                 "notes", (await history(holdfast))[-1].id, confirm=None, dry_run=False, actor="test"
             )
         assert await state(place, holdfast, workload) == (["notes:2"], V2, "ruined")
+
+
+async def test_a_domain_that_another_workload_has_by_now_is_not_taken_back_from_it(tmp_path: Path) -> None:
+    place = hooked(installation(tmp_path))
+    place = replace(place, seams=replace(place.seams, edge=lambda _settings, _installation: FakeEdge()))
+    domains = (Domain(name="notes.test", port=80),)
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast, replace(V1, domains=domains))
+        engine(holdfast).add_image(V2.image)
+        await deploy(holdfast, V2)
+        await deploy(holdfast, replace(spec_of("shop"), volumes=(), domains=domains))
+        with pytest.raises(Refused) as refused:
+            await roll_back(holdfast)
+        assert [problem.code for problem in refused.value.problems] == ["domain_conflict"]
+        assert runs(holdfast, workload) == ["notes:2"]

@@ -367,6 +367,7 @@ async def _assembled(
         runtime=runtime,
         deployer=deployer,
         secrets=sealed_values,
+        traffic=traffic,
     )
     restore_run = RestoreRun(
         files=files,

@@ -1,7 +1,8 @@
 """Taking the values of secrets out of text that is going to be kept or shown: above all what a failing program printed.
 
 A value that is shorter than :data:`SHORTEST` can't be told from ordinary text and stays. Of a value of several lines
-each line is taken out, since logs are kept line by line.
+each line is taken out, since logs are kept line by line. Logs cut long lines, and keep the end of long outputs: what is
+left of a value at either end of a line is taken out as well, if it is not shorter than :data:`SHORTEST_LEFT`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 from holdfast.domain.errors import HoldfastError
 
 SHORTEST: Final = 4
+SHORTEST_LEFT: Final = 8
 MASK: Final = "***"
 
 
@@ -31,6 +33,9 @@ class Masked:
 
     def text(self, text: str) -> str:
         """``text`` without them."""
+        if not self._parts:
+            return text
+        text = "".join(map(self._ends, text.splitlines(keepends=True)))
         for part in self._parts:
             text = text.replace(part, MASK)
         return text
@@ -42,6 +47,19 @@ class Masked:
         error.args = (error.message,)
         error.details = {key: self._anything(value) for key, value in error.details.items()}
 
+    def _ends(self, line: str) -> str:
+        """A line without what is left of values at its ends."""
+        bare = line.rstrip("\r\n")
+        closing = line[len(bare) :]
+        for part in self._parts:
+            if len(bare) >= SHORTEST_LEFT and bare in part:
+                return MASK + closing
+            if part[-SHORTEST_LEFT:] in bare and (left := _left_at_the_beginning(bare, part)):
+                bare = MASK + bare[left:]
+            if part[:SHORTEST_LEFT] in bare and (left := _left_at_the_end(bare, part)):
+                bare = bare[:-left] + MASK
+        return bare + closing
+
     def _anything(self, value: object) -> object:
         if isinstance(value, str):
             return self.text(value)
@@ -50,3 +68,15 @@ class Masked:
         if isinstance(value, (list, tuple)):
             return [self._anything(item) for item in value]
         return value
+
+
+def _left_at_the_beginning(line: str, value: str) -> int:
+    """How many characters of a line are the end of a value whose beginning was cut off."""
+    lengths = range(min(len(line), len(value)), SHORTEST_LEFT - 1, -1)
+    return next((length for length in lengths if value.endswith(line[:length])), 0)
+
+
+def _left_at_the_end(line: str, value: str) -> int:
+    """How many characters of a line are the beginning of a value whose end was cut off."""
+    lengths = range(min(len(line), len(value)), SHORTEST_LEFT - 1, -1)
+    return next((length for length in lengths if value.startswith(line[-length:])), 0)

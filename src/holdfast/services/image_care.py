@@ -4,7 +4,7 @@
 - What a workload could go back to without a registry stays (``kept_deployments`` says what that is). So does what an
   unfinished deployment or restore needs, and whatever any container on this host was made of, also a stranger's.
 - An image that a registry can give again loses the names under which it came from there as well, and so goes. One
-  that somebody gave another name, or that was built on this host, only loses Holdfast's own names.
+  that somebody gave another name, or that was built on this host, only loses Holdfast's own names, and never its last.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class KeptImage:
     """An image that Holdfast has deployed, and keeps.
 
     Attributes:
-        names: those of others: what it was built or pulled as.
+        names: those of others: what it was built or pulled as, and by which another Holdfast on this host keeps it.
         digests: those of registries (``name@sha256:…``) that gave it.
         size: bytes; layers that it shares with other images are counted in each.
         needed_by: names of workloads that run it or can go back to it; the id of one that is gone.
@@ -131,7 +131,15 @@ class ImageCare:
             return ()
         in_use = {container.image_id: container.name for container in await self._runtime.containers()}
         configured = {_bare(workload.spec.image) for workload in await self._records.workloads()}
-        return [_removal(each, in_use, configured) for each in unneeded]
+        return [_removal(each, in_use, configured, pulled=await self._was_pulled(each)) for each in unneeded]
+
+    async def _was_pulled(self, image: KeptImage) -> bool:
+        """Whether a registry gave it; one whose removal was cut off says so only in the records of deployments."""
+        if image.digests:
+            return True
+        ids = [name.rpartition(":")[2] for name in image.unneeded]
+        found = [await self._records.get(deployment_id) for deployment_id in ids]
+        return any(deployment is not None and deployment.digest is not None for deployment in found)
 
     async def _remove(self, removal: Removal, ctx: OperationContext) -> str | None:
         """Returns why it stays, if it does."""
@@ -168,7 +176,7 @@ class ImageCare:
                 unneeded.append(name)
         return KeptImage(
             id=image.id,
-            names=tuple(name for name in image.tags if not name.startswith(f"{KEPT_REPOSITORY}/")),
+            names=tuple(name for name in image.tags if not name.startswith(self._prefix)),
             digests=image.digests,
             size=image.size,
             needed_by=tuple(sorted(needing)),
@@ -183,19 +191,20 @@ class ImageCare:
         return name.removeprefix(self._prefix).rpartition(":")[0]
 
 
-def _removal(image: KeptImage, in_use: Mapping[str, str], configured: Collection[str]) -> Removal:
+def _removal(image: KeptImage, in_use: Mapping[str, str], configured: Collection[str], *, pulled: bool) -> Removal:
     """What to take away of an image's names: all of them, where nobody else has a use for it."""
     came_from = {digest.partition("@")[0] for digest in image.digests}
     others = [name for name in image.names if name.rpartition(":")[0] not in came_from]
     whys = (
         (bool(image.needed_by), f"{', '.join(image.needed_by)} can go back to it"),
         (image.id in in_use, f"the container {in_use.get(image.id)} was made of it"),
-        (not came_from, "no registry could give it again"),
+        (not pulled, "no registry could give it again"),
         (bool(others), f"it is also named {', '.join(others)}"),
         (any(_bare(name) in configured for name in image.names), "a workload is configured to run it"),
     )
     why_not = next((why for holds, why in whys if holds), "")
-    if image.id in in_use:  # Holdfast's name stays with it, by which it is found again when it is free
+    only_here = not (pulled or image.names or image.needed_by)  # with its last name it would go, and never come back
+    if image.id in in_use or only_here:  # Holdfast's name stays with it, by which it is found again when it is free
         return Removal(image=image, names=(), goes=False, why_not=why_not)
     # Holdfast's own names go last: cut off before that, the image is found again.
     names = image.unneeded if why_not else (*image.names, *image.digests, *image.unneeded)

@@ -30,6 +30,7 @@ from holdfast.services.restore_plan import PlannedStop, PlannedVolume, RestorePl
 from holdfast.services.restore_sources import RestoreSources
 from holdfast.services.sealed_values import SealedValues
 from holdfast.services.sharing import Sharing
+from holdfast.services.traffic import Traffic
 
 LETTING_GO: Final = 2.0
 """Seconds that processes get to let go of a path, or to turn out to be the workload's own."""
@@ -52,6 +53,7 @@ class RestorePreflight:
         runtime: ContainerRuntime,
         deployer: Deployer,
         secrets: SealedValues,
+        traffic: Traffic,
     ) -> None:
         self._settings = settings
         self._installation = installation
@@ -64,6 +66,7 @@ class RestorePreflight:
         self._runtime = runtime
         self._deployer = deployer
         self._secrets = secrets
+        self._traffic = traffic
 
     async def lock_ids(self, request: RestoreRequest, workload: Workload) -> tuple[str, ...]:
         """The workloads that must stand still: this one and all that share one of its volumes, in id order."""
@@ -98,6 +101,8 @@ class RestorePreflight:
         places = await self._places.find(request, laid_out, mapped)
         problems += places.problems
         problems += await self._sharing.conflicts(laid_out) if laid_out is not workload else ()
+        if request.runs is not None and request.runs.adopt:
+            problems += await self._traffic.conflicts(request.running(workload).spec)
         volumes = places.volumes if chosen is None else chosen_in(places.volumes, chosen)
         problems += await self._parts.problems(manifest.id, volumes)
         problems += await self._of_the_source(request, workload, volumes)

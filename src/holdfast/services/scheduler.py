@@ -1,7 +1,8 @@
 """Begins what is due by a schedule, and knows how each schedule is doing.
 
 - A run is an operation like one that a person begins: the same checks, the same locks, the same records.
-- A run begins at most once, whatever dies when: its operation carries a key made of the schedule and the due moment.
+- A run begins at most once, whatever dies when: its operation carries a key made of the schedule, the due moment and
+  when that was reckoned. A moment that comes twice, since the clock was ahead the first time, is another run each time.
 - Only so many run at a time, and one that would only wait for a busy workload lets others go first, for a while.
 - What a look could not do is tried at the next; nothing ends the looking.
 """
@@ -224,7 +225,7 @@ class Scheduler:
     async def _begin(self, known: _Known, now: datetime) -> bool:
         """Begin a run that is due. Whether it runs."""
         schedule, state = known.schedule, known.state
-        key = f"{schedule.id}@{state.due_at.isoformat()}"
+        key = f"{schedule.id}@{state.due_at.isoformat()}@{state.reckoned_at.isoformat()}"
         try:
             operation = await known.work.start(schedule, actor=ACTOR, idempotency_key=key)
         except (Unavailable, Busy) as error:  # the server is about to stop, or a person was faster

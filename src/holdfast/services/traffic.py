@@ -17,7 +17,7 @@ import structlog
 
 from holdfast.domain.deployment import DeploymentState, DeployReason
 from holdfast.domain.edge import Served, conflicts, routes
-from holdfast.domain.errors import HoldfastError, Problem
+from holdfast.domain.errors import HoldfastError, Problem, Refused
 from holdfast.domain.workload import Workload, WorkloadSpec
 from holdfast.edge.port import Edge
 from holdfast.runtime.port import LABEL_DEPLOYMENT, LABEL_WORKLOAD, Container, ContainerEvent
@@ -81,7 +81,7 @@ class Traffic:
             ]
         found = await self.conflicts(spec)
         if not found:
-            await self.sync(look_at=())
+            await self._sync_for(spec)
         return found
 
     async def switch(self, workload: Workload, container_ids: Collection[str], reason: DeployReason) -> None:
@@ -100,7 +100,7 @@ class Traffic:
             await self._tell(())
             return
         try:
-            await self.sync(look_at=())
+            await self._sync_for(workload.spec)
         except HoldfastError:
             self._pin(workload.id, before)
             self.changed.set()  # an answer that was lost may have been a yes
@@ -157,6 +157,20 @@ class Traffic:
                 raise
             self.problem = None
             return sum(len(route.domains) for route in found)
+
+    async def _sync_for(self, spec: WorkloadSpec) -> None:
+        """Have the edge serve what it should, as far as a workload is concerned: others' domains are others' trouble.
+
+        Raises:
+            HoldfastError: as :meth:`sync`.
+        """
+        try:
+            await self.sync(look_at=())
+        except Refused as refused:  # the domains that are named are not served; all others are
+            names = {domain.name for domain in spec.domains}
+            own = [problem for problem in refused.problems if problem.details.get("domain") in names]
+            if own:
+                raise Refused(own) from refused
 
     async def _tell(self, look_at: Iterable[str]) -> None:
         """Have the edge serve what it should, if it does so soon; else it is told by the watch."""

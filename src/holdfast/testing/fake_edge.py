@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from holdfast.domain.edge import Route
-from holdfast.domain.errors import HoldfastError, Unavailable
+from holdfast.domain.errors import HoldfastError, Problem, Refused, Unavailable
 from holdfast.edge.port import Edge
 
 
@@ -17,6 +18,7 @@ class FakeEdge(Edge):
         served: what it serves now.
         told: everything that it was told to serve and did not serve before, in order.
         failure: what every call raises; ``None``: calls are answered.
+        taken: domains that it serves for somebody else.
         asked: set by every call.
     """
 
@@ -26,6 +28,7 @@ class FakeEdge(Edge):
         self.served: tuple[Route, ...] = ()
         self.told: list[tuple[Route, ...]] = []
         self.failure: HoldfastError | None = None
+        self.taken: set[str] = set()
         self.asked = asyncio.Event()
         self.closed = False
 
@@ -42,10 +45,24 @@ class FakeEdge(Edge):
         self.asked.set()
         if self.failure is not None:
             raise self.failure
-        if tuple(routes) != self.served:
-            self.served = tuple(routes)
+        free = [replace(route, domains=tuple(d for d in route.domains if d not in self.taken)) for route in routes]
+        served = tuple(route for route in free if route.domains)
+        if served != self.served:
+            self.served = served
             self.told.append(self.served)
+        taken = sorted(self.taken.intersection(domain for route in routes for domain in route.domains))
+        if taken:
+            raise Refused([_taken(domain) for domain in taken])
 
     async def close(self) -> None:
         """See the port."""
         self.closed = True
+
+
+def _taken(domain: str) -> Problem:
+    return Problem(
+        code="domain_at_edge_already",
+        message=f"{domain} is served for somebody else already.",
+        next_step="Choose another domain.",
+        details={"domain": domain, "server": "theirs"},
+    )

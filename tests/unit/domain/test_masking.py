@@ -25,3 +25,12 @@ def test_an_error_is_masked_in_all_of_its_parts() -> None:
     Masked(["swordfish"]).error(error)
     assert "swordfish" not in repr((str(error), error.args, error.message, error.next_step, error.details))
     assert error.details == {"logs": ["key ***"], "cause": {"reason": "***", "code": 3}}
+
+
+def test_what_is_left_of_a_value_where_a_line_was_cut_is_masked() -> None:
+    key = "sk-" + "0123456789abcdef" * 40
+    masked = Masked([key, "sk-0"])
+    assert masked.text(f"KEY={key}"[:500]) == "KEY=***", "the end was cut off"
+    assert masked.text(f"{key} is wrong"[100:]) == "*** is wrong", "the beginning was"
+    assert masked.text(f"{key[:90]}\n{key[90:180]}\nelse") == "***\n***\nelse", "it was broken into lines"
+    assert masked.text("this ends with sk-") == "this ends with sk-", "so little tells nothing"

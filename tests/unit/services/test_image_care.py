@@ -203,3 +203,26 @@ async def test_a_deployment_succeeds_although_images_cannot_be_listed(bench: Ben
     end = await bench.deploy(app)
     assert end.state is OperationState.SUCCEEDED
     assert "images that are no longer needed were not looked for" in str(end.log)
+
+
+async def test_what_no_registry_could_give_again_keeps_its_last_name(bench: Bench) -> None:
+    app = await bench.add(STATELESS)
+    first = bench.runtime.add_image("notes:1", version="0")
+    assert (await bench.deploy(app)).state is OperationState.SUCCEEDED
+    for number in range(KEPT_VERSIONS):
+        bench.runtime.add_image("notes:1", version=str(number + 1))  # built again: the name moves on
+        assert (await bench.deploy(app)).state is OperationState.SUCCEEDED
+    assert first.id in await on_host(bench)
+    (told,) = (await pruned(bench))["images"]
+    assert (told["id"], told["removed"], told["reason"]) == (first.id, False, "no registry could give it again")
+
+
+async def test_what_another_holdfast_on_this_host_keeps_stays_whole(bench: Bench, app: Workload) -> None:
+    first = await oldest(bench, app)
+    await bench.runtime.tag(first, "holdfast.local/another/workload", "deployment")
+    before = await bench.runtime.image(first)
+    assert before is not None
+    await release(bench, app, "newest")
+    found = await bench.runtime.image(first)
+    assert found is not None
+    assert found.digests == before.digests, "by its digest the other one finds it again"

@@ -412,3 +412,16 @@ async def test_a_failed_scheduled_snapshot_is_an_ailing_schedule(nights: Nights)
     await nights.look(DUE)
     facts = await schedule_facts(nights.scheduler, nights.snapshots)
     assert facts.ailing == ("snapshots of notes (failed)",)
+
+
+async def test_what_ran_while_the_clock_was_ahead_is_not_taken_for_the_run_of_that_moment(bench: Bench) -> None:
+    day = timedelta(days=1)
+    bench.restart("notes")
+    await bench.look(THREE - timedelta(hours=1))
+    await bench.look(DUE + day)  # the clock is a day ahead
+    await bench.finish()
+    await bench.look(THREE - timedelta(minutes=50))  # and right again
+    for at in (DUE, DUE + day):
+        await bench.look(at)
+        await bench.finish()
+    assert len(bench.work.begun) == 3

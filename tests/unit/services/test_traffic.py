@@ -208,6 +208,24 @@ async def test_a_version_that_only_runs_again_does_so_without_the_edge(bench: Be
     assert bench.edge.served == TO_OLD
 
 
+async def test_a_domain_that_the_edge_serves_for_somebody_else_keeps_no_other_workload_from_being_deployed(
+    bench: Bench,
+) -> None:
+    workload = await deployed(bench, STATELESS)
+    bench.runtime.add_image("new:1", NEW)
+    await bench.deployed(
+        dataclasses.replace(STATELESS, name="other", image="other:1", domains=(Domain(name="other.test", port=80),)),
+        OLD,
+    )
+    bench.edge.taken.add("other.test")
+    assert (await bench.deploy(workload, "new:1")).state is OperationState.SUCCEEDED
+    assert bench.edge.served == TO_NEW
+    assert bench.traffic.problem is not None
+    bench.edge.taken.add("notes.test")
+    bench.runtime.add_image("newer:1", NEW)
+    assert code(await bench.deploy(workload, "newer:1")) == "domain_at_edge_already"
+
+
 async def test_domains_without_an_edge_are_refused_before_anything_is_touched(bench: Bench) -> None:
     bench.traffic._edge = None
     bench.runtime.add_image(STATEFUL.image)
