@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from tests.faults.crash_bench import watched
+from tests.faults.crash_scenarios import RunningWorkload
 from tests.faults.test_restored_images import runs
 from tests.faults.test_review_findings import engine, hooked
 from tests.faults.test_rollback_with_data import history, roll_back, schema
@@ -14,7 +15,7 @@ from tests.faults.test_rollback_with_data import history, roll_back, schema
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.deployment import DeploymentState
 from holdfast.domain.errors import Failed
-from holdfast.domain.operation import Operation, OperationState
+from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.restore import RecordType
 from holdfast.domain.restore_records import Record
 from holdfast.domain.workload import HealthType, RevertData, Scope, SnapshotPolicy, Volume, WorkloadSpec
@@ -156,26 +157,36 @@ async def test_a_server_that_is_cut_off_while_the_new_version_is_judged_has_the_
     assert place.leftovers() == []
 
 
-@pytest.mark.parametrize("died_after", [RecordType.STAGED, RecordType.SAFE, RecordType.COMMIT, RecordType.CONFIRMED])
-async def test_a_server_that_dies_on_that_way_back_leaves_both_as_before_for_the_next_one_to_finish(
-    tmp_path: Path, died_after: RecordType
+@pytest.mark.parametrize("point", ["after journal SAFE #1", "after journal TRIAL #1"])
+def test_a_server_that_is_killed_on_that_way_back_leaves_both_as_before_for_the_next_one_to_finish(
+    tmp_path: Path, point: str
 ) -> None:
-    dying = [True]
+    bench = Reverting.at(tmp_path)
+    bench.open()
+    bench.killed(point, bench.act)
+    bench.serve(bench.check)
 
-    async def hook(record: Record) -> None:
-        if record.type is died_after and dying:
-            raise RuntimeError("dead")
 
-    place = installation(tmp_path)
-    async with hooked(place, after=hook).running() as holdfast:
-        await begun(place, holdfast, RevertData.ALWAYS)
-        deployment = await failing(holdfast)
-    dying.clear()
-    async with hooked(place).running() as holdfast:
+@dataclass(kw_only=True)
+class Reverting(RunningWorkload):
+    """A version that ruins its data is deployed, fails, and takes the data of before with it on its way back."""
+
+    async def begin(self, holdfast: Holdfast) -> None:
+        await begun(self.place, holdfast, RevertData.ALWAYS)
+        self.workloads = (await holdfast.api.workloads.get("notes"),)
+
+    async def wear(self, holdfast: Holdfast, side: str) -> None:
+        """The data stays as it is."""
+
+    async def act(self, holdfast: Holdfast) -> None:
+        await failing(holdfast)
+        await holdfast.reaper.idle()
+
+    async def check(self, holdfast: Holdfast) -> None:
         await settled(holdfast)
-        workload = await holdfast.api.workloads.get("notes")
-        assert (runs(holdfast, workload), schema(place).read_text()) == (["notes:1"], "1")
+        assert (runs(holdfast, self.workload), schema(self.place).read_text()) == (["notes:1"], "1")
         states = [each.state for each in await history(holdfast)]
         assert states == [DeploymentState.SUCCEEDED, DeploymentState.INTERRUPTED, DeploymentState.SUCCEEDED]
-        assert (await ended(holdfast, deployment)).state is not OperationState.SUCCEEDED
-    assert place.leftovers() == []
+        deployment = min((await holdfast.operations.list(100)).items[:-1], key=lambda each: each.id)
+        assert (deployment.kind, deployment.state) == (OperationKind.DEPLOY, OperationState.FAILED)
+        assert self.place.leftovers() == []

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import (
     ContainerFacts,
     Identity,
+    ImageFacts,
     OnUnhealthy,
+    Redeploy,
     RestoreFacts,
     RestoreResult,
     RootRef,
@@ -207,6 +210,13 @@ def test_a_journal_of_a_newer_version_is_left_alone() -> None:
     with pytest.raises(Damaged) as caught:
         parse("j", blake3(text).hexdigest()[:16].encode() + b" " + text + b"\n")
     assert caught.value.code == "journal_too_new"
+
+
+def test_a_restore_that_brings_a_configuration_back_is_of_a_version_that_older_programs_leave_alone() -> None:
+    again = Redeploy(workload_id="w", image=ImageFacts(id="sha256:one"))
+    then = replace(again, as_deployed="01j")
+    for redeploy, written in ((again, b'"format":1'), (then, b'"format":2')):
+        assert written in encode(StagingRecord(facts=replace(FACTS, redeploys=(redeploy,))), seq=1, at=AT)
 
 
 def test_the_file_is_private_and_never_an_existing_one(tmp_path: Path) -> None:
