@@ -61,8 +61,9 @@ DECLARATION: dict[str, Any] = {
     "name": "odd",
     "project": "home",
     "stage": "production",
-    "source": {"type": "image", "image": "notes:1"},
+    "source": {"type": "image", "image": "notes:1", "settings": {}},
     "env": {"A": "b"},
+    "secrets": [],
     "labels": {"a": "b"},
     "command": ["x"],
     "entrypoint": ["x"],
@@ -70,6 +71,7 @@ DECLARATION: dict[str, Any] = {
     "stop_signal": "SIGINT",
     "stop_grace": 0,
     "ports": [8080],
+    "domains": [],
     "volumes": [
         {"target": "/data", "scope": "stage", "source": "data", "read_only": False},
         {"target": "/tmp", "scope": "ephemeral", "size": 8192},
@@ -82,8 +84,12 @@ DECLARATION: dict[str, Any] = {
     "hooks": {"pre_snapshot": ["x"], "post_snapshot": ["x"], "timeout": 1},
     "snapshots": {
         "quiesce": "hooks",
+        "before_deploy": True,
+        "schedule": "0 3 * * *",
+        "missed": "tell",
         "keep": {"last": 7, "hourly": 1, "daily": 1, "weekly": 1, "monthly": 1, "yearly": 1},
     },
+    "revert_data": "never",
 }
 
 
@@ -133,6 +139,10 @@ class Target:
                     "snapshot": snapshot,
                     "operation": operations.items[0].id,
                     "repository": "disk",
+                    "deployment": (await holdfast.api.deployer.deployments("notes", 1, None)).items[0].id,
+                    "secret": "KEY",
+                    "registry": "registry.example",
+                    "channel": "people",
                 }
                 self.token = holdfast.settings.admin_token_file.read_text().strip()
                 config = uvicorn.Config(create_app(holdfast.api), port=0, lifespan="off", log_config=None)
@@ -190,6 +200,8 @@ def test_whatever_is_sent_gets_a_documented_answer(target: Target, operation: An
             case.headers["X-Confirm-Restore"] = target.known["snapshot"]
         if operation.label == "POST /api/repositories":
             keep_to(target.directory, case.body)
+        if operation.label == "POST /api/notifications/channels":
+            keep_to_this_host(case.body)
         if (case.query or {}).get("follow"):
             case.query["follow"] = False  # a stream without end, by design
         answer = case.call(base_url=target.url, headers={"Authorization": f"Bearer {target.token}"}, timeout=20)
@@ -205,6 +217,14 @@ def keep_to(directory: Path, body: Any) -> None:
     for place, key, safe in (("directory", "path", f"{directory}/more"), ("s3", "endpoint", "http://127.0.0.1:1")):
         if isinstance(body.get(place), dict) and isinstance(body[place].get(key, ""), str):
             body[place][key] = safe
+
+
+def keep_to_this_host(body: Any) -> None:
+    """A channel leads wherever the request says; here what can be reached is nothing but a closed port."""
+    for place, key, safe in (("webhook", "url", "http://127.0.0.1:1/"), ("mail", "host", "127.0.0.1")):
+        inner = body.get(place) if isinstance(body, dict) else None
+        if isinstance(inner, dict) and isinstance(inner.get(key), str) and inner[key]:
+            inner[key] = safe
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
