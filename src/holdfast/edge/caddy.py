@@ -36,7 +36,7 @@ from holdfast.edge.caddy_config import (
 from holdfast.edge.port import Edge
 
 START_PATIENCE: Final = 20.0
-"""Seconds that a Caddy may take from its start to its first answer."""
+"""Seconds that a Caddy may take from its start to its first answer, and, where it gives none, to its end."""
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -46,10 +46,20 @@ class OwnCaddy(Edge):
     Args:
         directory: its own; made if missing.
         pause: seconds between two looks whether it still runs.
+        patience: see :data:`START_PATIENCE`.
     """
 
-    def __init__(self, installation: str, directory: Path, listen: Listen, *, pause: float = 2.0) -> None:
+    def __init__(
+        self,
+        installation: str,
+        directory: Path,
+        listen: Listen,
+        *,
+        pause: float = 2.0,
+        patience: float = START_PATIENCE,
+    ) -> None:
         self.pause = pause
+        self._patience = patience
         self._installation = installation
         self._directory = directory
         self._listen = listen
@@ -89,7 +99,7 @@ class OwnCaddy(Edge):
         except OSError as error:
             raise self._not_started(f"{error.filename or program}: {error.strerror}.") from error
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(START_PATIENCE):
+            async with asyncio.timeout(self._patience):
                 while self._child is not None and self._child.poll() is None:
                     with contextlib.suppress(Unavailable):
                         await self._admin.get("/config/admin")
@@ -101,7 +111,11 @@ class OwnCaddy(Edge):
         """Start it apart from Holdfast: in a session of its own, so that it stays when Holdfast goes."""
         if self._child is not None and self._child.poll() is None:
             self._child.terminate()  # it runs, and does not answer
-            self._child.wait()
+            try:
+                self._child.wait(self._patience)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
         self._directory.mkdir(mode=0o700, exist_ok=True)
         admin_socket(self._directory).unlink(missing_ok=True)
         start = own_config(self._installation, (), self._listen, self._directory)
