@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.errors import InvalidInput, NotFound, Refused
 from holdfast.domain.operation import Operation
 from holdfast.domain.registry import RegistryLogin, registry_host, registry_of
 from holdfast.domain.workload import Workload
+from holdfast.store.tables import registries
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import Installation, ended, installation, spec_of, succeeded
 
@@ -67,11 +69,19 @@ async def test_a_login_that_the_registry_does_not_take_is_not_kept(holdfast: Hol
     await succeeded(holdfast, operation)
 
 
-async def test_the_password_is_sealed_and_only_of_this_registry(holdfast: Holdfast, place: Installation) -> None:
-    await add(holdfast)
+async def test_the_password_is_in_plain_nowhere(place: Installation) -> None:
+    async with place.running() as holdfast:
+        await add(holdfast)
+        assert LOGIN.password not in repr((LOGIN, await holdfast.api.registries.list()))
     files = [path for path in place.settings.data_dir.rglob("*") if path.is_file()]
     assert not any(LOGIN.password.encode() in path.read_bytes() for path in files)
-    assert LOGIN.password not in repr((LOGIN, await holdfast.api.registries.list()))
+
+
+async def test_a_password_serves_no_other_registry(holdfast: Holdfast) -> None:
+    await add(holdfast)
+    async with holdfast.database.write() as connection:
+        await connection.execute(update(registries).values(host="elsewhere.example"))
+    assert [login.readable for login in await holdfast.api.registries.list()] == [False]
 
 
 async def test_a_lost_key_is_told_with_the_login_that_has_to_be_added_again(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +106,12 @@ async def states(holdfast: Holdfast, workload: Workload) -> dict[str, SecretStat
 
 def found_in(directory: Path, values: Iterable[str]) -> list[str]:
     """The files below a directory that hold one of these values in plain."""
-    wanted = [value.encode() for value in values]
-    files = [path for path in directory.rglob("*") if path.is_file()]
-    return [str(path) for path in files if any(value in path.read_bytes() for value in wanted)]
+    found = []
+    for path in directory.rglob("*"):
+        with suppress(FileNotFoundError, IsADirectoryError):  # a server that runs makes and removes files
+            content = path.read_bytes()
+            found += [str(path)] if any(value.encode() in content for value in values) else []
+    return found
 
 
 @asynccontextmanager
