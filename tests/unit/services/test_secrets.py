@@ -39,7 +39,6 @@ from holdfast.testing.installation import (
     snapshotted,
     spec_of,
     succeeded,
-    undone,
 )
 
 FIRST, SECOND = "swordfish-one", "swordfish-two"
@@ -162,8 +161,6 @@ async def test_a_rollback_with_data_brings_back_the_value_of_then_or_is_refused_
     kept.rename(key)
     await succeeded(holdfast, await returned_with_data(holdfast, workload, first))
     assert (await environment(holdfast, workload))["KEY"] == FIRST
-    await undone(holdfast, workload)
-    assert (await environment(holdfast, workload))["KEY"] == SECOND
 
 
 async def test_what_a_deploy_would_change_is_told_by_name(holdfast: Holdfast) -> None:
