@@ -170,12 +170,14 @@ async def test_a_plugin_is_not_even_asked_while_a_restore_holds_the_workload(ben
     assert odd.seen.cancelled(), "nobody waits any more"
 
 
-@pytest.mark.parametrize(
-    "answer", [None, 7, b"notes:2", "", "NOTES", "notes:2\n", "sha256:1", ["notes:2"], "x" * 5000, "\ud800"]
-)
-async def test_nonsense_is_no_image(bench: Bench, odd: type[Odd], answer: Any) -> None:
-    odd.answers = answer
+async def test_nonsense_is_no_image(bench: Bench, odd: type[Odd]) -> None:
+    odd.answers = None
     await failed_with(bench, "source_answer_invalid")
+    for answer in (7, b"notes:2", "", "NOTES", "notes:2\n", "sha256:1", ["notes:2"], "x" * 5000, "\ud800"):
+        odd.answers = answer
+        with pytest.raises(HoldfastError) as caught:
+            await bench.within(lambda ctx: bench.sources.resolve(by_odd(STATEFUL), ctx))
+        assert caught.value.code == "source_answer_invalid", answer
 
 
 class Unprintable(Exception):
@@ -183,23 +185,24 @@ class Unprintable(Exception):
         raise ValueError
 
 
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (RuntimeError("no\nroute"), "RuntimeError: no route"),
+async def test_a_source_that_raises_is_told(bench: Bench, odd: type[Odd]) -> None:
+    odd.raises = RuntimeError("no\nroute")
+    operation = await failed_with(bench, "source_failed")
+    assert operation.error is not None
+    assert "RuntimeError: no route" in str(operation.error["message"])
+    for error, said in (
         (StopIteration("x"), "StopIteration: x"),
         (SystemExit(3), "SystemExit: 3"),
         (TimeoutError("slow"), "TimeoutError: slow"),
         (Refused.__new__(Refused), "Refused"),
         (Unprintable(), "Unprintable"),
         (RuntimeError("\ud800" + "x" * 5000), "RuntimeError: ?xxx"),
-    ],
-)
-async def test_a_source_that_raises_is_told(bench: Bench, odd: type[Odd], error: BaseException, said: str) -> None:
-    odd.raises = error
-    operation = await failed_with(bench, "source_failed")
-    assert operation.error is not None
-    assert said in str(operation.error["message"])
+    ):
+        odd.raises = error
+        with pytest.raises(HoldfastError) as caught:
+            await bench.within(lambda ctx: bench.sources.resolve(by_odd(STATEFUL), ctx))
+        assert caught.value.code == "source_failed"
+        assert said in caught.value.message
 
 
 async def test_a_source_that_hangs_can_be_cancelled_and_holds_nothing(bench: Bench, odd: type[Odd]) -> None:
