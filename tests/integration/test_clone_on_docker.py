@@ -13,6 +13,7 @@ from holdfast.domain.clone import LikeSource
 from holdfast.domain.errors import Refused
 from holdfast.domain.operation import OperationKind
 from holdfast.domain.workload import Scope, Volume
+from holdfast.runtime.port import LABEL_INSTALLATION
 from holdfast.services.clones import CloneWish
 from holdfast.services.workload_status import Condition
 from holdfast.testing.installation import deployed, snapshotted, succeeded, undone
@@ -95,4 +96,29 @@ async def test_a_new_workload_runs_on_the_data_of_the_snapshot_and_an_undo_takes
         await undone(holdfast, trial)
         assert not any(data.iterdir())
         await holdfast.reaper.idle()
+        assert place.leftovers() == []
+
+
+async def test_a_drill_proves_a_snapshot_in_a_container_that_reaches_nothing_and_leaves_no_trace(
+    place: DockerPlace,
+) -> None:
+    async with place.running() as holdfast:
+        snapshot_id = await production(holdfast, place)
+        good = production_trees(place)
+        source = await the_one_running(holdfast, (await holdfast.api.workloads.get("keeper")).id)
+        (place.volumes / "keeper/data/later").write_text("not in the snapshot")
+        check = 'test ! -e /data/later && test -n "$(ls /media)" && ! ip route | grep default && echo it stands alone'
+
+        begun = await holdfast.api.drills.start(
+            "keeper", snapshot_id, command=["sh", "-c", check], actor="test", idempotency_key=None
+        )
+        end = await succeeded(holdfast, begun)
+        assert "it stands alone" in [line.message for line in end.log]
+        assert (await holdfast.api.snapshots.get("keeper", snapshot_id)).proved_at == end.outcome["proved_at"]
+        assert [each.name for each in place.volumes.iterdir() if each.name.startswith("drill-")] == []
+        assert len(await holdfast.runtime.containers({LABEL_INSTALLATION: source.labels[LABEL_INSTALLATION]})) == 1
+        (place.volumes / "keeper/data/later").unlink()
+        assert production_trees(place)[1] == good[1]
+        now = await the_one_running(holdfast, source.labels["holdfast.workload"])
+        assert (now.id, now.started_at) == (source.id, source.started_at)
         assert place.leftovers() == []

@@ -298,6 +298,18 @@ class SourcesPort(Protocol):
     async def list(self) -> Sequence[SourceFacts]: ...
 
 
+class DrillsPort(Protocol):
+    async def start(
+        self,
+        ref: str,
+        snapshot_id: str,
+        *,
+        command: Sequence[str] | None,
+        actor: str,
+        idempotency_key: str | None,
+    ) -> Operation: ...
+
+
 class OperationsPort(Protocol):
     async def get(self, operation_id: str) -> Operation: ...
 
@@ -370,6 +382,7 @@ class ApiServices:
     copies: CopiesPort
     restores: RestoresPort
     clones: ClonesPort
+    drills: DrillsPort
     sources: SourcesPort
     operations: OperationsPort
     tokens: TokensPort

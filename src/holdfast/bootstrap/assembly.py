@@ -47,6 +47,7 @@ from holdfast.services.deploy_snapshots import DeploySnapshots
 from holdfast.services.deployer import Deployer
 from holdfast.services.deployment_changes import DeploymentChanges
 from holdfast.services.doctor import Doctor
+from holdfast.services.drills import Drills
 from holdfast.services.edge_watch import EdgeWatch
 from holdfast.services.engine_watch import EngineWatch
 from holdfast.services.health_gate import HealthGate
@@ -84,6 +85,7 @@ from holdfast.services.restore_trial import RestoreTrial
 from holdfast.services.rollbacks import Rollbacks
 from holdfast.services.rollout import Rollout
 from holdfast.services.scheduled_care import ScheduledCare
+from holdfast.services.scheduled_drills import ScheduledDrills
 from holdfast.services.scheduled_snapshots import ScheduledSnapshots, schedule_facts
 from holdfast.services.scheduler import Scheduler
 from holdfast.services.sealed_values import SealedValues
@@ -471,13 +473,44 @@ async def _assembled(
         care=care,
         locks=locks,
     )
+    clones = Clones(
+        restores=restores,
+        workloads=workloads,
+        store=workload_store,
+        deployments=deployment_store,
+        snapshots=snapshots,
+        volumes=volumes,
+        images=images,
+        sources=image_sources,
+        secrets=secrets,
+        locks=locks,
+        operation_store=operation_store,
+    )
+    drills = Drills(
+        operations=operations,
+        workloads=workloads,
+        store=workload_store,
+        snapshots=snapshots,
+        states=snapshot_states,
+        clones=clones,
+        deletion=deletion,
+        instances=instances,
+        runtime=runtime,
+    )
+    scheduled_drills = ScheduledDrills(
+        settings=settings,
+        workloads=workload_store,
+        deployments=deployment_store,
+        snapshots=snapshots,
+        drills=drills,
+    )
     scheduled_care = ScheduledCare(settings=settings, care=care, copies=copies, repositories=repositories)
     scheduler = Scheduler(
         clock=seams.clock,
         zone=settings.zone,
         store=ScheduleStore(database),
         operations=operations,
-        work=[scheduled_snapshots, scheduled_care],
+        work=[scheduled_snapshots, scheduled_care, scheduled_drills],
         most=max(1, settings.workers - 1),  # one is left for people
     )
     outbox = Outbox(database)
@@ -505,6 +538,7 @@ async def _assembled(
 
     async def engine_arrived(info: EngineInfo) -> None:
         volumes.learn_engine_root(info.root_dir)
+        await drills.clear()
         await reconciler.run()
         traffic.changed.set()
 
@@ -560,19 +594,8 @@ async def _assembled(
                 second_snapshots=second,
                 copies=copies,
                 restores=restores,
-                clones=Clones(
-                    restores=restores,
-                    workloads=workloads,
-                    store=workload_store,
-                    deployments=deployment_store,
-                    snapshots=snapshots,
-                    volumes=volumes,
-                    images=images,
-                    sources=image_sources,
-                    secrets=secrets,
-                    locks=locks,
-                    operation_store=operation_store,
-                ),
+                clones=clones,
+                drills=drills,
                 sources=image_sources,
                 operations=operations,
                 tokens=tokens,

@@ -23,6 +23,8 @@ class OperationKind(StrEnum):
     COMPARE = "compare"
     PRUNE = "prune"
     PRUNE_IMAGES = "prune_images"
+    DRILL = "drill"
+    """Proves a snapshot by restoring it into a throw-away copy of its workload."""
     COPY = "copy"
     """Sends snapshots to a second repository."""
     MOVE_IN = "move_in"

@@ -45,6 +45,7 @@ class ScheduleKind(StrEnum):
     PRUNE = "prune"
     VERIFY = "verify"
     COPY = "copy"
+    DRILL = "drill"
 
 
 class OnMissed(StrEnum):
@@ -86,6 +87,7 @@ _WORDS: Final = {
     ScheduleKind.PRUNE: "prunes",
     ScheduleKind.VERIFY: "verifications",
     ScheduleKind.COPY: "copies to {}",
+    ScheduleKind.DRILL: "drills of {}",
 }
 
 

@@ -147,6 +147,7 @@ class Snapshot:
         pinned: can't be deleted or pruned until a person releases it.
         safety_for: id of the restore operation that took it as its safety snapshot.
         verified_at: when all of its content was last read back and found whole.
+        proved_at: when it was last restored into a throw-away copy that was healthy and passed its check.
         damaged: what the last verification found, empty if nothing.
     """
 
@@ -154,6 +155,7 @@ class Snapshot:
     pinned: bool = False
     safety_for: str | None = None
     verified_at: str | None = None
+    proved_at: str | None = None
     damaged: tuple[str, ...] = field(default=())
 
     @property

@@ -146,6 +146,21 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DrillPolicy:
+    """How it is proved that a workload's snapshots can be restored.
+
+    Attributes:
+        schedule: when the newest is, by itself, as cron writes it; ``None``: never.
+        command: what is run in the restored copy once it is healthy; it has to end with 0. Empty: nothing.
+        timeout: seconds that it gets.
+    """
+
+    schedule: str | None = None
+    command: tuple[str, ...] = ()
+    timeout: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotPolicy:
     """How a workload's snapshots are taken and kept where nobody says otherwise.
 
@@ -155,6 +170,7 @@ class SnapshotPolicy:
         keep: which of them a prune keeps; ``None`` keeps all.
         schedule: when one is taken by itself, as cron writes it; ``None``: never.
         missed: what becomes of one that is overdue, once it could be taken.
+        drill: how it is proved that they can be restored.
     """
 
     quiesce: Quiesce = Quiesce.PAUSE
@@ -162,6 +178,7 @@ class SnapshotPolicy:
     keep: Keep | None = None
     schedule: str | None = None
     missed: OnMissed = OnMissed.CATCH_UP
+    drill: DrillPolicy = field(default_factory=DrillPolicy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -250,3 +250,4 @@ class Engine:
             raise translate(error, f"removing {live.path}") from error
         finally:
             self._fs.close(parent)
+        self._roots.remove_empty_parents(live)

@@ -28,6 +28,8 @@ from holdfast.engine.volume_identity import volume_identity
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 _MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_STAYS: Final = frozenset({errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.ENOTDIR})
+"""Why a directory need not be removed: something is in it, or it is gone."""
 _ENOUGH: Final = 64
 """Names after which a directory is not empty, whatever they are: far fewer are there of what is no volume's."""
 
@@ -180,6 +182,25 @@ class LiveRoots:
         """Make what is missing above a live directory, as :meth:`create` does. Raises likewise."""
         if ref.parent_relative:
             self._make(ref, [(component, (0, 0, 0o755)) for component in ref.parent_relative.split("/")])
+
+    def remove_empty_parents(self, ref: RootRef) -> None:
+        """Remove what :meth:`create_parents` made above a live directory that is gone, as far as nothing else is in it.
+
+        Raises:
+            Refused, Failed: as :meth:`open`, for a parent.
+        """
+        while ref.parent_relative:
+            ref = RootRef(root=ref.root, relative=ref.parent_relative)
+            parent, name = self.open_parent(ref)
+            try:
+                self._fs.rmdirat(parent, name)
+                self._fs.fsync(parent)
+            except OSError as error:
+                if error.errno in _STAYS:
+                    return
+                raise translate(error, f"removing {ref.path}") from error
+            finally:
+                self._fs.close(parent)
 
     def first_missing(self, ref: RootRef) -> RootRef | None:
         """The topmost directory on the way to a live one that is not there; ``None`` if all of them are.

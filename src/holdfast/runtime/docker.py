@@ -328,7 +328,7 @@ class DockerRuntime(ContainerRuntime):
 
     # Networks
 
-    async def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
+    async def ensure_network(self, name: str, labels: Mapping[str, str], *, internal: bool = False) -> None:
         path = f"networks/{quote(name, safe='')}"
         try:
             await self._client.ask("GET", path)
@@ -337,7 +337,13 @@ class DockerRuntime(ContainerRuntime):
                 raise refused(error) from error
         else:
             return
-        body = {"Name": name, "Driver": "bridge", "CheckDuplicate": True, "Labels": dict(labels)}
+        body = {
+            "Name": name,
+            "Driver": "bridge",
+            "CheckDuplicate": True,
+            "Internal": internal,
+            "Labels": dict(labels),
+        }
         try:
             await self._client.ask("POST", "networks/create", body=body)
         except DockerError as error:

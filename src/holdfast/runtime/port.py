@@ -310,8 +310,12 @@ class ContainerRuntime(Protocol):
     def events(self) -> AsyncIterator[ContainerEvent]:
         """Container events from now on, until closed or the engine goes away (``Unavailable``)."""
 
-    async def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
-        """Make a bridge network if it is not there."""
+    async def ensure_network(self, name: str, labels: Mapping[str, str], *, internal: bool = False) -> None:
+        """Make a bridge network if it is not there.
+
+        Args:
+            internal: nothing outside of it can be reached from it; this host can still reach what is on it.
+        """
 
     async def remove_network(self, name: str) -> None:
         """Remove it; fine if it is gone or in use."""

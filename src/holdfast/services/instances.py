@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from holdfast.domain.deploy_plan import InstanceFacts, instance_count
+from holdfast.domain.drill import is_throw_away
 from holdfast.domain.restore import RootRef
 from holdfast.domain.workload import RestartPolicy, Scope, Volume, Workload, WorkloadSpec
 from holdfast.runtime.port import (
@@ -83,7 +84,9 @@ class Instances:
         """
         spec = workload.spec
         network = self.network_name(spec.project)
-        await self._runtime.ensure_network(network, {LABEL_INSTALLATION: self._installation})
+        await self._runtime.ensure_network(
+            network, {LABEL_INSTALLATION: self._installation}, internal=is_throw_away(spec)
+        )
         return await self._runtime.create(
             ContainerSpec(
                 name=instance_name(spec, deployment_id, number),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.config import Settings
+from holdfast.domain.drill import is_throw_away
 from holdfast.domain.operation import Operation
 from holdfast.domain.schedule import Schedule, ScheduleKind
 from holdfast.domain.snapshot import SnapshotReason
@@ -58,7 +59,9 @@ class ScheduledSnapshots:
         return [
             workload.name
             for workload in await self._deployed(None)
-            if workload.spec.captured_volumes and workload.spec.snapshots.schedule is None
+            if workload.spec.captured_volumes
+            and workload.spec.snapshots.schedule is None
+            and not is_throw_away(workload.spec)
         ]
 
     def busy(self, schedule: Schedule) -> str | None:

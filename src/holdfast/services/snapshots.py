@@ -352,5 +352,6 @@ def _joined(manifest: SnapshotManifest, state: SnapshotState | None) -> Snapshot
         pinned=state.pinned,
         safety_for=state.safety_for,
         verified_at=state.verified_at,
+        proved_at=state.proved_at,
         damaged=state.damaged,
     )

@@ -20,6 +20,7 @@ class SnapshotState:
     pinned: bool = False
     safety_for: str | None = None
     verified_at: str | None = None
+    proved_at: str | None = None
     damaged: tuple[str, ...] = ()
 
 
@@ -46,6 +47,10 @@ class SnapshotStateStore:
         """
         found: dict[str, object] = {"damaged": encode(damage)}
         await self._change(snapshot_id, workload_id, **found if damage else found | {"verified_at": at})
+
+    async def proved(self, snapshot_id: str, workload_id: str, at: str) -> None:
+        """Record that a snapshot was restored for trial, durably. Nothing else that is known of it changes."""
+        await self._change(snapshot_id, workload_id, proved_at=at)
 
     async def _change(self, snapshot_id: str, workload_id: str, **values: object) -> None:
         """Change these columns and no other, so that two that change at once don't take each other back."""
@@ -78,5 +83,6 @@ def _state(row: Row[tuple[object, ...]]) -> SnapshotState:
         pinned=row.pinned,
         safety_for=row.safety_for,
         verified_at=row.verified_at,
+        proved_at=row.proved_at,
         damaged=decode(tuple[str, ...], row.damaged),
     )

@@ -83,6 +83,7 @@ snapshots: Final = Table(
     Column("safety_for", Text),
     Column("verified_at", Text),
     Column("damaged", Text, nullable=False),
+    Column("proved_at", Text),
     Index(None, "workload_id", "id"),
 )
 """What was decided about a snapshot since its capture; the snapshot itself is in the snapshot store."""

@@ -136,6 +136,7 @@ class State:
     remote: dict[str, FakeImage] = field(default_factory=dict)
     containers: dict[str, FakeContainer] = field(default_factory=dict)
     networks: dict[str, dict[str, str]] = field(default_factory=dict)
+    internal_networks: set[str] = field(default_factory=set)
     serial: int = 0
 
 

@@ -357,14 +357,18 @@ class FakeRuntime(ContainerRuntime):
             end()
             self._watchers.remove(queue)
 
-    async def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
+    async def ensure_network(self, name: str, labels: Mapping[str, str], *, internal: bool = False) -> None:
         async with self._call("ensure_network", name):
-            self.engine.state.networks.setdefault(name, dict(labels))
+            if name not in self.engine.state.networks:
+                self.engine.state.networks[name] = dict(labels)
+                if internal:
+                    self.engine.state.internal_networks.add(name)
 
     async def remove_network(self, name: str) -> None:
         async with self._call("remove_network", name):
             if not any(c.alive and c.spec.network == name for c in self.engine.state.containers.values()):
                 self.engine.state.networks.pop(name, None)
+                self.engine.state.internal_networks.discard(name)
 
     async def close(self) -> None:
         self.closed = True

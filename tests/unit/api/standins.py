@@ -625,6 +625,12 @@ class StandInSnapshotFiles(Recorder):
         return operation(OperationKind.COMPARE)
 
 
+class StandInDrills(Recorder):
+    async def start(self, ref: str, snapshot_id: str, **wanted: Any) -> Operation:
+        self.record("start", ref=ref, sid=snapshot_id, **wanted)
+        return operation(OperationKind.DRILL)
+
+
 class StandInImages(Recorder):
     async def kept(self) -> tuple[KeptImage, ...]:
         kept = KeptImage(id="sha256:0", names=("notes:0",), digests=(), size=4096, needed_by=("notes",), unneeded=())
@@ -746,6 +752,7 @@ def services_in(uploads: Path) -> ApiServices:
         copies=StandInCopies(),
         restores=StandInRestores(),
         clones=StandInClones(),
+        drills=StandInDrills(),
         sources=StandInSources(),
         operations=StandInOperations(),
         tokens=StandInTokens(),
@@ -785,6 +792,7 @@ class Api:
         self.copies = StandInCopies()
         self.restores = StandInRestores()
         self.clones = StandInClones()
+        self.drills = StandInDrills()
         self.sources = StandInSources()
         self.operations = StandInOperations()
         self.readiness = StandInReadiness()
@@ -808,6 +816,7 @@ class Api:
             copies=self.copies,
             restores=self.restores,
             clones=self.clones,
+            drills=self.drills,
             sources=self.sources,
             operations=self.operations,
             readiness=self.readiness,

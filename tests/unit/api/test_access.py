@@ -51,6 +51,7 @@ NEEDED = {
     "patch_snapshot": A,
     "delete_snapshot": A,
     "verify_snapshot": O,
+    "drill_snapshot": O,
     "export_snapshot": O,
     "list_files": O,
     "download": O,

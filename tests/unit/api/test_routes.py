@@ -669,6 +669,17 @@ class TestSecrets:
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "deployment_unknown")
 
 
+async def test_a_drill_is_begun_with_the_command_that_is_asked_for(api: Api) -> None:
+    path = f"/api/workloads/notes/snapshots/{SNAPSHOT_ID}/drill"
+    answer = await api.ask("POST", path, json={"command": ["test", "-s", "/data/x"]}, headers={"Idempotency-Key": "o"})
+    assert (answer.status_code, answer.json()["kind"]) == (202, "drill")
+    wanted = {"ref": "notes", "sid": SNAPSHOT_ID, "actor": "the admin"}
+    assert api.drills.last == wanted | {"command": ["test", "-s", "/data/x"], "idempotency_key": "o"}
+    assert (await api.ask("POST", path)).status_code == 202
+    assert api.drills.last == wanted | {"command": None, "idempotency_key": None}
+    assert (await api.ask("POST", path, json={"command": []})).status_code == 400
+
+
 class TestRegistries:
     async def test_a_login_is_added_and_its_password_not_shown(self, api: Api) -> None:
         body = {"registry": "registry.example:5000", "username": "ann", "password": "sesame"}

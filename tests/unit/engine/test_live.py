@@ -173,3 +173,24 @@ def test_no_descriptor_stays_open(fs: Fs, base: Path) -> None:
         roots.create(RootRef(root=str(base), relative="a/b"), uid=0, gid=0, mode=0o700)
         roots.identity(RootRef(root=str(base), relative="a/b"))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_directories_above_one_that_is_gone_go_as_far_as_they_are_empty(roots: LiveRoots, ref: Ref, base: Path) -> None:
+    (base / "notes" / "deep" / "down").mkdir(parents=True)
+    roots.remove_empty_parents(ref("notes/deep/down/gone"))
+    assert [path.name for path in (base / "notes").iterdir()] == ["data"]
+    roots.remove_empty_parents(ref("notes/gone"))
+    assert (base / "notes" / "data").is_dir(), "something else is in the directory above"
+    (base / "notes" / "data").rmdir()
+    roots.remove_empty_parents(ref("notes/data"))
+    assert base.is_dir(), "the root is nobody's to remove"
+    assert list(base.iterdir()) == []
+    roots.remove_empty_parents(ref("notes/data"))
+
+
+def test_what_is_no_directory_above_one_that_is_gone_stays(roots: LiveRoots, ref: Ref, base: Path) -> None:
+    (base / "elsewhere").mkdir()
+    (base / "link").symlink_to("elsewhere")
+    roots.remove_empty_parents(ref("link/gone"))
+    assert (base / "link").is_symlink()
+    assert (base / "elsewhere").is_dir()

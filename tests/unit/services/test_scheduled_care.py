@@ -14,7 +14,7 @@ from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.repository import RepositoryKind, RepositoryPlace
 from holdfast.domain.retention import Keep
 from holdfast.domain.schedule import SPREAD, ScheduleHealth
-from holdfast.domain.workload import SnapshotPolicy
+from holdfast.domain.workload import DrillPolicy, SnapshotPolicy
 from holdfast.testing.installation import Installation, deployed, installation, snapshotted, spec_of, succeeded
 from holdfast.testing.quick_workers import QuickWorkers
 
@@ -57,13 +57,15 @@ async def test_a_night_in_which_everything_is_due(tmp_path: Path) -> None:
     async with Scheduled(directory=plain.directory, runtime=plain.runtime, seams=seams).running() as holdfast:
         place = RepositoryPlace(kind=RepositoryKind.DIRECTORY, path=str(tmp_path / "far"))
         await holdfast.api.repositories.add("far", place, "", encrypt=False, take_over=False)
-        workload = await deployed(holdfast, replace(spec_of(), snapshots=SnapshotPolicy(keep=Keep(last=1))))
+        workload = await deployed(
+            holdfast, replace(spec_of(), snapshots=SnapshotPolicy(keep=Keep(last=1), drill=DrillPolicy(schedule=NIGHT)))
+        )
         await snapshotted(holdfast, workload)
         kept = await snapshotted(holdfast, workload)
         await holdfast.scheduler.look()
         clock.at = THREE + SPREAD
         done: dict[OperationKind, Operation] = {}
-        while len(done) < 3:
+        while len(done) < 4:
             await holdfast.scheduler.look()
             for operation in (await holdfast.operations.list(limit=10)).items:
                 if operation.actor == "schedule":
@@ -71,10 +73,14 @@ async def test_a_night_in_which_everything_is_due(tmp_path: Path) -> None:
         await holdfast.scheduler.look()
         assert done[OperationKind.PRUNE].outcome["deleted_snapshots"] == 1
         assert done[OperationKind.VERIFY].outcome["share"] == 100
+        assert (await holdfast.api.snapshots.get("notes", kept)).proved_at == done[OperationKind.DRILL].outcome[
+            "proved_at"
+        ]
         copied = (await holdfast.api.second_snapshots.list("far", workload=None, limit=10, cursor=None)).items
         assert kept in [snapshot.id for snapshot in copied]
         assert [(each.schedule.words, each.health) for each in await holdfast.scheduler.list()] == [
             ("copies to far", ScheduleHealth.ON_TIME),
+            ("drills of notes", ScheduleHealth.ON_TIME),
             ("prunes", ScheduleHealth.ON_TIME),
             ("verifications", ScheduleHealth.ON_TIME),
         ]

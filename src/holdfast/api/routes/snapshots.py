@@ -12,7 +12,7 @@ from holdfast.api.auth import Admin, Operator, Viewer
 from holdfast.api.parameters import Cursor, IdempotencyKey, Limit, SnapshotId, WorkloadRef
 from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.pages import PageView, page_view
-from holdfast.api.schemas.snapshot import SnapshotPatch, SnapshotRequest, SnapshotView
+from holdfast.api.schemas.snapshot import DrillBody, SnapshotPatch, SnapshotRequest, SnapshotView
 from holdfast.api.services import Services
 from holdfast.api.strict_route import StrictRoute
 from holdfast.api.uploads import ARCHIVE_TYPES, receive_upload
@@ -106,6 +106,31 @@ async def verify_snapshot(
     response: Response, services: Services, caller: Operator, ref: WorkloadRef, snapshot_id: SnapshotId
 ) -> OperationView:
     return accepted(response, await services.snapshots.verify(ref, snapshot_id, actor=caller.name))
+
+
+@router.post(
+    "/{snapshot}/drill",
+    summary="Prove that a snapshot can be restored, in a throw-away copy of the workload",
+    description="The copy gets a name, a network that leads nowhere, and directories of its own; the workload itself "
+    "is not touched. It runs the image of then, has to become healthy and to pass the check, and is removed with its "
+    "data however that ends. The snapshot then says when it was proved (`proved_at`).",
+    status_code=202,
+    responses=accepted_or(404, 409),
+)
+async def drill_snapshot(
+    response: Response,
+    services: Services,
+    caller: Operator,
+    ref: WorkloadRef,
+    snapshot_id: SnapshotId,
+    request: DrillBody | None = None,
+    idempotency_key: IdempotencyKey = None,
+) -> OperationView:
+    command = None if request is None else request.command
+    operation = await services.drills.start(
+        ref, snapshot_id, command=command, actor=caller.name, idempotency_key=idempotency_key
+    )
+    return accepted(response, operation)
 
 
 @router.get(

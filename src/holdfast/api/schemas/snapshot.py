@@ -69,6 +69,10 @@ class SnapshotView(BaseModel):
     pinned: Annotated[bool, Field(description="Can't be deleted until a person releases it.")]
     safety_for: Annotated[str | None, Field(description="The restore that took it as its safety snapshot.")]
     verified_at: Annotated[str | None, Field(description="When all of it was last read back and found whole.")]
+    proved_at: Annotated[
+        str | None,
+        Field(description="When it was last restored into a throw-away copy that was healthy and passed its check."),
+    ]
     damaged: Annotated[list[str], Field(description="What the last verification found; empty if nothing.")]
 
     @classmethod
@@ -100,8 +104,21 @@ class SnapshotView(BaseModel):
             pinned=snapshot.pinned,
             safety_for=snapshot.safety_for,
             verified_at=snapshot.verified_at,
+            proved_at=snapshot.proved_at,
             damaged=list(snapshot.damaged),
         )
+
+
+class DrillBody(BaseModel, extra="forbid"):
+    command: Annotated[
+        list[Annotated[str, Field(max_length=32_768)]] | None,
+        Field(
+            min_length=1,
+            max_length=1000,
+            description="Program and arguments that have to end with 0 in the healthy copy; the workload's "
+            "`snapshots.drill.command` if left out.",
+        ),
+    ] = None
 
 
 class SnapshotRequest(BaseModel, extra="forbid"):

@@ -20,12 +20,12 @@ from holdfast.api.schemas.workload_models import (
     WorkloadModel,
 )
 from holdfast.api.schemas.workload_problems import FoundProblem, Position, describe, malformed
-from holdfast.api.schemas.workload_snapshots import HooksModel, KeepModel, SnapshotsModel
+from holdfast.api.schemas.workload_snapshots import DrillModel, HooksModel, KeepModel, SnapshotsModel
 from holdfast.api.schemas.workload_source import SourceModel
 from holdfast.api.schemas.workload_values import format_domain, format_port
 from holdfast.domain.errors import TooLarge
 from holdfast.domain.retention import KEEP_RULES, Keep
-from holdfast.domain.workload import IMAGE_SOURCE, HealthCheck, Hooks, SnapshotPolicy, Volume, WorkloadSpec
+from holdfast.domain.workload import IMAGE_SOURCE, DrillPolicy, HealthCheck, Hooks, SnapshotPolicy, Volume, WorkloadSpec
 
 _HEALTH: Final = HealthCheck()
 _HOOKS: Final = Hooks()
@@ -39,6 +39,7 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "resources": tuple(ResourcesModel.model_fields),
     "snapshots": tuple(SnapshotsModel.model_fields),
     "snapshots.keep": tuple(KeepModel.model_fields),
+    "snapshots.drill": tuple(DrillModel.model_fields),
 }
 """The keys of this version, by the dotted key that they stand under."""
 
@@ -200,6 +201,19 @@ def _snapshots(policy: SnapshotPolicy) -> dict[str, object]:
         document["schedule"] = policy.schedule
     if policy.missed is not _SNAPSHOTS.missed:
         document["missed"] = policy.missed.value
+    if policy.drill != _SNAPSHOTS.drill:
+        document["drill"] = _drill(policy.drill)
+    return document
+
+
+def _drill(drill: DrillPolicy) -> dict[str, object]:
+    document: dict[str, object] = {}
+    if drill.schedule is not None:
+        document["schedule"] = drill.schedule
+    if drill.command:
+        document["command"] = list(drill.command)
+    if drill.timeout != _SNAPSHOTS.drill.timeout:
+        document["timeout"] = _number(drill.timeout)
     return document
 
 

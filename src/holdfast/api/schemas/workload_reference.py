@@ -92,6 +92,7 @@ def reference_markdown() -> str:
         ("resources", "resources"),
         ("snapshots", "snapshots"),
         ("snapshots.keep", "snapshots.keep"),
+        ("snapshots.drill", "snapshots.drill"),
     ):
         inner = _model_of(name, schema)
         parts.append(f"## `{title}`\n\n{inner['description']}\n\n{_table(inner, schema)}")

@@ -10,7 +10,7 @@ from holdfast.api.schemas.workload_values import STRICT, Duration, Text, problem
 from holdfast.cron import Cron
 from holdfast.domain.retention import KEEP_RULES, Keep
 from holdfast.domain.schedule import OnMissed
-from holdfast.domain.workload import Hooks, Quiesce, SnapshotPolicy
+from holdfast.domain.workload import DrillPolicy, Hooks, Quiesce, SnapshotPolicy
 
 _HOOKS: Final = Hooks()
 _POLICY: Final = SnapshotPolicy()
@@ -97,6 +97,58 @@ class KeepModel(_Model):
         return Keep(**{rule: getattr(self, rule) or 0 for rule in KEEP_RULES})
 
 
+def _due(schedule: str | None) -> str | None:
+    """A schedule as cron writes it, its parts one blank apart."""
+    if schedule is None:
+        return None
+    try:
+        Cron(schedule)
+    except ValueError as error:
+        raise problem(
+            "schedule_malformed",
+            f"can't be used: it {error}",
+            'For example "0 3 * * *": every day at three; see man 5 crontab.',
+        ) from error
+    return " ".join(schedule.split())
+
+
+class DrillModel(_Model):
+    """How it is proved that the snapshots can be restored: into a throw-away copy of the workload, on a network that
+    leads nowhere, with the image that ran when the snapshot was taken; it has to become healthy, and is removed.
+    """
+
+    schedule: Annotated[
+        Text | None,
+        Field(
+            description="When that is done with the newest snapshot by itself, as cron writes it; never if left out.",
+            examples=["0 5 * * 0"],
+        ),
+    ] = None
+    command: Annotated[
+        _Command,
+        Field(
+            description="Program and arguments, run in the copy once it is healthy. It has to end with 0.",
+            examples=[["sqlite3", "/data/notes.db", "pragma integrity_check"]],
+        ),
+    ] = []
+    timeout: Annotated[Duration, Field(ge=1, le=3600, description="How long the command may take.")] = (
+        _POLICY.drill.timeout
+    )
+
+    _comes_due = field_validator("schedule")(_due)
+
+    @field_validator("command")
+    @classmethod
+    def _names_a_program(cls, command: list[str]) -> list[str]:
+        if command and not command[0].strip():
+            raise problem("value_malformed", "names no program", "Write the program first, then its arguments.")
+        return command
+
+    def policy(self) -> DrillPolicy:
+        """The same as the inside of Holdfast knows it."""
+        return DrillPolicy(schedule=self.schedule, command=tuple(self.command), timeout=self.timeout)
+
+
 class SnapshotsModel(_Model):
     """How the workload's snapshots are taken, and which are kept."""
 
@@ -137,20 +189,9 @@ class SnapshotsModel(_Model):
         ),
     ] = OnMissed.CATCH_UP
 
-    @field_validator("schedule")
-    @classmethod
-    def _comes_due(cls, schedule: str | None) -> str | None:
-        if schedule is None:
-            return None
-        try:
-            Cron(schedule)
-        except ValueError as error:
-            raise problem(
-                "schedule_malformed",
-                f"can't be used: it {error}",
-                'For example "0 3 * * *": every day at three; see man 5 crontab.',
-            ) from error
-        return " ".join(schedule.split())
+    drill: Annotated[DrillModel, Field(description="How it is proved that they can be restored.")] = DrillModel()
+
+    _comes_due = field_validator("schedule")(_due)
 
     @model_validator(mode="after")
     def _misses_something(self) -> Self:
@@ -166,4 +207,5 @@ class SnapshotsModel(_Model):
             keep=None if self.keep is None else self.keep.keep(),
             schedule=self.schedule,
             missed=self.missed,
+            drill=self.drill.policy(),
         )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import options
-from holdfast.cli.commands import archive, prune, snapshot_copy, snapshot_files
+from holdfast.cli.commands import archive, prune, snapshot_copy, snapshot_drill, snapshot_files
 from holdfast.cli.confirm import confirm_by_name
 from holdfast.cli.output import Output, ago, both
 from holdfast.cli.safety import tell_of_safety
@@ -20,13 +20,15 @@ from holdfast.domain.workload import Quiesce
 def commands() -> typer.Typer:
     """The group."""
     group = typer.Typer(
-        no_args_is_help=True, help="Take, list, look into, verify, pin, delete, copy, export and import snapshots."
+        no_args_is_help=True,
+        help="Take, list, look into, verify, drill, pin, delete, copy, export and import snapshots.",
     )
     group.command("create")(create)
     group.command("copy")(snapshot_copy.copy)
     group.command("list")(list_snapshots)
     group.command("show")(show)
     group.command("verify")(verify)
+    group.command("drill")(snapshot_drill.drill)
     group.command("delete")(delete)
     group.command("prune")(prune.prune)
     group.command("pin")(pin)
@@ -229,6 +231,7 @@ def _describe(output: Output, s: dict[str, Any]) -> None:
             ("pinned", s["pinned"]),
             ("safety of", s["safety_for"]),
             ("verified", both(s["verified_at"])),
+            ("proved restorable", both(s["proved_at"])),
         ]
     )
     output.table(
