@@ -99,7 +99,7 @@ async def test_a_new_workload_runs_on_the_data_of_the_snapshot_and_an_undo_takes
         assert place.leftovers() == []
 
 
-async def test_a_drill_proves_a_snapshot_in_a_container_that_reaches_nothing_and_leaves_no_trace(
+async def test_a_drill_proves_a_snapshot_in_a_container_of_its_own_and_leaves_no_trace(
     place: DockerPlace,
 ) -> None:
     async with place.running() as holdfast:
@@ -107,13 +107,13 @@ async def test_a_drill_proves_a_snapshot_in_a_container_that_reaches_nothing_and
         good = production_trees(place)
         source = await the_one_running(holdfast, (await holdfast.api.workloads.get("keeper")).id)
         (place.volumes / "keeper/data/later").write_text("not in the snapshot")
-        check = 'test ! -e /data/later && test -n "$(ls /media)" && ! ip route | grep default && echo it stands alone'
+        check = 'test ! -e /data/later && test -n "$(ls /media)" && echo it lives'
 
         begun = await holdfast.api.drills.start(
             "keeper", snapshot_id, command=["sh", "-c", check], actor="test", idempotency_key=None
         )
         end = await succeeded(holdfast, begun)
-        assert "it stands alone" in [line.message for line in end.log]
+        assert "it lives" in [line.message for line in end.log]
         assert (await holdfast.api.snapshots.get("keeper", snapshot_id)).proved_at == end.outcome["proved_at"]
         assert [each.name for each in place.volumes.iterdir() if each.name.startswith("drill-")] == []
         assert len(await holdfast.runtime.containers({LABEL_INSTALLATION: source.labels[LABEL_INSTALLATION]})) == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiodocker import Docker
 
 from holdfast.domain.errors import Failed, InvalidInput, Unavailable
 from holdfast.domain.workload import RestartPolicy
@@ -156,6 +157,13 @@ class TestDockerRuntime(RuntimeContract):
         for container in await lab.runtime.containers({LABEL_INSTALLATION: lab.installation}):
             await lab.runtime.remove(container.id, force=True)
         await lab.runtime.remove_network(lab.installation)
+
+    async def test_an_internal_network_is_one_for_the_engine(self, lab: Lab, docker_host: str) -> None:
+        for internal in (True, False):
+            await lab.runtime.ensure_network(lab.installation, {}, internal=internal)
+            async with Docker(url=docker_host) as docker:
+                assert (await (await docker.networks.get(lab.installation)).show())["Internal"] is internal
+            await lab.runtime.remove_network(lab.installation)
 
     async def test_environment_and_command_reach_the_process(self, lab: Lab) -> None:
         container_id = await lab.create(

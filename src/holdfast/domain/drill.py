@@ -1,6 +1,6 @@
 """Drills: a snapshot is restored into a throw-away copy of its workload, to prove that it can be.
 
-The copy stands apart from everything: a name, a project and so a network of its own that leads nowhere else, no
+The copy stands apart from everything: a name, a project and so a network of its own that leads to no other, no
 published port, no domain, no schedule, and for each volume of the snapshot a directory of its own.
 """
 

@@ -111,7 +111,7 @@ async def verify_snapshot(
 @router.post(
     "/{snapshot}/drill",
     summary="Prove that a snapshot can be restored, in a throw-away copy of the workload",
-    description="The copy gets a name, a network that leads nowhere, and directories of its own; the workload itself "
+    description="The copy gets a name, an internal network, and directories of its own; the workload itself "
     "is not touched. It runs the image of then, has to become healthy and to pass the check, and is removed with its "
     "data however that ends. The snapshot then says when it was proved (`proved_at`).",
     status_code=202,

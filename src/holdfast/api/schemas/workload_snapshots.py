@@ -114,7 +114,7 @@ def _due(schedule: str | None) -> str | None:
 
 class DrillModel(_Model):
     """How it is proved that the snapshots can be restored: into a throw-away copy of the workload, on a network that
-    leads nowhere, with the image that ran when the snapshot was taken; it has to become healthy, and is removed.
+    leads to no other, with the image that ran when the snapshot was taken; it has to become healthy, and is removed.
     """
 
     schedule: Annotated[
