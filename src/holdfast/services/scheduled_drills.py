@@ -35,9 +35,10 @@ class ScheduledDrills:
         self._snapshots = snapshots
         self._drills = drills
 
-    async def schedules(self) -> Sequence[Schedule]:
+    async def schedules(self, subject: str | None = None) -> Sequence[Schedule]:
         """One for each workload that says when."""
         deployed = await self._deployments.deployed()
+        workloads = await self._workloads.list() if subject is None else [await self._workloads.get(subject)]
         return [
             Schedule(
                 kind=ScheduleKind.DRILL,
@@ -46,8 +47,8 @@ class ScheduledDrills:
                 cron=workload.spec.snapshots.drill.schedule,
                 zone=self._settings.time_zone,
             )
-            for workload in await self._workloads.list()
-            if workload.spec.snapshots.drill.schedule is not None and workload.id in deployed
+            for workload in workloads
+            if workload is not None and workload.spec.snapshots.drill.schedule is not None and workload.id in deployed
         ]
 
     def busy(self, schedule: Schedule) -> str | None:

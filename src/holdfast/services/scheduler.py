@@ -28,6 +28,7 @@ from holdfast.domain.schedule import (
     RunResult,
     Schedule,
     ScheduleHealth,
+    ScheduleKind,
     ScheduleState,
     begins_at,
     begun,
@@ -140,9 +141,11 @@ class Scheduler:
         return tuple(sorted(found, key=lambda each: (each.schedule.kind, each.schedule.name)))
 
     async def of(self, subject: str) -> Standing | None:
-        """The schedule that is about a workload; ``None`` if it has none, or none that is in force."""
+        """The schedule of a workload's snapshots; ``None`` if it has none, or none that is in force."""
         now = self._now()
         for known in await self._known({}, now, subject):
+            if known.schedule.kind is not ScheduleKind.SNAPSHOT:
+                continue
             state = await self._store.get(known.schedule.id)
             state = in_force(known.schedule, state, now, known.following)
             return self._standing(dataclasses.replace(known, state=state), now)
