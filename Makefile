@@ -26,7 +26,7 @@ test: setup check ## everything that must hold: checks and all tests, with a rea
 check: setup ## format, lint, types and import contracts
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/ruff check --quiet
-	@$(BIN)/mypy -n 2 --no-error-summary $(wildcard src tests benchmarks torture fuzzing scripts)
+	@$(BIN)/mypy --no-error-summary $(wildcard src tests benchmarks torture fuzzing scripts)
 	@$(BIN)/lint-imports --no-logo
 
 serve: setup ## run Holdfast from here, its data below ./.run
