@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from holdfast.domain.edge import Route
 from holdfast.domain.errors import Unavailable
 from holdfast.edge.port import Edge
-from holdfast.testing.caddies import backend
+from holdfast.testing.caddies import backend, held_backend
 
 
 class Lab(ABC):
@@ -60,6 +61,20 @@ class EdgeContract:
             await lab.forget()
             await lab.edge.serve(routes)
             assert await lab.ask("a.test") == (200, "one /")
+
+    async def test_a_request_under_way_is_answered_by_whom_it_went_to_and_seen_until_then(self, lab: Lab) -> None:
+        async with held_backend("old") as old, backend("new") as new:
+            await lab.edge.serve([Route(domains=("a.test",), upstreams=(old.address,))])
+            asked = asyncio.ensure_future(lab.ask("a.test"))
+            await old.asked.wait()
+            await lab.edge.serve([Route(domains=("a.test",), upstreams=(new,))])
+            assert await lab.edge.under_way([old.address])
+            assert await lab.ask("a.test") == (200, "new /")
+            old.release.set()
+            assert await asked == (200, "old /")
+            async with asyncio.timeout(60):
+                while await lab.edge.under_way([old.address]):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.02)
 
     async def test_one_that_does_not_answer_is_told_as_such(self, lab: Lab) -> None:
         await lab.go_away()

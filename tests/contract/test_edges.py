@@ -34,11 +34,15 @@ from tests.contract.edge import EdgeContract, Lab
 class FakeLab(Lab):
     def __init__(self) -> None:
         self.edge = self.fake = FakeEdge()
+        self._asked = 0
 
     async def ask(self, domain: str) -> tuple[int, str]:
         for route in self.fake.served:
             if domain in route.domains and route.upstreams:
+                self.fake.busy, self._asked = True, self._asked + 1
                 answer = await request("GET", f"http://{route.upstreams[0]}/")
+                self._asked -= 1
+                self.fake.busy = self._asked > 0
                 return answer.status_code, answer.text
             if domain in route.domains:
                 return 503, f"{domain} is being worked on"

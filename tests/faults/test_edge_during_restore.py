@@ -11,9 +11,10 @@ import pytest
 from holdfast.bootstrap import Seams
 from holdfast.config import Settings
 from holdfast.domain.edge import Route
+from holdfast.domain.errors import Refused
 from holdfast.domain.operation import OperationState
 from holdfast.domain.restore import OnUnhealthy
-from holdfast.domain.workload import Domain
+from holdfast.domain.workload import Domain, SnapshotPolicy
 from holdfast.testing.caddies import until
 from holdfast.testing.fake_edge import FakeEdge
 from holdfast.testing.fake_records import Behaviour
@@ -106,3 +107,16 @@ async def test_a_restore_does_not_need_the_edge(watched: Watched) -> None:
         watched.edge.come_back()
         await holdfast.api.doctor.findings()
         assert watched.edge.served == TO_NOTES
+
+
+async def test_going_back_with_data_to_a_domain_that_another_workload_has_by_now_is_refused(watched: Watched) -> None:
+    async with watched.installation.running() as holdfast:
+        with_snapshots = replace(SPEC, snapshots=SnapshotPolicy())
+        await deployed(holdfast, with_snapshots)
+        await deployed(holdfast, replace(with_snapshots, domains=()))
+        await deployed(holdfast, replace(SPEC, name="other", volumes=()))
+        found = await holdfast.api.data_rollbacks.plan("notes", None)
+        with pytest.raises(Refused, match="belongs to the workload other"):
+            await holdfast.api.data_rollbacks.rollback(
+                "notes", found.plan.rollback.to.id, confirm=found.snapshot.id, dry_run=False, actor="test"
+            )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from holdfast.bootstrap import Holdfast, Seams, running
 from holdfast.config import Settings
@@ -56,6 +57,7 @@ class DockerPlace:
 
     Attributes:
         engine_timeout: seconds that the engine may take to answer.
+        more: settings besides the usual ones.
     """
 
     directory: Path
@@ -63,6 +65,7 @@ class DockerPlace:
     roots: tuple[Path, ...] = ()
     seams: Seams = field(default_factory=Seams)
     engine_timeout: float = 30.0
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
@@ -75,6 +78,7 @@ class DockerPlace:
             disk_reserve_inodes=0,
             drain_deadline=60.0,
             engine_timeout=self.engine_timeout,
+            **self.more,
         )
 
     @property

@@ -274,7 +274,7 @@ async def _assembled(
         restore=restore_locked,
     )
     edge = seams.edge(settings, installation)
-    traffic = Traffic(edge=edge, records=records, instances=instances)
+    traffic = Traffic(edge=edge, records=records, instances=instances, clock=seams.clock)
     deployer = Deployer(
         operations=operations,
         barrier=barrier,

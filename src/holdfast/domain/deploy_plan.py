@@ -35,6 +35,8 @@ class DeployStep(StrEnum):
     STARTING = "starting"
     GATING = "gating"
     SWITCHING = "switching"
+    DRAINING = "draining"
+    """``blue_green`` only: the old version answers what it was asked before the switch."""
     RECORDING = "recording"
     REAPING = "reaping"
     RETURNING = "returning"

@@ -34,6 +34,7 @@ from holdfast.edge.caddy_config import (
     server_for,
 )
 from holdfast.edge.port import Edge
+from holdfast.edge.sockets import connected_to, hand_over_waiting_connections
 
 START_PATIENCE: Final = 20.0
 """Seconds that a Caddy may take from its start to its first answer, and, where it gives none, to its end."""
@@ -79,6 +80,10 @@ class OwnCaddy(Edge):
         if there != wanted:
             await self._admin.change("POST", "/load", wanted)
 
+    async def under_way(self, upstreams: Collection[str]) -> bool:
+        """See the port."""
+        return await asyncio.to_thread(connected_to, upstreams)
+
     async def close(self) -> None:
         """See the port."""
         with warnings.catch_warnings():  # of a child that is let go while it runs: this one is meant to stay
@@ -116,6 +121,7 @@ class OwnCaddy(Edge):
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
+        hand_over_waiting_connections()
         self._directory.mkdir(mode=0o700, exist_ok=True)
         admin_socket(self._directory).unlink(missing_ok=True)
         start = own_config(self._installation, (), self._listen, self._directory)
@@ -203,6 +209,10 @@ class ExistingCaddy(Edge):
             f"/config/apps/http/servers/holdfast-{self._installation}",
             {"listen": [f":{https_port(config)}"], "routes": [wanted]},
         )
+
+    async def under_way(self, upstreams: Collection[str]) -> bool:
+        """See the port."""
+        return await asyncio.to_thread(connected_to, upstreams)
 
     async def close(self) -> None:
         """See the port."""

@@ -11,11 +11,11 @@ import httpx
 
 from holdfast.domain.errors import Failed, Unavailable
 from holdfast.edge.caddy_config import ADMIN_HOST
-from holdfast.edge.listeners import who_listens
+from holdfast.edge.sockets import who_listens
 
 TIMEOUT: Final = 15.0
 """Seconds that one call may take."""
-_TAKEN: Final = re.compile(r"listen \w+ \S*:(?P<port>\d+): bind: address already in use")
+_TAKEN: Final = re.compile(r"listen \w+ (?P<address>\S*):(?P<port>\d+): bind: address already in use")
 
 
 class CaddyAdmin:
@@ -100,7 +100,7 @@ def _refused(words: str) -> Failed:
             details={"reason": words},
         )
     port = int(taken["port"])
-    who = who_listens(port)
+    who = who_listens(port, taken["address"])
     return Failed(
         "edge_port_in_use",
         f"Caddy can't listen on port {port}: {who or 'another program'} does already.",

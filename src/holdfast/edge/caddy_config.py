@@ -21,6 +21,9 @@ ADMIN_HOST: Final = "holdfast"
 """The name by which the admin API of Holdfast's own Caddy has to be asked for; browsers can't."""
 RETRY_AFTER: Final = 5
 """Seconds after which somebody who found nobody serving should ask again."""
+_IDLE: Final = "500ms"
+"""How long Caddy keeps a connection to an instance without a request. Soon after the last request that was under way at
+a version that is replaced, no connection leads there any more."""
 _PAGE: Final = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -153,7 +156,11 @@ def _route(route: Route) -> JSON:
 
 
 def _proxy(upstreams: Sequence[str]) -> JSON:
-    return {"handler": "reverse_proxy", "upstreams": [{"dial": upstream} for upstream in upstreams]}
+    return {
+        "handler": "reverse_proxy",
+        "upstreams": [{"dial": upstream} for upstream in upstreams],
+        "transport": {"protocol": "http", "keep_alive": {"idle_timeout": _IDLE}},
+    }
 
 
 def _come_back(domains: Sequence[str]) -> JSON:

@@ -7,7 +7,7 @@ answers or nothing can be started, ``Failed`` and ``Refused`` for what it does n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from holdfast.domain.edge import Route
@@ -32,6 +32,9 @@ class Edge(Protocol):
             Failed: ``edge_refused`` with the edge's own words, ``edge_port_in_use`` with who has the port.
             Refused: ``domain_at_edge_already``: the edge serves one of the domains for somebody else.
         """
+
+    async def under_way(self, upstreams: Collection[str]) -> bool:
+        """Whether a request is still under way at one of these, which are served no more: ``address:port`` each."""
 
     async def close(self) -> None:
         """Let go of connections. What is served goes on being served."""

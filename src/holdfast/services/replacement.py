@@ -189,7 +189,17 @@ class Replacement:
         await self._traffic.switch(workload, made, deployment.reason)
         await self._rollout.arm(made, workload.spec.restart)
         if strategy is Strategy.BLUE_GREEN:
+            await self._drain(previous, ctx)
             await self._rollout.hold(previous, ctx)
+
+    async def _drain(self, previous: Previous, ctx: OperationContext) -> None:
+        """Let the old version answer what it was asked before the switch."""
+        if not previous.running:
+            return
+        await ctx.step(DeployStep.DRAINING)
+        grace = previous.workload.spec.stop_grace
+        if not await self._traffic.drain(previous.workload.id, grace):
+            await ctx.log(f"requests to the old version were still under way after {grace:g} seconds", "warning")
 
     async def _return(
         self, held: Held, deployment: Deployment, previous: Previous, error: Exception, ctx: OperationContext

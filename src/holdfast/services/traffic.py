@@ -22,10 +22,13 @@ from holdfast.domain.workload import Workload, WorkloadSpec
 from holdfast.edge.port import Edge
 from holdfast.runtime.port import LABEL_DEPLOYMENT, LABEL_WORKLOAD, Container, ContainerEvent
 from holdfast.services.deploy_records import REPEATING, DeployRecords
+from holdfast.services.health_gate import Clock
 from holdfast.services.instances import Instances
 
 _TELLING: Final = frozenset({"start", "die", "destroy"})
 """What happens to a container that changes where it is reached."""
+_LOOKING: Final = 0.02
+"""Seconds between two looks whether requests are under way."""
 _PATIENCE: Final = 5.0
 """Seconds that what does not depend on the edge waits for it."""
 
@@ -37,8 +40,9 @@ class Traffic:
         edge: ``None``: there is none.
     """
 
-    def __init__(self, *, edge: Edge | None, records: DeployRecords, instances: Instances) -> None:
+    def __init__(self, *, edge: Edge | None, records: DeployRecords, instances: Instances, clock: Clock) -> None:
         self._edge = edge
+        self._clock = clock
         self._records = records
         self._instances = instances
         self._deployed: dict[str, Served] | None = None
@@ -106,6 +110,26 @@ class Traffic:
             self.changed.set()  # an answer that was lost may have been a yes
             raise
 
+    async def drain(self, workload_id: str, seconds: float) -> bool:
+        """Wait until what was served before the switch answers no request any more.
+
+        Args:
+            seconds: how long at most.
+
+        Returns:
+            Whether none is under way.
+        """
+        before = (self._deployed or {}).get(workload_id)
+        upstreams = [] if before is None else [to for route in routes([before]) for to in route.upstreams]
+        if self._edge is None or not upstreams:
+            return True
+        deadline = self._clock.monotonic() + seconds
+        while await self._edge.under_way(upstreams):
+            if self._clock.monotonic() >= deadline:
+                return False
+            await self._clock.sleep(_LOOKING)
+        return True
+
     async def close(self, workload_ids: Iterable[str]) -> None:
         """Have whoever asks for these workloads be told to come back, until :meth:`let_go`.
 
@@ -123,21 +147,24 @@ class Traffic:
 
     async def let_go(self, workload_ids: Collection[str]) -> None:
         """Nobody works on these workloads any more: what is deployed is served. Never raises; the edge is watched."""
-        for workload_id in workload_ids:
-            self._pinned.pop(workload_id, None)
-        if self._edge is not None:
-            await self._tell(workload_ids)
+        if self._edge is None:
+            return
+        try:
+            await self._tell(workload_ids, let_go=workload_ids)
+        finally:
+            self._unpin(workload_ids)
 
     def happened(self, event: ContainerEvent) -> None:
         """Something happened to a container: it may be reached elsewhere, or no more."""
         if event.action in _TELLING:
             self.changed.set()
 
-    async def sync(self, *, look_at: Iterable[str] | None = None) -> int:
+    async def sync(self, *, look_at: Iterable[str] | None = None, let_go: Iterable[str] = ()) -> int:
         """Have the edge serve what it should.
 
         Args:
             look_at: the ids of the workloads whose instances are looked at first; ``None``: all.
+            let_go: those on which nobody works any more, once they were looked at: never is served what ran before.
 
         Returns:
             How many domains it serves.
@@ -150,6 +177,7 @@ class Traffic:
         async with self._turn:
             try:
                 deployed = await self._look(look_at)
+                self._unpin(let_go)
                 found = routes((deployed | self._pinned).values())
                 await self._edge.serve(found)
             except HoldfastError as error:
@@ -172,14 +200,19 @@ class Traffic:
             if own:
                 raise Refused(own) from refused
 
-    async def _tell(self, look_at: Iterable[str]) -> None:
+    async def _tell(self, look_at: Iterable[str], *, let_go: Iterable[str] = ()) -> None:
         """Have the edge serve what it should, if it does so soon; else it is told by the watch."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                await self.sync(look_at=look_at)
+                await self.sync(look_at=look_at, let_go=let_go)
         except (HoldfastError, TimeoutError) as error:
+            self._deployed = None
             self.changed.set()
             self._log.warning("edge_not_told", reason=str(error) or "it does not answer in time")
+
+    def _unpin(self, workload_ids: Iterable[str]) -> None:
+        for workload_id in workload_ids:
+            self._pinned.pop(workload_id, None)
 
     def _pin(self, workload_id: str, served: Served | None) -> None:
         if served is None:

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,13 +27,42 @@ def own_address() -> str:
     return "127." + ".".join(str(2 + secrets.randbelow(250)) for _ in range(3))
 
 
+@dataclass(slots=True, kw_only=True)
+class HeldBackend:
+    """Something that answers once it is let.
+
+    Attributes:
+        asked: somebody waits for an answer.
+        release: they may have it.
+    """
+
+    address: str = ""
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 @asynccontextmanager
 async def backend(text: str) -> AsyncIterator[str]:
     """Something that answers every request with ``text`` and the path that was asked for. Gives ``address:port``.
 
     Asked to upgrade, it does, and sends back what it gets.
     """
+    released = HeldBackend()
+    released.release.set()
+    async with _answering(text, released) as address:
+        yield address
 
+
+@asynccontextmanager
+async def held_backend(text: str) -> AsyncIterator[HeldBackend]:
+    """As :func:`backend`, but it holds its answers back."""
+    held = HeldBackend()
+    async with _answering(text, held) as held.address:
+        yield held
+
+
+@asynccontextmanager
+async def _answering(text: str, held: HeldBackend) -> AsyncIterator[str]:
     open_ones: set[asyncio.StreamWriter] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -47,6 +77,8 @@ async def backend(text: str) -> AsyncIterator[str]:
                     while data := await reader.read(1000):
                         writer.write(data)
                     break
+                held.asked.set()
+                await held.release.wait()
                 body = f"{text} {head.split()[1]}".encode()
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         open_ones.discard(writer)

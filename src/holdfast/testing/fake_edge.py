@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from holdfast.domain.edge import Route
@@ -19,7 +19,9 @@ class FakeEdge(Edge):
         told: everything that it was told to serve and did not serve before, in order.
         failure: what every call raises; ``None``: calls are answered.
         taken: domains that it serves for somebody else.
-        asked: set by every call.
+        answering: cleared, every call waits.
+        busy: whether requests are under way wherever it is looked.
+        looked_at: where it was looked whether any is, in order.
     """
 
     pause = 0.01
@@ -29,7 +31,10 @@ class FakeEdge(Edge):
         self.told: list[tuple[Route, ...]] = []
         self.failure: HoldfastError | None = None
         self.taken: set[str] = set()
-        self.asked = asyncio.Event()
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.busy = False
+        self.looked_at: list[tuple[str, ...]] = []
         self.closed = False
 
     def go_away(self) -> None:
@@ -42,7 +47,7 @@ class FakeEdge(Edge):
 
     async def serve(self, routes: Sequence[Route]) -> None:
         """See the port."""
-        self.asked.set()
+        await self.answering.wait()
         if self.failure is not None:
             raise self.failure
         free = [replace(route, domains=tuple(d for d in route.domains if d not in self.taken)) for route in routes]
@@ -53,6 +58,11 @@ class FakeEdge(Edge):
         taken = sorted(self.taken.intersection(domain for route in routes for domain in route.domains))
         if taken:
             raise Refused([_taken(domain) for domain in taken])
+
+    async def under_way(self, upstreams: Collection[str]) -> bool:
+        """See the port."""
+        self.looked_at.append(tuple(upstreams))
+        return self.busy
 
     async def close(self) -> None:
         """See the port."""

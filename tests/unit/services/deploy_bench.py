@@ -168,7 +168,7 @@ class Bench:
         )
         before = cast("DeploySnapshots", self.before)
         self.edge = FakeEdge()
-        self.traffic = Traffic(edge=self.edge, records=records, instances=self.instances)
+        self.traffic = Traffic(edge=self.edge, records=records, instances=self.instances, clock=self.clock)
         self.deployer = Deployer(
             operations=self.operations,
             barrier=self.barrier,

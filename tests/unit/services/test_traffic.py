@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.unit.services.deploy_bench import STATEFUL, STATELESS, Bench, opened
 
+from holdfast.domain.deployment import DeploymentState
 from holdfast.domain.edge import Route
 from holdfast.domain.errors import Failed
 from holdfast.domain.operation import Operation, OperationState
@@ -75,6 +76,33 @@ async def test_blue_green_switches_while_the_old_version_still_runs(bench: Bench
     assert seen == [TO_NEW]
 
 
+async def test_blue_green_stops_the_old_version_once_it_has_answered_what_it_was_asked(bench: Bench) -> None:
+    workload = await deployed(bench, STATELESS)
+    bench.runtime.add_image("new:1", NEW)
+    bench.edge.busy = True
+
+    async def answered_after_a_while() -> None:
+        if len(bench.edge.looked_at) == 5:
+            assert not bench.calls("stop")
+            bench.edge.busy = False
+
+    bench.clock.while_asleep = answered_after_a_while
+    assert (await bench.deploy(workload, "new:1")).state is OperationState.SUCCEEDED
+    assert bench.edge.looked_at == [("10.0.0.1:80",)] * 6
+    assert len(bench.calls("stop")) == 1
+
+
+async def test_a_request_that_never_ends_holds_a_deployment_up_no_longer_than_a_stop_may_take(bench: Bench) -> None:
+    workload = await deployed(bench, STATELESS)
+    bench.runtime.add_image("new:1", NEW)
+    bench.edge.busy = True
+    before = bench.clock.monotonic()
+    operation = await bench.deploy(workload, "new:1")
+    assert operation.state is OperationState.SUCCEEDED
+    assert bench.clock.monotonic() - before >= STATELESS.stop_grace
+    assert any("still under way" in line.message for line in operation.log)
+
+
 async def test_recreate_has_whoever_asks_come_back_before_the_old_version_stops(bench: Bench) -> None:
     workload = await deployed(bench)
     bench.runtime.add_image("new:1", NEW)
@@ -88,6 +116,26 @@ async def test_recreate_has_whoever_asks_come_back_before_the_old_version_stops(
     await bench.deploy(workload, "new:1")
     assert seen == [TO_NOBODY]
     assert bench.edge.served == TO_NEW
+
+
+async def test_what_was_served_before_is_not_served_again_however_often_the_edge_is_told(bench: Bench) -> None:
+    workload = await deployed(bench, STATELESS)
+    bench.runtime.add_image("new:1", NEW)
+    telling: list[asyncio.Task[int]] = []
+
+    async def told_by_others(call: Call) -> None:
+        if call.name == "stop":
+            bench.edge.answering.clear()
+            telling.extend(asyncio.create_task(bench.traffic.sync(look_at=())) for _ in range(2))
+
+    bench.on_call = told_by_others
+    operation = await bench.deployer.deploy(workload.id, image="new:1", actor="ann")
+    while not telling or (await bench.newest(workload)).state is DeploymentState.RUNNING:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    bench.edge.answering.set()
+    assert (await bench.ended(operation)).state is OperationState.SUCCEEDED
+    await asyncio.gather(*telling)
+    assert bench.edge.told == [TO_OLD, TO_NEW]
 
 
 @BOTH

@@ -23,6 +23,7 @@ from holdfast.engine.live import LiveRoots
 from holdfast.engine.sealing import Sealing
 from holdfast.runtime.port import Bind, ContainerSpec
 from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.health_gate import SystemClock
 from holdfast.services.image_source import ImageSource, Version
 from holdfast.services.instances import Instances
 from holdfast.services.locks import DrainBarrier, LifecycleLocks
@@ -154,7 +155,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         secrets = SealedValues(SecretStore(database), Sealing(Fs(), tmp_path / "keys"))
         instances = Instances(runtime, INSTALLATION, volumes, secrets)
         records = DeployRecords(deployments, store, ImageSource(runtime, INSTALLATION, no_login))
-        traffic = Traffic(edge=None, records=records, instances=instances)
+        traffic = Traffic(edge=None, records=records, instances=instances, clock=SystemClock())
         deletion = WorkloadDeletion(
             store=store,
             volumes=volumes,
