@@ -157,6 +157,31 @@ async def test_a_server_that_is_cut_off_while_the_new_version_is_judged_has_the_
     assert place.leftovers() == []
 
 
+async def test_what_was_written_while_the_server_was_away_for_long_is_not_set_aside_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = replace(installation(tmp_path, behaviour=Behaviour(commands={"ready": Command()})), drain_deadline=0.0)
+    judged = replace(QUICK, type=HealthType.COMMAND, command=("ready",), deadline=60.0)
+    async with hooked(place).running() as holdfast:
+        await deployed(holdfast, replace(configured(RevertData.ALWAYS), health=judged))
+        schema(place).write_text("1")
+        engine(holdfast).add_image("notes:2", Behaviour(writes={"/data/schema": "2"}))
+        deployment = await holdfast.api.deployer.deploy("notes", image="notes:2", actor="test")
+        async for now in holdfast.operations.events(deployment.id):
+            if now.steps and now.steps[-1].name == "gating":
+                break
+    schema(place).write_text("2, and hours of work")
+    monkeypatch.setattr("holdfast.services.data_returns._SLACK", -3600.0)  # as if it had run for an hour longer
+    async with hooked(place).running() as holdfast:
+        await settled(holdfast)
+        assert schema(place).read_text() == "2, and hours of work"
+        cut_off, _ = await history(holdfast)
+        assert cut_off.state is DeploymentState.INTERRUPTED
+        assert cut_off.error is not None
+        assert "holdfast rollback notes" in cut_off.error["next_step"]
+        assert "--with-data" in cut_off.error["next_step"]
+
+
 @pytest.mark.parametrize("point", ["after journal SAFE #1", "after journal TRIAL #1"])
 def test_a_server_that_is_killed_on_that_way_back_leaves_both_as_before_for_the_next_one_to_finish(
     tmp_path: Path, point: str

@@ -3,12 +3,15 @@
 - That it ran there is always told, with the command that brings the data back.
 - With ``always`` it comes back at once, together with the version of before: by a restore of the snapshot from before
   the deployment, under the deployment's own lock. The version of before never runs on what the new one left.
-- Not by itself where somebody else may have written since the snapshot: the old version beside the new one
-  (``blue_green``), or a workload that shares a volume. What they wrote must not be set aside unasked.
+- Not by itself where what would be set aside may be somebody's work: where a server that was away finds the new version
+  running for longer than a trial takes, and where another writer may have gone on since the snapshot, the old version
+  beside the new one (``blue_green``) or a workload that shares a volume.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -17,8 +20,9 @@ from typing import Final
 from holdfast.domain.deployment import Deployment
 from holdfast.domain.errors import HoldfastError
 from holdfast.domain.restore import OnUnhealthy, RestoreResult
+from holdfast.domain.times import parse
 from holdfast.domain.workload import RevertData, Strategy
-from holdfast.runtime.port import LABEL_DEPLOYMENT
+from holdfast.runtime.port import LABEL_DEPLOYMENT, Container
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.instances import Instances
 from holdfast.services.locks import Held
@@ -26,6 +30,9 @@ from holdfast.services.operations import OperationContext
 from holdfast.services.restore_plan import RestoreRequest, Runs
 from holdfast.services.rollout import Rollout
 from holdfast.services.sharing import Sharing
+
+_SLACK: Final = 60.0
+"""Seconds that a trial may take besides its health gate: the server's own restart."""
 
 RestoreLocked = Callable[[OperationContext, Held, RestoreRequest], Awaitable[object]]
 """Carries out a restore as part of an operation that holds the locks already."""
@@ -104,6 +111,15 @@ class DataReturns:
         sharers |= await self._sharing.lockable(replace(workload, spec=last.spec))
         return sharers == {workload.id} and await self.ran(deployment)
 
+    async def served(self, deployment: Deployment) -> bool:
+        """Whether an instance of a deployment that was cut off runs, and for longer than a trial takes."""
+        longest = deployment.spec.health.deadline + _SLACK
+        try:
+            there = await self._instances.of(deployment.workload_id)
+        except HoldfastError:
+            return True  # nobody can say that it does not
+        return any(_age(c) > longest for c in there if c.running and c.labels.get(LABEL_DEPLOYMENT) == deployment.id)
+
     async def bring_back(self, held: Held, deployment: Deployment, ctx: OperationContext) -> DataReturn:
         """Stop what a deployment made, and have the version of before run on the data of before. It is due."""
         workload = await self._records.workload(deployment.workload_id)
@@ -139,3 +155,11 @@ class DataReturns:
             return f"{fact} It stays so (revert_data: never); before, it was as in {deployment.snapshot_id}.", ""
         command = f"holdfast rollback {deployment.spec.name} --to {last.id} --with-data"
         return fact, f"To have the data of before back as well: {command}"
+
+
+def _age(container: Container) -> float:
+    """For how many seconds a container has run; for ever, where its engine does not say since when."""
+    try:
+        return time.time() - parse(container.started_at).timestamp()
+    except ValueError:
+        return math.inf

@@ -46,7 +46,7 @@ async def take_back_cut_off(
     taken_back: list[str] = []
     for cut_off in await records.cut_off(workload.id):
         fact, step = await data.told(cut_off) if await data.ran(cut_off) else ("", "")
-        if await data.due(cut_off):
+        if await data.due(cut_off) and not await data.served(cut_off):
             if ctx is None:
                 break
             returned = await data.bring_back(held, cut_off, ctx)
