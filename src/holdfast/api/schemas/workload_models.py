@@ -296,8 +296,8 @@ class WorkloadModel(_Model):
             validate_default=True,
             description="Where a deployment fails after its new version ran on the data: `ask` tells the command that "
             "brings the data of before back, `always` brings it back together with the version of before, `never` "
-            "leaves it. `always` only tells, too, where somebody may have gone on writing since: with `blue_green`, and "
-            "where a workload shares a volume.",
+            "leaves it. `always` only tells, too, where somebody may have gone on writing since: with `blue_green`, "
+            "and where a workload shares a volume.",
         ),
     ] = RevertData.ASK
 
