@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+from holdfast.domain.clone import LikeSource
 from holdfast.domain.edge import Route, Served, conflicts, routes
 from holdfast.domain.workload import Domain, WorkloadSpec
 
@@ -50,3 +51,8 @@ def test_domains_make_other_containers_and_none_leave_the_hash_as_it_was() -> No
         WorkloadSpec(name="notes", image="notes:1", project="home", domains=WIKI.domains).config_hash
         != "ebd594644cd49dfb"
     )
+
+
+def test_what_is_configured_like_another_workload_leaves_the_domains_to_it() -> None:
+    source = WorkloadSpec(name="wiki", image="wiki:1", project="wiki", domains=WIKI.domains)
+    assert LikeSource(name="copy").spec(source).domains == ()
