@@ -81,7 +81,7 @@ class RuntimeContract:
     async def test_a_pull_that_fails_says_why(self, runtime: ContainerRuntime) -> None:
         with pytest.raises(Failed) as failure:
             await runtime.pull("127.0.0.1:9/nothing:1")
-        assert failure.value.code == "image_not_in_registry"
+        assert failure.value.code in ("image_not_in_registry", "registry_unreachable")
         assert failure.value.next_step
 
     async def test_a_tag_is_another_name_and_goes_alone(self, lab: Lab) -> None:

@@ -184,6 +184,11 @@ async def test_one_drill_of_a_workload_at_a_time(holdfast: Holdfast, place: Inst
     with pytest.raises(Busy) as busy:
         await drill(holdfast, snapshot_id, [])
     assert (busy.value.code, busy.value.details["operation_id"]) == ("drill_running", first.id)
+    # One that comes with a key may be a repetition, and is only told apart once it runs.
+    second = await holdfast.api.drills.start("notes", snapshot_id, actor="test", command=[], idempotency_key="once")
+    end = await ended(holdfast, second)
+    assert end.error is not None
+    assert end.error["code"] == "drill_running"
     go.set()
     await succeeded(holdfast, first)
     await succeeded(holdfast, await drill(holdfast, snapshot_id, []))

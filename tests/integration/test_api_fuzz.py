@@ -88,6 +88,7 @@ DECLARATION: dict[str, Any] = {
         "schedule": "0 3 * * *",
         "missed": "tell",
         "keep": {"last": 7, "hourly": 1, "daily": 1, "weekly": 1, "monthly": 1, "yearly": 1},
+        "drill": {"schedule": "0 5 * * 0", "command": ["true"], "timeout": 60},
     },
     "revert_data": "never",
 }
@@ -291,6 +292,7 @@ def test_the_declaration_with_odd_values_has_every_key() -> None:
         assert DECLARATION[key].keys() == schema["$defs"][model]["properties"].keys()
     assert DECLARATION["snapshots"].keys() == schema["$defs"]["SnapshotsModel"]["properties"].keys()
     assert DECLARATION["snapshots"]["keep"].keys() == schema["$defs"]["KeepModel"]["properties"].keys()
+    assert DECLARATION["snapshots"]["drill"].keys() == schema["$defs"]["DrillModel"]["properties"].keys()
     volumes = schema["$defs"]["VolumeModel"]["properties"].keys()
     assert {key for volume in DECLARATION["volumes"] for key in volume} == volumes
 

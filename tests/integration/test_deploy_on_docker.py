@@ -62,7 +62,7 @@ async def test_an_image_that_cannot_be_had_touches_nothing(place: DockerPlace) -
         deploy = await holdfast.api.deployer.deploy("keeper", image="127.0.0.1:9/nobody/there:1", actor="test")
         end = await ended(holdfast, deploy)
         assert end.error is not None
-        assert end.error["code"] in ("image_not_in_registry", "image_missing")
+        assert end.error["code"] in ("image_not_in_registry", "registry_unreachable")
         assert end.error["next_step"]
         after = await the_one_running(holdfast, workload.id)
         assert (after.id, after.started_at, after.restart) == (before.id, before.started_at, before.restart)

@@ -89,17 +89,14 @@ class Drills:
         snapshot = await self._snapshots.get(ref, snapshot_id)
         under_way = self._running.get(workload.id)
         if under_way is not None and idempotency_key is None:
-            raise Busy(
-                "drill_running",
-                f"A drill of {workload.name} is running already ({under_way}).",
-                next_step="Watch that one; start another when it has ended.",
-                details={"operation_id": under_way},
-            )
+            raise _busy(workload, under_way)
         policy = workload.spec.snapshots.drill
         check = tuple(policy.command if command is None else command)
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            self._running[workload.id] = ctx.id
+            holder = self._running.setdefault(workload.id, ctx.id)
+            if holder != ctx.id:  # two that were asked for at the same moment
+                raise _busy(workload, holder)
             try:
                 return await self._run(ctx, workload, snapshot, check, policy.timeout)
             finally:
@@ -199,3 +196,12 @@ class Drills:
             await self._operations.wait(begun.id)
             raise
         return last
+
+
+def _busy(workload: Workload, drill: str) -> Busy:
+    return Busy(
+        "drill_running",
+        f"A drill of {workload.name} is running already ({drill}).",
+        next_step="Watch that one; start another when it has ended.",
+        details={"operation_id": drill},
+    )

@@ -178,6 +178,7 @@ def snapshot(snapshot_id: str = SNAPSHOT, **fields: Any) -> dict[str, Any]:
         "pinned": False,
         "safety_for": None,
         "verified_at": None,
+        "proved_at": None,
         "damaged": [],
     } | fields
 

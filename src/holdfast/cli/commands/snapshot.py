@@ -231,7 +231,7 @@ def _describe(output: Output, s: dict[str, Any]) -> None:
             ("pinned", s["pinned"]),
             ("safety of", s["safety_for"]),
             ("verified", both(s["verified_at"])),
-            ("proved restorable", both(s["proved_at"])),
+            ("proved", both(s["proved_at"])),
         ]
     )
     output.table(
