@@ -19,7 +19,10 @@ _SHOWN: Final = 60
 
 
 class StrictRoute(APIRoute):
-    """A route that knows its query parameters."""
+    """A route that knows its query parameters. Its name for generated clients is stable: that of its function."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **(options | {"generate_unique_id_function": _function_name}))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler, behind the check where it is a route of the API."""
@@ -33,6 +36,10 @@ class StrictRoute(APIRoute):
             return await handle(request)
 
         return strict
+
+
+def _function_name(route: APIRoute) -> str:
+    return route.name
 
 
 def _queries(dependant: Dependant) -> Iterator[str]:
