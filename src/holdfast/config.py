@@ -37,7 +37,9 @@ CLIENT_VARIABLES: Final = frozenset({"HOLDFAST_URL", "HOLDFAST_TOKEN", "HOLDFAST
 """Variables that are not settings of the server: the command line's own."""
 
 _PREFIX: Final = "HOLDFAST_"
-_SIZES: Final = frozenset({"disk_reserve_bytes", "max_upload_bytes", "copy_limit_rate", "container_log_bytes"})
+_SIZES: Final = frozenset(
+    {"disk_reserve_bytes", "max_upload_bytes", "copy_limit_rate", "container_log_bytes", "kept_log_bytes"}
+)
 _DURATIONS: Final = frozenset({"engine_timeout", "drain_deadline", "steady_seconds", "source_timeout"})
 _NEVER_ROOTS: Final = ("/etc", "/proc", "/sys", "/var/lib/docker", "/var/lib/containerd")
 """Not a volume's place, nor is anything below or above them (``/`` is above)."""
@@ -79,6 +81,7 @@ class Settings:
         max_upload_bytes: largest archive that may be uploaded.
         prune_unused_percent: a pack of which at least so much is needed by no snapshot is written anew by a prune.
         container_log_bytes: how much the engine keeps of an instance's log; 0: as much as it is itself configured to.
+        kept_log_bytes: how much is kept of what a workload's removed instances printed, compressed; 0: nothing.
         copy_limit_rate: bytes a second that a copy to a second repository sends at most, unless it says otherwise;
             0 for no bound.
         edge: what stands before workloads with domains: ``off``, ``caddy`` for one that Holdfast starts and watches, or
@@ -120,6 +123,7 @@ class Settings:
     edge_https_port: TcpPort = 443
     edge_tls: Tls = Tls.AUTO
     container_log_bytes: Count = 30 * MIB
+    kept_log_bytes: Count = 10 * MIB
     copy_limit_rate: Count = 0
 
     def __post_init__(self) -> None:
@@ -174,6 +178,11 @@ class Settings:
     def second_dir(self) -> Path:
         """Locks and caches of second repositories."""
         return self.data_dir / "second"
+
+    @property
+    def logs_dir(self) -> Path:
+        """What removed instances printed."""
+        return self.data_dir / "logs"
 
     @property
     def edge_dir(self) -> Path:

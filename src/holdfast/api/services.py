@@ -5,7 +5,7 @@ The bootstrap hands over the real services; mypy checks there that they fit. ``r
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection
 from holdfast.domain.accounts import Principal
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.deployment import Deployment
+from holdfast.domain.logs import LogLine, LogQuery
 from holdfast.domain.notice import Channel, ChannelSecrets
 from holdfast.domain.operation import Operation
 from holdfast.domain.promotion import Promotion
@@ -25,7 +26,6 @@ from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.snapshot import FolderFormat, SafetyKept, Snapshot
 from holdfast.domain.workload import Quiesce, Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
-from holdfast.runtime.port import ContainerLog
 from holdfast.services.clones import CloneWish
 from holdfast.services.data_rollbacks import DataRollbackPlan
 from holdfast.services.deployment_changes import DeploymentDetail, DeployPlan
@@ -76,9 +76,13 @@ class DeployerPort(Protocol):
 
     async def deployments(self, ref: str, limit: int, cursor: str | None) -> Page[Deployment]: ...
 
-    async def logs(
-        self, ref: str, *, follow: bool, tail: int | None, since: str | None
-    ) -> AsyncIterator[ContainerLog]: ...
+
+class LogsPort(Protocol):
+    async def read(self, ref: str, query: LogQuery, *, tail: int) -> list[LogLine]: ...
+
+    async def follow(self, ref: str, query: LogQuery, *, tail: int) -> AsyncGenerator[LogLine, None]: ...
+
+    async def download(self, ref: str, query: LogQuery) -> tuple[str, AsyncGenerator[LogLine, None]]: ...
 
 
 class RollbacksPort(Protocol):
@@ -366,6 +370,7 @@ class ApiServices:
 
     workloads: WorkloadsPort
     deployer: DeployerPort
+    logs: LogsPort
     rollbacks: RollbacksPort
     data_rollbacks: DataRollbacksPort
     promotions: PromotionsPort

@@ -23,6 +23,7 @@ from holdfast.bootstrap.data_directory import (
     store_settings_of,
     worker_settings_of,
 )
+from holdfast.bootstrap.logs import kept_logs_of, tidy_kept_logs
 from holdfast.bootstrap.seams import Seams
 from holdfast.config import Settings
 from holdfast.domain import edge as edge_kinds
@@ -57,6 +58,7 @@ from holdfast.services.image_source import ImageSource
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.instances import Instances
 from holdfast.services.locks import DrainBarrier, Held, LifecycleLocks
+from holdfast.services.log_keeping import LogKeeping
 from holdfast.services.logs import Logs
 from holdfast.services.notifications import Notifications
 from holdfast.services.operations import OperationContext, Operations
@@ -222,7 +224,9 @@ async def _assembled(
     sealing = Sealing(fs, settings.keys_dir)
     secret_store = SecretStore(database)
     sealed_values = SealedValues(secret_store, sealing)
-    instances = Instances(runtime, installation, volumes, sealed_values)
+    kept_logs = kept_logs_of(settings, fs)
+    log_keeping = LogKeeping(runtime, kept_logs, sealed_values)
+    instances = Instances(runtime, installation, volumes, sealed_values, log_keeping)
     quiescer = Quiescer(runtime, installation)
     registries = Registries(RegistryStore(database), sealing, runtime)
     images = ImageSource(runtime, installation, registries.login_for)
@@ -295,7 +299,6 @@ async def _assembled(
         ),
         snapshots=deploy_snapshots,
         trials=Trials(records=records, rollout=rollout, instances=instances, traffic=traffic),
-        logs=Logs(runtime, installation, instances),
     )
     reaper = Reaper(files)
     deletion = WorkloadDeletion(
@@ -308,6 +311,7 @@ async def _assembled(
         data=WorkerDataRemover(workers),
         leftovers=reaper,
         images=image_care,
+        logs=log_keeping,
         restore_pending=registry.pending,
         traffic=traffic,
     )
@@ -385,7 +389,7 @@ async def _assembled(
         files=files,
         deployer=deployer,
         quiescer=quiescer,
-        runtime=runtime,
+        instances=instances,
         volumes=volumes,
         registry=registry,
         reap_in_background=reaper.reap_in_background,
@@ -547,6 +551,7 @@ async def _assembled(
     trusted = (str(settings.volumes_base), *map(str, settings.allowed_roots))
     await remove_left_probes(fs, roots, trusted, volumes, await workload_store.list())
     await _clean_orphans(stores)
+    await tidy_kept_logs(kept_logs, {workload.id for workload in await workload_store.list()})
     clean_uploads(settings)
     await repositories.clean()
     await recovery.resume(decided)
@@ -567,6 +572,7 @@ async def _assembled(
             api=ApiServices(
                 workloads=workloads,
                 deployer=deployer,
+                logs=Logs(runtime, instances, kept_logs, records.workload),
                 rollbacks=rollbacks,
                 data_rollbacks=DataRollbacks(
                     rollbacks=rollbacks, records=records, snapshots=snapshots, restores=restores

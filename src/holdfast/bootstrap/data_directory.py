@@ -69,6 +69,7 @@ def make_directories(settings: Settings, fs: Fs) -> None:
             settings.repository_dir,
             settings.uploads_dir,
             settings.keys_dir,
+            settings.logs_dir,
         ):
             _make(directory, 0o700, holders)
             _close_to_others(directory, own=True)

@@ -89,9 +89,12 @@ class Client:
     @contextmanager
     def download(self, path: str, /, **params: str | int | bool | None) -> Iterator[tuple[str, Iterator[bytes]]]:
         """The name that the server gives to what is at ``path``, and its bytes."""
-        with self._stream(path, "application/zstd, application/octet-stream", _given(params)) as response:
+        with self._stream(path, "application/zstd, application/octet-stream, text/plain", _given(params)) as response:
             _, _, name = response.headers.get("Content-Disposition", "").partition('filename="')
-            yield name.rstrip('"'), _translated(response.iter_bytes(), _BROKE_OFF)
+            yield (
+                name.rstrip('"'),
+                _translated(response.iter_bytes(), _SNAPSHOT_BROKE_OFF if "/snapshots/" in path else _BROKE_OFF),
+            )
 
     @contextmanager
     def events(self, path: str, **params: str | int | bool | None) -> Iterator[Iterator[tuple[str, Any]]]:
@@ -181,7 +184,8 @@ def _decoded(response: httpx.Response) -> Any:
 
 
 _GOES_ON: Final = "Try again; what the server was doing goes on."
-_BROKE_OFF: Final = (
+_BROKE_OFF: Final = "An incomplete file is not kept. Try again."
+_SNAPSHOT_BROKE_OFF: Final = (
     "An incomplete file is not kept. Try again; if it breaks off at the same place, something in the snapshot is "
     "damaged: holdfast snapshot verify says what."
 )

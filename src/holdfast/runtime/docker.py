@@ -7,7 +7,7 @@ import json
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import quote
@@ -287,7 +287,7 @@ class DockerRuntime(ContainerRuntime):
 
     async def logs(
         self, container_id: str, *, follow: bool = False, tail: int | None = None, since: str | None = None
-    ) -> AsyncIterator[ContainerLog]:
+    ) -> AsyncGenerator[ContainerLog, None]:
         params: dict[str, str | int | bool] = {"stdout": True, "stderr": True, "timestamps": True, "follow": follow}
         params["tail"] = "all" if tail is None else str(tail)
         if since is not None:

@@ -10,7 +10,7 @@ engine's own words for the rest.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol, TypeAlias
@@ -286,7 +286,7 @@ class ContainerRuntime(Protocol):
 
     def logs(
         self, container_id: str, *, follow: bool = False, tail: int | None = None, since: str | None = None
-    ) -> AsyncIterator[ContainerLog]:
+    ) -> AsyncGenerator[ContainerLog, None]:
         """Log lines, oldest first; with ``follow`` until the container ends or the iterator is closed."""
 
     async def exec(

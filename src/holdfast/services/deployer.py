@@ -20,12 +20,10 @@ from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.promotion import require_takes_image
 from holdfast.domain.restore import ImageFacts
 from holdfast.domain.workload import Workload
-from holdfast.runtime.port import ContainerLog
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots
 from holdfast.services.image_source import ImageSource, Version
 from holdfast.services.locks import DrainBarrier, Held, LifecycleLocks
-from holdfast.services.logs import Logs
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.paging import Page
 from holdfast.services.replacement import Replacement
@@ -74,7 +72,6 @@ class Deployer:
         replacement: Replacement,
         snapshots: DeploySnapshots,
         trials: Trials,
-        logs: Logs,
     ) -> None:
         self._operations = operations
         self._barrier = barrier
@@ -86,7 +83,6 @@ class Deployer:
         self._replacement = replacement
         self._snapshots = snapshots
         self._trials = trials
-        self._logs = logs
 
     # --- asked for by people -------------------------------------------------------------------------------------
 
@@ -162,11 +158,6 @@ class Deployer:
     async def deployments(self, ref: str, limit: int, cursor: str | None) -> Page[Deployment]:
         """A workload's deployments, newest first."""
         return await self._records.page((await self._records.workload(ref)).id, limit, cursor)
-
-    async def logs(self, ref: str, *, follow: bool, tail: int | None, since: str | None) -> AsyncIterator[ContainerLog]:
-        """The lines of all instances; see :meth:`holdfast.services.logs.Logs.read`."""
-        workload = await self._records.workload(ref)
-        return self._logs.read(workload.id, follow=follow, tail=tail, since=since)
 
     # --- the choke point -----------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 - Its own are those that carry this installation's label; others are never listed here, and so never touched.
 - A container is made with the restart policy ``no``: until it has proved healthy, the engine starts nothing by itself.
+- What it printed is kept before a container is removed: nobody else removes any.
 - Bind mounts go to where the volume resolver says that a volume is, in the form that never makes a directory.
 """
 
@@ -11,7 +12,7 @@ from typing import Final, Protocol
 
 from holdfast.domain.deploy_plan import InstanceFacts, instance_count
 from holdfast.domain.drill import is_throw_away
-from holdfast.domain.restore import RootRef
+from holdfast.domain.restore import ContainerFacts, RootRef
 from holdfast.domain.workload import RestartPolicy, Scope, Volume, Workload, WorkloadSpec
 from holdfast.runtime.port import (
     LABEL_CONFIG,
@@ -43,20 +44,33 @@ class SecretValues(Protocol):
     async def environment(self, workload: Workload) -> dict[str, str]: ...
 
 
+class KeepsLogs(Protocol):
+    """Keeps what a container printed; never fails, nor takes long."""
+
+    async def keep(self, workload_id: str, container_id: str, instance: str) -> None: ...
+
+
 class Instances:
-    """Makes and lists containers.
+    """Makes, lists and removes containers.
 
     Args:
         installation: the id of this Holdfast.
+        logs: keeps those of what is removed.
     """
 
     def __init__(
-        self, runtime: ContainerRuntime, installation: str, volumes: VolumePlaces, secrets: SecretValues
+        self,
+        runtime: ContainerRuntime,
+        installation: str,
+        volumes: VolumePlaces,
+        secrets: SecretValues,
+        logs: KeepsLogs,
     ) -> None:
         self._runtime = runtime
         self._installation = installation
         self._volumes = volumes
         self._secrets = secrets
+        self._logs = logs
 
     async def all(self) -> tuple[Container, ...]:
         """Every container of this installation, newest first."""
@@ -120,6 +134,15 @@ class Instances:
                 cpus=spec.resources.cpus,
             )
         )
+
+    async def remove(self, container: ContainerFacts, *, force: bool = False) -> None:
+        """Remove a container, and keep what it printed. Fine if it is gone.
+
+        Args:
+            force: even if it runs.
+        """
+        await self._logs.keep(container.workload_id, container.id, container.name)
+        await self._runtime.remove(container.id, force=force)
 
     def network_name(self, project: str) -> str:
         """The network on which a project's workloads find each other by name."""

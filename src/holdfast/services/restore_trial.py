@@ -34,9 +34,9 @@ from holdfast.domain.restore import (
 from holdfast.domain.restore_records import BackwardRecord, ConfirmedRecord, Record, RevertedRecord, TrialRecord
 from holdfast.engine.journal import Journal
 from holdfast.engine.wrapper_place import staged_path
-from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.active_restore import ActiveRestore, stays_stopped, take_empty_away
 from holdfast.services.deployer import Deployer
+from holdfast.services.instances import Instances
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_registry import DECIDABLE, RestoreRegistry, Undecided
@@ -73,7 +73,7 @@ class RestoreTrial:
         files: RestoreFiles,
         deployer: Deployer,
         quiescer: Quiescer,
-        runtime: ContainerRuntime,
+        instances: Instances,
         volumes: VolumeResolver,
         registry: RestoreRegistry,
         reap_in_background: Callable[[Journal], object],
@@ -81,7 +81,7 @@ class RestoreTrial:
         self._files = files
         self._deployer = deployer
         self._quiescer = quiescer
-        self._runtime = runtime
+        self._instances = instances
         self._volumes = volumes
         self._registry = registry
         self._reap_in_background = reap_in_background
@@ -209,7 +209,7 @@ class RestoreTrial:
             await self._deployer.gate_instances(workload, [facts.id for facts in mine], ctx)
             return
         for facts in mine:
-            await self._runtime.remove(facts.id, force=True)
+            await self._instances.remove(facts, force=True)
         version = await self._deployer.version_of(redeploy.image.id, workload)
         await self._deployer.redeploy_locked(
             restore.held,
@@ -340,7 +340,7 @@ class RestoreTrial:
             replaced = await self._replaced(restore, result)
             for facts in restore.containers:
                 if facts.workload_id in replaced:
-                    await self._runtime.remove(facts.id)
+                    await self._instances.remove(facts)
             for workload_id in replaced:
                 await self._volumes.remember(restore.afterwards[workload_id])
 
@@ -351,7 +351,7 @@ class RestoreTrial:
             Whether all that ran is healthy, and the containers that were left stopped for want of data to run on.
         """
         for facts in await self._on_trial(restore):
-            await self._runtime.remove(facts.id, force=True)
+            await self._instances.remove(facts, force=True)
         await take_empty_away(self._files, restore)
         result = await self._quiescer.let_go(restore.containers, not_on=restore.barred)
         for name in result.gone:

@@ -287,7 +287,7 @@ class Rollout:
         with suppress(Failed, NotFound):  # who doesn't end by TERM ends by the removal, which is not optional
             await self._quiescer.stop([facts_of(c) for c in made], {workload.id: workload.spec.stop_grace})
         for container in made:
-            await self._runtime.remove(container.id, force=True)
+            await self._instances.remove(facts_of(container), force=True)
 
     async def reap(self, workload: Workload, deployment_id: str) -> list[str]:
         """Remove the stopped instances of all other deployments. Returns what could not be removed, in words."""
@@ -295,7 +295,7 @@ class Rollout:
         for container in await self._instances.of(workload.id):
             if container.labels.get(LABEL_DEPLOYMENT) != deployment_id and not container.running:
                 try:
-                    await self._runtime.remove(container.id)
+                    await self._instances.remove(facts_of(container))
                 except HoldfastError as error:
                     failures.append(f"{container.name} could not be removed: {error.message}")
         return failures

@@ -1,4 +1,4 @@
-"""Deleting a workload: its instances go, its snapshots stay, its data stays unless asked otherwise.
+"""Deleting a workload: its instances go and their logs, its snapshots stay, its data stays unless asked otherwise.
 
 Invariants:
 
@@ -27,7 +27,7 @@ from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.instances import Instances
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
-from holdfast.services.quiesce import unclean_stop
+from holdfast.services.quiesce import facts_of, unclean_stop
 from holdfast.services.traffic import Traffic
 from holdfast.services.unclean_stops import tell_unclean_stops
 from holdfast.services.volumes import VolumeResolver
@@ -48,6 +48,12 @@ class Leftovers(Protocol):
     async def clear(self, workload_id: str) -> None: ...
 
     async def kept(self, workload_id: str) -> list[str]: ...
+
+
+class LogsOfWorkload(Protocol):
+    """What was kept of the logs of a workload's instances."""
+
+    async def forget(self, workload_id: str) -> None: ...
 
 
 class ImagesOfWorkload(Protocol):
@@ -75,6 +81,7 @@ class WorkloadDeletion:
         data: DataRemover,
         leftovers: Leftovers,
         images: ImagesOfWorkload,
+        logs: LogsOfWorkload,
         restore_pending: Callable[[str], str | None],
         traffic: Traffic,
     ) -> None:
@@ -87,6 +94,7 @@ class WorkloadDeletion:
         self._data = data
         self._leftovers = leftovers
         self._images = images
+        self._logs = logs
         self._restore_pending = restore_pending
         self._traffic = traffic
         self.configuring: Final = asyncio.Lock()
@@ -157,6 +165,7 @@ class WorkloadDeletion:
                 await self._remove_network(workload)
                 await self._store.delete(workload.id)
                 self._traffic.changed.set()
+                await self._logs.forget(workload.id)
                 await self._images.tidy(workload.id, ctx)
             trees = await self._leftovers.kept(workload.id)
         kept = [
@@ -180,7 +189,7 @@ class WorkloadDeletion:
                 await tell_unclean_stops(ctx, [unclean] if unclean else [])
         await ctx.step("removing_instances")
         for container in containers:
-            await self._runtime.remove(container.id, force=True)
+            await self._instances.remove(facts_of(container), force=True)
         return [container.name for container in containers]
 
     async def _remove_network(self, workload: Workload) -> None:

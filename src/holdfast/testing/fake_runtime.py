@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,6 +86,8 @@ class FakeRuntime(ContainerRuntime):
         self.closed = False
         self.guarded: dict[str, RegistryLogin] = {}
         """Registries that ask for a login, and which one they take."""
+        self.endless_logs = False
+        """Whether no reading of a log ever ends: the engine gives the lines that there are, and is silent then."""
         self._timeout = timeout
         self._newer_api = newer_api
         self._root_dir = root_dir
@@ -295,7 +297,7 @@ class FakeRuntime(ContainerRuntime):
 
     async def logs(
         self, container_id: str, *, follow: bool = False, tail: int | None = None, since: str | None = None
-    ) -> AsyncIterator[ContainerLog]:
+    ) -> AsyncGenerator[ContainerLog, None]:
         async with self._call("logs", container_id):
             container = self.engine.find(container_id)
         changed = asyncio.Event()
@@ -305,6 +307,8 @@ class FakeRuntime(ContainerRuntime):
             given = len(container.logs)
             for line in lines if tail is None else lines[max(0, len(lines) - tail) :]:
                 yield line
+            if self.endless_logs:
+                await asyncio.Event().wait()
             while follow:
                 for line in container.logs[given:]:
                     given += 1

@@ -62,8 +62,8 @@ LOOKING: Final = frozenset(
 matter, and shown elsewhere: hence a flush is one of them.)"""
 
 _MAKING: Final = os.O_CREAT | os.O_TRUNC
-_FREE: Final = re.compile(r"[0-9a-f]{16,}|[0-9a-hjkmnp-tv-z]{26}")
-"""The parts of names that are made of ids."""
+_FREE: Final = re.compile(r"[0-9a-f]{16,}|[0-9a-hjkmnp-tv-z]{26}|\d{4}-\d\d-\d\dT[0-9:.]+Z")
+"""The parts of names that are made of ids and times."""
 
 
 class Part(StrEnum):

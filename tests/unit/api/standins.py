@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from holdfast.domain.changes import changes
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason, Rollback
 from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem
+from holdfast.domain.logs import LogLine, LogQuery
 from holdfast.domain.notice import Channel, ChannelKind, ChannelSecrets, Webhook
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.promotion import Promotion
@@ -35,7 +36,6 @@ from holdfast.domain.snapshot import (
 from holdfast.domain.times import parse
 from holdfast.domain.workload import DesiredState, Quiesce, Scope, Volume, Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
-from holdfast.runtime.port import ContainerLog
 from holdfast.services.clones import CloneWish
 from holdfast.services.data_rollbacks import DataRollbackPlan
 from holdfast.services.deployment_changes import DeploymentDetail, DeployPlan
@@ -245,9 +245,6 @@ class StandInSecrets(Recorder):
 
 
 class StandInDeployer(Recorder):
-    lines = (ContainerLog(at=AT, stream="stdout", text="hello"), ContainerLog(at=AT, stream="stderr", text="a\nb"))
-    breaks: HoldfastError | None = None
-
     async def deploy(
         self,
         ref: str,
@@ -302,11 +299,27 @@ class StandInDeployer(Recorder):
         self.record("deployments", ref=ref, limit=limit, cursor=cursor)
         return Page((DEPLOYMENT,))
 
-    async def logs(self, ref: str, *, follow: bool, tail: int | None, since: str | None) -> AsyncIterator[ContainerLog]:
-        self.record("logs", ref=ref, follow=follow, tail=tail, since=since)
+
+class StandInLogs(Recorder):
+    lines = (
+        LogLine(at=AT, instance="notes-1", stream="stdout", text="hello"),
+        LogLine(at=AT, instance="notes-1", stream="stderr", text="a\nb"),
+    )
+    breaks: HoldfastError | None = None
+
+    async def read(self, ref: str, query: LogQuery, *, tail: int) -> list[LogLine]:
+        self.record("read", ref=ref, query=query, tail=tail)
+        return list(self.lines)
+
+    async def follow(self, ref: str, query: LogQuery, *, tail: int) -> AsyncGenerator[LogLine, None]:
+        self.record("follow", ref=ref, query=query, tail=tail)
         return self._lines()
 
-    async def _lines(self) -> AsyncIterator[ContainerLog]:
+    async def download(self, ref: str, query: LogQuery) -> tuple[str, AsyncGenerator[LogLine, None]]:
+        self.record("download", ref=ref, query=query)
+        return "notes", self._lines()
+
+    async def _lines(self) -> AsyncGenerator[LogLine, None]:
         for line in self.lines:
             yield line
         if self.breaks is not None:
@@ -736,6 +749,7 @@ def services_in(uploads: Path) -> ApiServices:
     return ApiServices(
         workloads=StandInWorkloads(),
         deployer=StandInDeployer(),
+        logs=StandInLogs(),
         rollbacks=StandInDeployer(),
         data_rollbacks=StandInDataRollbacks(),
         promotions=StandInPromotions(),
@@ -778,6 +792,7 @@ class Api:
         self.uploads = uploads
         self.workloads = StandInWorkloads()
         self.deployer = StandInDeployer()
+        self.logs = StandInLogs()
         self.data_rollbacks = StandInDataRollbacks()
         self.promotions = StandInPromotions()
         self.deployment_changes = StandInDeploymentChanges()
@@ -801,6 +816,7 @@ class Api:
             services_in(uploads),
             workloads=self.workloads,
             deployer=self.deployer,
+            logs=self.logs,
             rollbacks=self.deployer,
             data_rollbacks=self.data_rollbacks,
             promotions=self.promotions,

@@ -44,6 +44,7 @@ NEEDED = {
     "remove_secret": O,
     "import_env": O,
     "read_logs": V,
+    "download_logs": V,
     "list_snapshots": V,
     "create_snapshot": O,
     "import_snapshot": A,

@@ -36,11 +36,11 @@ async def test_an_unknown_operation_is_refused_before_the_stream(api: Api) -> No
 async def test_followed_logs_are_one_event_a_line(api: Api) -> None:
     answer = await api.ask("GET", "/api/workloads/notes/logs?follow=true")
     assert [json.loads(event["data"])["text"] for event in events(answer.text)] == ["hello", "a\nb"]
-    assert api.deployer.last["follow"] is True
+    assert api.logs.last["tail"] == 200
 
 
 async def test_an_error_in_the_middle_is_the_last_event(api: Api) -> None:
-    api.deployer.breaks = Unavailable("engine_unavailable", "The engine is gone.", next_step="Start it.")
+    api.logs.breaks = Unavailable("engine_unavailable", "The engine is gone.", next_step="Start it.")
     answer = await api.ask("GET", "/api/workloads/notes/logs?follow=true")
     last = events(answer.text)[-1]
     assert last["event"] == "error"

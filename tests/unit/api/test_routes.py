@@ -241,12 +241,31 @@ async def test_deployments_are_listed(api: Api) -> None:
 
 
 async def test_logs_are_a_plain_list(api: Api) -> None:
-    answer = await api.ask("GET", "/api/workloads/notes/logs?tail=5&since=2026-11-23T10:00:00%2B01:00")
-    assert [line["text"] for line in answer.json()["items"]] == ["hello", "a\nb"]
-    assert api.deployer.last == {"ref": "notes", "follow": False, "tail": 5, "since": "2026-11-23T09:00:00.000000Z"}
+    asked = "tail=5&since=2026-11-23T10:00:00%2B01:00&until=2026-11-23T10:00:00Z&search=Hel"
+    answer = await api.ask("GET", f"/api/workloads/notes/logs?{asked}")
+    assert [(line["instance"], line["text"]) for line in answer.json()["items"]] == [
+        ("notes-1", "hello"),
+        ("notes-1", "a\nb"),
+    ]
+    query = api.logs.last["query"]
+    assert (api.logs.last["ref"], api.logs.last["tail"], query.search) == ("notes", 5, "Hel")
+    assert (query.since, query.until) == ("2026-11-23T09:00:00.000000Z", "2026-11-23T10:00:00.000000Z")
     for beyond in ("9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00%2B23:59", "1969-12-31T00:00:00Z"):
         answer = await api.ask("GET", f"/api/workloads/notes/logs?since={beyond}")
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "request_malformed"), beyond
+
+
+async def test_all_lines_are_downloaded_as_plain_text(api: Api) -> None:
+    answer = await api.ask("GET", "/api/workloads/notes/logs/download?search=e&since=2026-11-23T10:00:00Z")
+    assert answer.text == f"{AT} notes-1 stdout hello\n{AT} notes-1 stderr a\nb\n"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="notes.log"'
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert api.logs.last["query"].search == "e"
+
+
+async def test_following_up_to_a_time_is_refused(api: Api) -> None:
+    answer = await api.ask("GET", "/api/workloads/notes/logs?follow=true&until=2026-11-23T10:00:00Z")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "follow_until")
 
 
 # --- snapshots

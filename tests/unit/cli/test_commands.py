@@ -388,14 +388,29 @@ def test_cancel_asks_the_server(server: FakeServer) -> None:
     assert server.run("operation", "cancel", OPERATION).exit_code == ExitCode.OK
 
 
-LINES = [{"at": AT, "stream": "stdout", "text": "hello\n"}, {"at": AT, "stream": "stderr", "text": "bad \x1b[2J"}]
+LINES = [
+    {"at": AT, "instance": "notes-1", "stream": "stdout", "text": "hello\n"},
+    {"at": AT, "instance": "notes-2", "stream": "stderr", "text": "bad \x1b[2J"},
+]
 
 
 def test_logs_go_where_the_container_wrote_them(server: FakeServer) -> None:
     server.on("GET", "/api/workloads/notes/logs", answer({"items": LINES}))
-    result = server.run("logs", "notes", "--tail", "5")
-    assert (result.stdout, result.stderr) == ("hello\n", "bad \\x1b[2J\n")
-    assert server.requests[0].url.params["tail"] == "5"
+    result = server.run("logs", "notes", "--tail", "5", "--search", "x", "--until", "2026-11-23T09:00:00Z")
+    assert (result.stdout, result.stderr) == ("notes-1 | hello\n", "notes-2 | bad \\x1b[2J\n")
+    asked = server.requests[0].url.params
+    assert (asked["tail"], asked["search"], asked["until"]) == ("5", "x", AT)
+    assert server.run("logs", "notes", "--plain").stdout == "hello\n"
+
+
+def test_all_logs_are_written_to_a_new_file(server: FakeServer, tmp_path: Path) -> None:
+    server.on("GET", "/api/workloads/notes/logs/download", httpx.Response(200, content=b"all lines\n"))
+    target = tmp_path / "notes.log"
+    assert server.run("logs", "notes", "-o", str(target), "--since", "1h").exit_code == ExitCode.OK
+    assert target.read_text() == "all lines\n"
+    assert server.requests[0].url.params["since"].endswith("Z")
+    assert "file_exists" in server.run("logs", "notes", "-o", str(target), "--json").stdout
+    assert server.run("logs", "notes", "-o", str(target), "--follow").exit_code == ExitCode.USAGE
 
 
 def test_logs_are_followed_line_by_line(server: FakeServer) -> None:

@@ -18,6 +18,7 @@ from holdfast.domain.registry import RegistryLogin
 from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Scope, Volume, Workload, WorkloadSpec
 from holdfast.engine.fs import Fs
+from holdfast.engine.kept_logs import KeptLogFiles
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.sealing import Sealing
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container
@@ -30,7 +31,7 @@ from holdfast.services.image_care import ImageCare
 from holdfast.services.image_source import ImageSource, PullPolicy
 from holdfast.services.instances import Instances
 from holdfast.services.locks import DrainBarrier, Held, LifecycleLocks
-from holdfast.services.logs import Logs
+from holdfast.services.log_keeping import LogKeeping
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.promotions import Promotions
 from holdfast.services.quiesce import Quiescer
@@ -137,7 +138,10 @@ class Bench:
         self.volumes = VolumeResolver(settings, self.live, VolumeStateStore(self.database))
         installation = "01j00000000000000000000000"
         self.secrets = SealedValues(SecretStore(self.database), Sealing(Fs(), path / "keys"))
-        self.instances = Instances(self.runtime, installation, self.volumes, self.secrets)
+        self.kept_logs = KeptLogFiles(Fs(), path / "logs", 1 << 20)
+        (path / "logs").mkdir(exist_ok=True)
+        keeping = LogKeeping(self.runtime, self.kept_logs, self.secrets, patience=0.5)
+        self.instances = Instances(self.runtime, installation, self.volumes, self.secrets, keeping)
         self.images = ImageSource(self.runtime, installation, no_login)
         self.sources = Sources(self.images, engine="unix:///engine.sock", patience=60.0)
         records = DeployRecords(self.deployments, self.workloads, self.images)
@@ -189,7 +193,6 @@ class Bench:
             ),
             snapshots=before,
             trials=Trials(records=records, rollout=self.rollout, instances=self.instances, traffic=self.traffic),
-            logs=Logs(self.runtime, installation, self.instances),
         )
         self.rollbacks = Rollbacks(deployer=self.deployer, records=records, images=self.images)
         self.promotions = Promotions(deployer=self.deployer, records=records, instances=self.instances)

@@ -63,6 +63,14 @@ class Values:
         return {secret.name: f"value of {secret.name}" for secret in workload.spec.secrets}
 
 
+class Kept:
+    """Notes whose log was to be kept."""
+
+    async def keep(self, workload_id: str, container_id: str, instance: str) -> None:
+        """Nothing is removed here."""
+        raise AssertionError(instance)
+
+
 @pytest.fixture
 def runtime() -> FakeRuntime:
     return FakeRuntime()
@@ -73,7 +81,7 @@ def instances(runtime: FakeRuntime, tmp_path_factory: pytest.TempPathFactory) ->
     base = tmp_path_factory.mktemp("volumes")
     (base / "data").mkdir()
     (base / "media").mkdir()
-    return Instances(runtime, INSTALLATION, Places(str(base)), Values())
+    return Instances(runtime, INSTALLATION, Places(str(base)), Values(), Kept())
 
 
 def version(runtime: FakeRuntime) -> Version:

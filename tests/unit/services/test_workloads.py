@@ -19,6 +19,7 @@ from holdfast.domain.restore import RootRef
 from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Scope, SourceWish, Volume, Workload, WorkloadSpec
 from holdfast.engine.fs import Fs
+from holdfast.engine.kept_logs import KeptLogFiles
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.sealing import Sealing
 from holdfast.runtime.port import Bind, ContainerSpec
@@ -27,6 +28,7 @@ from holdfast.services.health_gate import SystemClock
 from holdfast.services.image_source import ImageSource, Version
 from holdfast.services.instances import Instances
 from holdfast.services.locks import DrainBarrier, LifecycleLocks
+from holdfast.services.log_keeping import LogKeeping
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.sealed_values import SealedValues
 from holdfast.services.traffic import Traffic
@@ -153,7 +155,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     with LiveRoots(Fs(), [str(settings.volumes_base), str(allowed)]) as live:
         volumes = VolumeResolver(settings, live, VolumeStateStore(database))
         secrets = SealedValues(SecretStore(database), Sealing(Fs(), tmp_path / "keys"))
-        instances = Instances(runtime, INSTALLATION, volumes, secrets)
+        (tmp_path / "logs").mkdir()
+        logs = LogKeeping(runtime, KeptLogFiles(Fs(), tmp_path / "logs", 1 << 20), secrets)
+        instances = Instances(runtime, INSTALLATION, volumes, secrets, logs)
         records = DeployRecords(deployments, store, ImageSource(runtime, INSTALLATION, no_login))
         traffic = Traffic(edge=None, records=records, instances=instances, clock=SystemClock())
         deletion = WorkloadDeletion(
@@ -166,6 +170,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             data=remover,
             leftovers=remover,
             images=remover,
+            logs=logs,
             restore_pending=pending.get,
             traffic=traffic,
         )

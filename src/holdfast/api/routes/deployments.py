@@ -1,8 +1,7 @@
-"""Deployments of a workload: deploy, start, stop, look back, read logs."""
+"""Deployments of a workload: deploy, start, stop, look back."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -15,7 +14,6 @@ from holdfast.api.parameters import (
     DeploymentId,
     IdempotencyKey,
     Limit,
-    Moment,
     WorkloadRef,
 )
 from holdfast.api.schemas.deployment import (
@@ -30,13 +28,9 @@ from holdfast.api.schemas.deployment import (
 )
 from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.pages import PageView, page_view
-from holdfast.api.schemas.system import LogEntryView, LogsView
 from holdfast.api.services import Services
-from holdfast.api.sse import STREAM, event_stream
 from holdfast.api.strict_route import StrictRoute
 from holdfast.domain.accounts import Role
-from holdfast.domain.times import rfc3339
-from holdfast.runtime.port import ContainerLog
 
 router = APIRouter(prefix="/api/workloads/{workload}", tags=["deployments"], route_class=StrictRoute)
 
@@ -203,30 +197,3 @@ async def get_deployment(
     services: Services, _caller: Viewer, ref: WorkloadRef, deployment: DeploymentId
 ) -> DeploymentDetailView:
     return DeploymentDetailView.of_detail(await services.deployment_changes.show(ref, deployment))
-
-
-@router.get(
-    "/logs",
-    summary="Read the logs of a workload's instances",
-    description="With `follow` the answer is a stream of server-sent events, `event: log`, one for each line.",
-    response_model=LogsView,
-    responses=problems(404) | {200: STREAM},
-)
-async def read_logs(
-    services: Services,
-    _caller: Viewer,
-    ref: WorkloadRef,
-    *,
-    follow: Annotated[bool, Query(description="Stay and send each new line.")] = False,
-    tail: Annotated[int, Query(description="How many of the last lines.", ge=0, le=10_000)] = 200,
-    since: Annotated[Moment | None, Query(description="Only lines from this time on.")] = None,
-) -> LogsView | Response:
-    lines = await services.deployer.logs(ref, follow=follow, tail=tail, since=rfc3339(since) if since else None)
-    if follow:
-        return event_stream("log", _documents(lines))
-    return LogsView(items=[LogEntryView.model_validate(line) async for line in lines])
-
-
-async def _documents(lines: AsyncIterator[ContainerLog]) -> AsyncIterator[str]:
-    async for line in lines:
-        yield LogEntryView.model_validate(line).model_dump_json()

@@ -43,18 +43,6 @@ class DoctorView(BaseModel):
     findings: list[FindingView]
 
 
-class LogEntryView(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-    at: str
-    stream: str
-    text: str
-
-
-class LogsView(BaseModel):
-    items: list[LogEntryView]
-
-
 class SourceView(BaseModel):
     """What can say which image a workload runs."""
 
