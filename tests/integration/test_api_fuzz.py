@@ -29,6 +29,7 @@ from holdfast.api.schemas.workload import json_schema
 from holdfast.bootstrap import Holdfast, Seams
 from holdfast.domain.operation import Operation
 from holdfast.domain.repository import RepositoryKind, RepositoryPlace
+from holdfast.domain.webhook import Binding, Provider
 from holdfast.testing.installation import deployed, ended, installation, snapshotted
 from holdfast.testing.quick_workers import QuickWorkers
 
@@ -135,6 +136,10 @@ class Target:
                 operations = await holdfast.operations.list(1)
                 copies = RepositoryPlace(kind=RepositoryKind.DIRECTORY, path=str(self.directory / "copies"))
                 await holdfast.api.repositories.add("disk", copies, "", encrypt=True, take_over=False)
+                wanted = Binding(id="", workload_id="", provider=Provider.GENERIC)
+                binding, address = await holdfast.api.webhooks.create("notes", wanted, "", actor="test")
+                hook = address.rpartition("/")[2]
+                received = await holdfast.api.webhooks.receive(hook, {}, no_body)
                 self.known = {
                     "workload": "notes",
                     "snapshot": snapshot,
@@ -144,6 +149,9 @@ class Target:
                     "secret": "KEY",
                     "registry": "registry.example",
                     "channel": "people",
+                    "webhook": binding.id,
+                    "delivery": received[0].delivery.id,
+                    "address": hook,
                 }
                 self.token = holdfast.settings.admin_token_file.read_text().strip()
                 config = uvicorn.Config(create_app(holdfast.api), port=0, lifespan="off", log_config=None)
@@ -158,6 +166,10 @@ class Target:
                 self._unforeseen = await unforeseen(holdfast)
         finally:
             self._ready.set()
+
+
+async def no_body() -> bytes:
+    return b""
 
 
 async def unforeseen(holdfast: Holdfast) -> list[Operation]:

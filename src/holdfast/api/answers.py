@@ -21,6 +21,7 @@ _MEANINGS: Final = {
     413: "The body, or the head, is larger than its bound.",
     422: "Understood, checked and declined; `details.problems` lists every reason.",
     428: "The confirmation is missing.",
+    429: "More comes in than is taken; later it is.",
     500: "A defect of Holdfast's own; `details.error_id` names the entry in the server's log.",
     503: "The engine, or another part outside of Holdfast, does not answer.",
     507: "Bytes or inodes are missing on a named filesystem.",

@@ -31,6 +31,7 @@ from holdfast.api.routes import (
     snapshot_files,
     snapshots,
     system,
+    webhooks,
     workloads,
 )
 from holdfast.api.services import ApiServices
@@ -85,6 +86,8 @@ def routers() -> tuple[APIRouter, ...]:
         operations.router,
         schedules.router,
         notifications.router,
+        webhooks.router,
+        webhooks.public,
     )
 
 

@@ -39,14 +39,18 @@ STATUS: Final[tuple[tuple[type[HoldfastError], int], ...]] = (
     (errors.Damaged, 422),
     (errors.Failed, 422),
     (errors.ConfirmationMissing, 428),
+    (errors.TooMany, 429),
     (errors.Unavailable, 503),
     (errors.NoSpace, 507),
 )
 """Class → status; a subclass takes its parent's."""
 
 BUSY_RETRY_SECONDS: Final = 5
-"""Sent as ``Retry-After`` with every :class:`~holdfast.domain.errors.Busy` and ``Unavailable``: what tells "try again"
-from the other conflicts."""
+"""Sent as ``Retry-After`` with every :class:`~holdfast.domain.errors.Busy`, ``TooMany`` and ``Unavailable``: what tells
+"try again" from the other conflicts."""
+
+HOOKS: Final = "/hooks/"
+"""Below it an address is a secret: it stands in no log."""
 
 MAX_REPORTED_PROBLEMS: Final = 50
 
@@ -61,7 +65,7 @@ def error_response(
 ) -> Response:
     """The answer for ``error``; ``status`` only where HTTP itself knows better than the class (405)."""
     extra = dict(headers or {})
-    if isinstance(error, errors.Busy | errors.Unavailable):
+    if isinstance(error, errors.Busy | errors.TooMany | errors.Unavailable):
         extra.setdefault("Retry-After", str(BUSY_RETRY_SECONDS))
     if isinstance(error, errors.Unauthorized):
         extra.setdefault("WWW-Authenticate", "Bearer")
@@ -90,7 +94,7 @@ def internal_error(scope: Scope, error: Exception) -> Response:
         "internal_error",
         error_id=error_id,
         method=str(scope.get("method", "")),
-        path=quote(str(scope.get("path", ""))),  # quoted: no line of the log can be forged by an address
+        path=quote(_shown(str(scope.get("path", "")))),  # quoted: no line of the log can be forged by an address
         exc_info=error,
     )
     return error_response(
@@ -101,6 +105,11 @@ def internal_error(scope: Scope, error: Exception) -> Response:
             details={"error_id": error_id},
         )
     )
+
+
+def _shown(path: str) -> str:
+    """A path as a log may show it."""
+    return f"{HOOKS}***" if path.startswith(HOOKS) else path
 
 
 def register(app: FastAPI) -> None:

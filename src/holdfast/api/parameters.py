@@ -156,6 +156,38 @@ def _operation_id(text: str) -> str:
     return text
 
 
+def _binding_id(text: str) -> str:
+    if not is_id(text):
+        raise NotFound(
+            "binding_unknown",
+            f"There is no webhook {text}.",
+            next_step="List a workload's webhooks to see which there are.",
+        )
+    return text
+
+
+def _delivery_id(text: str) -> str:
+    if not is_id(text):
+        raise NotFound(
+            "delivery_unknown",
+            f"There is no delivery {text}.",
+            next_step="List a webhook's deliveries to see which there are.",
+        )
+    return text
+
+
+BindingId = Annotated[
+    str,
+    Path(alias="webhook", description="A webhook's id.", max_length=64),
+    AfterValidator(_printable),
+    AfterValidator(_binding_id),
+]
+DeliveryId = Annotated[
+    str,
+    Path(alias="delivery", description="A delivery's id.", max_length=64),
+    AfterValidator(_printable),
+    AfterValidator(_delivery_id),
+]
 DeploymentId = Annotated[
     str,
     Path(alias="deployment", description="A deployment's id.", max_length=64),

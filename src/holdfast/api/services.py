@@ -5,7 +5,7 @@ The bootstrap hands over the real services; mypy checks there that they fit. ``r
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -24,6 +24,7 @@ from holdfast.domain.registry import RegistryFacts
 from holdfast.domain.repository import RepositoryFacts, RepositoryPlace, SecondRepository
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.snapshot import FolderFormat, SafetyKept, Snapshot
+from holdfast.domain.webhook import Binding, HookDelivery
 from holdfast.domain.workload import Quiesce, Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
 from holdfast.services.clones import CloneWish
@@ -40,6 +41,8 @@ from holdfast.services.secrets import SecretFacts
 from holdfast.services.snapshot_files import Download
 from holdfast.services.sources import SourceFacts
 from holdfast.services.unreadable_snapshots import UnreadableSnapshot
+from holdfast.services.webhook_intake import Receipt
+from holdfast.services.webhooks import BindingState
 from holdfast.services.workloads import ApplyResult, WorkloadStatus
 
 
@@ -354,6 +357,24 @@ class NotificationsPort(Protocol):
     async def test(self, name: str) -> None: ...
 
 
+class WebhooksPort(Protocol):
+    async def create(self, ref: str, wanted: Binding, secret: str, *, actor: str) -> tuple[Binding, str]: ...
+
+    async def list(self, ref: str) -> Sequence[BindingState]: ...
+
+    async def get(self, ref: str, binding_id: str) -> BindingState: ...
+
+    async def delete(self, ref: str, binding_id: str, *, actor: str) -> None: ...
+
+    async def deliveries(self, ref: str, binding_id: str, limit: int, cursor: str | None) -> Page[HookDelivery]: ...
+
+    async def replay(self, ref: str, binding_id: str, delivery_id: str, *, actor: str) -> HookDelivery: ...
+
+    async def receive(
+        self, address: str, headers: Mapping[str, str], read: Callable[[], Awaitable[bytes]]
+    ) -> tuple[Receipt, ...]: ...
+
+
 class DoctorPort(Protocol):
     async def findings(self) -> Sequence[Finding]: ...
 
@@ -395,6 +416,7 @@ class ApiServices:
     doctor: DoctorPort
     schedules: SchedulesPort
     notifications: NotificationsPort
+    webhooks: WebhooksPort
     uploads_dir: Path
     max_upload_bytes: int
     disk_reserve_bytes: int

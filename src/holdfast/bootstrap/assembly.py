@@ -25,6 +25,7 @@ from holdfast.bootstrap.data_directory import (
 )
 from holdfast.bootstrap.logs import kept_logs_of, tidy_kept_logs
 from holdfast.bootstrap.seams import Seams
+from holdfast.bootstrap.webhooks import webhooks_of
 from holdfast.config import Settings
 from holdfast.domain import edge as edge_kinds
 from holdfast.domain.errors import HoldfastError
@@ -540,11 +541,22 @@ async def _assembled(
 
     alarms = Alarms(clock=seams.clock, outbox=outbox, schedules=scheduler.list, space=doctor.space)
 
+    promotions = Promotions(deployer=deployer, records=records, instances=instances)
+    hooks = webhooks_of(
+        database=database,
+        sealing=sealing,
+        records=records,
+        deployer=deployer,
+        promotions=promotions,
+        operations=operations,
+    )
+
     async def engine_arrived(info: EngineInfo) -> None:
         volumes.learn_engine_root(info.root_dir)
         await drills.clear()
         await reconciler.run()
         traffic.changed.set()
+        await hooks.work.start()
 
     await operations.recover_unfinished()
     decided = await swaps.decide()
@@ -577,7 +589,7 @@ async def _assembled(
                 data_rollbacks=DataRollbacks(
                     rollbacks=rollbacks, records=records, snapshots=snapshots, restores=restores
                 ),
-                promotions=Promotions(deployer=deployer, records=records, instances=instances),
+                promotions=promotions,
                 snapshots=snapshots,
                 snapshot_files=SnapshotFiles(
                     snapshots=snapshots,
@@ -609,6 +621,7 @@ async def _assembled(
                 doctor=doctor,
                 schedules=scheduler,
                 notifications=notifications,
+                webhooks=hooks.webhooks,
                 uploads_dir=settings.uploads_dir,
                 max_upload_bytes=settings.max_upload_bytes,
                 disk_reserve_bytes=settings.disk_reserve_bytes,
@@ -627,6 +640,7 @@ async def _assembled(
         await alarms.close()
         await scheduler.close()
         await watch.close()
+        await hooks.work.close()
         if edge_watch is not None:
             await edge_watch.close()
         await operations.close(settings.drain_deadline)

@@ -47,6 +47,7 @@ BY_CLASS: Final[tuple[tuple[type[HoldfastError], ExitCode], ...]] = (
     (errors.Refused, ExitCode.REFUSED),
     (errors.ConfirmationMissing, ExitCode.REFUSED),
     (errors.TooLarge, ExitCode.REFUSED),
+    (errors.TooMany, ExitCode.BUSY),
     (errors.Unavailable, ExitCode.UNREACHABLE),
 )
 """The first class that fits; all other errors are ``failed``."""

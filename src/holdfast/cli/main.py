@@ -36,6 +36,7 @@ from holdfast.cli.commands import (
     source,
     status,
     undo,
+    webhook,
     workload,
 )
 from holdfast.cli.exit_codes import ExitCode
@@ -115,6 +116,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.add_typer(repository.commands(), name="repository")
     app.add_typer(schedule.commands(), name="schedule")
     app.add_typer(notification.commands(), name="notification")
+    app.add_typer(webhook.commands(), name="webhook")
     app.command("doctor")(doctor.doctor)
     app.command("serve")(serve.serve)
     app.command("recover")(recover.recover)

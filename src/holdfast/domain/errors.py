@@ -12,6 +12,7 @@
     ├── ConfirmationMissing            a destructive request came without its confirmation
     ├── NoSpace                        bytes or inodes are missing on a named filesystem
     ├── TooLarge                       a bounded input exceeded its bound
+    ├── TooMany                        more of it comes than is taken; later it is
     ├── Unavailable                    the engine, or another part outside of Holdfast, does not answer
     ├── Cancelled                      a person cancelled the operation
     ├── Damaged                        stored data failed verification
@@ -129,6 +130,10 @@ class NoSpace(HoldfastError):
 
 class TooLarge(HoldfastError):
     """A bounded input exceeded its bound."""
+
+
+class TooMany(HoldfastError):
+    """More comes in than is taken; trying again later helps."""
 
 
 class Unavailable(HoldfastError):

@@ -182,3 +182,40 @@ alarms: Final = Table(
     Column("title", Text, nullable=False),
 )
 """Conditions that were told and last."""
+
+bindings: Final = Table(
+    "bindings",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workload_id", Text, ForeignKey("workloads.id", ondelete="CASCADE"), nullable=False),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("binding", Text, nullable=False),
+    Column("sealed", LargeBinary),
+    Index(None, "workload_id", "id"),
+)
+"""Webhooks: of the address only a hash, of the secret what is sealed."""
+
+hook_deliveries: Final = Table(
+    "hook_deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("binding_id", Text, ForeignKey("bindings.id", ondelete="CASCADE"), nullable=False),
+    Column("workload_id", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("key", Text),
+    Column("digest", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("received_at", Text, nullable=False),
+    Column("ended_at", Text),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("operation_id", Text),
+    Column("replay_of", Text),
+    Column("actor", Text, nullable=False),
+    UniqueConstraint("binding_id", "key"),
+    Index(None, "binding_id", "id"),
+    Index(None, "binding_id", "digest"),
+    Index(None, "binding_id", "state"),
+    Index(None, "workload_id", "state"),
+)
+"""What came in through webhooks, and what became of it."""

@@ -55,6 +55,7 @@ _GROUPS: Final = {
     "Busy": "Something else is at work on the same object; try again when it has ended.",
     "Cancelled": "A person cancelled the operation.",
     "TooLarge": "A bounded input exceeded its bound.",
+    "TooMany": "More comes in than is taken; trying again later helps.",
     _REFUSED: "Understood, checked and declined; nothing was changed.",
     "ConfirmationMissing": "A destructive request came without its confirmation.",
     "Damaged": "Stored data failed verification.",

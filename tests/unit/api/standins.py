@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from holdfast.domain.snapshot import (
     SnapshotReason,
 )
 from holdfast.domain.times import parse
+from holdfast.domain.webhook import Binding, DeliveryState, Happening, HookDelivery, HookEvent, Provider
 from holdfast.domain.workload import DesiredState, Quiesce, Scope, Volume, Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
 from holdfast.services.clones import CloneWish
@@ -50,6 +51,8 @@ from holdfast.services.secrets import SecretFacts, SecretState
 from holdfast.services.snapshot_files import Download
 from holdfast.services.sources import SourceFacts
 from holdfast.services.unreadable_snapshots import UnreadableSnapshot
+from holdfast.services.webhook_intake import Receipt, Refusals
+from holdfast.services.webhooks import BindingState
 from holdfast.services.workload_status import Condition, WorkloadStatus
 from holdfast.services.workloads import ApplyResult
 
@@ -595,6 +598,54 @@ class StandInSchedules:
         return next((each for each in self.standings if each.schedule.subject == subject), None)
 
 
+BINDING = Binding(id=OPERATION_ID, workload_id=WORKLOAD_ID, provider=Provider.GITHUB, signed=True, created_at=AT)
+DELIVERY = HookDelivery(
+    id=OPERATION_ID,
+    binding_id=OPERATION_ID,
+    workload_id=WORKLOAD_ID,
+    event=HookEvent(name="push", happening=Happening.BRANCH, ref="main", repository="home/notes"),
+    key="k",
+    digest="d:0",
+    state=DeliveryState.WAITING,
+    received_at=AT,
+)
+
+
+class StandInWebhooks(Recorder):
+    received: bytes | None = None
+
+    async def create(self, ref: str, wanted: Binding, secret: str, *, actor: str) -> tuple[Binding, str]:
+        self.record("create", ref=ref, wanted=wanted, secret=secret, actor=actor)
+        return BINDING, "/hooks/hfw_once"
+
+    async def list(self, ref: str) -> Sequence[BindingState]:
+        self.record("list", ref=ref)
+        refused = Refusals(count=1, last_at=AT, last_code="webhook_flood")
+        return [BindingState(binding=BINDING, refused=refused, last=DELIVERY)]
+
+    async def get(self, ref: str, binding_id: str) -> BindingState:
+        self.record("get", ref=ref, binding_id=binding_id)
+        return BindingState(binding=BINDING, refused=Refusals(), last=None)
+
+    async def delete(self, ref: str, binding_id: str, *, actor: str) -> None:
+        self.record("delete", ref=ref, binding_id=binding_id, actor=actor)
+
+    async def deliveries(self, ref: str, binding_id: str, limit: int, cursor: str | None) -> Page[HookDelivery]:
+        self.record("deliveries", ref=ref, binding_id=binding_id, limit=limit, cursor=cursor)
+        return Page((DELIVERY,))
+
+    async def replay(self, ref: str, binding_id: str, delivery_id: str, *, actor: str) -> HookDelivery:
+        self.record("replay", ref=ref, binding_id=binding_id, delivery_id=delivery_id, actor=actor)
+        return dataclasses.replace(DELIVERY, replay_of=delivery_id, actor=actor)
+
+    async def receive(
+        self, address: str, headers: Mapping[str, str], read: Callable[[], Awaitable[bytes]]
+    ) -> tuple[Receipt, ...]:
+        self.received = await read()
+        self.record("receive", address=address, headers=headers)
+        return (Receipt(delivery=DELIVERY, duplicate=False),)
+
+
 class StandInNotifications(Recorder):
     async def add(self, channel: Channel, secrets: ChannelSecrets) -> Channel:
         self.record("add", channel=channel, secrets=secrets)
@@ -774,6 +825,7 @@ def services_in(uploads: Path) -> ApiServices:
         doctor=StandInDoctor(),
         schedules=StandInSchedules(),
         notifications=StandInNotifications(),
+        webhooks=StandInWebhooks(),
         uploads_dir=uploads,
         max_upload_bytes=1 << 20,
         disk_reserve_bytes=0,
@@ -812,6 +864,7 @@ class Api:
         self.operations = StandInOperations()
         self.readiness = StandInReadiness()
         self.notifications = StandInNotifications()
+        self.webhooks = StandInWebhooks()
         self.services = dataclasses.replace(
             services_in(uploads),
             workloads=self.workloads,
@@ -837,6 +890,7 @@ class Api:
             operations=self.operations,
             readiness=self.readiness,
             notifications=self.notifications,
+            webhooks=self.webhooks,
             **settings,
         )
         self.app = app

@@ -1,0 +1,222 @@
+"""What deliveries tell, read from the bodies that each provider documents.
+
+- GitHub: https://docs.github.com/en/webhooks/webhook-events-and-payloads
+- Gitea, Forgejo: https://docs.gitea.com/usage/repository/webhooks, https://forgejo.org/docs/latest/user/webhooks/
+- GitLab: https://docs.gitlab.com/user/project/integrations/webhook_events/
+- Registry: https://distribution.github.io/distribution/about/notifications/
+
+Of what is not understood nothing follows; of what is, only short printable text is kept.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Final, NoReturn
+
+from holdfast.domain.errors import InvalidInput
+from holdfast.domain.image_ref import parse_image_ref
+from holdfast.domain.webhook import Happening, HookEvent, Provider
+
+MAX_TEXT: Final = 255
+MAX_EVENTS: Final = 100
+"""So many pushes of images one notification of a registry may tell."""
+
+_REQUEST: Final = ("image", "tag", "digest", "id")
+_BRANCHES: Final = "refs/heads/"
+_TAGS: Final = "refs/tags/"
+_GITLAB: Final = {"push": _BRANCHES, "tag_push": _TAGS}
+
+Document = Mapping[str, object]
+
+
+def events_in(provider: Provider, name: str, document: Document) -> tuple[HookEvent, ...]:
+    """What a delivery tells: one event, or of a registry several.
+
+    Args:
+        name: the event's name by the provider's header; empty where there is none.
+        document: the body.
+
+    Raises:
+        InvalidInput: ``webhook_body_malformed``, ``image_reference_malformed``.
+    """
+    if provider is Provider.REGISTRY:
+        return _of_registry(document)
+    if provider is Provider.GENERIC:
+        return (_request(document),)
+    name = _text(name) or "unnamed"
+    if provider is Provider.GITLAB:
+        return (_of_gitlab(name, document),)
+    return (_of_forge(name, document),)
+
+
+def malformed(why: str) -> InvalidInput:
+    """The error for a body that is not what the provider sends."""
+    return InvalidInput(
+        "webhook_body_malformed",
+        f"The delivery can't be read: {why}.",
+        next_step="Check that the binding's provider is the one that sends this. Nothing was done.",
+    )
+
+
+def _of_forge(name: str, document: Document) -> HookEvent:
+    """GitHub, Gitea, Forgejo: their pushes and releases are the same."""
+    repository = _part(document, "repository")
+    about = {"name": name, "repository": _text(repository.get("full_name"))}
+    match name:
+        case "ping":
+            return HookEvent(happening=Happening.PING, **about)
+        case "push":
+            deleted = document.get("deleted") is True or _is_none(_text(document.get("after")))
+            return _push(
+                document, about, "" if not deleted else "it was deleted", _text(repository.get("default_branch"))
+            )
+        case "release":
+            release, action = _part(document, "release"), _text(document.get("action"))
+            tag = _text(release.get("tag_name"))
+            if action != "published" or release.get("draft") is True or not tag:
+                return _other(about, f"a release is deployed when it is published, and this is {action or 'nothing'}")
+            return HookEvent(happening=Happening.RELEASE, ref=tag, **about)
+        case "package" | "registry_package":
+            return _package(document, about)
+        case _:
+            return _other(about, f"nothing follows from the event {name}")
+
+
+def _of_gitlab(name: str, document: Document) -> HookEvent:
+    project, kind = _part(document, "project"), _text(document.get("object_kind"))
+    about = {"name": kind or name, "repository": _text(project.get("path_with_namespace"))}
+    if kind in _GITLAB:
+        gone = "checkout_sha" in document and document["checkout_sha"] is None
+        deleted = gone or _is_none(_text(document.get("after")))
+        return _push(document, about, "" if not deleted else "it was deleted", _text(project.get("default_branch")))
+    if kind == "release":
+        action, tag = _text(document.get("action")), _text(document.get("tag"))
+        if action != "create" or not tag:
+            return _other(about, f"a release is deployed when it is created, and this is {action or 'nothing'}")
+        return HookEvent(happening=Happening.RELEASE, ref=tag, sha=_text(_part(document, "commit").get("id")), **about)
+    return _other(about, f"nothing follows from the event {kind or name}")
+
+
+def _push(document: Document, about: Mapping[str, str], why_not: str, default_branch: str) -> HookEvent:
+    ref = _text(document.get("ref"))
+    branch, tag = _after(ref, _BRANCHES), _after(ref, _TAGS)
+    if why_not:
+        return _other(about, why_not)
+    if not branch and not tag:
+        raise malformed("a push names neither a branch nor a tag")
+    return HookEvent(
+        happening=Happening.BRANCH if branch else Happening.TAG,
+        ref=branch or tag,
+        sha=_text(document.get("after")),
+        default_branch=default_branch,
+        **about,
+    )
+
+
+def _package(document: Document, about: Mapping[str, str]) -> HookEvent:
+    """A container image in the registry of GitHub (``package``, ``registry_package``), Gitea or Forgejo."""
+    package = _part(document, "package") or _part(document, "registry_package")
+    kind = _text(package.get("package_type") or package.get("type")).lower()
+    action = _text(document.get("action"))
+    if kind not in ("container", "docker"):
+        return _other(about, f"the package is no container image but {kind or 'nothing that is named'}")
+    if action not in ("published", "updated", "created"):
+        return _other(about, f"the package was {action or 'not published'}")
+    owner = _part(package, "owner")
+    space = _text(package.get("namespace")) or _text(owner.get("login")) or _text(owner.get("username"))
+    version = _part(package, "package_version")
+    tagged = _part(_part(version, "container_metadata"), "tag")
+    tag, digest = _text(tagged.get("name")), _text(tagged.get("digest"))
+    if not version:  # Gitea and Forgejo name the tag as the version; what has no tag is there by its digest
+        tag = _text(package.get("version"))
+        tag, digest = ("", tag) if ":" in tag else (tag, "")
+    if not tag:
+        return _other(about, "the image was pushed without a tag")
+    image = f"{space}/{_text(package.get('name'))}".lower()
+    return HookEvent(happening=Happening.IMAGE, image=image, tag=tag, digest=digest, **about)
+
+
+def _of_registry(document: Document) -> tuple[HookEvent, ...]:
+    events = document.get("events")
+    if not isinstance(events, list):
+        raise malformed("it has no list of events")
+    found = [event for each in events if isinstance(each, dict) and (event := _pushed(each)) is not None]
+    if len(found) > MAX_EVENTS:
+        raise malformed(f"it tells more than {MAX_EVENTS} pushes")
+    if found:
+        return tuple(found)
+    first = events[0] if events and isinstance(events[0], dict) else {}
+    action = _text(first.get("action"))
+    return (
+        HookEvent(
+            name=action or "nothing",
+            happening=Happening.OTHER,
+            id=_text(first.get("id")),
+            why="no image was pushed with a tag",
+        ),
+    )
+
+
+def _pushed(event: Document) -> HookEvent | None:
+    """The push of an image with a tag; other events tell of layers, pulls and deletions."""
+    target = _part(event, "target")
+    image, tag = _text(target.get("repository")), _text(target.get("tag"))
+    if event.get("action") != "push" or not image or not tag:
+        return None
+    return HookEvent(
+        name="push",
+        happening=Happening.IMAGE,
+        id=_text(event.get("id")),
+        image=image,
+        tag=tag,
+        digest=_text(target.get("digest")),
+    )
+
+
+def _request(document: Document) -> HookEvent:
+    values = {}
+    for key, value in document.items():
+        if key not in _REQUEST:
+            _unknown(key)
+        values[key] = _text(value)
+        if not values[key]:
+            raise malformed(f"{key} is no short printable text")
+    image, tag, digest = (values.get(key, "") for key in ("image", "tag", "digest"))
+    if image and (tag or digest):
+        raise malformed("an image names tag and digest itself")
+    # the grammar of references bounds all three
+    parse_image_ref(image or f"x{f':{tag}' if tag else ''}{f'@{digest}' if digest else ''}")
+    return HookEvent(
+        name="request", happening=Happening.REQUEST, id=values.get("id", ""), image=image, tag=tag, digest=digest
+    )
+
+
+def _unknown(key: str) -> NoReturn:
+    nearest = difflib.get_close_matches(key[:MAX_TEXT], _REQUEST, 1, cutoff=0.0)
+    raise malformed(
+        f"there is no {_text(key)[:60] or 'such key'}, only {', '.join(_REQUEST)}; did you mean {nearest[0]}?"
+    )
+
+
+def _other(about: Mapping[str, str], why: str) -> HookEvent:
+    return HookEvent(happening=Happening.OTHER, why=why, **about)
+
+
+def _part(document: Document, key: str) -> Document:
+    part = document.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _text(value: object) -> str:
+    """Short printable text, or nothing."""
+    return value if isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable() else ""
+
+
+def _after(text: str, prefix: str) -> str:
+    return text.removeprefix(prefix) if text.startswith(prefix) else ""
+
+
+def _is_none(sha: str) -> bool:
+    """Whether it is the name that stands for no commit: nothing but noughts."""
+    return bool(sha) and not sha.strip("0")

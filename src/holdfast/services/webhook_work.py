@@ -1,0 +1,202 @@
+"""Applying deliveries: of each workload one after the other, the oldest first, through the choke point of deployments.
+
+- Each is applied once, whatever dies: its operation carries its id as idempotency key, so that whoever takes it up
+  again finds the operation. One that the server's death cut off is begun anew, a few times at most.
+- Of those that wait, the ones that a newer one asks the same as are superseded by it.
+- Nothing is polled: somebody tells that a delivery arrived, and each start looks once for what was left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from holdfast.domain.deployment import DeployReason
+from holdfast.domain.errors import HoldfastError
+from holdfast.domain.operation import Operation, OperationKind, OperationState
+from holdfast.domain.webhook import Binding, DeliveryState, Effect, HookDelivery, Nothing, decide, superseded
+from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.deployer import Deployer, DeployIntent
+from holdfast.services.operations import Operations
+from holdfast.services.promotions import Promotions
+from holdfast.store.operations import OperationStore
+from holdfast.store.webhooks import BindingStore, HookDeliveryStore
+
+ATTEMPTS: Final = 3
+"""So often a delivery is begun whose operation the server's death cut off."""
+PAUSE: Final = 5.0
+"""Seconds until what failed for want of a disk is tried again."""
+
+
+class _Stopping(Exception):
+    """The server stops: what is not done stays for the next one."""
+
+
+class WebhookWork:
+    """Applies deliveries in the background."""
+
+    def __init__(
+        self,
+        *,
+        bindings: BindingStore,
+        deliveries: HookDeliveryStore,
+        records: DeployRecords,
+        deployer: Deployer,
+        promotions: Promotions,
+        operations: Operations,
+        operation_store: OperationStore,
+        pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._bindings = bindings
+        self._deliveries = deliveries
+        self._records = records
+        self._deployer = deployer
+        self._promotions = promotions
+        self._operations = operations
+        self._operation_store = operation_store
+        self._pause = pause
+        self._started = False
+        self._due: set[str] = set()
+        self._runners: dict[str, asyncio.Task[None]] = {}
+        self._log = structlog.get_logger("webhooks")
+
+    async def start(self) -> None:
+        """Begin, with what an earlier server left. Idempotent. Until then what arrives waits."""
+        if self._started:
+            return
+        left = await self._deliveries.workloads_with_open()
+        self._started = True
+        for workload_id in left:
+            self.arrived(workload_id)
+
+    def arrived(self, workload_id: str) -> None:
+        """A delivery for a workload is on disk."""
+        if not self._started:
+            return
+        self._due.add(workload_id)
+        if workload_id not in self._runners:
+            self._runners[workload_id] = asyncio.create_task(self._run(workload_id), name=f"webhooks {workload_id}")
+
+    async def close(self) -> None:
+        """Stop. Operations that were begun go on; what waits, waits for the next start."""
+        self._started = False
+        runners = tuple(self._runners.values())
+        for runner in runners:
+            runner.cancel()
+        await asyncio.gather(*runners, return_exceptions=True)
+
+    async def _run(self, workload_id: str) -> None:
+        try:
+            while workload_id in self._due:
+                self._due.discard(workload_id)
+                try:
+                    while await self._one(workload_id):
+                        pass
+                except _Stopping:
+                    return
+                except HoldfastError as error:
+                    self._log.warning("deliveries wait", workload_id=workload_id, code=error.code, reason=error.message)
+                    await self._pause(PAUSE)
+                    self._due.add(workload_id)
+        finally:
+            del self._runners[workload_id]
+
+    async def _one(self, workload_id: str) -> bool:
+        """Apply the oldest delivery of a workload. Returns whether there was one."""
+        waiting = await self._deliveries.open(workload_id)
+        if not waiting:
+            return False
+        bindings = {binding.id: binding for binding in await self._bindings.of(workload_id)}
+        workload = await self._records.workload(workload_id)
+        decided = [
+            (each, bindings[each.binding_id], decide(bindings[each.binding_id], workload.spec, each.event))
+            for each in waiting
+            if each.binding_id in bindings
+        ]
+        newer = superseded(
+            (each.id, effect)
+            for each, _, effect in decided
+            if isinstance(effect, Effect) and each.state is DeliveryState.WAITING
+        )
+        for by in set(newer.values()):
+            older = [delivery_id for delivery_id, newest in newer.items() if newest == by]
+            await self._deliveries.end(older, DeliveryState.SUPERSEDED, "", f"the delivery {by} asks for the same")
+        for delivery, binding, effect in decided:
+            if delivery.id not in newer:
+                await self._apply(delivery, binding, effect)
+                return True
+        return bool(decided)
+
+    async def _apply(self, delivery: HookDelivery, binding: Binding, effect: Effect | Nothing) -> None:
+        state, code, message = DeliveryState.FAILED, "", ""
+        try:
+            operation = await self._carried_out(delivery, binding, effect)
+        except HoldfastError as error:
+            if error.code == "draining":
+                raise _Stopping from error
+            if not _is_of_the_wish(error):
+                raise
+            code, message = error.code, error.message
+        except Exception:  # noqa: BLE001 - a defect met once must not hold up all that waits behind it
+            self._log.exception("delivery_failed_unforeseen", delivery_id=delivery.id)
+            code, message = "internal_error", "Holdfast ran into a defect of its own; see the server's log."
+        else:
+            if operation is None:
+                assert isinstance(effect, Nothing)
+                state, message = DeliveryState.IGNORED, effect.why
+            elif operation.state is OperationState.SUCCEEDED:
+                state = DeliveryState.SUCCEEDED
+            else:
+                told = operation.error or {}
+                code, message = str(told.get("code", operation.state)), str(told.get("message", ""))
+        await self._deliveries.end([delivery.id], state, code, message)
+
+    async def _carried_out(
+        self, delivery: HookDelivery, binding: Binding, effect: Effect | Nothing
+    ) -> Operation | None:
+        """The operation of a delivery, once it has ended; ``None`` where nothing is to be done and nothing was."""
+        operation = None
+        for attempt in range(ATTEMPTS):
+            key = f"{delivery.id}.{attempt}"
+            known = await self._operation_store.find_by_key(binding.actor, key)
+            if known is None:
+                if isinstance(effect, Nothing):
+                    break
+                known = await self._begin(delivery, binding, effect, key)
+            elif known.state is OperationState.INTERRUPTED:
+                operation = known
+                continue
+            await self._deliveries.began(delivery.id, known.id)
+            operation = await self._operations.wait(known.id)
+            if not operation.state.ended:
+                raise _Stopping
+            if operation.state is not OperationState.INTERRUPTED:
+                break
+        return operation
+
+    async def _begin(self, delivery: HookDelivery, binding: Binding, effect: Effect, key: str) -> Operation:
+        if effect.promote_from is not None:
+            plan = await self._promotions.plan(effect.promote_from, binding.workload_id)
+            return await self._promotions.promote(
+                effect.promote_from,
+                binding.workload_id,
+                plan.deployment.id,
+                actor=binding.actor,
+                idempotency_key=key,
+            )
+        intent = DeployIntent(
+            reason=DeployReason.WEBHOOK,
+            image=effect.image,
+            note=f"asked for by the webhook {binding.id} ({binding.provider}: {delivery.event.words})",
+        )
+        return await self._deployer.begin(
+            OperationKind.DEPLOY, binding.workload_id, intent, actor=binding.actor, idempotency_key=key
+        )
+
+
+def _is_of_the_wish(error: HoldfastError) -> bool:
+    """Whether what is wrong is about what was asked for, so that trying again at once would not help."""
+    return not error.code.startswith(("database_", "state_"))

@@ -1,0 +1,282 @@
+"""Webhooks and what came in through them.
+
+Deliveries that arrive together are kept together, in one transaction: what a flood costs the disk is bounded by the
+disk, not by the flood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
+
+from holdfast.domain.times import now
+from holdfast.domain.webhook import Binding, DeliveryState, HookDelivery, HookEvent
+from holdfast.domain.workload import WorkloadSpec
+from holdfast.store.codec import decode, encode
+from holdfast.store.database import Database
+from holdfast.store.tables import bindings, hook_deliveries, workloads
+
+KEPT: Final = 1000
+KEPT_IGNORED: Final = 200
+"""So many deliveries of a binding stay that ended, and of those that led to nothing; the newest ones."""
+
+_OPEN: Final = [state.value for state in DeliveryState if not state.ended]
+_LED_TO_NOTHING: Final = [DeliveryState.IGNORED.value, DeliveryState.PING.value, DeliveryState.SUPERSEDED.value]
+_DECIDED: Final = [DeliveryState.SUCCEEDED.value, DeliveryState.FAILED.value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """A binding with what is secret of it, and the workload as it is configured.
+
+    Attributes:
+        sealed: its secret; ``None`` where it has none.
+    """
+
+    binding: Binding
+    sealed: bytes | None
+    spec: WorkloadSpec
+
+
+class SameBody(StrEnum):
+    """When a delivery whose body came before counts as the one of then."""
+
+    ALWAYS = "always"
+    WHILE_WAITING = "while_waiting"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A delivery that is to be kept, unless it is one that came before."""
+
+    delivery: HookDelivery
+    same_body: SameBody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What became of an arrival.
+
+    Attributes:
+        delivery: it, or the one that it repeats; ``None`` where nothing was kept.
+        duplicate: it came before.
+        full: nothing was kept, since too many wait.
+    """
+
+    delivery: HookDelivery | None = None
+    duplicate: bool = False
+    full: bool = False
+
+
+class BindingStore:
+    """All bindings."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert(self, binding: Binding, address_hash: str, sealed: bytes | None) -> None:
+        """Keep a new one, durably."""
+        row = {
+            "id": binding.id,
+            "workload_id": binding.workload_id,
+            "hash": address_hash,
+            "binding": encode(binding),
+            "sealed": sealed,
+        }
+        async with self._database.write() as connection:
+            await connection.execute(insert(bindings).values(**row))
+
+    async def at(self, address_hash: str) -> Bound | None:
+        """The one with this address."""
+        query = (
+            select(bindings.c.binding, bindings.c.sealed, workloads.c.spec)
+            .join(workloads, workloads.c.id == bindings.c.workload_id)
+            .where(bindings.c.hash == address_hash)
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            return None
+        return Bound(
+            binding=decode(Binding, row.binding),
+            sealed=None if row.sealed is None else bytes(row.sealed),
+            spec=decode(WorkloadSpec, row.spec),
+        )
+
+    async def of(self, workload_id: str) -> tuple[Binding, ...]:
+        """All of a workload, newest first."""
+        query = select(bindings.c.binding).where(bindings.c.workload_id == workload_id).order_by(bindings.c.id.desc())
+        async with self._database.read() as connection:
+            return tuple(decode(Binding, row.binding) for row in await connection.execute(query))
+
+    async def delete(self, binding_id: str) -> None:
+        """Forget one and what came in through it, durably."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(bindings).where(bindings.c.id == binding_id))
+
+
+class HookDeliveryStore:
+    """All deliveries.
+
+    Args:
+        most_waiting: so many of one binding may wait; further ones are not kept.
+        kept, kept_ignored: so many of one binding stay that ended, and of those that led to nothing.
+    """
+
+    def __init__(
+        self, database: Database, *, most_waiting: int, kept: int = KEPT, kept_ignored: int = KEPT_IGNORED
+    ) -> None:
+        self._database = database
+        self._kept = kept
+        self._kept_ignored = kept_ignored
+        self._most_waiting = most_waiting
+
+    async def keep(self, arrivals: Sequence[Arrival], trim: Collection[str] = ()) -> list[Kept]:
+        """Keep deliveries, durably and together; each once.
+
+        Args:
+            trim: ids of bindings of which the oldest deliveries go that are too many.
+        """
+
+        def work(connection: Connection) -> list[Kept]:
+            kept = [self._keep(connection, arrival) for arrival in arrivals]
+            for binding_id in trim:
+                _trim(connection, binding_id, _DECIDED, self._kept)
+                _trim(connection, binding_id, _LED_TO_NOTHING, self._kept_ignored)
+            return kept
+
+        async with self._database.write() as transaction:
+            return await transaction.run(work)
+
+    async def list(self, binding_id: str, *, limit: int, before: str | None = None) -> tuple[HookDelivery, ...]:
+        """Those of a binding, newest first."""
+        query = select(hook_deliveries).where(hook_deliveries.c.binding_id == binding_id)
+        if before is not None:
+            query = query.where(hook_deliveries.c.id < before)
+        async with self._database.read() as connection:
+            found = await connection.execute(query.order_by(hook_deliveries.c.id.desc()).limit(limit))
+            return tuple(map(_delivery, found))
+
+    async def get(self, delivery_id: str) -> HookDelivery | None:
+        """The one with this id."""
+        async with self._database.read() as connection:
+            query = select(hook_deliveries).where(hook_deliveries.c.id == delivery_id)
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else _delivery(row)
+
+    async def open(self, workload_id: str) -> tuple[HookDelivery, ...]:
+        """Those of a workload that have not ended, oldest first."""
+        query = select(hook_deliveries).where(
+            hook_deliveries.c.workload_id == workload_id, hook_deliveries.c.state.in_(_OPEN)
+        )
+        async with self._database.read() as connection:
+            return tuple(map(_delivery, await connection.execute(query.order_by(hook_deliveries.c.id))))
+
+    async def workloads_with_open(self) -> tuple[str, ...]:
+        """The ids of workloads of which deliveries have not ended."""
+        query = select(hook_deliveries.c.workload_id).where(hook_deliveries.c.state.in_(_OPEN)).distinct()
+        async with self._database.read() as connection:
+            return tuple(row.workload_id for row in await connection.execute(query))
+
+    async def began(self, delivery_id: str, operation_id: str) -> None:
+        """Record which operation a delivery led to."""
+        await self._set([delivery_id], state=DeliveryState.RUNNING.value, operation_id=operation_id)
+
+    async def end(self, delivery_ids: Sequence[str], state: DeliveryState, code: str, message: str) -> None:
+        """Record how deliveries ended."""
+        await self._set(delivery_ids, state=state.value, code=code, message=message, ended_at=now())
+
+    async def _set(self, delivery_ids: Sequence[str], **values: str) -> None:
+        def work(connection: Connection) -> None:
+            for delivery_id in delivery_ids:
+                connection.execute(update(hook_deliveries).where(hook_deliveries.c.id == delivery_id).values(**values))
+
+        async with self._database.write() as transaction:
+            await transaction.run(work)
+
+    def _keep(self, connection: Connection, arrival: Arrival) -> Kept:
+        delivery = arrival.delivery
+        earlier = connection.execute(_like(arrival)).first()
+        if earlier is not None:
+            return Kept(delivery=_delivery(earlier), duplicate=True)
+        binding = select(bindings.c.id).where(bindings.c.id == delivery.binding_id)
+        if connection.execute(binding).first() is None:
+            return Kept()
+        if not delivery.state.ended and self._is_full(connection, delivery.binding_id):
+            return Kept(full=True)
+        connection.execute(insert(hook_deliveries).values(**_values(delivery)))
+        return Kept(delivery=delivery)
+
+    def _is_full(self, connection: Connection, binding_id: str) -> bool:
+        query = select(func.count()).where(
+            hook_deliveries.c.binding_id == binding_id, hook_deliveries.c.state == DeliveryState.WAITING.value
+        )
+        return int(connection.execute(query).scalar_one()) >= self._most_waiting
+
+
+def _like(arrival: Arrival) -> Any:
+    """The query for the newest delivery that an arrival repeats."""
+    delivery, table = arrival.delivery, hook_deliveries.c
+    same = [table.key == delivery.key] if delivery.key is not None else []
+    match arrival.same_body:
+        case SameBody.ALWAYS:
+            same.append(and_(table.digest == delivery.digest, table.replay_of.is_(None)))
+        case SameBody.WHILE_WAITING:
+            same.append(and_(table.digest == delivery.digest, table.state == DeliveryState.WAITING.value))
+        case SameBody.NEVER:
+            pass
+    if not same:
+        return select(hook_deliveries).where(table.id == delivery.id)
+    newest = select(hook_deliveries).order_by(table.id.desc()).limit(1)
+    return newest.where(table.binding_id == delivery.binding_id, or_(*same))
+
+
+def _trim(connection: Connection, binding_id: str, states: Sequence[str], kept: int) -> None:
+    of_it = and_(hook_deliveries.c.binding_id == binding_id, hook_deliveries.c.state.in_(states))
+    newest = select(hook_deliveries.c.id).where(of_it).order_by(hook_deliveries.c.id.desc())
+    oldest_kept = connection.execute(newest.offset(kept - 1).limit(1)).scalar()
+    if oldest_kept is not None:
+        connection.execute(delete(hook_deliveries).where(of_it, hook_deliveries.c.id < oldest_kept))
+
+
+def _values(delivery: HookDelivery) -> dict[str, object]:
+    return {
+        "id": delivery.id,
+        "binding_id": delivery.binding_id,
+        "workload_id": delivery.workload_id,
+        "event": encode(delivery.event),
+        "key": delivery.key,
+        "digest": delivery.digest,
+        "state": delivery.state.value,
+        "received_at": delivery.received_at,
+        "ended_at": delivery.ended_at,
+        "code": delivery.code,
+        "message": delivery.message,
+        "operation_id": delivery.operation_id,
+        "replay_of": delivery.replay_of,
+        "actor": delivery.actor,
+    }
+
+
+def _delivery(row: Row[Any]) -> HookDelivery:
+    return HookDelivery(
+        id=row.id,
+        binding_id=row.binding_id,
+        workload_id=row.workload_id,
+        event=decode(HookEvent, row.event),
+        key=row.key,
+        digest=row.digest,
+        state=DeliveryState(row.state),
+        received_at=row.received_at,
+        ended_at=row.ended_at,
+        code=row.code,
+        message=row.message,
+        operation_id=row.operation_id,
+        replay_of=row.replay_of,
+        actor=row.actor,
+    )
