@@ -24,11 +24,14 @@ _LISTENING: Final = re.compile(r"listening on ([0-9.]+:[0-9]+)")
 
 
 @contextlib.contextmanager
-def registry(directory: Path, *, users: Mapping[str, str] | None = None) -> Iterator[str]:
+def registry(
+    directory: Path, *, users: Mapping[str, str] | None = None, tells: str = "", secret: str = ""
+) -> Iterator[str]:
     """Run a registry and yield its address (``127.0.0.1:port``), which engines take without TLS.
 
     Args:
         users: who may use it, and the bcrypt of each one's password; everybody unless given.
+        tells: where its notifications are posted to, with ``secret`` as bearer token.
 
     Raises:
         RuntimeError: it is not installed or did not start; with its own words.
@@ -42,6 +45,14 @@ def registry(directory: Path, *, users: Mapping[str, str] | None = None) -> Iter
         htpasswd = directory / "htpasswd"
         htpasswd.write_text("".join(f"{name}:{hashed}\n" for name, hashed in users.items()))
         guarded = {"auth": {"htpasswd": {"realm": "tests", "path": str(htpasswd)}}}
+    listener = {
+        "name": "holdfast",
+        "url": tells,
+        "headers": {"Authorization": [f"Bearer {secret}"]},
+        "timeout": "10s",
+        "threshold": 5,
+        "backoff": "100ms",
+    }
     configuration.write_text(
         json.dumps(
             {
@@ -50,6 +61,7 @@ def registry(directory: Path, *, users: Mapping[str, str] | None = None) -> Iter
                 "storage": {"filesystem": {"rootdirectory": str(directory / "registry")}},
                 "http": {"addr": "127.0.0.1:0"},
                 **guarded,
+                **({"notifications": {"endpoints": [listener]}} if tells else {}),
             }
         )
     )

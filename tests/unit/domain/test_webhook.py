@@ -160,6 +160,7 @@ def test_of_a_registry_only_images_with_a_tag_count_each_by_its_own_id() -> None
     assert [(event.id, event.tag) for event in found] == [(PUSHED["id"], "main"), ("2", "next")]
     assert "no image was pushed" in str(outcome(binding(Provider.REGISTRY), "", {"events": [layer]}))
     assert "no image was pushed" in str(outcome(binding(Provider.REGISTRY), "", {"events": []}))
+    wrong: dict[str, Any]
     for wrong in ({}, {"events": {}}, {"events": [PUSHED] * (MAX_EVENTS + 1)}):
         with pytest.raises(InvalidInput) as caught:
             events_in(Provider.REGISTRY, "", wrong)

@@ -36,7 +36,9 @@ PUSH = {
     "object_kind": "push",
 }
 BODY = json.dumps(PUSH).encode()
-PUSHED = {"events": [{"id": "e-1", "action": "push", "target": {"repository": "library/notes", "tag": "1"}}]}
+PUSHED: dict[str, Any] = {
+    "events": [{"id": "e-1", "action": "push", "target": {"repository": "library/notes", "tag": "1"}}]
+}
 
 
 @pytest.fixture
@@ -161,7 +163,7 @@ async def test_a_delivery_counts_once_by_the_providers_id_or_its_signed_body(bot
 async def test_a_registrys_events_and_a_callers_ids_count_once(both: tuple[Hooks, Workload]) -> None:
     hooks, workload = both
     registry = await hooks.bind(workload, Provider.REGISTRY)
-    more = {"events": [*PUSHED["events"], PUSHED["events"][0] | {"id": "e-2"}]}  # type: ignore[operator]
+    more = {"events": [*PUSHED["events"], PUSHED["events"][0] | {"id": "e-2"}]}
     assert [each.duplicate for each in await hooks.send(registry, PUSHED)] == [False]
     await hooks.settled(registry)
     assert [each.duplicate for each in await hooks.send(registry, more)] == [True, False]
@@ -393,8 +395,8 @@ async def test_the_oldest_deliveries_go_that_are_too_many(both: tuple[Hooks, Wor
     for state, count in ((DeliveryState.IGNORED, KEPT_IGNORED), (DeliveryState.SUCCEEDED, KEPT)):
         for number in range(count + 3):
             fields: dict[str, Any] = {"binding_id": binding.id, "workload_id": workload.id, "event": event}
-            named = {"id": f"{state}-{number:06}", "key": None, "digest": "", "received_at": "", "state": state}
-            made.append(Arrival(delivery=HookDelivery(**fields, **named), same_body=SameBody.NEVER))
+            named: dict[str, Any] = {"id": f"{state}-{number:06}", "key": None, "digest": "", "received_at": ""}
+            made.append(Arrival(delivery=HookDelivery(state=state, **fields, **named), same_body=SameBody.NEVER))
     await hooks.deliveries.keep(made, [binding.id])
     left = await hooks.deliveries.list(binding.id, limit=5000)
     assert len(left) == KEPT + KEPT_IGNORED
