@@ -340,6 +340,8 @@ def test_nothing_but_health_answers_without_a_token(target: Target, operation: A
     answer = httpx.request(operation.method, target.url + path, trust_env=False)
     if operation.path in OPEN:
         assert answer.status_code == 200
+    elif operation.path == "/hooks/{address}":
+        assert answer.status_code in (200, 404), "the address is all that it takes, as long as there is one"
     else:
         assert answer.status_code == 401
         assert answer.json()["error"]["code"] == "token_missing"

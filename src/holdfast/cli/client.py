@@ -28,6 +28,7 @@ _BY_STATUS: Final[dict[int, type[HoldfastError]]] = {
     404: errors.NotFound,
     409: errors.Conflict,
     413: errors.TooLarge,
+    429: errors.TooMany,
     428: errors.ConfirmationMissing,
     503: errors.Unavailable,
     507: errors.NoSpace,

@@ -82,6 +82,7 @@ A restore that ended in one piece, but not as it was meant (reverted, unhealthy,
 | Busy | 409 with `Retry-After` | 4 |
 | Conflict | 409 | 3 |
 | TooLarge | 413 | 3 |
+| TooMany | 429 with `Retry-After` | 4 |
 | Refused | 422 with `details.problems` | 3 |
 | Failed, Damaged | 422 | 1 |
 | ConfirmationMissing | 428 | 3 |
