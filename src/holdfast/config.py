@@ -69,6 +69,7 @@ class Settings:
         volumes_base: where the volumes of scope ``stage`` and ``project`` live; ``data_dir/volumes`` unless given.
         allowed_roots: volumes of scope ``absolute`` may only be below these.
         docker_host: address of the Docker Engine.
+        docker_volumes: where that engine keeps its volumes; those of scope ``named`` and ``project_named`` are there.
         workers: how many engine jobs (capture, staging, verification) may run side by side.
         disk_reserve_bytes, disk_reserve_inodes: what must stay free on a filesystem that Holdfast writes to.
         engine_timeout: how long one call to the Docker Engine may take.
@@ -99,6 +100,7 @@ class Settings:
     volumes_base: Path = Path()
     allowed_roots: tuple[Path, ...] = ()
     docker_host: str = DEFAULT_DOCKER_HOST
+    docker_volumes: Path = Path("/var/lib/docker/volumes")
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     disk_reserve_bytes: Count = 256 * MIB
     disk_reserve_inodes: Count = 1000
@@ -371,8 +373,11 @@ def _checked(settings: Settings) -> Settings:
     for name, roots in (("allowed_roots", settings.allowed_roots), ("volumes_base", (settings.volumes_base,))):
         for root in roots:
             for never in (*map(Path, _NEVER_ROOTS), *_own_places(settings)):
-                if root == never or root in never.parents or never in root.parents:
+                if _nested(root, never):
                     raise _invalid(name, f"{root} is not a place for volumes: {never} is or must stay apart from it")
+    for place in (settings.data_dir, settings.volumes_base, *settings.allowed_roots):
+        if _nested(settings.docker_volumes, place):
+            raise _invalid("docker_volumes", f"{settings.docker_volumes} must stay apart from {place}")
     if any(settings.data_dir == root or settings.data_dir in root.parents for root in settings.allowed_roots):
         raise _invalid("allowed_roots", f"{settings.data_dir} is Holdfast's own")
     return settings
@@ -406,7 +411,18 @@ def _check_edge(settings: Settings) -> None:
 
 def never_roots(settings: Settings) -> tuple[Path, ...]:
     """Where no second repository may be, nor below, nor above."""
-    return (*map(Path, _NEVER_ROOTS), settings.data_dir, settings.volumes_base, *settings.allowed_roots)
+    return (
+        *map(Path, _NEVER_ROOTS),
+        settings.data_dir,
+        settings.volumes_base,
+        settings.docker_volumes,
+        *settings.allowed_roots,
+    )
+
+
+def _nested(one: Path, other: Path) -> bool:
+    """Whether two places are the same, or one is in the other."""
+    return one == other or one in other.parents or other in one.parents
 
 
 def _loopback(host: str) -> bool:

@@ -23,10 +23,12 @@ from holdfast.runtime.port import (
     ContainerRuntime,
     ContainerSpec,
     ContainerState,
+    EngineVolume,
     Exit,
     ImageHealth,
     Mount,
     Tmpfs,
+    VolumeMount,
 )
 from tests.contract.runtime_lab import (
     FAILING,
@@ -160,6 +162,38 @@ class RuntimeContract:
             await lab.runtime.start(container_id)
         assert not source.exists()
         assert not (await lab.runtime.inspect(container_id)).running
+
+    async def test_a_volume_is_made_once_mounted_by_name_and_kept_while_a_container_has_it(self, lab: Lab) -> None:
+        name = f"{lab.installation}-data"
+        mount = VolumeMount(name=name, target="/data", read_only=True)
+        assert await lab.runtime.volume(name) is None
+        with pytest.raises(Failed) as failure:
+            await lab.create(lab.images.steady, volumes=[mount])
+        assert failure.value.code == "engine_volume_missing"
+        assert await lab.runtime.volume(name) is None
+
+        await lab.runtime.create_volume(name, {LABEL_INSTALLATION: lab.installation})
+        await lab.runtime.create_volume(name, {LABEL_INSTALLATION: "somebody else"})
+        root = f"{(await lab.runtime.info()).root_dir}/volumes"
+        assert await lab.runtime.volume(name) == EngineVolume(
+            name=name,
+            driver="local",
+            mountpoint=f"{root}/{name}/_data",
+            labels={LABEL_INSTALLATION: lab.installation},
+        )
+
+        container_id = await lab.create(lab.images.steady, volumes=[mount])
+        (found,) = (await lab.runtime.inspect(container_id)).mounts
+        assert found == Mount(type="volume", source=f"{root}/{name}/_data", target="/data", read_only=True)
+        with pytest.raises(Conflict) as conflict:
+            await lab.runtime.remove_volume(name)
+        assert conflict.value.code == "engine_volume_in_use"
+
+        await lab.runtime.remove(container_id)
+        assert await lab.runtime.volume(name) is not None
+        await lab.runtime.remove_volume(name)
+        await lab.runtime.remove_volume(name)
+        assert await lab.runtime.volume(name) is None
 
     async def test_a_name_that_is_taken_is_an_error(self, lab: Lab) -> None:
         await lab.create(lab.images.steady)

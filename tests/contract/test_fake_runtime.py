@@ -18,8 +18,8 @@ from tests.contract.runtime_lab import FAILING, HANGING, HELLO, MARK, MARKED, WH
 
 
 @pytest.fixture
-def runtime() -> FakeRuntime:
-    runtime = FakeRuntime()
+def runtime(tmp_path: Path) -> FakeRuntime:
+    runtime = FakeRuntime(root_dir=str(tmp_path))
     runtime.on_exec(HELLO, ExecResult(code=0, output="hello\n"))
     runtime.on_exec(FAILING, ExecResult(code=1, output=""))
     marked: list[bool] = []

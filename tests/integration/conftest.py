@@ -54,13 +54,17 @@ def new_reference() -> Callable[[str], str]:
 
 
 async def remove_labelled(docker_host: str, installation: str) -> None:
-    """Remove the containers and networks of an installation, and the names by which it keeps images."""
+    """Remove the containers, networks and volumes of an installation, and the names by which it keeps images."""
     filters = f'{{"label": ["{LABEL_INSTALLATION}={installation}"]}}'
     async with Docker(docker_host) as docker:
         for container in await docker.containers.list(all=True, filters=filters):
             await container.delete(force=True, v=True)
         for network in await docker.networks.list(filters={"label": [f"{LABEL_INSTALLATION}={installation}"]}):
             await (await docker.networks.get(network["Id"])).delete()
+        for volume in (await docker.volumes.list(filters={"label": [f"{LABEL_INSTALLATION}={installation}"]}))[
+            "Volumes"
+        ]:
+            await (await docker.volumes.get(volume["Name"])).delete()
         for image in await docker.images.list():
             for tag in image["RepoTags"] or ():
                 if tag.startswith(f"{KEPT_REPOSITORY}/{installation}/"):

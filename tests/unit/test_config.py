@@ -233,3 +233,15 @@ class TestEdge:
     def test_a_data_directory_whose_path_is_too_long_for_a_socket_is_refused(self, tmp_path: Path) -> None:
         data = str(tmp_path / ("long" * 30))
         assert refusal(None, {"HOLDFAST_EDGE": "caddy", "HOLDFAST_DATA_DIR": data}).details["setting"] == "edge"
+
+
+@pytest.mark.parametrize("place", ["data/volumes", "data", ".", "srv/docker"])
+def test_where_the_engine_keeps_its_volumes_is_apart_from_all_that_is_holdfasts(tmp_path: Path, place: str) -> None:
+    env = {
+        "HOLDFAST_DATA_DIR": str(tmp_path / "data"),
+        "HOLDFAST_ALLOWED_ROOTS": str(tmp_path / "srv"),
+        "HOLDFAST_DOCKER_VOLUMES": str(tmp_path / place),
+    }
+    with pytest.raises(InvalidInput) as caught:
+        load_settings(None, env)
+    assert caught.value.details["setting"] == "docker_volumes"

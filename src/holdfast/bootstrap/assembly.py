@@ -19,6 +19,7 @@ from holdfast.bootstrap.data_directory import (
     clean_temporaries,
     clean_uploads,
     installation_of,
+    live_roots_of,
     make_directories,
     store_settings_of,
     worker_settings_of,
@@ -51,6 +52,7 @@ from holdfast.services.deployment_changes import DeploymentChanges
 from holdfast.services.doctor import Doctor
 from holdfast.services.drills import Drills
 from holdfast.services.edge_watch import EdgeWatch
+from holdfast.services.engine_volumes import EngineVolumes
 from holdfast.services.engine_watch import EngineWatch
 from holdfast.services.health_gate import HealthGate
 from holdfast.services.hooks import SnapshotHooks
@@ -154,8 +156,7 @@ async def running(settings: Settings, seams: Seams | None = None) -> AsyncIterat
         database = seams.database(settings.database_file)
         await database.open()
         runtime = seams.runtime(settings)
-        allowed = [str(settings.volumes_base), *map(str, settings.allowed_roots)]
-        roots = LiveRoots(fs, allowed, str(settings.journal_dir))
+        roots = live_roots_of(settings, fs)
         stores = await asyncio.to_thread(open_stores, fs, roots, store_settings_of(settings, installation))
         try:
             async with _assembled(settings, seams, lock, installation, database, runtime, roots, stores) as holdfast:
@@ -221,7 +222,8 @@ async def _assembled(
     files = seams.files(fs=fs, roots=roots, journal_dir=settings.journal_dir, workers=workers)
     holds = HoldFiles(fs, settings.holds_dir)
 
-    volumes = VolumeResolver(settings, roots, VolumeStateStore(database))
+    named = EngineVolumes(settings, installation, runtime, roots)
+    volumes = VolumeResolver(settings, roots, VolumeStateStore(database), named)
     sealing = Sealing(fs, settings.keys_dir)
     secret_store = SecretStore(database)
     sealed_values = SealedValues(secret_store, sealing)
@@ -305,6 +307,7 @@ async def _assembled(
     deletion = WorkloadDeletion(
         store=workload_store,
         volumes=volumes,
+        named=named,
         locks=locks,
         operations=operations,
         runtime=runtime,
@@ -405,6 +408,7 @@ async def _assembled(
     )
     restores = Restores(
         workloads=workloads,
+        volumes=volumes,
         snapshots=snapshots,
         operations=operations,
         operation_store=operation_store,
@@ -560,7 +564,7 @@ async def _assembled(
 
     await operations.recover_unfinished()
     decided = await swaps.decide()
-    trusted = (str(settings.volumes_base), *map(str, settings.allowed_roots))
+    trusted = (str(settings.volumes_base), *map(str, settings.allowed_roots), str(settings.docker_volumes))
     await remove_left_probes(fs, roots, trusted, volumes, await workload_store.list())
     await _clean_orphans(stores)
     await tidy_kept_logs(kept_logs, {workload.id for workload in await workload_store.list()})

@@ -13,6 +13,7 @@ from holdfast.config import Settings
 from holdfast.domain.errors import Problem, Refused
 from holdfast.domain.ids import is_id, new_id
 from holdfast.engine.fs import TEMPORARY_PREFIX, Fs
+from holdfast.engine.live import LiveRoots
 from holdfast.engine.os_errors import translate
 from holdfast.engine.requests import WorkerSettings
 from holdfast.engine.stores import StoreSettings
@@ -41,8 +42,19 @@ def worker_settings_of(settings: Settings, installation: str) -> WorkerSettings:
     """What worker processes need to know."""
     return WorkerSettings(
         roots=(str(settings.volumes_base), *map(str, settings.allowed_roots)),
+        late_roots=(str(settings.docker_volumes),),
         stores=store_settings_of(settings, installation),
         journals=str(settings.journal_dir),
+    )
+
+
+def live_roots_of(settings: Settings, fs: Fs) -> LiveRoots:
+    """The roots of all volumes, held. The caller closes them."""
+    return LiveRoots(
+        fs,
+        [str(settings.volumes_base), *map(str, settings.allowed_roots)],
+        str(settings.journal_dir),
+        late=[str(settings.docker_volumes)],
     )
 
 

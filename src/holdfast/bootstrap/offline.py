@@ -10,6 +10,7 @@ from typing import Final
 from holdfast.bootstrap.data_directory import (
     LOCK_WAIT,
     installation_of,
+    live_roots_of,
     make_directories,
     store_settings_of,
     worker_settings_of,
@@ -81,9 +82,7 @@ async def _recover_offline(settings: Settings) -> list[str]:
     make_directories(settings, fs)
     with (
         DataLock.acquire(settings.data_dir, LOCK_WAIT) as lock,
-        LiveRoots(
-            fs, [str(settings.volumes_base), *map(str, settings.allowed_roots)], str(settings.journal_dir)
-        ) as roots,
+        live_roots_of(settings, fs) as roots,
     ):
         database = Database.at(settings.database_file)
         await database.open()

@@ -108,8 +108,8 @@ def secrets_before_data(spec: WorkloadSpec) -> Problem:
 
 
 _APART: Final = (
-    "Give it a project of its own (--project, project) if the volume is of scope project; or give a configuration of "
-    "its own (--file, declaration), in which the volume has another source."
+    "Give it a project of its own (--project, project) if the volume is of scope project or project_named; or give a "
+    "configuration of its own (--file, declaration), in which the volume has another source."
 )
 
 

@@ -105,7 +105,8 @@ def map_volumes(
             Problem(
                 code="nothing_to_restore",
                 message="The workload has no volume that this snapshot could restore.",
-                next_step="Choose another snapshot, or configure a volume of scope absolute, stage or project.",
+                next_step="Choose another snapshot, or configure a volume of a scope that is captured (all but "
+                "ephemeral).",
             )
         )
     return tuple(mapped), tuple(problems)

@@ -1,15 +1,18 @@
 """Where volumes live on the host: the rules, without looking at the disk.
 
-=========  =================================  ==========================================
-scope      below                              path
-=========  =================================  ==========================================
-absolute   a root that the operator allowed   as given
-stage      the volumes base                   ``<workload>/<source>``
-project    the volumes base                   ``@<project>/<source>``, shared by a project
-=========  =================================  ==========================================
+=============  =================================  =======================================================
+scope          below                              path
+=============  =================================  =======================================================
+absolute       a root that the operator allowed   as given
+stage          the volumes base                   ``<workload>/<source>``
+project        the volumes base                   ``@<project>/<source>``, shared by a project
+named          the container engine's volumes     ``holdfast_<workload>_<source>/_data``
+project_named  the container engine's volumes     ``holdfast-project_<project>_<source>/_data``, shared
+=============  =================================  =======================================================
 
-``@`` can't occur in a name, so that a project's directory is never a workload's. Paths here are absolute, normalised
-texts; that no component of them is a symlink is for the engine to find out, at each use.
+Neither ``@`` nor ``_`` can occur in a name, so that a project's directory is never a workload's, and one name of the
+container engine's never stands for two volumes. Paths here are absolute, normalised texts; that no component of them is
+a symlink is for the engine to find out, at each use.
 
 Invariants:
 
@@ -25,7 +28,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from holdfast.domain.errors import Problem
-from holdfast.domain.workload import Scope, Volume, WorkloadSpec
+from holdfast.domain.workload import SHARED_SCOPES, Scope, Volume, WorkloadSpec
 
 SYSTEM_DIRECTORIES: Final = (
     "/bin",
@@ -46,6 +49,9 @@ SYSTEM_DIRECTORIES: Final = (
 )
 """The host's own. No volume is one of them, below one, or a parent of one."""
 
+ENGINE_DATA: Final = "_data"
+"""What the container engine calls the directory of a volume that holds its data, beside what it keeps of it."""
+
 _NUMBER: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
 _MAX_ID: Final = 2**32 - 2
 
@@ -64,8 +70,8 @@ class Placed:
     def shares_with(self, other: Placed) -> bool:
         """Whether both are the same volume of the same project, mounted by two workloads on purpose."""
         return (
-            self.scope is Scope.PROJECT
-            and other.scope is Scope.PROJECT
+            self.scope in SHARED_SCOPES
+            and other.scope is self.scope
             and self.project == other.project
             and self.workload != other.workload
             and self.path == other.path
@@ -81,6 +87,22 @@ def relative_path(spec: WorkloadSpec, volume: Volume) -> str:
             return f"@{spec.project}/{volume.source}"
         case _:
             raise ValueError(f"a volume of scope {volume.scope} has no path below the volumes base")
+
+
+def engine_name(spec: WorkloadSpec, volume: Volume) -> str:
+    """The name by which the container engine knows a volume of scope ``named`` or ``project_named``."""
+    match volume.scope:
+        case Scope.NAMED:
+            return f"holdfast_{spec.name}_{volume.source}"
+        case Scope.PROJECT_NAMED:
+            return f"holdfast-project_{spec.project}_{volume.source}"
+        case _:
+            raise ValueError(f"the container engine has no name for a volume of scope {volume.scope}")
+
+
+def engine_path(spec: WorkloadSpec, volume: Volume) -> str:
+    """Where such a volume is below the directory in which the engine keeps its volumes: in one of its own."""
+    return f"{engine_name(spec, volume)}/{ENGINE_DATA}"
 
 
 def is_below(path: str, root: str) -> bool:
@@ -170,7 +192,7 @@ def _conflict(volume: Placed, other: Placed) -> Problem:
         message=f"{volume.path} (for {volume.target}) {relation} {other.path}, the volume {other.target} of {whose}.",
         next_step=(
             "Two writers in one directory destroy each other's data: choose another source. Workloads that are meant "
-            "to share data do so with equal sources of the scope project, in the same project."
+            "to share data do so with equal sources of the scope project or project_named, in the same project."
         ),
         details={
             "path": volume.path,

@@ -31,11 +31,20 @@ class Scope(StrEnum):
     EPHEMERAL = "ephemeral"
 
 
-SUPPORTED_SCOPES: Final = frozenset({Scope.ABSOLUTE, Scope.STAGE, Scope.PROJECT})
+SUPPORTED_SCOPES: Final = frozenset({Scope.ABSOLUTE, Scope.STAGE, Scope.PROJECT, Scope.NAMED, Scope.PROJECT_NAMED})
 """The scopes that are captured and restored. Drives both, so that they can't drift apart."""
 
 DEPLOYABLE_SCOPES: Final = SUPPORTED_SCOPES | {Scope.EPHEMERAL}
 """The scopes that can be deployed by this version."""
+
+NAMED_SCOPES: Final = frozenset({Scope.NAMED, Scope.PROJECT_NAMED})
+"""The scopes whose directories the container engine makes and knows by a name."""
+
+SHARED_SCOPES: Final = frozenset({Scope.PROJECT, Scope.PROJECT_NAMED})
+"""The scopes of which equal sources are one volume for all workloads of a project."""
+
+OWN_SCOPES: Final = SUPPORTED_SCOPES - {Scope.ABSOLUTE}
+"""The scopes whose directories are made for workloads, and may be removed with them."""
 
 
 IMAGE_SOURCE: Final = "image"
@@ -110,7 +119,8 @@ class Volume:
     Attributes:
         target: absolute, normalised path inside the container; unique within the workload.
         source: for ``absolute`` a host path; for ``stage`` and ``project`` a relative path below the scope's
-            directory; empty for ``ephemeral``.
+            directory; for ``named`` and ``project_named`` the end of the name that the engine knows it by; empty for
+            ``ephemeral``.
         size: bytes, ``ephemeral`` only; ``None`` for the engine's default.
     """
 
@@ -124,6 +134,11 @@ class Volume:
     def captured(self) -> bool:
         """Whether snapshots hold this volume."""
         return self.scope in SUPPORTED_SCOPES
+
+    @property
+    def named(self) -> bool:
+        """Whether it is a volume of the container engine's."""
+        return self.scope in NAMED_SCOPES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

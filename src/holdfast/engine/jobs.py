@@ -69,7 +69,7 @@ class Engine:
     def __init__(self, settings: WorkerSettings, fs: Fs | None = None) -> None:
         self._stores = settings.stores
         self._fs = Fs() if fs is None else fs
-        self._roots = LiveRoots(self._fs, settings.roots, settings.journals)
+        self._roots = LiveRoots(self._fs, settings.roots, settings.journals, late=settings.late_roots)
         self._store = open_stores(self._fs, self._roots, settings.stores)
 
     def handle(self, request: AnyRequest, job: Job) -> object:

@@ -2,10 +2,10 @@
 
 Invariants:
 
-- Roots (the volumes base, allowed roots) are opened once and held as descriptors; everything below is reached from
-  there through no symlink (I7).
+- Roots (the volumes base, allowed roots, where the container engine keeps its volumes) are opened once and held as
+  descriptors; everything below is reached from there through no symlink (I7).
 - Nothing is created, and no owner changed, but by :meth:`LiveRoots.create` and :meth:`LiveRoots.create_parents`, and
-  there only of what they made themselves.
+  there only of what they made themselves; and by :meth:`LiveRoots.give` of what nobody has used.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from threading import Lock
 from types import TracebackType
 from typing import Final, Self
 
 from holdfast.domain.errors import HoldfastError, Problem, Refused
 from holdfast.domain.restore import Identity, RootRef
 from holdfast.engine.fs import FLAG_APPEND, FLAG_IMMUTABLE, TEMPORARY_PREFIX, Fs
+from holdfast.engine.live_problems import PROBLEMS, invalid_path, unknown_root, unusable
 from holdfast.engine.mounts import mounts_at_or_below, read_own
 from holdfast.engine.os_errors import translate
 from holdfast.engine.root_names import NotOfVolume, not_of_volume
@@ -43,14 +45,18 @@ class LiveRoots:
         roots: absolute, resolved paths from the operator's settings.
         journal_dir: where the journals of restores are, which tell what in a volume is not the volume's; empty where
             nobody restores.
+        late: more roots, which others make, perhaps after this start: each is looked for when it is first needed, and
+            again while it is not there.
 
     Raises:
         Failed: a root is there but can't be opened.
     """
 
-    def __init__(self, fs: Fs, roots: Sequence[str], journal_dir: str = "") -> None:
+    def __init__(self, fs: Fs, roots: Sequence[str], journal_dir: str = "", *, late: Sequence[str] = ()) -> None:
         self._fs = fs
         self._journal_dir = journal_dir
+        self._late = frozenset(late) - {*roots}
+        self._looking = Lock()
         self._fds: dict[str, int] = {}
         self._unusable: dict[str, Problem] = {}
         try:
@@ -178,6 +184,29 @@ class LiveRoots:
         owners = [(0, 0, 0o755)] * (len(components) - 1) + [(uid, gid, mode)]
         return self._make(ref, list(zip(components, owners, strict=True)))
 
+    def give(self, ref: RootRef, *, uid: int, gid: int, mode: int) -> bool:
+        """Give a live directory that others made its first owner and mode, durably; only while nobody has used it.
+
+        Returns:
+            Whether it was root's and empty, so that it has them now.
+
+        Raises:
+            Refused, Failed: as :meth:`open`.
+        """
+        fd = self.open(ref)
+        try:
+            facts = self._fs.fstat(fd)
+            if (facts.st_uid, facts.st_gid) != (0, 0) or next(iter(self._fs.scan(fd)), None) is not None:
+                return False
+            self._fs.fchown(fd, uid, gid)
+            self._fs.fchmod(fd, mode)
+            self._fs.fsync(fd)
+        except OSError as error:
+            raise translate(error, f"giving {ref.path} its owner") from error
+        finally:
+            self._fs.close(fd)
+        return True
+
     def create_parents(self, ref: RootRef) -> None:
         """Make what is missing above a live directory, as :meth:`create` does. Raises likewise."""
         if ref.parent_relative:
@@ -254,7 +283,7 @@ class LiveRoots:
         except OSError as error:
             if error.errno not in _MISSING:
                 raise translate(error, f"opening the root {root}") from error
-            self._unusable[root] = _unusable(root, "is not there, or is no directory")
+            self._unusable[root] = unusable(root, "is not there, or is no directory")
             return
         self._fds[root] = fd
         try:
@@ -262,16 +291,24 @@ class LiveRoots:
         except OSError as error:
             raise translate(error, f"looking at the root {root}") from error
         if path != (root.rstrip("/") or "/"):
-            self._unusable[root] = _unusable(root, "is not a plain absolute path, or is reached through a symlink")
+            self._unusable[root] = unusable(root, "is not a plain absolute path, or is reached through a symlink")
+
+    def _look_for(self, root: str) -> None:
+        with self._looking:
+            if root not in self._fds:
+                self._unusable.pop(root, None)
+                self._hold(root)
 
     def _fs_root(self, ref: RootRef) -> int:
         """A descriptor of the ref's root, the caller's to close."""
+        if ref.root in self._late:
+            self._look_for(ref.root)
         if ref.root in self._unusable:
             raise Refused([self._unusable[ref.root]])
         if ref.root not in self._fds:
-            raise Refused([_unknown(ref)])
+            raise Refused([unknown_root(ref)])
         if any(component in ("", ".", "..") for component in ref.relative.split("/")) or "\0" in ref.relative:
-            raise Refused([_invalid(ref)])
+            raise Refused([invalid_path(ref)])
         try:
             return self._fs.duplicate(self._fds[ref.root])
         except OSError as error:
@@ -336,56 +373,10 @@ class LiveRoots:
         return self._fs.openat(at, name, _DIRECTORY), True
 
     def _explain(self, error: OSError, ref: RootRef) -> HoldfastError:
-        problem = _PROBLEMS.get(error.errno or 0)
+        problem = PROBLEMS.get(error.errno or 0)
         if problem is None:
             return translate(error, f"opening {ref.path}")
         code, words, next_step = problem
         return Refused(
             [Problem(code=code, message=f"{ref.path} {words}.", next_step=next_step, details={"path": ref.path})]
         )
-
-
-_PROBLEMS: Final[dict[int, tuple[str, str, str]]] = {
-    errno.ENOENT: (
-        "volume_missing",
-        "is missing",
-        "If its disk is not mounted, mount it. Nothing is created in its place unless you ask for it.",
-    ),
-    errno.ELOOP: (
-        "volume_is_symlink",
-        "is a symlink, or is reached through one",
-        "Put a plain directory there. Holdfast never follows a symlink to data.",
-    ),
-    errno.ENOTDIR: (
-        "volume_not_directory",
-        "is not a directory, or lies below something that is none",
-        "Put a directory there.",
-    ),
-}
-
-
-def _unusable(root: str, why: str) -> Problem:
-    return Problem(
-        code="root_unusable",
-        message=f"The root {root} {why}.",
-        next_step="Write its resolved path in the settings, make sure that it is mounted, and restart Holdfast.",
-        details={"root": root},
-    )
-
-
-def _unknown(ref: RootRef) -> Problem:
-    return Problem(
-        code="root_unknown",
-        message=f"{ref.root} is neither the volumes base nor an allowed root.",
-        next_step="Add it to the allowed roots in the settings file, and restart Holdfast.",
-        details={"root": ref.root, "path": ref.path},
-    )
-
-
-def _invalid(ref: RootRef) -> Problem:
-    return Problem(
-        code="volume_path_invalid",
-        message=f"{ref.relative!r} is no path below {ref.root}.",
-        next_step="Use a relative path without '.', '..' and empty parts.",
-        details={"root": ref.root, "path": ref.relative},
-    )

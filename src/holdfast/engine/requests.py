@@ -34,10 +34,12 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         roots: the volumes base and the allowed roots.
+        late_roots: where the container engine keeps its volumes.
         journals: the directory of the restores' journals; empty where nobody restores.
     """
 
     roots: tuple[str, ...]
+    late_roots: tuple[str, ...] = ()
     stores: StoreSettings
     journals: str = ""
 

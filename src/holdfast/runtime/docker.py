@@ -19,7 +19,7 @@ from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.registry import RegistryLogin
 from holdfast.domain.stopping import KILLED_CODE
 from holdfast.domain.workload import RestartPolicy
-from holdfast.runtime import docker_exec, docker_login, docker_spec, docker_view
+from holdfast.runtime import docker_exec, docker_login, docker_networks, docker_spec, docker_view, docker_volumes
 from holdfast.runtime.docker_client import DockerClient, engine_gone, refused, unknown_container, unknown_image
 from holdfast.runtime.docker_pull import PullProgress
 from holdfast.runtime.docker_streams import json_lines, log_lines
@@ -31,6 +31,7 @@ from holdfast.runtime.port import (
     ContainerSpec,
     ContainerState,
     EngineInfo,
+    EngineVolume,
     ExecResult,
     Exit,
     Image,
@@ -49,7 +50,7 @@ _PULL_SILENCE: Final = 300.0
 _POLL: Final = 0.05
 _LEFT_BY_A_START: Final = re.compile(r"task [0-9a-f]+: already exists")
 _CANNOT_UPDATE: Final = "cannot update container"
-_FORBIDDEN, _NOT_FOUND, _CONFLICT, _ENGINE_FAILED = 403, 404, 409, 500
+_NOT_FOUND, _CONFLICT, _ENGINE_FAILED = 404, 409, 500
 
 
 class DockerRuntime(ContainerRuntime):
@@ -164,6 +165,7 @@ class DockerRuntime(ContainerRuntime):
     # The life of a container
 
     async def create(self, spec: ContainerSpec) -> str:
+        await docker_volumes.require(self._client, [mount.name for mount in spec.volumes])
         body = docker_spec.create_body(spec)
         if self._log_bytes:
             if self._log_driver is None:
@@ -329,33 +331,21 @@ class DockerRuntime(ContainerRuntime):
     # Networks
 
     async def ensure_network(self, name: str, labels: Mapping[str, str], *, internal: bool = False) -> None:
-        path = f"networks/{quote(name, safe='')}"
-        try:
-            await self._client.ask("GET", path)
-        except DockerError as error:
-            if error.status != _NOT_FOUND:
-                raise refused(error) from error
-        else:
-            return
-        body = {
-            "Name": name,
-            "Driver": "bridge",
-            "CheckDuplicate": True,
-            "Internal": internal,
-            "Labels": dict(labels),
-        }
-        try:
-            await self._client.ask("POST", "networks/create", body=body)
-        except DockerError as error:
-            if error.status != _CONFLICT:  # somebody else was faster
-                raise refused(error) from error
+        await docker_networks.ensure(self._client, name, labels, internal=internal)
 
     async def remove_network(self, name: str) -> None:
-        try:
-            await self._client.ask("DELETE", f"networks/{quote(name, safe='')}")
-        except DockerError as error:
-            if error.status not in (_FORBIDDEN, _NOT_FOUND, _CONFLICT):
-                raise refused(error) from error
+        await docker_networks.remove(self._client, name)
+
+    # Volumes
+
+    async def volume(self, name: str) -> EngineVolume | None:
+        return await docker_volumes.find(self._client, name)
+
+    async def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        await docker_volumes.make(self._client, name, labels)
+
+    async def remove_volume(self, name: str) -> None:
+        await docker_volumes.remove(self._client, name)
 
     async def _container(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from holdfast.domain.workload import RestartPolicy
-from holdfast.runtime.port import Bind, ContainerSpec, Tmpfs
+from holdfast.runtime.port import Bind, ContainerSpec, Tmpfs, VolumeMount
 
 _LOG_FILES: Final = frozenset({"json-file", "local"})
 """Drivers that keep logs in files of the engine's, and take the same options."""
@@ -47,7 +47,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         chosen = {"HostIp": port.host_ip, "HostPort": str(port.host_port) if port.host_port else ""}
         bindings.setdefault(f"{port.container_port}/{port.protocol}", []).append(chosen)
     config: dict[str, Any] = {
-        "Mounts": [*map(_bind, spec.binds), *map(_tmpfs, spec.tmpfs)],
+        "Mounts": [*map(_bind, spec.binds), *map(_volume, spec.volumes), *map(_tmpfs, spec.tmpfs)],
         "RestartPolicy": restart_policy(spec.restart),
         "PortBindings": bindings,
     }
@@ -62,6 +62,17 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
 
 def _bind(bind: Bind) -> dict[str, Any]:
     return {"Type": "bind", "Source": bind.source, "Target": bind.target, "ReadOnly": bind.read_only}
+
+
+def _volume(mount: VolumeMount) -> dict[str, Any]:
+    """``NoCopy``: what a volume holds is its workload's and its snapshots', never something of an image's."""
+    return {
+        "Type": "volume",
+        "Source": mount.name,
+        "Target": mount.target,
+        "ReadOnly": mount.read_only,
+        "VolumeOptions": {"NoCopy": True},
+    }
 
 
 def _tmpfs(tmpfs: Tmpfs) -> dict[str, Any]:

@@ -10,7 +10,16 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from holdfast.domain.workload import Port, RestartPolicy
-from holdfast.runtime.port import Container, ContainerEvent, ContainerState, Image, ImageHealth, ListedImage, Mount
+from holdfast.runtime.port import (
+    Container,
+    ContainerEvent,
+    ContainerState,
+    EngineVolume,
+    Image,
+    ImageHealth,
+    ListedImage,
+    Mount,
+)
 
 _SECOND: Final = 1_000_000_000
 _NO_CHECK: Final = ["NONE"]
@@ -38,6 +47,17 @@ def listed_image(answer: Mapping[str, Any]) -> ListedImage:
         tags=tuple(name for name in answer.get("RepoTags") or () if _NO_NAME not in name),
         digests=tuple(name for name in answer.get("RepoDigests") or () if _NO_NAME not in name),
         size=int(answer.get("Size") or 0),
+    )
+
+
+def volume(answer: Mapping[str, Any]) -> EngineVolume:
+    """``GET /volumes/{name}``."""
+    return EngineVolume(
+        name=answer["Name"],
+        driver=answer.get("Driver") or "",
+        mountpoint=answer.get("Mountpoint") or "",
+        labels=dict(answer.get("Labels") or {}),
+        options=dict(answer.get("Options") or {}),
     )
 
 

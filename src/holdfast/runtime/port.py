@@ -86,6 +86,30 @@ class Bind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineVolume:
+    """A volume as the engine knows it; ``mountpoint`` is the directory of the host that a container gets."""
+
+    name: str
+    driver: str
+    mountpoint: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    """The driver's; what a volume has that is really a disk, a network share or another directory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeMount:
+    """A volume of the engine's in a container. It must exist, and nothing of the image is copied into it.
+
+    Mounted as a volume, and not as a bind of its directory, so that the engine knows that it is in use.
+    """
+
+    name: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tmpfs:
     target: str
     size: int | None = None
@@ -106,6 +130,7 @@ class ContainerSpec:
     stop_grace: float = 10.0
     ports: Sequence[Port] = ()
     binds: Sequence[Bind] = ()
+    volumes: Sequence[VolumeMount] = ()
     tmpfs: Sequence[Tmpfs] = ()
     restart: RestartPolicy = RestartPolicy.NO
     network: str | None = None
@@ -253,7 +278,7 @@ class ContainerRuntime(Protocol):
         """Create a container, not started. Returns its id.
 
         Raises:
-            Failed: ``bind_source_missing``: it is an error, never a new directory.
+            Failed: ``bind_source_missing``, ``engine_volume_missing``: it is an error, never a new directory.
         """
 
     async def start(self, container_id: str) -> None:
@@ -319,6 +344,19 @@ class ContainerRuntime(Protocol):
 
     async def remove_network(self, name: str) -> None:
         """Remove it; fine if it is gone or in use."""
+
+    async def volume(self, name: str) -> EngineVolume | None:
+        """The engine's volume of this name; ``None`` if it knows none."""
+
+    async def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        """Make a volume of the driver ``local``, without options. One that is there already stays as it is."""
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove a volume with its data; fine if it is gone.
+
+        Raises:
+            Conflict: ``engine_volume_in_use``: a container mounts it, a stopped one too.
+        """
 
     async def close(self) -> None:
         """Let go of connections."""

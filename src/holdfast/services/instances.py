@@ -3,7 +3,8 @@
 - Its own are those that carry this installation's label; others are never listed here, and so never touched.
 - A container is made with the restart policy ``no``: until it has proved healthy, the engine starts nothing by itself.
 - What it printed is kept before a container is removed: nobody else removes any.
-- Bind mounts go to where the volume resolver says that a volume is, in the form that never makes a directory.
+- Bind mounts go to where the volume resolver says that a volume is, in the form that never makes a directory. Volumes
+  of the engine's are mounted by name, so that no clearing up takes them for unused.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final, Protocol
 from holdfast.domain.deploy_plan import InstanceFacts, instance_count
 from holdfast.domain.drill import is_throw_away
 from holdfast.domain.restore import ContainerFacts, RootRef
+from holdfast.domain.volumes import engine_name
 from holdfast.domain.workload import RestartPolicy, Scope, Volume, Workload, WorkloadSpec
 from holdfast.runtime.port import (
     LABEL_CONFIG,
@@ -25,6 +27,7 @@ from holdfast.runtime.port import (
     ContainerRuntime,
     ContainerSpec,
     Tmpfs,
+    VolumeMount,
 )
 from holdfast.services.image_source import Version
 
@@ -119,8 +122,13 @@ class Instances:
                         target=volume.target,
                         read_only=volume.read_only,
                     )
+                    for volume in spec.captured_volumes
+                    if not volume.named
+                ),
+                volumes=tuple(
+                    VolumeMount(name=engine_name(spec, volume), target=volume.target, read_only=volume.read_only)
                     for volume in spec.volumes
-                    if volume.scope is not Scope.EPHEMERAL
+                    if volume.named
                 ),
                 tmpfs=tuple(
                     Tmpfs(target=volume.target, size=volume.size)

@@ -37,6 +37,7 @@ from holdfast.services.restore_sources import RestoreSources
 from holdfast.services.restore_trial import Outcome, RestoreTrial
 from holdfast.services.retrying import until_engine_answers
 from holdfast.services.snapshots import Snapshots
+from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workers import Workers, WorkerSession
 from holdfast.services.workloads import Workloads
 from holdfast.store.operations import OperationStore
@@ -55,6 +56,7 @@ class Restores:
         self,
         *,
         workloads: Workloads,
+        volumes: VolumeResolver,
         snapshots: Snapshots,
         operations: Operations,
         operation_store: OperationStore,
@@ -74,6 +76,7 @@ class Restores:
         records: DeployRecords,
     ) -> None:
         self._workloads = workloads
+        self._volumes = volumes
         self._snapshots = snapshots
         self._operations = operations
         self._operation_store = operation_store
@@ -357,7 +360,24 @@ class Restores:
         restore_id: str,
     ) -> Outcome:
         """From the preflight to the end, under the locks."""
+
+        def keep() -> bool:
+            return "result" in ctx.outcome or self._registry.pending(workload.id) is not None
+
         await ctx.step(RestoreStep.PREFLIGHT)
+        async with self._volumes.made_by_engine(request.wanting(workload), keep):
+            return await self._on_volumes(ctx, held, workload, lock_ids, request, restore_id)
+
+    async def _on_volumes(
+        self,
+        ctx: OperationContext,
+        held: Held,
+        workload: Workload,
+        lock_ids: tuple[str, ...],
+        request: RestoreRequest,
+        restore_id: str,
+    ) -> Outcome:
+        """From the preflight to the end; volumes of the container engine's that are to be made are there."""
         plan = await self._preflight.check(request, workload, lock_ids)
         async with self._sources.reading(request, f"restore {ctx.id}") as second:
             for image in plan.images.to_pull:

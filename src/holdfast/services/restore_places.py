@@ -21,6 +21,7 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.step_swap import look_at_children
 from holdfast.engine.swap_way import choose_way
+from holdfast.services.engine_volumes import MISSING
 from holdfast.services.restore_plan import PlannedVolume, RestoreRequest
 from holdfast.services.volumes import USUAL_CAUSE, VolumeResolver
 
@@ -47,6 +48,7 @@ class RestorePlaces:
         planned: list[PlannedVolume] = []
         problems: list[Problem] = []
         warnings: list[str] = []
+        named = await self._volumes.engine_problems(workload.spec)
         seen = {str(p.details.get("target")): p for p in await self._volumes.check_before_start(workload)}
         for volume in mapped:
             try:
@@ -54,7 +56,15 @@ class RestorePlaces:
             except Refused as refusal:
                 problems += refusal.problems
                 continue
-            place, found = await asyncio.to_thread(self._look, request, PlannedVolume(mapped=volume, live=live))
+            place = PlannedVolume(mapped=volume, live=live)
+            problem = named.get(place.target)
+            if problem is None:
+                place, found = await asyncio.to_thread(self._look, request, place)
+            elif problem.code == MISSING and request.create_missing:  # the engine makes it, before anything is staged
+                place, found = dataclasses.replace(place, before=LiveBefore.MISSING), []
+            else:
+                problems.append(problem)
+                continue
             planned.append(place)
             problems += found
             warnings += _told_of_swap(place)

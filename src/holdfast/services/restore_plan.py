@@ -84,6 +84,14 @@ class RestoreRequest:
         """The workload, configured as its volumes lie where the data goes."""
         return workload if self.runs is None or not self.runs.laid_out else self.running(workload)
 
+    def wanting(self, workload: Workload) -> Workload:
+        """The workload as laid out, with those volumes alone that are made where they are missing."""
+        laid_out = self.laid_out(workload)
+        if not self.create_missing or self.paths:
+            return replace(laid_out, spec=replace(laid_out.spec, volumes=()))
+        wanted = tuple(v for v in laid_out.spec.volumes if self.volumes is None or v.target in self.volumes)
+        return replace(laid_out, spec=replace(laid_out.spec, volumes=wanted))
+
     def running(self, workload: Workload) -> Workload:
         """The workload that is restored, configured as it runs on the data."""
         if self.runs is None:

@@ -85,7 +85,7 @@ class Snapshots:
                     Problem(
                         code="nothing_to_capture",
                         message=f"The workload {workload.name} has no volume that snapshots hold.",
-                        next_step="Give it a volume of scope absolute, stage or project.",
+                        next_step="Give it a volume of a scope that is captured (all but ephemeral).",
                     )
                 ]
             )

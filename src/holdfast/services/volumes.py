@@ -9,6 +9,7 @@ Invariants:
 - What was seen is remembered (identity, and whether anything was in it) after each successful deploy and each restore.
   A volume that is suddenly missing, empty, a symlink, a mount point or another directory stops deploy, start and
   capture: starting a database on an empty directory is how data gets lost quietly.
+- A volume of the container engine's is made by the engine, and used only while the engine says that it is what it is.
 
 A workload that is made again under its old name finds its ``stage`` directories as they were left, and adopts them.
 """
@@ -17,16 +18,26 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from holdfast.config import Settings
 from holdfast.domain import volumes as rules
-from holdfast.domain.errors import Problem, Refused
+from holdfast.domain.errors import HoldfastError, Problem, Refused
 from holdfast.domain.restore import Identity, RootRef
 from holdfast.domain.volumes import Placed
-from holdfast.domain.workload import SUPPORTED_SCOPES, Scope, Volume, Workload, WorkloadSpec
+from holdfast.domain.workload import (
+    OWN_SCOPES,
+    SHARED_SCOPES,
+    SUPPORTED_SCOPES,
+    Scope,
+    Volume,
+    Workload,
+    WorkloadSpec,
+)
 from holdfast.engine.live import LiveRoots
+from holdfast.services.engine_volumes import MISSING, EngineVolumes
 from holdfast.store.volume_states import VolumeState, VolumeStateStore
 
 DIRECTORY_MODE: Final = 0o755
@@ -42,14 +53,16 @@ class VolumeResolver:
     Args:
         live: the operator's roots, held as descriptors: the volumes base and the allowed roots.
         states: what was last seen of every volume.
+        named: those that the container engine keeps.
     """
 
-    def __init__(self, settings: Settings, live: LiveRoots, states: VolumeStateStore) -> None:
+    def __init__(self, settings: Settings, live: LiveRoots, states: VolumeStateStore, named: EngineVolumes) -> None:
         self._base = str(settings.volumes_base)
         self._own = str(settings.data_dir)
         self._roots = tuple(str(root) for root in settings.allowed_roots)
         self._live = live
         self._states = states
+        self._named = named
         self._engine_root: str | None = None
 
     def learn_engine_root(self, path: str) -> None:
@@ -64,6 +77,8 @@ class VolumeResolver:
         Raises:
             Refused: ``volume_root_not_allowed``, ``volume_path_forbidden``.
         """
+        if volume.named:
+            return self._named.resolve(spec, volume)
         if volume.scope in (Scope.STAGE, Scope.PROJECT):
             return RootRef(root=self._base, relative=rules.relative_path(spec, volume))
         if volume.scope is not Scope.ABSOLUTE:
@@ -97,11 +112,11 @@ class VolumeResolver:
 
     def sharers(self, workload: Workload, all_workloads: Iterable[Workload]) -> frozenset[str]:
         """The ids of all workloads that share a volume with ``workload``, its own included."""
-        mine = {place.path for place in self.placed(workload.spec) if place.scope is Scope.PROJECT}
+        mine = {place.path for place in self.placed(workload.spec) if place.scope in SHARED_SCOPES}
         return frozenset({workload.id}) | {
             other.id
             for other in all_workloads
-            if any(place.scope is Scope.PROJECT and place.path in mine for place in self.placed(other.spec))
+            if any(place.scope in SHARED_SCOPES and place.path in mine for place in self.placed(other.spec))
         }
 
     # What is on the disk
@@ -125,10 +140,12 @@ class VolumeResolver:
         remembered = {
             state.path for each in {workload.id, *sharers} for state in (await self._states.get(each)).values()
         }
+        await self._named.make_missing(workload.spec, besides=remembered)
+        told = await self.engine_problems(workload.spec)
         wanted = [
             (volume, ref)
             for volume in workload.spec.captured_volumes
-            if (ref := self.resolve(workload.spec, volume)).path not in remembered
+            if volume.target not in told and (ref := self.resolve(workload.spec, volume)).path not in remembered
         ]
         made = await asyncio.to_thread(self._make_missing, wanted, owner)
         await self._put(workload.id, [(volume, ref, identity, False) for volume, ref, identity in made])
@@ -138,23 +155,56 @@ class VolumeResolver:
         """Whether every captured volume is there, and is the directory that was last seen.
 
         Asked before every deploy, start and capture.
+
+        Raises:
+            Unavailable: it has volumes of the container engine's, which does not answer.
         """
+        return await self._checked(workload, workload.spec)
+
+    @asynccontextmanager
+    async def made_by_engine(self, workload: Workload, keep: Callable[[], bool]) -> AsyncIterator[None]:
+        """Have the container engine make the volumes that it has none of, though there were, for a restore into them.
+
+        What was seen of the workload's volumes stays, so that without a restore none is ever taken for a new one.
+
+        Args:
+            keep: asked when the block fails: whether what was made stays all the same.
+        """
+        made = await self._named.make_missing(workload.spec)
+        try:
+            for ref in made:
+                await self.remember_identity(workload.id, ref.path, await asyncio.to_thread(self._live.identity, ref))
+            yield
+        except HoldfastError:
+            if not keep():
+                with suppress(HoldfastError):  # an empty volume is left, which the next restore goes on with
+                    await self._named.unmake(made)
+            raise
+
+    async def engine_problems(self, spec: WorkloadSpec) -> dict[str, Problem]:
+        """By target: volumes of the container engine's that are not what they have to be."""
+        return {str(problem.details["target"]): problem for problem in await self._named.problems(spec)}
+
+    async def _checked(self, workload: Workload, spec: WorkloadSpec) -> list[Problem]:
+        """What is wrong with the captured volumes of ``spec``: what the engine says of its own, then the disk."""
+        told = await self.engine_problems(spec)
         states = await self._states.get(workload.id)
-        return await asyncio.to_thread(self._check, workload.spec, states)
+        rest = tuple(volume for volume in spec.captured_volumes if volume.target not in told)
+        return [*told.values(), *await asyncio.to_thread(self._check, dataclasses.replace(spec, volumes=rest), states)]
 
     async def check_before_removal(self, workload: Workload) -> list[Problem]:
         """What forbids removing the workload's data: a directory that is not the one last seen.
 
-        Looks at the scopes ``stage`` and ``project``. A directory that was never seen may be missing.
+        Looks at all scopes but ``absolute``. A directory that was never seen may be missing.
         """
         states = await self._states.get(workload.id)
-        own = tuple(volume for volume in workload.spec.volumes if volume.scope in (Scope.STAGE, Scope.PROJECT))
-        found = await asyncio.to_thread(self._check, dataclasses.replace(workload.spec, volumes=own), states)
+        own = tuple(volume for volume in workload.spec.volumes if volume.scope in OWN_SCOPES)
+        found = await self._checked(workload, dataclasses.replace(workload.spec, volumes=own))
         return [
             dataclasses.replace(problem, next_step=f"{USUAL_CAUSE} Or delete the workload without its data.")
             for problem in found
             if problem.code != "volume_emptied"
-            and not (problem.code == "volume_missing" and problem.details["target"] not in states)
+            and not (problem.code in ("volume_missing", MISSING) and problem.details["target"] not in states)
         ]
 
     async def remember(self, workload: Workload) -> None:
@@ -241,8 +291,12 @@ class VolumeResolver:
         made: list[tuple[Volume, RootRef, Identity]] = []
         uid, gid = owner
         for volume, ref in wanted:
-            missing = [problem.code for problem in self._live.check(ref)] == ["volume_missing"]
-            if missing and self._live.create(ref, uid=uid, gid=gid, mode=DIRECTORY_MODE):
+            found = [problem.code for problem in self._live.check(ref)]
+            if volume.named:
+                new = not found and self._live.give(ref, uid=uid, gid=gid, mode=DIRECTORY_MODE)
+            else:
+                new = found == ["volume_missing"] and self._live.create(ref, uid=uid, gid=gid, mode=DIRECTORY_MODE)
+            if new:
                 made.append((volume, ref, self._live.identity(ref)))
         return made
 
@@ -277,9 +331,7 @@ class VolumeResolver:
                 project=spec.project,
                 target=volume.target,
                 scope=volume.scope,
-                path=volume.source
-                if volume.scope is Scope.ABSOLUTE
-                else f"{self._base}/{rules.relative_path(spec, volume)}",
+                path=volume.source if volume.scope is Scope.ABSOLUTE else self.resolve(spec, volume).path,
             )
             for volume in spec.volumes
             if volume.scope in SUPPORTED_SCOPES

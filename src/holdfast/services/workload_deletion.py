@@ -3,8 +3,9 @@
 Invariants:
 
 - Only containers with this installation's label are removed.
-- Data is removed only on request, and then only the directories of scope ``stage`` and those of scope ``project`` that
-  nobody else uses: never an absolute one, never one that another workload has configured or any container has mounted.
+- Data is removed only on request, and then only the directories of scope ``stage`` and ``named``, and those of scope
+  ``project`` and ``project_named`` that nobody else uses: never an absolute one, never one that another workload has
+  configured or any container has mounted.
   What restores left beside them goes with them; without that nobody could ask for its removal any more.
 - The workload is forgotten last. Cut off in the middle, deleting it again goes on.
 - While a directory is being removed, no workload can be configured onto it.
@@ -22,8 +23,9 @@ from holdfast.domain.errors import Conflict, NotFound, Problem, Refused
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.restore import RootRef
 from holdfast.domain.volumes import overlap
-from holdfast.domain.workload import DesiredState, RestartPolicy, Scope, Workload, WorkloadSpec
+from holdfast.domain.workload import OWN_SCOPES, DesiredState, RestartPolicy, Scope, Workload, WorkloadSpec
 from holdfast.runtime.port import ContainerRuntime
+from holdfast.services.engine_volumes import EngineVolumes
 from holdfast.services.instances import Instances
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
@@ -32,8 +34,6 @@ from holdfast.services.traffic import Traffic
 from holdfast.services.unclean_stops import tell_unclean_stops
 from holdfast.services.volumes import VolumeResolver
 from holdfast.store.workloads import WorkloadStore
-
-_REMOVABLE: Final = frozenset({Scope.STAGE, Scope.PROJECT})
 
 
 class DataRemover(Protocol):
@@ -74,6 +74,7 @@ class WorkloadDeletion:
         *,
         store: WorkloadStore,
         volumes: VolumeResolver,
+        named: EngineVolumes,
         locks: LifecycleLocks,
         operations: Operations,
         runtime: ContainerRuntime,
@@ -87,6 +88,7 @@ class WorkloadDeletion:
     ) -> None:
         self._store = store
         self._volumes = volumes
+        self._named = named
         self._locks = locks
         self._operations = operations
         self._runtime = runtime
@@ -161,6 +163,7 @@ class WorkloadDeletion:
                 if going:
                     await ctx.step("removing_data")
                     await self._data.remove(going, ctx)
+                    await self._named.remove(workload.spec)
                 await ctx.step("forgetting")
                 await self._remove_network(workload)
                 await self._store.delete(workload.id)
@@ -200,7 +203,7 @@ class WorkloadDeletion:
 
     def _removable(self, workload: Workload) -> list[RootRef]:
         spec = workload.spec
-        return [self._volumes.resolve(spec, v) for v in spec.captured_volumes if v.scope in _REMOVABLE]
+        return [self._volumes.resolve(spec, v) for v in spec.captured_volumes if v.scope in OWN_SCOPES]
 
     async def _require_removable(self, workload: Workload) -> None:
         """Refuse to remove what somebody else uses (configured, or mounted), and what is not what was last seen."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,9 @@ from holdfast.domain.errors import Conflict, Failed
 from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.workload import Port, RestartPolicy
 from holdfast.runtime.docker_client import port_in_use
+from holdfast.runtime.docker_volumes import volume_in_use, volume_missing
 from holdfast.runtime.port import (
+    Bind,
     Container,
     ContainerEvent,
     ContainerLog,
@@ -35,6 +38,7 @@ from holdfast.testing.fake_records import (
     Behaviour,
     FakeContainer,
     FakeImage,
+    FakeVolume,
     Outage,
     State,
     engine_error,
@@ -50,10 +54,14 @@ class FakeEngine:
     Args:
         state_file: where ``save`` writes; what is there already is loaded.
         clock: seconds since 1970.
+        root_dir: where it keeps its volumes, in ``volumes``.
     """
 
-    def __init__(self, *, state_file: Path | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, *, state_file: Path | None = None, clock: Callable[[], float] = time.time, root_dir: str
+    ) -> None:
         self._file = state_file
+        self._volumes = Path(root_dir) / "volumes"
         self._clock = clock
         self._listeners: list[Callable[[ContainerEvent], None]] = []
         self.on_start: dict[str, Callable[[Container], None]] = {}
@@ -147,6 +155,9 @@ class FakeEngine:
             raise unknown_image(spec.image)
         if any(spec.name == other.spec.name for other in self.state.containers.values()):
             raise engine_error(f'the container name "/{spec.name}" is already in use')
+        for mount in spec.volumes:
+            if mount.name not in self.state.volumes:
+                raise volume_missing(mount.name)
         self._check_binds(spec)
         if spec.network is not None and spec.network not in self.state.networks:
             raise engine_error(f"network {spec.network} not found")
@@ -287,7 +298,7 @@ class FakeEngine:
             elif container.state is ContainerState.RESTARTING:
                 container.state = ContainerState.EXITED
         for container in list(self.state.containers.values()):
-            if not all(os.path.exists(bind.source) for bind in container.spec.binds):
+            if not all(os.path.exists(bind.source) for bind in self._binds(container.spec)):
                 continue  # the engine tries, and its runtime refuses
             if container.started and self._restarts(container, container.exit_code or 0):
                 container.restart_count = 0
@@ -303,8 +314,33 @@ class FakeEngine:
             raise unknown_image(container.spec.image)
         return image
 
+    def mountpoint(self, name: str) -> str:
+        """The directory of a volume that containers get."""
+        return str(self._volumes / name / "_data")
+
+    def make_volume(self, name: str, volume: FakeVolume) -> None:
+        """Make a volume and, with the driver ``local``, its directory, with root for an owner; unless it is there."""
+        if name in self.state.volumes:
+            return
+        self.state.volumes[name] = volume
+        data = Path(self.mountpoint(name))
+        data.mkdir(mode=0o755, parents=True, exist_ok=True)
+        os.chown(data, 0, 0)
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume with all that is in its directory, unless a container mounts it."""
+        if any(name == mount.name for c in self.state.containers.values() for mount in c.spec.volumes):
+            raise volume_in_use(name)
+        if self.state.volumes.pop(name, None) is not None:
+            shutil.rmtree(self._volumes / name, ignore_errors=True)
+
+    def _binds(self, spec: ContainerSpec) -> list[Bind]:
+        """The directories that a container gets, volumes of the engine's among them."""
+        named = [Bind(source=self.mountpoint(v.name), target=v.target, read_only=v.read_only) for v in spec.volumes]
+        return [*spec.binds, *named]
+
     def _check_binds(self, spec: ContainerSpec) -> None:
-        for bind in spec.binds:
+        for bind in self._binds(spec):
             if not os.path.exists(bind.source):
                 raise Failed(
                     "bind_source_missing",
@@ -328,7 +364,7 @@ class FakeEngine:
 
     def host_path(self, container: FakeContainer, path: str) -> tuple[Path, bool] | None:
         """Where a path in the container is on the host, and whether it may be written; ``None`` outside its binds."""
-        for bind in sorted(container.spec.binds, key=lambda b: len(b.target), reverse=True):
+        for bind in sorted(self._binds(container.spec), key=lambda b: len(b.target), reverse=True):
             target = bind.target.rstrip("/")
             if path.startswith(f"{target}/"):
                 return Path(bind.source) / path[len(target) + 1 :], not bind.read_only
@@ -375,6 +411,10 @@ class FakeEngine:
             labels=dict(spec.labels),
             mounts=(
                 *(Mount(type="bind", source=b.source, target=b.target, read_only=b.read_only) for b in spec.binds),
+                *(
+                    Mount(type="volume", source=self.mountpoint(v.name), target=v.target, read_only=v.read_only)
+                    for v in spec.volumes
+                ),
                 *(Mount(type="tmpfs", source="", target=t.target, read_only=False) for t in spec.tmpfs),
             ),
             restart=container.restart,

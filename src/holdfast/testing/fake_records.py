@@ -131,12 +131,22 @@ class FakeContainer:
 
 
 @dataclass(slots=True, kw_only=True)
+class FakeVolume:
+    """A volume of the engine's, with what it was made with."""
+
+    labels: dict[str, str] = field(default_factory=dict)
+    driver: str = "local"
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
 class State:
     images: dict[str, FakeImage] = field(default_factory=dict)
     remote: dict[str, FakeImage] = field(default_factory=dict)
     containers: dict[str, FakeContainer] = field(default_factory=dict)
     networks: dict[str, dict[str, str]] = field(default_factory=dict)
     internal_networks: set[str] = field(default_factory=set)
+    volumes: dict[str, FakeVolume] = field(default_factory=dict)
     serial: int = 0
 
 

@@ -29,6 +29,7 @@ from holdfast.runtime.port import (
     ContainerSpec,
     ContainerState,
     EngineInfo,
+    EngineVolume,
     ExecResult,
     Exit,
     Image,
@@ -38,7 +39,15 @@ from holdfast.runtime.port import (
 from holdfast.runtime.pull_errors import login_failed, pull_failed
 from holdfast.testing.fake_commands import ExecBehaviour, FakeCommands
 from holdfast.testing.fake_engine import FakeEngine
-from holdfast.testing.fake_records import Behaviour, FakeContainer, Outage, engine_error, matches, unknown_image
+from holdfast.testing.fake_records import (
+    Behaviour,
+    FakeContainer,
+    FakeVolume,
+    Outage,
+    engine_error,
+    matches,
+    unknown_image,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +90,7 @@ class FakeRuntime(ContainerRuntime):
         clock: Callable[[], float] = time.time,
         on_call: Callable[[Call], Awaitable[None]] | None = None,
     ) -> None:
-        self.engine = FakeEngine(state_file=state_file, clock=clock)
+        self.engine = FakeEngine(state_file=state_file, clock=clock, root_dir=root_dir)
         self.calls: list[Call] = []
         self.closed = False
         self.guarded: dict[str, RegistryLogin] = {}
@@ -373,6 +382,27 @@ class FakeRuntime(ContainerRuntime):
             if not any(c.alive and c.spec.network == name for c in self.engine.state.containers.values()):
                 self.engine.state.networks.pop(name, None)
                 self.engine.state.internal_networks.discard(name)
+
+    async def volume(self, name: str) -> EngineVolume | None:
+        async with self._call("volume", name):
+            known = self.engine.state.volumes.get(name)
+            if known is None:
+                return None
+            return EngineVolume(
+                name=name,
+                driver=known.driver,
+                mountpoint=self.engine.mountpoint(name),
+                labels=dict(known.labels),
+                options=dict(known.options),
+            )
+
+    async def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        async with self._call("create_volume", name):
+            self.engine.make_volume(name, FakeVolume(labels=dict(labels)))
+
+    async def remove_volume(self, name: str) -> None:
+        async with self._call("remove_volume", name):
+            self.engine.remove_volume(name)
 
     async def close(self) -> None:
         self.closed = True

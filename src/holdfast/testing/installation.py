@@ -72,6 +72,7 @@ class Installation:
     def settings(self) -> Settings:
         return Settings(
             data_dir=self.directory / "data",
+            docker_volumes=self.directory / "volumes",
             allowed_roots=(self.directory / "srv",),
             steady_seconds=0.05,
             disk_reserve_bytes=0,
@@ -90,6 +91,7 @@ class Installation:
     async def running(self) -> AsyncIterator[Holdfast]:
         """A server, from start to an orderly end."""
         (self.directory / "srv").mkdir(exist_ok=True)
+        self.settings.docker_volumes.mkdir(exist_ok=True)
         async with running(self.settings, replace(self.seams, runtime=self.runtime)) as holdfast:
             yield holdfast
 

@@ -20,6 +20,7 @@ from holdfast.domain.errors import InvalidInput, TooLarge
 from holdfast.domain.retention import Keep
 from holdfast.domain.schedule import OnMissed
 from holdfast.domain.workload import (
+    DEPLOYABLE_SCOPES,
     Domain,
     HealthCheck,
     HealthType,
@@ -60,6 +61,8 @@ volumes:
   - {target: /data, scope: stage, source: data}
   - {target: /media, scope: project, source: a/b, read_only: true}
   - {target: /uploads, scope: absolute, source: /srv/notes/uploads}
+  - {target: /db, scope: named, source: db}
+  - {target: /pool, scope: project_named, source: pool_1.x}
   - {target: /cache, scope: ephemeral, size: 64MiB}
 health: {type: http, port: 80, path: /healthz, interval: 500ms, timeout: 3, deadline: 2m}
 restart: no
@@ -120,6 +123,8 @@ class TestReading:
                 Volume(target="/data", scope=Scope.STAGE, source="data"),
                 Volume(target="/media", scope=Scope.PROJECT, source="a/b", read_only=True),
                 Volume(target="/uploads", scope=Scope.ABSOLUTE, source="/srv/notes/uploads"),
+                Volume(target="/db", scope=Scope.NAMED, source="db"),
+                Volume(target="/pool", scope=Scope.PROJECT_NAMED, source="pool_1.x"),
                 Volume(target="/cache", scope=Scope.EPHEMERAL, size=64 * 1024**2),
             ),
             health=HealthCheck(
@@ -289,9 +294,8 @@ class TestRefusals:
     def test_a_key_of_a_later_version_is_refused_as_such(self, key: str) -> None:
         assert problems({**MINIMAL, key: []}) == [(key, "key_not_supported")]
 
-    @pytest.mark.parametrize("scope", ["named", "project_named", "instance"])
-    def test_a_scope_of_a_later_version_is_refused_as_such(self, scope: str) -> None:
-        volume = {"target": "/a", "scope": scope, "source": "a"}
+    def test_a_scope_of_a_later_version_is_refused_as_such(self) -> None:
+        volume = {"target": "/a", "scope": "instance", "source": "a"}
         assert problems({**MINIMAL, "volumes": [volume]}) == [("volumes[0].scope", "key_not_supported")]
 
     @pytest.mark.parametrize(
@@ -399,6 +403,9 @@ class TestRefusals:
             ({"scope": "absolute", "source": "/"}, "source", "volume_source_malformed"),
             ({"scope": "absolute", "source": "/srv/"}, "source", "volume_source_malformed"),
             ({"scope": "absolute", "source": "/srv/.holdfast-1"}, "source", "volume_source_reserved"),
+            ({"scope": "named", "source": "a/b"}, "source", "volume_source_malformed"),
+            ({"scope": "named", "source": ".."}, "source", "volume_source_malformed"),
+            ({"scope": "project_named", "source": "a" * 101}, "source", "volume_source_malformed"),
             ({"scope": "ephemeral"}, "source", "key_has_no_effect"),
             ({"scope": "ephemeral", "source": None, "read_only": True}, "read_only", "key_has_no_effect"),
             ({"scope": "ephemeral", "source": None, "size": 1}, "size", "value_out_of_range"),
@@ -591,7 +598,7 @@ def volumes(draw: st.DrawFn) -> tuple[Volume, ...]:
     targets = draw(st.lists(NAMES, unique=True, max_size=4))
     found = []
     for target in targets:
-        scope = draw(st.sampled_from([Scope.STAGE, Scope.PROJECT, Scope.ABSOLUTE, Scope.EPHEMERAL]))
+        scope = draw(st.sampled_from(sorted(DEPLOYABLE_SCOPES)))
         if scope is Scope.EPHEMERAL:
             found.append(Volume(target=f"/{target}", scope=scope, size=draw(st.none() | st.just(1024**2 + 1))))
         else:
@@ -742,7 +749,7 @@ class TestPublished:
             {"secrets": ["1"]},
             {"networks": []},
             {"name": "A"},
-            {"volumes": [{"target": "/a", "scope": "named"}]},
+            {"volumes": [{"target": "/a", "scope": "instance"}]},
             {"snapshots": {"keep": {}}},
             {"snapshots": {"keep": {"last": 0}}},
             {"snapshots": {"schedules": "0 3 * * *"}},

@@ -194,3 +194,32 @@ def test_what_is_no_directory_above_one_that_is_gone_stays(roots: LiveRoots, ref
     roots.remove_empty_parents(ref("link/gone"))
     assert (base / "link").is_symlink()
     assert (base / "elsewhere").is_dir()
+
+
+def test_a_root_that_others_make_later_is_looked_for_until_it_is_there(fs: Fs, base: Path, tmp_path: Path) -> None:
+    late, ref = tmp_path / "engine", RootRef(root=str(tmp_path / "engine"), relative="v1/_data")
+    with LiveRoots(fs, [str(base)], late=[str(late)]) as roots:
+        assert codes(roots, ref) == ["root_unusable"]
+        (late / "v1/_data").mkdir(parents=True)
+        assert codes(roots, ref) == []
+        late.rename(tmp_path / "moved")
+        (late / "v1").mkdir(parents=True)
+        assert codes(roots, ref) == []  # from now on it is that one
+
+
+def test_a_late_root_that_is_reached_through_a_symlink_is_not_used(fs: Fs, base: Path, tmp_path: Path) -> None:
+    (tmp_path / "real/v1/_data").mkdir(parents=True)
+    (tmp_path / "engine").symlink_to("real")
+    with LiveRoots(fs, [str(base)], late=[str(tmp_path / "engine")]) as roots:
+        assert codes(roots, RootRef(root=str(tmp_path / "engine"), relative="v1/_data")) == ["root_unusable"]
+
+
+def test_only_an_empty_directory_of_roots_is_given_an_owner(roots: LiveRoots, ref: Ref, base: Path) -> None:
+    data = base / "notes/data"
+    (data / "kept").touch()
+    assert not roots.give(ref("notes/data"), uid=1000, gid=1000, mode=0o755)
+    (data / "kept").unlink()
+    assert roots.give(ref("notes/data"), uid=1000, gid=1001, mode=0o750)
+    facts = data.stat()
+    assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o777) == (1000, 1001, 0o750)
+    assert not roots.give(ref("notes/data"), uid=5, gid=5, mode=0o755)

@@ -26,6 +26,7 @@ from holdfast.services.data_returns import DataReturns
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots, TakeIt, nothing
 from holdfast.services.deployer import Deployer
+from holdfast.services.engine_volumes import EngineVolumes
 from holdfast.services.health_gate import HealthGate
 from holdfast.services.image_care import ImageCare
 from holdfast.services.image_source import ImageSource, PullPolicy
@@ -135,8 +136,9 @@ class Bench:
         self.locks = LifecycleLocks()
         self.barrier = DrainBarrier()
         self.operations = Operations(OperationStore(self.database), self.barrier)
-        self.volumes = VolumeResolver(settings, self.live, VolumeStateStore(self.database))
         installation = "01j00000000000000000000000"
+        named = EngineVolumes(settings, installation, self.runtime, self.live)
+        self.volumes = VolumeResolver(settings, self.live, VolumeStateStore(self.database), named)
         self.secrets = SealedValues(SecretStore(self.database), Sealing(Fs(), path / "keys"))
         self.kept_logs = KeptLogFiles(Fs(), path / "logs", 1 << 20)
         (path / "logs").mkdir(exist_ok=True)

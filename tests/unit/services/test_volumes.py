@@ -15,11 +15,16 @@ from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Scope, Volume, Workload, WorkloadSpec
 from holdfast.engine.fs import Fs
 from holdfast.engine.live import LiveRoots
+from holdfast.runtime.port import LABEL_INSTALLATION
+from holdfast.services.engine_volumes import EngineVolumes
 from holdfast.services.volumes import VolumeResolver
 from holdfast.store.database import Database
 from holdfast.store.volume_states import VolumeStateStore
 from holdfast.store.workloads import WorkloadStore
+from holdfast.testing.fake_records import FakeVolume
+from holdfast.testing.fake_runtime import FakeRuntime
 
+INSTALLATION = "01j00000000000000000000000"
 DATA = Volume(target="/data", scope=Scope.STAGE, source="data")
 MEDIA = Volume(target="/media", scope=Scope.PROJECT, source="media")
 
@@ -27,6 +32,7 @@ MEDIA = Volume(target="/media", scope=Scope.PROJECT, source="media")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
     resolver: VolumeResolver
+    runtime: FakeRuntime
     live: LiveRoots
     workloads: WorkloadStore
     states: VolumeStateStore
@@ -47,13 +53,17 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     allowed = tmp_path / "srv"
     allowed.mkdir()
     (tmp_path / "own" / "volumes").mkdir(parents=True)
-    settings = Settings(data_dir=tmp_path / "own", allowed_roots=(allowed,))
+    (tmp_path / "engine/volumes").mkdir(parents=True)
+    settings = Settings(data_dir=tmp_path / "own", allowed_roots=(allowed,), docker_volumes=tmp_path / "engine/volumes")
+    runtime = FakeRuntime(root_dir=str(tmp_path / "engine"))
     database = Database.at(tmp_path / "state.db")
     await database.open()
     states = VolumeStateStore(database)
-    with LiveRoots(Fs(), [str(settings.volumes_base), str(allowed)]) as live:
+    late = [str(settings.docker_volumes)]
+    with LiveRoots(Fs(), [str(settings.volumes_base), str(allowed)], late=late) as live:
         yield Bench(
-            resolver=VolumeResolver(settings, live, states),
+            resolver=VolumeResolver(settings, live, states, EngineVolumes(settings, INSTALLATION, runtime, live)),
+            runtime=runtime,
             live=live,
             workloads=WorkloadStore(database),
             states=states,
@@ -92,7 +102,9 @@ class TestPlaces:
         assert str(bench.allowed) in caught.value.next_step
 
     async def test_without_allowed_roots_the_refusal_says_who_can_allow_one(self, bench: Bench, tmp_path: Path) -> None:
-        resolver = VolumeResolver(Settings(data_dir=tmp_path / "own"), bench.live, bench.states)
+        settings = Settings(data_dir=tmp_path / "own")
+        named = EngineVolumes(settings, INSTALLATION, bench.runtime, bench.live)
+        resolver = VolumeResolver(settings, bench.live, bench.states, named)
         with pytest.raises(Refused) as caught:
             resolver.resolve(made().spec, absolute("/srv/x"))
         assert "allowed_roots" in caught.value.next_step
@@ -267,3 +279,108 @@ class TestCheckBeforeStart:
     ) -> None:
         await bench.resolver.remember(replace(deployed, spec=replace(deployed.spec, volumes=())))
         assert await bench.states.get(deployed.id) == {}
+
+
+class TestVolumesOfTheEngine:
+    NAMED = Volume(target="/data", scope=Scope.NAMED, source="data")
+    NAME = "holdfast_notes_data"
+
+    def path(self, bench: Bench) -> Path:
+        return Path(bench.runtime.engine.mountpoint(self.NAME))
+
+    async def test_one_is_made_by_the_engine_and_gets_its_owner_once(self, bench: Bench) -> None:
+        workload = await bench.add(self.NAMED)
+        assert await bench.codes(workload) == ["engine_volume_missing"]
+        assert await bench.resolver.prepare(workload, (1000, 1001)) == (str(self.path(bench)),)
+        facts = self.path(bench).stat()
+        assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o777) == (1000, 1001, 0o755)
+        assert bench.runtime.engine.state.volumes[self.NAME].labels == {LABEL_INSTALLATION: INSTALLATION}
+        assert await bench.codes(workload) == []
+        os.chown(self.path(bench), 0, 0)
+        assert await bench.resolver.prepare(workload, (1000, 1001)) == ()
+        assert self.path(bench).stat().st_uid == 0
+
+    async def test_one_that_a_killed_server_left_without_its_owner_gets_it(self, bench: Bench) -> None:
+        workload = await bench.add(self.NAMED)
+        await bench.runtime.create_volume(self.NAME, {LABEL_INSTALLATION: INSTALLATION})
+        await bench.resolver.prepare(workload, (1000, 1000))
+        assert self.path(bench).stat().st_uid == 1000
+
+    async def test_what_is_in_one_that_was_kept_stays_as_it_is(self, bench: Bench) -> None:
+        workload = await bench.add(self.NAMED)
+        await bench.runtime.create_volume(self.NAME, {LABEL_INSTALLATION: INSTALLATION})
+        (self.path(bench) / "note").write_text("kept")
+        assert await bench.resolver.prepare(workload, (1000, 1000)) == ()
+        assert self.path(bench).stat().st_uid == 0
+        assert await bench.codes(workload) == []
+
+    @pytest.mark.parametrize(
+        ("volume", "code"),
+        [
+            (FakeVolume(), "engine_volume_foreign"),
+            (FakeVolume(labels={LABEL_INSTALLATION: "another"}), "engine_volume_foreign"),
+            (FakeVolume(labels={LABEL_INSTALLATION: INSTALLATION}, driver="nfs"), "engine_volume_not_plain"),
+            (
+                FakeVolume(labels={LABEL_INSTALLATION: INSTALLATION}, options={"type": "none", "o": "bind"}),
+                "engine_volume_not_plain",
+            ),
+        ],
+    )
+    async def test_one_that_is_not_ours_or_no_plain_directory_is_refused_and_left_alone(
+        self, bench: Bench, volume: FakeVolume, code: str
+    ) -> None:
+        workload = await bench.add(self.NAMED)
+        bench.runtime.engine.make_volume(self.NAME, volume)
+        assert await bench.resolver.prepare(workload, (1000, 1000)) == ()
+        assert self.path(bench).stat().st_uid == 0
+        assert await bench.codes(workload) == [code]
+        assert [problem.code for problem in await bench.resolver.check_before_removal(workload)] == [code]
+
+    async def test_one_that_the_engine_keeps_elsewhere_names_the_setting(self, bench: Bench, tmp_path: Path) -> None:
+        workload = await bench.add(self.NAMED)
+        await bench.resolver.prepare(workload, (0, 0))
+        settings = Settings(data_dir=tmp_path / "own", docker_volumes=tmp_path / "elsewhere")
+        named = EngineVolumes(settings, INSTALLATION, bench.runtime, bench.live)
+        (problem,) = await named.problems(workload.spec)
+        assert problem.code == "engine_volume_elsewhere"
+        assert f"Set docker_volumes to {tmp_path}/engine/volumes" in problem.next_step
+
+    async def test_one_below_an_engine_that_is_reached_through_a_symlink_is_where_it_really_is(
+        self, bench: Bench, tmp_path: Path
+    ) -> None:
+        (tmp_path / "link").symlink_to(tmp_path / "engine")
+        bench.runtime.engine._volumes = tmp_path / "link/volumes"
+        workload = await bench.add(self.NAMED)
+        await bench.resolver.prepare(workload, (0, 0))
+        assert await bench.codes(workload) == []
+
+    async def test_one_that_is_gone_is_not_made_again_by_itself(self, bench: Bench) -> None:
+        workload = await bench.add(self.NAMED)
+        await bench.resolver.prepare(workload, (0, 0))
+        await bench.runtime.remove_volume(self.NAME)
+        assert await bench.resolver.prepare(workload, (0, 0)) == ()
+        assert await bench.codes(workload) == ["engine_volume_missing"]
+
+    async def test_a_directory_that_the_engine_knows_nothing_of_is_not_given_to_it(self, bench: Bench) -> None:
+        workload = await bench.add(self.NAMED)
+        self.path(bench).mkdir(parents=True)
+        os.chown(self.path(bench), 5, 5)
+        assert await bench.resolver.prepare(workload, (0, 0)) == ()
+        assert await bench.codes(workload) == ["engine_volume_missing"]
+        assert self.path(bench).stat().st_uid == 5
+
+    async def test_a_symlink_in_the_place_of_its_data_is_refused(self, bench: Bench, tmp_path: Path) -> None:
+        workload = await bench.add(self.NAMED)
+        await bench.resolver.prepare(workload, (0, 0))
+        self.path(bench).rmdir()
+        self.path(bench).symlink_to(tmp_path)
+        assert await bench.codes(workload) == ["volume_is_symlink"]
+
+    async def test_equal_sources_of_a_project_are_one_volume_and_a_workloads_own_is_not(self, bench: Bench) -> None:
+        shared = Volume(target="/data", scope=Scope.PROJECT_NAMED, source="data")
+        one = await bench.add(shared, self.NAMED, name="notes")
+        two = await bench.add(shared, self.NAMED, name="wiki")
+        apart = await bench.add(shared, name="shop", project="work")
+        everyone = [one, two, apart]
+        assert bench.resolver.conflicts(one.spec, everyone) == []
+        assert bench.resolver.sharers(one, everyone) == {one.id, two.id}

@@ -24,6 +24,7 @@ from holdfast.engine.live import LiveRoots
 from holdfast.engine.sealing import Sealing
 from holdfast.runtime.port import Bind, ContainerSpec
 from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.engine_volumes import EngineVolumes
 from holdfast.services.health_gate import SystemClock
 from holdfast.services.image_source import ImageSource, Version
 from holdfast.services.instances import Instances
@@ -146,14 +147,18 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     allowed = tmp_path / "srv"
     allowed.mkdir()
     (tmp_path / "own" / "volumes").mkdir(parents=True)
-    settings = Settings(data_dir=tmp_path / "own", allowed_roots=(allowed,))
+    settings = Settings(data_dir=tmp_path / "own", allowed_roots=(allowed,), docker_volumes=tmp_path / "engine/volumes")
     database = Database.at(tmp_path / "state.db")
     await database.open()
     store, deployments = WorkloadStore(database), DeploymentStore(database)
-    runtime, locks, remover, pending = FakeRuntime(), LifecycleLocks(), Remover(), dict[str, str]()
+    (tmp_path / "engine/volumes").mkdir(parents=True)
+    runtime = FakeRuntime(root_dir=str(tmp_path / "engine"))
+    locks, remover, pending = LifecycleLocks(), Remover(), dict[str, str]()
     operations = Operations(OperationStore(database), DrainBarrier())
-    with LiveRoots(Fs(), [str(settings.volumes_base), str(allowed)]) as live:
-        volumes = VolumeResolver(settings, live, VolumeStateStore(database))
+    late = [str(settings.docker_volumes)]
+    with LiveRoots(Fs(), [str(settings.volumes_base), str(allowed)], late=late) as live:
+        named = EngineVolumes(settings, INSTALLATION, runtime, live)
+        volumes = VolumeResolver(settings, live, VolumeStateStore(database), named)
         secrets = SealedValues(SecretStore(database), Sealing(Fs(), tmp_path / "keys"))
         (tmp_path / "logs").mkdir()
         logs = LogKeeping(runtime, KeptLogFiles(Fs(), tmp_path / "logs", 1 << 20), secrets)
@@ -163,6 +168,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         deletion = WorkloadDeletion(
             store=store,
             volumes=volumes,
+            named=named,
             locks=locks,
             operations=operations,
             runtime=runtime,

@@ -75,8 +75,9 @@ class VolumeModel(_Model):
         Field(
             strict=False,
             description="How `source` becomes a path of the host: `stage` is the workload's own, `project` is shared "
-            "by the project, `absolute` is a path below a root that the operator allowed, `ephemeral` is memory that "
-            "is gone with the container. All but `ephemeral` are captured by snapshots.",
+            "by the project, `absolute` is a path below a root that the operator allowed, `named` and `project_named` "
+            "are volumes of the Docker Engine, the workload's own and shared by the project, `ephemeral` is memory "
+            "that is gone with the container. All but `ephemeral` are captured by snapshots.",
             json_schema_extra={"enum": [scope.value for scope in Scope if scope in DEPLOYABLE_SCOPES]},
         ),
     ]
@@ -84,8 +85,8 @@ class VolumeModel(_Model):
         str | None,
         Field(
             validate_default=True,
-            description="A relative path for `stage` and `project`, a path of the host for `absolute`, nothing for "
-            "`ephemeral`.",
+            description="A relative path for `stage` and `project`, a path of the host for `absolute`, a plain name "
+            "for `named` and `project_named`, nothing for `ephemeral`.",
             examples=["data", "/srv/notes/uploads"],
         ),
     ] = None
@@ -115,7 +116,7 @@ class VolumeModel(_Model):
             return source
         if source is None:
             raise problem("key_missing", "is missing", f"Say where the {scope.value} volume's data lives.")
-        return check_source(source, absolute=scope is Scope.ABSOLUTE)
+        return check_source(source, scope)
 
     @field_validator("read_only")
     @classmethod
@@ -367,7 +368,7 @@ class WorkloadModel(_Model):
                 ("snapshots", "schedule"),
                 "key_has_no_effect",
                 "takes no snapshots: no volume of the workload is captured",
-                "Remove it, or give the workload a volume of scope absolute, stage or project.",
+                "Remove it, or give the workload a volume of a scope that is captured (all but ephemeral).",
             )
         return snapshots
 

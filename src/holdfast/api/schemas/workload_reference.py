@@ -57,15 +57,24 @@ _VOLUMES: Final = """\
 | `stage` | `<base>/<workload>/<source>` | yes |
 | `project` | `<base>/@<project>/<source>`, shared by the workloads of the project | yes, with all who share it |
 | `absolute` | as given, strictly below a root that the operator allowed (`allowed_roots`) | yes |
+| `named` | the Docker volume `holdfast_<workload>_<source>`, in its directory `_data` | yes |
+| `project_named` | the Docker volume `holdfast-project_<project>_<source>`, shared by the workloads of the project | yes, with all who share it |
 | `ephemeral` | memory | never |
 
-No two volumes of any workloads may be at equal or nested paths, except for equal `project` volumes of one project.
+No two volumes of any workloads may be at equal or nested paths, except for equal `project` or `project_named` volumes
+of one project.
 A directory that is missing is made on the first deploy, with mode 0755 and the numeric user that `user`, or else the
 image, names. A name can only be resolved inside of the image; then the directory belongs to root. Afterwards neither
 the directory nor its owner is changed, and a deploy or start is refused when the directory is missing, empty where it
 was not, a symlink, or another one than last seen. The usual cause is a disk that is not mounted.
 
-Deleting a workload keeps its directories unless asked otherwise. A new workload of the same name adopts them.
+A Docker volume is made on the first deploy, with the driver `local` and the label `holdfast.installation`; nothing of
+the image is copied into it. One of that name that this Holdfast did not make, of another driver or with options (a disk,
+a network share, another directory) is refused, and left alone. Where the engine keeps its volumes is the setting
+`docker_volumes`. See [how to use Docker volumes](../how-to/docker-volumes.md).
+
+Deleting a workload keeps its directories and Docker volumes unless asked otherwise. A new workload of the same name
+adopts them.
 
 A snapshot holds all files, directories and symlinks of a volume, with owners, modes, times, hardlinks, holes and
 extended attributes. Sockets, FIFOs, devices and what is mounted inside are left out and named in its warnings.
@@ -100,8 +109,8 @@ def reference_markdown() -> str:
     later = ", ".join(f"`{key}`" for key in sorted(LATER_KEYS))
     parts.append(
         "## Not in this version\n\n"
-        f"The keys {later} and the scopes `named`, `project_named` and `instance` belong to later\n"
-        "versions. They are refused as such (`key_not_supported`), never ignored.\n"
+        f"The keys {later} and the scope `instance` belong to later versions.\n"
+        "They are refused as such (`key_not_supported`), never ignored.\n"
     )
     return "\n".join(parts)
 

@@ -20,7 +20,7 @@ from holdfast.domain.errors import InvalidInput
 from holdfast.domain.ids import is_id
 from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.units import parse_duration, parse_size
-from holdfast.domain.workload import Domain, Port
+from holdfast.domain.workload import NAMED_SCOPES, Domain, Port, Scope
 
 MAX_SOURCE: Final = 1024
 MAX_USER_ID: Final = 2**31 - 1
@@ -40,6 +40,10 @@ _PORT: Final = re.compile(
 MAX_DOMAIN: Final = 253
 _DOMAIN: Final = re.compile(r"(?P<name>[^:/\s*@]+)(?::(?P<port>[0-9]{1,5}))?")
 _DOMAIN_LABEL: Final = re.compile("[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+MAX_NAMED_SOURCE: Final = 100
+"""Characters of a named volume's source: together with the names before it, it stays a name that is valid on disk."""
+
+_NAMED_SOURCE: Final = re.compile(f"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{MAX_NAMED_SOURCE - 1}}}", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -237,8 +241,18 @@ def _target(value: str) -> str:
     return value
 
 
-def check_source(value: str, *, absolute: bool) -> str:
-    """Check a volume's source: a host path, or a path below a directory of Holdfast's own."""
+def check_source(value: str, scope: Scope) -> str:
+    """Check a volume's source: a host path, a path below a directory of Holdfast's own, or part of a name."""
+    if scope in NAMED_SCOPES:
+        if _NAMED_SOURCE.fullmatch(value) is None:
+            raise problem(
+                "volume_source_malformed",
+                f"can't be {_shown(value)}",
+                f"Scope {scope.value} needs a name: a letter or digit, then up to {MAX_NAMED_SOURCE - 1} letters, "
+                "digits, '.', '_' and '-'.",
+            )
+        return value
+    absolute = scope is Scope.ABSOLUTE
     if len(value) > MAX_SOURCE or len(value.encode(errors="surrogatepass")) > MAX_SOURCE:
         raise problem("volume_source_malformed", f"is longer than {MAX_SOURCE} bytes", "Choose a shorter path.")
     if absolute != value.startswith("/"):
