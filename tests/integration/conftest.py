@@ -61,10 +61,11 @@ async def remove_labelled(docker_host: str, installation: str) -> None:
             await container.delete(force=True, v=True)
         for network in await docker.networks.list(filters={"label": [f"{LABEL_INSTALLATION}={installation}"]}):
             await (await docker.networks.get(network["Id"])).delete()
-        for volume in (await docker.volumes.list(filters={"label": [f"{LABEL_INSTALLATION}={installation}"]}))[
-            "Volumes"
-        ]:
-            await (await docker.volumes.get(volume["Name"])).delete()
+        labelled = {"label": [f"{LABEL_INSTALLATION}={installation}"]}
+        volumes = await docker.volumes.list(filters=labelled)  # type: ignore[no-untyped-call] # the library's
+        for volume in volumes["Volumes"] or ():
+            found = await docker.volumes.get(volume["Name"])  # type: ignore[no-untyped-call] # the library's
+            await found.delete()
         for image in await docker.images.list():
             for tag in image["RepoTags"] or ():
                 if tag.startswith(f"{KEPT_REPOSITORY}/{installation}/"):

@@ -58,7 +58,7 @@ _VOLUMES: Final = """\
 | `project` | `<base>/@<project>/<source>`, shared by the workloads of the project | yes, with all who share it |
 | `absolute` | as given, strictly below a root that the operator allowed (`allowed_roots`) | yes |
 | `named` | the Docker volume `holdfast_<workload>_<source>`, in its directory `_data` | yes |
-| `project_named` | the Docker volume `holdfast-project_<project>_<source>`, shared by the workloads of the project | yes, with all who share it |
+| `project_named` | the Docker volume `holdfast-project_<project>_<source>`, shared | yes, with all who share it |
 | `ephemeral` | memory | never |
 
 No two volumes of any workloads may be at equal or nested paths, except for equal `project` or `project_named` volumes
@@ -69,9 +69,9 @@ the directory nor its owner is changed, and a deploy or start is refused when th
 was not, a symlink, or another one than last seen. The usual cause is a disk that is not mounted.
 
 A Docker volume is made on the first deploy, with the driver `local` and the label `holdfast.installation`; nothing of
-the image is copied into it. One of that name that this Holdfast did not make, of another driver or with options (a disk,
-a network share, another directory) is refused, and left alone. Where the engine keeps its volumes is the setting
-`docker_volumes`. See [how to use Docker volumes](../how-to/docker-volumes.md).
+the image is copied into it. One of that name that this Holdfast did not make, or of another driver, or with options (a
+disk, a network share, another directory) is refused, and left alone. Where the engine keeps its volumes is the setting
+`docker_volumes`. See [how to keep data in Docker volumes](../how-to/docker-volumes.md).
 
 Deleting a workload keeps its directories and Docker volumes unless asked otherwise. A new workload of the same name
 adopts them.
