@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from typing import Any, Final
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+PAGE: Final = 10
+"""How many objects a page of a list has, where S3 itself has a thousand: lists of several pages are quickly made."""
 _PATIENCE: Final = 30
 
 
@@ -52,6 +55,7 @@ class S3Server:
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
     """Run a server until the context ends."""
+    os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = str(PAGE)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server(
         "127.0.0.1",
@@ -68,6 +72,7 @@ def s3_server() -> Iterator[S3Server]:
         server.shutdown()
         server.server_close()
         thread.join()
+        del os.environ["MOTO_S3_DEFAULT_MAX_KEYS"]
 
 
 def _one_at_a_time(application: Any) -> Callable[[Any, Any], Iterable[bytes]]:
