@@ -2,6 +2,7 @@
 
 - A delivery that was answered as received is on disk, and is applied; what is refused was not kept.
 - Those that arrive while the disk is busy are kept together, so that a flood waits for few flushes.
+- What is known of a binding is read once a second at most; nothing is ignored by what may be outdated.
 - Each binding takes so many in a while (:data:`BURST`, :data:`PER_SECOND`) and keeps so many that wait; the others are
   told to come again. Nobody's flood stops another binding.
 """
@@ -45,6 +46,9 @@ PER_SECOND: Final = 300.0
 MOST_WAITING: Final = 2000
 """Deliveries of one binding that may wait to be applied."""
 
+KNOWN_FOR: Final = 1.0
+"""Seconds for which what was read of a binding serves its next deliveries."""
+
 _ADDRESS: Final = re.compile(r"hfw_[A-Za-z0-9_-]{43}")
 _TRIM_AFTER: Final = 100
 """After so many deliveries of a binding its oldest ones are looked after."""
@@ -66,6 +70,13 @@ class Refusals:
     count: int = 0
     last_at: str = ""
     last_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    bound: Bound
+    secret: bytes | None
+    until: float
 
 
 def address_hash(address: str) -> str:
@@ -102,6 +113,7 @@ class Intake:
         self._clock = clock
         self._arrived = arrived
         self._burst = burst
+        self._read_before: dict[str, _Known] = {}
         self._buckets: dict[str, tuple[float, float]] = {}
         self._refusals: dict[str, Refusals] = {}
         self._since_trim: Counter[str] = Counter()
@@ -127,14 +139,17 @@ class Intake:
             Refused: ``webhook_not_applied``; of a generic binding, whose callers see the answer. It is recorded.
             Failed: the secret can't be opened, or the disk does not take it.
         """
-        bound = await self._bindings.at(address_hash(address)) if _ADDRESS.fullmatch(address) else None
-        if bound is None:
-            raise _unknown()
+        known = await self._known(address)
+        bound = known.bound
         try:
             self._take(bound.binding.id)
             body = await read()
-            await self._prove(bound, headers, body)
+            if known.secret is not None:
+                verify(bound.binding.provider, known.secret, headers, body, at=self._clock.time())
             deliveries = _deliveries(bound, headers, body)
+            if any(arrival.delivery.state.ended for arrival in deliveries):
+                bound = (await self._read(address)).bound  # it may be configured otherwise by now
+                deliveries = _deliveries(bound, headers, body)
             kept = await asyncio.gather(*map(self._keep, deliveries))
             receipts = tuple(_receipt(each) for each in kept)
         except HoldfastError as error:
@@ -153,8 +168,11 @@ class Intake:
 
     def forget(self, binding_id: str) -> None:
         """The binding is gone."""
-        for known in (self._buckets, self._refusals, self._since_trim):
-            known.pop(binding_id, None)
+        for counted in (self._buckets, self._refusals, self._since_trim):
+            counted.pop(binding_id, None)
+        self._read_before = {
+            address: known for address, known in self._read_before.items() if known.bound.binding.id != binding_id
+        }
 
     def _take(self, binding_id: str) -> None:
         """Count a request, if the binding takes another one now."""
@@ -166,10 +184,21 @@ class Intake:
             raise _flood()
         self._buckets[binding_id] = (at, left - 1)
 
-    async def _prove(self, bound: Bound, headers: Headers, body: bytes) -> None:
+    async def _known(self, address: str) -> _Known:
+        before = self._read_before.get(address)
+        return before if before is not None and self._clock.monotonic() < before.until else await self._read(address)
+
+    async def _read(self, address: str) -> _Known:
+        bound = await self._bindings.at(address_hash(address)) if _ADDRESS.fullmatch(address) else None
+        if bound is None:
+            raise _unknown()
+        secret = None
         if bound.sealed is not None:
             secret = await asyncio.to_thread(self._sealing.open, secret_of(bound.binding), bound.sealed)
-            verify(bound.binding.provider, secret, headers, body, at=self._clock.time())
+        at = self._clock.monotonic()
+        self._read_before = {each: known for each, known in self._read_before.items() if at < known.until}
+        self._read_before[address] = _Known(bound, secret, at + KNOWN_FOR)
+        return self._read_before[address]
 
     def _refused(self, binding: Binding, error: HoldfastError) -> None:
         before = self.refusals(binding.id)

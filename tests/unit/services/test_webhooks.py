@@ -252,6 +252,18 @@ async def test_who_asks_for_what_is_not_allowed_is_told_and_it_is_recorded(both:
     assert await hooks.bench.deployments.list(workload.id, limit=2) == (await hooks.bench.newest(workload),)
 
 
+async def test_nothing_is_ignored_by_what_the_workload_ran_a_moment_ago(both: tuple[Hooks, Workload]) -> None:
+    hooks, workload = both
+    hooks.bench.runtime.add_image("notes:2")
+    binding = await hooks.bind(workload, Provider.REGISTRY)
+    pushed = {"events": [PUSHED["events"][0] | {"target": {"repository": "library/notes", "tag": "2"}}]}
+    assert (await hooks.one(binding, pushed)).state is DeliveryState.IGNORED
+    await hooks.bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, image="notes:2"))
+    pushed["events"][0]["id"] = "e-2"
+    assert (await hooks.one(binding, pushed)).state is DeliveryState.WAITING
+    assert (await hooks.ended(binding))[-1] is DeliveryState.SUCCEEDED
+
+
 async def test_a_promotion_by_webhook(both: tuple[Hooks, Workload]) -> None:
     hooks, workload = both
     bench = hooks.bench
