@@ -24,7 +24,7 @@ from holdfast.engine.kept_logs import MOST_TEXT, KeptLogFiles, Printed
 from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.sealed_values import SealedValues
 
-MOST_LINES: Final = 20_000
+MOST_LINES: Final = 10_000
 """The most lines that are kept of an instance: the last ones."""
 PATIENCE: Final = 2.0
 """Seconds that keeping a log may delay a removal."""

@@ -46,6 +46,7 @@ from holdfast.testing.fake_records import (
     Outage,
     engine_error,
     matches,
+    stamp,
     unknown_image,
 )
 
@@ -314,6 +315,7 @@ class FakeRuntime(ContainerRuntime):
         try:
             lines = [line for line in container.logs if since is None or line.at >= since]
             given = len(container.logs)
+            life = container.started
             for line in lines if tail is None else lines[max(0, len(lines) - tail) :]:
                 yield line
             if self.endless_logs:
@@ -321,7 +323,10 @@ class FakeRuntime(ContainerRuntime):
             while follow:
                 for line in container.logs[given:]:
                     given += 1
-                    yield line
+                    if container.started == life or line.at < stamp(container.started):
+                        yield line
+                if container.started != life:
+                    return  # it ended, however soon it was started again
                 if given == len(container.logs):
                     if not container.alive:
                         return
