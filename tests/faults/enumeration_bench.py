@@ -14,7 +14,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,7 +25,7 @@ from tests.faults.enumeration_checks import UNDECIDED, Met, check_healed, check_
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.errors import HoldfastError
 from holdfast.testing import one_at_a_time
-from holdfast.testing.crash import QuickClock
+from holdfast.testing.crash import StillClock
 from holdfast.testing.disk_copies import DiskCopies
 from holdfast.testing.fault_injection import ERRORS, Call, Calls, Delay, Fault, Part, injected
 from holdfast.testing.installation import Installation
@@ -81,6 +81,9 @@ class Enumeration:
     Attributes:
         place: where the servers run: always the same path, since it is in journals and in the database.
         on: the installation there.
+        clock: that of the servers and of the engine there; it is as late as it was when the copy was made with which
+            they begin.
+        times: of copies: how late it was.
         known: the operations that had ended before it all begins.
         dress: what is done to each installation before a server is started on it; for taking protections away.
     """
@@ -88,6 +91,8 @@ class Enumeration:
     scenario: RunningWorkload
     place: Path
     on: Installation
+    clock: StillClock
+    times: dict[Path, float] = field(default_factory=dict)
     copies: DiskCopies = field(default_factory=DiskCopies)
     known: frozenset[str] = frozenset()
     dress: Callable[[Installation], Installation] = lambda place: place
@@ -98,8 +103,9 @@ class Enumeration:
         """The enumeration of a scenario, ready for its first run."""
         place = directory / "place"
         place.mkdir()
-        told = scenario.at(place)
-        bench = cls(scenario=told, place=place, on=told.place)
+        told, clock = scenario.at(place), StillClock()
+        on = replace(told.place, seams=replace(told.place.seams, clock=clock))
+        bench = cls(scenario=told, place=place, on=on, clock=clock)
 
         async def begin(holdfast: Holdfast) -> None:
             await told.begin(holdfast)
@@ -108,7 +114,7 @@ class Enumeration:
 
         bench.serve(Calls(), begin)
         bench.known = frozenset(told.operations)
-        bench.copies.copy(place, bench.prepared)
+        bench.keep(bench.prepared)
         return bench
 
     @property
@@ -116,10 +122,16 @@ class Enumeration:
         """What every run begins with."""
         return self.place.parent / "prepared"
 
+    def keep(self, at: Path) -> None:
+        """Keep a copy of what is there now."""
+        self.copies.copy(self.place, at)
+        self.times[at] = self.clock.monotonic()
+
     def begin_with(self, state: Path) -> None:
         """Put a copy of a state in place."""
         shutil.rmtree(self.place)
         self.copies.copy(state, self.place)
+        self.clock.set_to(self.times[state])
         self.scenario.operations = set(self.known)
 
     def serve(self, calls: Calls, act: Act, *, from_start: bool = False) -> None:
@@ -197,7 +209,7 @@ class Enumeration:
         at.mkdir()
 
         def keep(name: str, before: str) -> None:
-            self.copies.copy(self.place, at / name)
+            self.keep(at / name)
             states.append(State(at / name, before, (*run.reached, *calls.passed)))
 
         def stop(number: int, call: Call) -> None:
@@ -235,6 +247,7 @@ class Enumeration:
     def recover(self, state: State) -> None:
         """Start a server on what was left, and see that all is as it must be. The copy is used up."""
         self.copies.move(state.at, self.place)
+        self.clock.set_to(self.times.pop(state.at))
         self.scenario.operations = set(self.known)
         self.scenario.place = injected(self.on, Calls(), self.copies.identities)
         crash = self.scenario.look(state.reached)
@@ -270,8 +283,17 @@ class Enumeration:
         assert met == sum(len(tuple(faults(n, call))) for n, call in enumerate(trace) if chosen(n, ()))
         return met
 
-    def meet(self, run: Run, number: int, fault: Fault | Delay, trace: Sequence[Call]) -> None:
-        """Have one call of a run fail or take its time, and check all that must hold then."""
+    def meet(
+        self, run: Run, number: int, fault: Fault | Delay, trace: Sequence[Call], *, thorough: bool = False
+    ) -> Met | None:
+        """Have one call of a run fail or take its time, and check all that must hold then.
+
+        Args:
+            thorough: see at any rate that another server restores once more.
+
+        Returns:
+            How the server took it; ``None`` if it did not even start.
+        """
         calls = (
             Calls(before=self._slow(number, fault)) if isinstance(fault, Delay) else Calls(fail_at=number, fault=fault)
         )
@@ -282,7 +304,7 @@ class Enumeration:
             met = await self._acted(holdfast, run, calls, fault)
             found.append(met)
             check_told(met)
-            await check_serves_on(holdfast, self.scenario, met)
+            found[0] = await check_serves_on(holdfast, self.scenario, met)
 
         try:
             with suppress(HoldfastError) if run.from_start else nullcontext():  # a server that says why it can't start
@@ -290,21 +312,19 @@ class Enumeration:
             assert calls.made[: number + 1] == trace[: number + 1], "the calls are not the same in every run"
             if not found:
                 let_go_of_journals()
-            self._heal(run, calls, found[0] if found else None, thorough=number % THOROUGH_EVERY == 0)
+            self._heal(run, calls, found[0] if found else None, thorough=thorough or number % THOROUGH_EVERY == 0)
         except AssertionError as error:
             error.add_note(f"{fault} at call {number}, {trace[number]}; {found and found[0]}; {calls.passed[-3:]}")
             raise
+        return found[0] if found else None
 
     def _slow(self, number: int, delay: Delay) -> Callable[[int, Call], None]:
-        clock = self.on.seams.clock
-        assert isinstance(clock, QuickClock)
-
         def wait(at: int, _call: Call) -> None:
             loop = asyncio.get_running_loop()
             assert isinstance(loop, one_at_a_time.OneAtATime)
             if at == number:
                 loop.pass_by(delay.seconds)
-                clock.pass_by(delay.seconds)
+                self.clock.pass_by(delay.seconds)
 
         return wait
 

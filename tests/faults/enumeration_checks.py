@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from tests.faults.crash_checks import check_kept, check_running
@@ -12,17 +12,19 @@ from tests.faults.crash_scenarios import RunningWorkload
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.errors import HoldfastError
 from holdfast.domain.operation import Operation, OperationState
-from holdfast.domain.workload import RestartPolicy
+from holdfast.domain.workload import DesiredState, RestartPolicy
 from holdfast.runtime.port import ContainerState
 from holdfast.testing.fake_records import FakeContainer
 from holdfast.testing.fault_injection import Delay, Fault
-from holdfast.testing.installation import ended, restore, succeeded
+from holdfast.testing.installation import ended, restore, succeeded, undone
 
 _ON_NEW = frozenset({"restored", "restored_stopped", "restored_unhealthy", "restored_deploy_failed"})
 _ON_OLD = frozenset({"reverted", "reverted_unhealthy"})
 UNDECIDED = frozenset({"restore_undecided", "commit_uncertain"})
 """Codes that say that a person, or the next start, has to decide."""
-_DOWN = frozenset({"restore_deploy_failed", "restore_undecided", "restore_abort_incomplete", "restore_left_stopped"})
+_TO_BE_STARTED = frozenset({"restore_abort_incomplete", "restore_reverted_unhealthy"})
+"""Codes that tell a person to start the workload."""
+_DOWN = _TO_BE_STARTED | {"restore_deploy_failed", "restore_undecided", "restore_left_stopped"}
 """Codes that say that the workload is not running, or may not be."""
 
 
@@ -76,8 +78,12 @@ def check_told(met: Met) -> None:
     assert set(met.sides) == {side}, f"told {met.told or 'success'} ({result}), but the volumes are {met.sides}"
 
 
-async def check_serves_on(holdfast: Holdfast, scenario: RunningWorkload, met: Met) -> None:
-    """The server goes on: what it told is what is there, and what it says to do next works."""
+async def check_serves_on(holdfast: Holdfast, scenario: RunningWorkload, met: Met) -> Met:
+    """The server goes on: what it told is what is there, and what it says to do next works.
+
+    Returns:
+        How things are once that was done.
+    """
     workload = await holdfast.api.workloads.get(scenario.workload.id)
     containers = scenario.containers(scenario.fake(holdfast))
     if met.undecided:
@@ -87,17 +93,32 @@ async def check_serves_on(holdfast: Holdfast, scenario: RunningWorkload, met: Me
         assert kept_off.value.code in ("restore_undecided", "restore_in_flight")
     if met.told not in _DOWN and not met.undecided:
         check_running(_without_leftover(containers, met), scenario.workloads, scenario.desired)
-    if met.told == "restore_deploy_failed":
+    if met.told == "restore_deploy_failed" and not scenario.survives:
+        # Deployed again it would end again, on data that it does not run on: the other way that is told.
+        scenario.operations.add((await undone(holdfast, workload)).id)
+        await holdfast.reaper.idle()
+        met = replace(met, sides=scenario.sides())
+        assert set(met.sides) == {"old"}
+        check_running(scenario.containers(scenario.fake(holdfast)), scenario.workloads, scenario.desired)
+    elif met.told == "restore_deploy_failed":
         deployed = await succeeded(holdfast, await holdfast.api.deployer.deploy(workload.id, actor="test"))
         scenario.operations.add(deployed.id)
         check_running(scenario.containers(scenario.fake(holdfast)), scenario.workloads, scenario.desired)
+    if met.told in _TO_BE_STARTED and scenario.desired is DesiredState.RUNNING:
+        started = await succeeded(holdfast, await holdfast.api.deployer.start(workload.id, actor="test"))
+        scenario.operations.add(started.id)
+        containers = scenario.containers(scenario.fake(holdfast))
+        check_running(_without_leftover(containers, met), scenario.workloads, scenario.desired)
     if met.operation is not None and "kept_trees" in met.operation.outcome:
         released = await check_kept(holdfast, scenario.place, scenario.workload, met.operation, scenario.new)
         scenario.operations.add(released)
+    return met
 
 
 async def check_healed(holdfast: Holdfast, scenario: RunningWorkload, met: Met) -> None:
     """A server that is started where nothing fails any more has all in order, and its volumes as they were told."""
+    if met.undecided and met.operation is not None:
+        scenario.operations.discard(met.operation.id)  # it had not come to its end; this server goes on with it
     operation = await scenario.settle(holdfast)
     sides = scenario.sides()
     assert len(set(sides)) == 1, sides

@@ -144,6 +144,18 @@ def test_calls_that_are_others_in_another_run_are_reported(enumeration: Enumerat
         enumeration.meet(run, 900, Fault(errno.EIO), [*trace[:500], trace[0], *trace[500:]])
 
 
+def test_whether_the_time_of_a_trial_is_over_is_told_by_the_clock_of_the_run_however_long_the_runs_take(
+    enumeration: Enumeration,
+) -> None:
+    state = enumeration.stop_at(["after journal TRIAL #1"])
+    run = Run(state.at, enumeration.scenario.rest, state.reached, from_start=True)
+    trace = enumeration.trace(run)
+    enumeration.clock.pass_by(3600)
+    assert enumeration.trace(run) == trace
+    enumeration.times[state.at] += 3600
+    assert enumeration.trace(run) != trace
+
+
 def test_all_methods_of_the_file_system_are_calls_or_are_made_of_calls() -> None:
     fs = InjectedFs(calls := Calls())
     calls.armed = True

@@ -396,6 +396,7 @@ async def _assembled(
         instances=instances,
         volumes=volumes,
         registry=registry,
+        clock=seams.clock,
         reap_in_background=reaper.reap_in_background,
     )
     active = ActiveRestores(

@@ -177,6 +177,17 @@ async def take_empty_away(files: RestoreFiles, restore: ActiveRestore) -> None:
         await restore.tell(f"{path} was made by the restore and stays, since somebody has put something in it")
 
 
+def abort_incomplete(restore: ActiveRestore, error: HoldfastError, why: str, cause: str) -> Failed:
+    """What a restore ends with that was called off, and then ``error`` kept the containers from being as before."""
+    return Failed(
+        "restore_abort_incomplete",
+        f"The restore was called off before anything was exchanged ({why}). The data is what it was, but the "
+        f"containers are not all as they were: {error.message}",
+        next_step=f"{error.next_step} Then `holdfast workload start {restore.facts.workload_name}`.",
+        details={"cause": cause, "then": error.code},
+    )
+
+
 def left_stopped(restore: ActiveRestore, names: Sequence[str], why: str, cause: str) -> Failed:
     """What a restore ends with that was called off and could not start again what ran before."""
     return Failed(

@@ -20,7 +20,7 @@ from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import RestoreFacts, RestoreResult
 from holdfast.engine.holds import Hold, HoldFiles
 from holdfast.engine.journal import Journal
-from holdfast.services.active_restore import left_stopped
+from holdfast.services.active_restore import abort_incomplete, left_stopped
 from holdfast.services.active_restores import ActiveRestores
 from holdfast.services.capture import Capture
 from holdfast.services.deploy_records import DeployRecords
@@ -47,6 +47,8 @@ _RESULTS: Final = {
     Direction.REVERTED: frozenset({RestoreResult.REVERTED, RestoreResult.REVERTED_UNHEALTHY}),
 }
 """How an operation ended that got as far as its journal says."""
+
+_INTERRUPTED: Final = "the server was interrupted"
 
 _BLOCKED: Final = "blocked"
 """In an operation's outcome: recovery was kept from going on, so that the operation's end is not the restore's."""
@@ -205,9 +207,12 @@ class RestoreRecovery:
                 await self._swaps.carry_out(unfinished)
             match restore.journal.direction:
                 case Direction.ABORTED:
-                    left = await self._run.abort(restore, "interrupted")
+                    try:
+                        left = await self._run.abort(restore, "interrupted")
+                    except HoldfastError as error:
+                        raise abort_incomplete(restore, error, _INTERRUPTED, "restore_interrupted") from error
                     if left:
-                        raise left_stopped(restore, left, "the server was interrupted", "restore_interrupted")
+                        raise left_stopped(restore, left, _INTERRUPTED, "restore_interrupted")
                     raise Failed(
                         "restore_interrupted",
                         "The server was interrupted before the restore was committed. The data is what it was before.",

@@ -39,7 +39,7 @@ from holdfast.domain.units import format_size
 from holdfast.engine.requests import CaptureRequest, CheckWrappedRequest, StageRequest, WarmRequest
 from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.runtime.port import ContainerRuntime
-from holdfast.services.active_restore import ActiveRestore, left_stopped, take_empty_away
+from holdfast.services.active_restore import ActiveRestore, abort_incomplete, left_stopped, take_empty_away
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.reaper import Reaper
 from holdfast.services.restore_files import RestoreFiles
@@ -110,13 +110,7 @@ class RestoreRun:
             try:
                 left = await asyncio.shield(self.abort(restore, why))
             except HoldfastError as second:
-                raise Failed(
-                    "restore_abort_incomplete",
-                    f"The restore was called off before anything was exchanged ({why}). The data is what it was, but "
-                    f"the containers are not all as they were: {second.message}",
-                    next_step=f"{second.next_step} Then `holdfast workload start {restore.facts.workload_name}`.",
-                    details={"cause": cause, "then": second.code},
-                ) from error
+                raise abort_incomplete(restore, second, why, cause) from error
             if left and cause:
                 raise left_stopped(restore, left, why, cause) from error
             raise

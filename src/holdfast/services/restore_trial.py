@@ -36,6 +36,7 @@ from holdfast.engine.journal import Journal
 from holdfast.engine.wrapper_place import staged_path
 from holdfast.services.active_restore import ActiveRestore, stays_stopped, take_empty_away
 from holdfast.services.deployer import Deployer
+from holdfast.services.health_gate import Clock
 from holdfast.services.instances import Instances
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.restore_files import RestoreFiles
@@ -60,6 +61,10 @@ _NOT_CONFIGURED: Final = (
     "Version and data are those of then; that the configuration is, too, is told as soon as it can be written down."
 )
 
+_NOT_NOTED: Final = (
+    "The data is what it was before; which directories hold it is noted as soon as that can be written down."
+)
+
 _RUNS: Final = frozenset({RestoreResult.RESTORED, RestoreResult.RESTORED_UNHEALTHY})
 """Results after which new instances run in place of the old ones."""
 
@@ -76,6 +81,7 @@ class RestoreTrial:
         instances: Instances,
         volumes: VolumeResolver,
         registry: RestoreRegistry,
+        clock: Clock,
         reap_in_background: Callable[[Journal], object],
     ) -> None:
         self._files = files
@@ -84,6 +90,7 @@ class RestoreTrial:
         self._instances = instances
         self._volumes = volumes
         self._registry = registry
+        self._clock = clock
         self._reap_in_background = reap_in_background
         self._log = structlog.get_logger("restore")
 
@@ -133,7 +140,7 @@ class RestoreTrial:
         if not restore.facts.redeploys:
             return
         await restore.enter(RestoreStep.REDEPLOYING)
-        now = datetime.now(UTC)
+        now = datetime.fromtimestamp(self._clock.time(), UTC)
         if isinstance(last := restore.journal.records[-1], TrialRecord):
             if now > times.parse(last.deadline) and not by_decision:
                 raise await self.leave_undecided(restore, "its trial was interrupted, and its time is over.")
@@ -284,11 +291,16 @@ class RestoreTrial:
             Failed: always; see :meth:`backward`.
         """
         self._registry.decided(restore.facts.lock_ids)
+        down = ""
         try:
-            await self._remember(restore, TreeSide.OLD)
-        except HoldfastError as error:  # what ran before comes back all the same
-            await restore.tell(f"what the volumes hold now could not be noted: {error.message}")
-        healthy, left = await self.resume_old(restore)
+            healthy, left = await self.resume_old(restore)
+        except Unavailable:
+            raise
+        except HoldfastError as error:
+            healthy, left, down = False, (), f"What ran on it could not be brought back: {error.message}"
+            await restore.tell(f"not tidied up yet: {error.message}")
+        # Only then: a full database must not keep down what ran. Without it nothing would be restored here again.
+        await until_database_takes(restore.ctx, lambda: self._remember(restore, TreeSide.OLD), meanwhile=_NOT_NOTED)
         kept = [staged_path(volume) for volume in restore.volumes]
         result = RestoreResult.REVERTED if healthy else RestoreResult.REVERTED_UNHEALTHY
         self._tell(restore, result)
@@ -300,6 +312,8 @@ class RestoreTrial:
             now = "The data is what it was before, but the workload is not healthy on it either."
         if left:
             now = stays_stopped(restore, left)
+        if down:
+            now = f"The data is what it was before. {down} Then `holdfast workload start {restore.workload.name}`."
         raise Failed(
             "restore_reverted" if healthy else "restore_reverted_unhealthy",
             f"The restore was taken back ({why}). {now}",
@@ -351,7 +365,13 @@ class RestoreTrial:
             Whether all that ran is healthy, and the containers that were left stopped for want of data to run on.
         """
         for facts in await self._on_trial(restore):
-            await self._instances.remove(facts, force=True)
+            try:
+                await self._instances.remove(facts, force=True)
+            except HoldfastError as error:
+                if facts.running or isinstance(error, Unavailable):
+                    raise
+                # It stands still, and keeps nobody down; the next deployment removes it.
+                await restore.tell(f"not tidied up yet: {error.message}")
         await take_empty_away(self._files, restore)
         result = await self._quiescer.let_go(restore.containers, not_on=restore.barred)
         for name in result.gone:

@@ -161,9 +161,13 @@ class QuickClock:
         """Seconds that were slept; no others pass."""
         return self._ahead
 
+    def engine_time(self) -> float:
+        """What the engine takes for the time."""
+        return time.time()
+
     def time(self) -> float:
         """An hour ahead of the engine, so that what runs has run for long."""
-        return time.time() + _AN_HOUR + self._ahead
+        return self.engine_time() + _AN_HOUR + self._ahead
 
     def pass_by(self, seconds: float) -> None:
         """Let time pass while somebody is at work."""
@@ -175,6 +179,26 @@ class QuickClock:
             await asyncio.Event().wait()
         self._ahead += seconds
         await asyncio.sleep(0)
+
+
+class StillClock(QuickClock):
+    """A clock by which no time passes but what was slept, however long the work takes; and that can be set back.
+
+    So what depends on the time, such as whether that of a trial is over, is the same in every run that begins alike.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = time.time()
+
+    def engine_time(self) -> float:
+        """Always the same, but for a microsecond, so that no two things happen at once."""
+        self._began += 1e-6
+        return self._began
+
+    def set_to(self, seconds: float) -> None:
+        """Let it be as late as when :meth:`monotonic` said so."""
+        self._ahead = seconds
 
 
 def crashing(place: Installation, points: KillPoints) -> Installation:

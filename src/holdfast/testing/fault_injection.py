@@ -19,12 +19,13 @@ import inspect
 import os
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +37,7 @@ from holdfast.domain.errors import Failed, HoldfastError, Unavailable
 from holdfast.domain.restore import Identity
 from holdfast.engine.fs import Fs
 from holdfast.store.database import Database, Transaction
-from holdfast.testing.crash import ASKING, crashing_files
+from holdfast.testing.crash import ASKING, QuickClock, crashing_files
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import Installation
 from holdfast.testing.kill_points import UNCOUNTED
@@ -137,6 +138,12 @@ class Delay:
         return f"{self.seconds:g} seconds"
 
 
+@lru_cache(maxsize=4096)
+def _free_of_ids(about: str) -> str:
+    """What a call is about, without what differs from run to run."""
+    return _FREE.sub("*", about)
+
+
 class Calls:
     """Counts calls, and lets one of them fail.
 
@@ -171,7 +178,7 @@ class Calls:
             return None
         with self._counting:
             number = len(self.made)
-            call = Call(part, name, _FREE.sub("*", about), changes)
+            call = Call(part, name, _free_of_ids(about), changes)
             if self._before is not None:
                 self._before(number, call)
             self.made.append(call)
@@ -232,7 +239,7 @@ def _mounted() -> bytes:
 
 
 def _about(arguments: tuple[object, ...]) -> str:
-    return " ".join(os.fsdecode(each) for each in arguments if isinstance(each, (bytes, str)) and len(each) < 256)
+    return " ".join([os.fsdecode(each) for each in arguments if isinstance(each, (bytes, str)) and len(each) < 256])
 
 
 def _changes(name: str, arguments: tuple[object, ...]) -> bool:
@@ -311,8 +318,10 @@ class InjectedDatabase(Database):
 class InjectedRuntime(FakeRuntime):
     """The engine, each call counted."""
 
-    def __init__(self, calls: Calls, *, state_file: Path, root_dir: str) -> None:
-        super().__init__(state_file=state_file, root_dir=root_dir)
+    def __init__(
+        self, calls: Calls, *, state_file: Path, root_dir: str, clock: Callable[[], float] = time.time
+    ) -> None:
+        super().__init__(state_file=state_file, root_dir=root_dir, clock=clock)
         self._injecting = calls
 
     @asynccontextmanager
@@ -334,8 +343,12 @@ class InjectedRuntime(FakeRuntime):
 def injected(place: Installation, calls: Calls, identities: dict[Identity, Identity] | None = None) -> Installation:
     """The installation, with all calls of the servers that are started on it counted."""
 
+    clock = place.seams.clock
+    engine_time = clock.engine_time if isinstance(clock, QuickClock) else time.time
+
     def runtime(_settings: Settings) -> FakeRuntime:
-        return InjectedRuntime(calls, state_file=place.directory / "engine.json", root_dir=str(place.directory))
+        state = place.directory / "engine.json"
+        return InjectedRuntime(calls, state_file=state, root_dir=str(place.directory), clock=engine_time)
 
     def database(path: Path) -> Database:
         return InjectedDatabase(URL.create("sqlite", database=str(path)), calls)
