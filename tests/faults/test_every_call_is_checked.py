@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +20,9 @@ from holdfast.domain.restore_records import CommitRecord, Record
 from holdfast.domain.workload import RestartPolicy
 from holdfast.engine.journal import Journal
 from holdfast.engine.wrapper_place import STAGED, opened_parent, opened_wrapper
+from holdfast.services.apart import apart
 from holdfast.services.restore_files import RestoreFiles
+from holdfast.testing import one_at_a_time
 from holdfast.testing.fault_injection import Calls, Fault, InjectedFs, InjectedRuntime
 from holdfast.testing.installation import Installation
 
@@ -154,6 +157,13 @@ def test_whether_the_time_of_a_trial_is_over_is_told_by_the_clock_of_the_run_how
     assert enumeration.trace(run) == trace
     enumeration.times[state.at] += 3600
     assert enumeration.trace(run) != trace
+
+
+def test_what_is_done_in_a_thread_of_its_own_is_done_before_any_time_passes() -> None:
+    def work() -> bool:
+        return threading.Event().wait(0.05)
+
+    assert one_at_a_time.run(apart(work, name="work", patience=1.0, late=lambda _more: None)) is False
 
 
 def test_all_methods_of_the_file_system_are_calls_or_are_made_of_calls() -> None:

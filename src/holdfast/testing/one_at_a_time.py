@@ -10,6 +10,7 @@ import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from threading import Thread
 from typing import Any, TypeVar
 from unittest.mock import patch
 
@@ -70,6 +71,10 @@ def _at_once(_pool: Executor, func: Callable[..., T], /, *args: Any, **options: 
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """As ``asyncio.run``, one thing at a time; pools of threads do at once what they are given, too."""
-    with patch.object(ThreadPoolExecutor, "submit", _at_once), asyncio.Runner(loop_factory=OneAtATime) as runner:
+    """As ``asyncio.run``, one thing at a time; threads, and pools of them, do at once what they are given, too."""
+    with (
+        patch.object(ThreadPoolExecutor, "submit", _at_once),
+        patch.object(Thread, "start", Thread.run),
+        asyncio.Runner(loop_factory=OneAtATime) as runner,
+    ):
         return runner.run(main)
