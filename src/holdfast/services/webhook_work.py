@@ -27,6 +27,8 @@ from holdfast.store.webhooks import BindingStore, HookDeliveryStore
 
 ATTEMPTS: Final = 3
 """So often a delivery is begun whose operation the server's death cut off."""
+GATHERING: Final = 1.0
+"""Seconds from the end of one delivery of a workload to the next: in a flood, most of it comes to ask for the same."""
 PAUSE: Final = 5.0
 """Seconds until what failed for want of a disk is tried again."""
 
@@ -94,7 +96,7 @@ class WebhookWork:
                 self._due.discard(workload_id)
                 try:
                     while await self._one(workload_id):
-                        pass
+                        await self._pause(GATHERING)
                 except _Stopping:
                     return
                 except HoldfastError as error:
