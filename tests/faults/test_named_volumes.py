@@ -78,24 +78,15 @@ async def test_both_scopes_are_restored_and_undone_where_the_engine_keeps_them(w
     assert whole.leftovers() == []
 
 
-@pytest.mark.parametrize(
-    ("volume", "code"),
-    [
-        (FakeVolume(), "engine_volume_foreign"),
-        (FakeVolume(options={"type": "nfs", "o": "addr=10.0.0.1"}), "engine_volume_foreign"),
-    ],
-)
-async def test_a_volume_that_is_somebody_elses_is_refused_before_anything_runs(
-    whole: Installation, volume: FakeVolume, code: str
-) -> None:
+async def test_a_volume_that_is_somebody_elses_is_refused_before_anything_runs(whole: Installation) -> None:
     async with whole.running() as holdfast:
         made = await holdfast.api.workloads.apply(NOTES, actor="test")
         assert made.workload is not None
-        engine_of(holdfast).engine.make_volume("holdfast_notes_data", volume)
+        engine_of(holdfast).engine.make_volume("holdfast_notes_data", FakeVolume())
         end = await ended(holdfast, await holdfast.api.deployer.deploy(made.workload.id, actor="test"))
         assert end.state is OperationState.FAILED
         assert end.error is not None
-        assert code in json.dumps(end.error)
+        assert "engine_volume_foreign" in json.dumps(end.error)
         assert await holdfast.runtime.containers() == []
 
 
@@ -178,7 +169,7 @@ async def test_deleting_a_workload_keeps_its_volumes_until_data_is_to_go_too(who
 async def test_one_that_another_workload_shares_is_not_removed(whole: Installation) -> None:
     async with whole.running() as holdfast:
         notes = await deployed(holdfast, NOTES)
-        await deployed(holdfast, replace(spec_of("wiki", volumes=NAMED), labels=()))
+        await deployed(holdfast, spec_of("wiki", volumes=NAMED))
         with pytest.raises(Refused) as caught:
             await holdfast.api.workloads.delete(notes.id, delete_data=True, actor="test")
         assert "volume_shared" in [problem.code for problem in caught.value.problems]
