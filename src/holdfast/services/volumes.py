@@ -165,7 +165,8 @@ class VolumeResolver:
     async def made_by_engine(self, workload: Workload, keep: Callable[[], bool]) -> AsyncIterator[None]:
         """Have the container engine make the volumes that it has none of, though there were, for a restore into them.
 
-        What was seen of the workload's volumes stays, so that without a restore none is ever taken for a new one.
+        What was seen of the workload's volumes stays, so that without a restore none is ever taken for a new one: where
+        there was content, nothing starts on the empty volume that a death before the exchange leaves.
 
         Args:
             keep: asked when the block fails: whether what was made stays all the same.
@@ -173,7 +174,8 @@ class VolumeResolver:
         made = await self._named.make_missing(workload.spec)
         try:
             for ref in made:
-                await self.remember_identity(workload.id, ref.path, await asyncio.to_thread(self._live.identity, ref))
+                identity = await asyncio.to_thread(self._live.identity, ref)
+                await self.remember_identity(workload.id, ref.path, identity, with_content=False)
             yield
         except HoldfastError:
             if not keep():
@@ -219,16 +221,21 @@ class VolumeResolver:
         for target in set(await self._states.get(workload.id)) - configured:
             await self._states.delete(workload.id, target)
 
-    async def remember_identity(self, workload_id: str, path: str, identity: Identity) -> None:
+    async def remember_identity(
+        self, workload_id: str, path: str, identity: Identity, *, with_content: bool = True
+    ) -> None:
         """Note that another directory stands at ``path`` on purpose, after a restore or its way back.
 
         Whether it has content is only known again after the next successful deploy. A workload that does not remember
         the path is left alone: it adopts what it finds.
+
+        Args:
+            with_content: whether it holds what the workload is to have, be that nothing; otherwise that is still to come.
         """
         states = await self._states.get(workload_id)
         await self._states.put(
             *(
-                dataclasses.replace(state, identity=identity, had_content=False)
+                dataclasses.replace(state, identity=identity, had_content=state.had_content and not with_content)
                 for state in states.values()
                 if state.path == path
             )

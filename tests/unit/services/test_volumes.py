@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -384,3 +385,16 @@ class TestVolumesOfTheEngine:
         everyone = [one, two, apart]
         assert bench.resolver.conflicts(one.spec, everyone) == []
         assert bench.resolver.sharers(one, everyone) == {one.id, two.id}
+
+    async def test_what_a_cut_off_restore_had_made_is_not_taken_for_data(self, bench: Bench) -> None:
+        workload = await bench.add(Volume(target="/data", scope=Scope.NAMED, source="data"))
+        await bench.resolver.prepare(workload, (0, 0))
+        data = Path(bench.runtime.engine.mountpoint("holdfast_notes_data"))
+        (data / "db").write_text("rows")
+        await bench.resolver.remember(workload)
+        await bench.runtime.remove_volume("holdfast_notes_data")
+        with pytest.raises(asyncio.CancelledError):  # the server ends: nobody unmakes anything
+            async with bench.resolver.made_by_engine(workload, lambda: False):
+                assert await bench.codes(workload) == ["volume_emptied"], "which a restore only warns of"
+                raise asyncio.CancelledError
+        assert await bench.codes(workload) == ["volume_emptied"]
