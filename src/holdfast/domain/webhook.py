@@ -344,6 +344,12 @@ def _wanted(binding: Binding, spec: WorkloadSpec, *, tag: str = "", digest: str 
     if isinstance(allowed, Nothing):
         return allowed
     wanted = ImageRef(registry=allowed.registry, path=allowed.path, tag=tag or None, digest=digest or None)
+    try:  # a tag that holds more than a tag would make another image of it
+        as_read = parse_image_ref(str(wanted))
+    except InvalidInput:
+        as_read = None
+    if as_read != wanted:
+        return Nothing(f"{tag} can't be the tag of an image")
     same = wanted.canonical == parse_image_ref(spec.image).canonical
     return Effect(image=None if same else str(wanted))
 

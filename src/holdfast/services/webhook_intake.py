@@ -181,7 +181,7 @@ class Intake:
         left = min(self._burst, left + (at - before) * PER_SECOND)
         if left < 1:
             self._buckets[binding_id] = (at, left)
-            raise _flood()
+            raise flood()
         self._buckets[binding_id] = (at, left - 1)
 
     async def _known(self, address: str) -> _Known:
@@ -249,10 +249,10 @@ def _deliveries(bound: Bound, headers: Headers, body: bytes) -> list[Arrival]:
     arrivals = []
     for number, event in enumerate(events):
         key = event.id or delivery_id(binding.provider, headers)
-        if key is None:
+        if binding.signed and not event.id and not id_is_signed(binding.provider, headers) and (key or binding.provider.of_code):
+            same_body = SameBody.ALWAYS  # the signature is of the body alone: another id, or none, makes it no other one
+        elif key is None:
             same_body = SameBody.WHILE_WAITING
-        elif binding.signed and not event.id and not id_is_signed(binding.provider, headers):
-            same_body = SameBody.ALWAYS  # the signature is of the body alone: another id does not make it another one
         else:
             same_body = SameBody.NEVER
         delivery = HookDelivery(
@@ -295,7 +295,7 @@ def _document(provider: Provider, headers: Headers, body: bytes) -> Document:
 
 def _receipt(kept: Kept) -> Receipt:
     if kept.full:
-        raise _flood()
+        raise flood()
     if kept.delivery is None:
         raise _unknown()
     return Receipt(delivery=kept.delivery, duplicate=kept.duplicate)
@@ -309,7 +309,8 @@ def _unknown() -> NotFound:
     )
 
 
-def _flood() -> TooMany:
+def flood() -> TooMany:
+    """For what was not kept, since too much waits or comes in."""
     return TooMany(
         "webhook_flood",
         "More comes in through this webhook than it takes. This delivery was not kept.",

@@ -20,7 +20,7 @@ from holdfast.domain.webhook import Binding, DeliveryState, HookDelivery, settin
 from holdfast.domain.workload import Workload
 from holdfast.engine.sealing import Sealing
 from holdfast.services.paging import Page, check_page, make_page
-from holdfast.services.webhook_intake import Intake, Receipt, Refusals, address_hash, judged, secret_of
+from holdfast.services.webhook_intake import Intake, Receipt, Refusals, address_hash, flood, judged, secret_of
 from holdfast.services.webhook_signatures import Headers
 from holdfast.store.webhooks import Arrival, BindingStore, HookDeliveryStore, SameBody
 
@@ -142,6 +142,7 @@ class Webhooks:
         Raises:
             NotFound: as :meth:`get`; ``delivery_unknown``.
             Conflict: ``delivery_not_over``.
+            TooMany: ``webhook_flood``; nothing was kept.
         """
         binding = await self._binding(ref, binding_id)
         before = await self._deliveries.get(delivery_id)
@@ -171,9 +172,13 @@ class Webhooks:
             actor=actor,
         )
         delivery = judged(again, binding, (await self._find(binding.workload_id)).spec)
-        await self._deliveries.keep([Arrival(delivery=delivery, same_body=SameBody.NEVER)])
+        (kept,) = await self._deliveries.keep([Arrival(delivery=delivery, same_body=SameBody.NEVER)])
+        if kept.full:
+            raise flood()
+        if kept.delivery is None:  # forgotten meanwhile
+            raise _binding_unknown(ref, binding_id)
         self._arrived(binding.workload_id)
-        return delivery
+        return kept.delivery
 
     async def receive(
         self, address: str, headers: Headers, read: Callable[[], Awaitable[bytes]]
@@ -190,11 +195,15 @@ class Webhooks:
         for binding in await self._bindings.of(workload.id):
             if binding.id == binding_id:
                 return binding
-        raise NotFound(
-            "binding_unknown",
-            f"{workload.name} has no webhook {binding_id}.",
-            next_step=f"See which there are: holdfast webhook list {workload.name}",
-        )
+        raise _binding_unknown(workload.name, binding_id)
+
+
+def _binding_unknown(workload: str, binding_id: str) -> NotFound:
+    return NotFound(
+        "binding_unknown",
+        f"{workload} has no webhook {binding_id}.",
+        next_step=f"See which there are: holdfast webhook list {workload}",
+    )
 
 
 def _invalid(why: str) -> Problem:

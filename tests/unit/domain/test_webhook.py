@@ -175,6 +175,14 @@ def test_nothing_but_the_workloads_repository_or_the_bindings_is_deployed_from()
     generic = binding(Provider.GENERIC)
     for image in ("evil.example/home/notes:1", "home/notes:1", "registry.example:5000/home/notes2:1"):
         assert "which this deploys from" in str(outcome(generic, "", {"image": image}))
+    # a registry's tag that is none, and that would be read as another registry's image, or as a digest
+    for image, tag in (("notes", "5000/evil:main"), ("registry.example/home/notes", f"main@{DIGEST}")):
+        forged = PUSHED | {  # type: ignore[operator]
+            "target": PUSHED["target"]  # type: ignore[index]
+            | {"repository": "library/notes" if image == "notes" else "home/notes", "tag": tag}
+        }
+        told = outcome(binding(Provider.REGISTRY, image=image, tag="*"), "", {"events": [forged]})
+        assert told == f"{tag} can't be the tag of an image"
     sourced = dataclasses.replace(SPEC, image="", plugin=SourceWish(type="channel"))
     assert "takes no other one" in str(outcome(generic, "", {"tag": "2"}, sourced))
     assert outcome(generic, "", {}, sourced) == AGAIN

@@ -98,7 +98,7 @@ async def list_deliveries(
     "/{webhook}/deliveries/{delivery}/replay",
     summary="Have a delivery applied once more, as a new one",
     status_code=201,
-    responses=problems(404, 409),
+    responses=problems(404, 409, 429),
 )
 async def replay_delivery(
     services: Services, caller: Operator, ref: WorkloadRef, webhook: BindingId, delivery: DeliveryId
