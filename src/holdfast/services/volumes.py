@@ -230,7 +230,7 @@ class VolumeResolver:
         the path is left alone: it adopts what it finds.
 
         Args:
-            with_content: whether it holds what the workload is to have, be that nothing; otherwise that is still to come.
+            with_content: whether it holds what the workload is to have, be that nothing; else that is still to come.
         """
         states = await self._states.get(workload_id)
         await self._states.put(

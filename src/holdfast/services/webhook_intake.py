@@ -249,8 +249,9 @@ def _deliveries(bound: Bound, headers: Headers, body: bytes) -> list[Arrival]:
     arrivals = []
     for number, event in enumerate(events):
         key = event.id or delivery_id(binding.provider, headers)
-        if binding.signed and not event.id and not id_is_signed(binding.provider, headers) and (key or binding.provider.of_code):
-            same_body = SameBody.ALWAYS  # the signature is of the body alone: another id, or none, makes it no other one
+        body_alone_is_signed = binding.signed and not event.id and not id_is_signed(binding.provider, headers)
+        if body_alone_is_signed and (key or binding.provider.of_code):
+            same_body = SameBody.ALWAYS  # another id, or none, makes it no other one
         elif key is None:
             same_body = SameBody.WHILE_WAITING
         else:

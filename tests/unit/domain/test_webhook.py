@@ -176,11 +176,11 @@ def test_nothing_but_the_workloads_repository_or_the_bindings_is_deployed_from()
     for image in ("evil.example/home/notes:1", "home/notes:1", "registry.example:5000/home/notes2:1"):
         assert "which this deploys from" in str(outcome(generic, "", {"image": image}))
     # a registry's tag that is none, and that would be read as another registry's image, or as a digest
-    for image, tag in (("notes", "5000/evil:main"), ("registry.example/home/notes", f"main@{DIGEST}")):
-        forged = PUSHED | {  # type: ignore[operator]
-            "target": PUSHED["target"]  # type: ignore[index]
-            | {"repository": "library/notes" if image == "notes" else "home/notes", "tag": tag}
-        }
+    for image, path, tag in (
+        ("notes", "library/notes", "5000/evil:main"),
+        ("registry.example/home/notes", "home/notes", f"main@{DIGEST}"),
+    ):
+        forged = {"id": "1", "action": "push", "target": {"repository": path, "tag": tag}}
         told = outcome(binding(Provider.REGISTRY, image=image, tag="*"), "", {"events": [forged]})
         assert told == f"{tag} can't be the tag of an image"
     sourced = dataclasses.replace(SPEC, image="", plugin=SourceWish(type="channel"))
