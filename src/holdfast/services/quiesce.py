@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from holdfast.domain.errors import Failed, NotFound
 from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.stopping import UncleanStop, unclean_end
-from holdfast.domain.volumes import overlap
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import (
     LABEL_INSTALLATION,
@@ -27,6 +26,7 @@ from holdfast.runtime.port import (
     ContainerState,
     Exit,
 )
+from holdfast.services.path_users import overlap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from holdfast.domain.restore import RootRef
 from holdfast.domain.volumes import overlap
 from holdfast.domain.workload import OWN_SCOPES, DesiredState, RestartPolicy, Scope, Workload, WorkloadSpec
 from holdfast.runtime.port import ContainerRuntime
+from holdfast.services import path_users
 from holdfast.services.engine_volumes import EngineVolumes
 from holdfast.services.instances import Instances
 from holdfast.services.locks import LifecycleLocks
@@ -215,7 +216,7 @@ class WorkloadDeletion:
         for container in await self._runtime.containers():
             for ref in self._removable(workload):
                 if container.id not in own and any(
-                    mount.source and overlap(mount.source, ref.path) for mount in container.mounts
+                    mount.source and path_users.overlap(ref.path, mount.source) for mount in container.mounts
                 ):
                     problems.append(_in_use(ref.path, container.name))
         if problems:

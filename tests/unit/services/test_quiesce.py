@@ -191,9 +191,10 @@ async def test_an_engine_that_is_away_is_told_and_letting_go_can_be_repeated(
 async def test_nothing_is_started_on_a_path_that_is_barred_and_the_rest_is(
     runtime: FakeRuntime, quiescer: Quiescer, tmp_path: Path
 ) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)  # as where the engine is reached through one
     for name in ("data", "media"):
         (tmp_path / name).mkdir()
-        bind = Bind(source=str(tmp_path / name), target="/in", read_only=False)
+        bind = Bind(source=str(tmp_path / "link" / name), target="/in", read_only=False)
         labels = {LABEL_INSTALLATION: OWN, LABEL_WORKLOAD: "a"}
         made = await runtime.create(ContainerSpec(name=name, image="notes:1", labels=labels, binds=(bind,)))
         await runtime.set_restart_policy(made, RestartPolicy.ALWAYS)

@@ -470,11 +470,13 @@ class TestDelete:
         assert caught.value.code == "volume_shared"
         assert (await bench.delete(workload)).state is OperationState.SUCCEEDED
 
-    async def test_data_that_a_strange_container_has_mounted_is_refused(self, bench: Bench) -> None:
+    @pytest.mark.parametrize("through", [".", "link"])
+    async def test_data_that_a_strange_container_has_mounted_is_refused(self, bench: Bench, through: str) -> None:
         await bench.deploy(await bench.create(DATA))
         image = await bench.runtime.image("notes:1")
         assert image is not None
-        bind = Bind(source=str(bench.base / "notes"), target="/x")
+        (bench.allowed / "link").symlink_to(bench.base)
+        bind = Bind(source=str(bench.base / "notes" if through == "." else bench.allowed / "link/notes"), target="/x")
         await bench.runtime.create(ContainerSpec(name="stranger", image=image.id, labels={}, binds=(bind,)))
         with pytest.raises(Refused) as caught:
             await bench.workloads.delete("notes", delete_data=True, actor="ann")
