@@ -72,11 +72,21 @@ class Masked:
 
 def _left_at_the_beginning(line: str, value: str) -> int:
     """How many characters of a line are the end of a value whose beginning was cut off."""
-    lengths = range(min(len(line), len(value)), SHORTEST_LEFT - 1, -1)
-    return next((length for length in lengths if value.endswith(line[:length])), 0)
+    head = line[:SHORTEST_LEFT]
+    at = value.find(head, max(len(value) - len(line), 0))
+    while 0 <= at <= len(value) - SHORTEST_LEFT:  # only where it can be: a program may print much to have much tried
+        if line.startswith(value[at:]):
+            return len(value) - at
+        at = value.find(head, at + 1)
+    return 0
 
 
 def _left_at_the_end(line: str, value: str) -> int:
     """How many characters of a line are the beginning of a value whose end was cut off."""
-    lengths = range(min(len(line), len(value)), SHORTEST_LEFT - 1, -1)
-    return next((length for length in lengths if value.startswith(line[-length:])), 0)
+    tail = line[-SHORTEST_LEFT:]
+    at = value.rfind(tail, 0, len(line)) if len(tail) == SHORTEST_LEFT else -1
+    while at >= 0:
+        if line.endswith(value[: at + SHORTEST_LEFT]):
+            return at + SHORTEST_LEFT
+        at = value.rfind(tail, 0, at + SHORTEST_LEFT - 1)
+    return 0

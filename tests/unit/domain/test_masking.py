@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+from hypothesis import given
+from hypothesis.strategies import text
+
 from holdfast.domain.errors import Failed
-from holdfast.domain.masking import Masked
+from holdfast.domain.masking import SHORTEST_LEFT, Masked, _left_at_the_beginning, _left_at_the_end
 
 
 def test_every_place_is_masked_and_the_longest_value_first() -> None:
@@ -34,3 +38,19 @@ def test_what_is_left_of_a_value_where_a_line_was_cut_is_masked() -> None:
     assert masked.text(f"{key} is wrong"[100:]) == "*** is wrong", "the beginning was"
     assert masked.text(f"{key[:90]}\n{key[90:180]}\nelse") == "***\n***\nelse", "it was broken into lines"
     assert masked.text("this ends with sk-") == "this ends with sk-", "so little tells nothing"
+
+
+@given(value=text("ab", max_size=24), line=text("ab", max_size=24))
+def test_as_much_as_can_be_left_of_a_value_is_found_at_both_ends(value: str, line: str) -> None:
+    lengths = [0, *range(SHORTEST_LEFT, min(len(value), len(line)) + 1)]
+    assert _left_at_the_beginning(line, value) == max(n for n in lengths if value.endswith(line[:n]))
+    assert _left_at_the_end(line, value) == max(n for n in lengths if value.startswith(line[len(line) - n :]))
+
+
+@pytest.mark.timeout(20)
+def test_a_program_that_prints_what_looks_like_the_rest_of_a_long_value_delays_nobody() -> None:
+    value = "".join(f"{n:08x}" for n in range(8192))
+    masked = Masked([value])
+    for line in ("x" * 65_000 + value[-8:], value[:8] + "x" * 65_000):
+        for _ in range(300):  # as many as a kept log may have
+            assert masked.text(line) == line
