@@ -554,6 +554,7 @@ async def _assembled(
         deployer=deployer,
         promotions=promotions,
         operations=operations,
+        runtime=runtime,
     )
 
     async def engine_arrived(info: EngineInfo) -> None:

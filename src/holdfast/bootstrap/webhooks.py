@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.engine.sealing import Sealing
+from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deployer import Deployer
 from holdfast.services.health_gate import SystemClock
@@ -34,6 +35,7 @@ def webhooks_of(
     deployer: Deployer,
     promotions: Promotions,
     operations: Operations,
+    runtime: ContainerRuntime,
 ) -> WebhookParts:
     """Build them. Nothing is applied before the work is started."""
     bindings = BindingStore(database)
@@ -46,6 +48,7 @@ def webhooks_of(
         promotions=promotions,
         operations=operations,
         operation_store=OperationStore(database),
+        engine=runtime.info,
     )
     # the machine's own time: floods are counted by it, and signatures name it
     intake = Intake(

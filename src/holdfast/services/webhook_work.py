@@ -2,8 +2,10 @@
 
 - Each is applied once, whatever dies: its operation carries its id as idempotency key, so that whoever takes it up
   again finds the operation. One that the server's death cut off is begun anew, a few times at most.
+- While the container engine does not answer none is begun: it would fail for nothing that it asked for.
 - Of those that wait, the ones that a newer one asks the same as are superseded by it.
-- Nothing is polled: somebody tells that a delivery arrived, and each start looks once for what was left.
+- Nothing is polled while nothing waits: somebody tells that a delivery arrived, and each start looks once for what was
+  left.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ ATTEMPTS: Final = 3
 GATHERING: Final = 1.0
 """Seconds from the end of one delivery of a workload to the next: in a flood, most of it comes to ask for the same."""
 PAUSE: Final = 5.0
-"""Seconds until what failed for want of a disk is tried again."""
+"""Seconds until what failed for want of a disk, or of an engine, is tried again."""
 
 
 class _Stopping(Exception):
@@ -38,7 +40,11 @@ class _Stopping(Exception):
 
 
 class WebhookWork:
-    """Applies deliveries in the background."""
+    """Applies deliveries in the background.
+
+    Args:
+        engine: asks the container engine for something small, and raises ``Unavailable`` where it does not answer.
+    """
 
     def __init__(
         self,
@@ -50,6 +56,7 @@ class WebhookWork:
         promotions: Promotions,
         operations: Operations,
         operation_store: OperationStore,
+        engine: Callable[[], Awaitable[object]],
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._bindings = bindings
@@ -59,6 +66,7 @@ class WebhookWork:
         self._promotions = promotions
         self._operations = operations
         self._operation_store = operation_store
+        self._engine = engine
         self._pause = pause
         self._started = False
         self._due: set[str] = set()
@@ -111,6 +119,7 @@ class WebhookWork:
         waiting = await self._deliveries.open(workload_id)
         if not waiting:
             return False
+        await self._engine()
         bindings = {binding.id: binding for binding in await self._bindings.of(workload_id)}
         workload = await self._records.workload(workload_id)
         decided = [

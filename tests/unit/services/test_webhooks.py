@@ -211,6 +211,14 @@ async def test_it_waits_while_a_restore_holds_the_workload_and_says_for_what(bot
     assert (await bench.reload(workload)).spec.image == "notes:2"
 
 
+async def test_while_the_engine_does_not_answer_it_waits_and_does_not_fail(both: tuple[Hooks, Workload]) -> None:
+    hooks, workload = both
+    binding = await hooks.bind(workload)
+    hooks.bench.runtime.fail(times=3)
+    await hooks.one(binding)
+    assert await hooks.ended(binding) == [DeliveryState.SUCCEEDED]
+
+
 async def test_of_those_that_wait_the_newest_that_asks_for_the_same_is_applied(both: tuple[Hooks, Workload]) -> None:
     hooks, workload = both
     binding, other = await hooks.bind(workload), await hooks.bind(workload)

@@ -55,6 +55,7 @@ class Hooks:
             promotions=bench.promotions,
             operations=bench.operations,
             operation_store=OperationStore(bench.database),
+            engine=bench.runtime.info,
             pause=lambda _seconds: asyncio.sleep(0),
         )
         self.intake = Intake(
