@@ -1,4 +1,4 @@
-"""Files that commands write: whole or not at all, and never over another."""
+"""Files that commands write: whole or not at all, and never over another unless that is asked for."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from holdfast.domain.ids import new_id
 
 
 @contextmanager
-def new_file(target: str, *, private: bool = False) -> Iterator[BinaryIO]:
-    """A file that appears under its name only when it is whole and durable, and that replaces nothing.
+def new_file(target: str, *, private: bool = False, replace: bool = False) -> Iterator[BinaryIO]:
+    """A file that appears under its name only when it is whole and durable, and that replaces nothing by itself.
 
     Args:
         target: its path; ``-`` for stdout.
         private: whether nobody but its owner may read it.
+        replace: whether it takes the place of another one.
 
     Raises:
         Conflict: ``file_exists``.
@@ -30,7 +31,7 @@ def new_file(target: str, *, private: bool = False) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     path = Path(target)
-    if path.exists():
+    if path.exists() and not replace:
         raise Conflict("file_exists", f"{target} is there already.", next_step="Name another file with --output.")
     temporary = path.with_name(f".{path.name}.{new_id()}")
     try:
@@ -38,7 +39,10 @@ def new_file(target: str, *, private: bool = False) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, path)  # unlike a rename, this never replaces a file that came in the meantime
+        if replace:
+            os.replace(temporary, path)
+        else:
+            os.link(temporary, path)  # unlike a rename, this never replaces a file that came in the meantime
     except OSError as error:
         raise Failed(
             "file_not_written", f"{target} can't be written: {error.strerror}.", next_step="Check the path and space."

@@ -44,6 +44,7 @@ NEEDED = {
     "set_secret": O,
     "remove_secret": O,
     "import_env": O,
+    "import_compose": O,
     "read_logs": V,
     "download_logs": V,
     "list_snapshots": V,

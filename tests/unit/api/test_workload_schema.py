@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.api.schemas import workload_reference
+from holdfast.api.schemas.document_bounds import MAX_BYTES
 from holdfast.api.schemas.workload import json_schema, parse_workload_json, parse_workload_yaml, to_document
 from holdfast.api.schemas.workload_values import format_port, parse_domain, parse_port
-from holdfast.api.schemas.yaml_document import MAX_BYTES
 from holdfast.domain.environment import SecretRef
 from holdfast.domain.errors import InvalidInput, TooLarge
 from holdfast.domain.retention import Keep

@@ -2,8 +2,8 @@
 
 YAML 1.2 (``no`` is a word, not a boolean), one document, JSON's types only, text as keys, no key twice. What YAML can
 do beyond JSON is taken with a bound (anchors and aliases: the document that they expand to is counted) or refused
-(tags of other types, ``%TAG``, merge keys). Dates are text, as in YAML 1.2's core schema. Positions are kept, so that a
-problem found later can name line and column.
+(tags of other types, ``%TAG``, merge keys unless the caller takes them). Dates are text, as in YAML 1.2's core schema.
+Positions are kept, so that a problem found later can name line and column.
 """
 
 from __future__ import annotations
@@ -28,10 +28,8 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scanner import Scanner, ScannerError
 from ruamel.yaml.tokens import Token
 
-from holdfast.api.schemas.document_bounds import MAX_DEPTH, MAX_NODES
+from holdfast.api.schemas.document_bounds import MAX_BYTES, MAX_DEPTH, MAX_NODES
 from holdfast.domain.errors import InvalidInput, TooLarge
-
-MAX_BYTES: Final = 256 * 1024
 
 PathKey: TypeAlias = str | int
 DocumentPath: TypeAlias = tuple[PathKey, ...]
@@ -58,8 +56,11 @@ class YamlDocument:
         return self.positions.get(path)
 
 
-def read_yaml(text: str) -> YamlDocument:
+def read_yaml(text: str, *, merge: bool = False) -> YamlDocument:
     """Read one document.
+
+    Args:
+        merge: whether ``<<`` takes over the keys of other mappings (YAML 1.1), as other programs' files do.
 
     Raises:
         TooLarge: ``yaml_too_large`` or ``yaml_too_complex``.
@@ -79,7 +80,7 @@ def read_yaml(text: str) -> YamlDocument:
         root = yaml.compose(text)
         if root is None:
             _malformed("The document is empty.", None)
-        reader = _Reader(yaml)
+        reader = _Reader(yaml, merge=merge)
         value = reader.value(root, (), 0)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -106,18 +107,14 @@ class _Scanner(Scanner):
 class _Reader:
     """Turns composed nodes into values. Counts what it makes, so that aliases can't multiply without bound."""
 
-    def __init__(self, yaml: YAML) -> None:
+    def __init__(self, yaml: YAML, *, merge: bool) -> None:
         self.positions: dict[DocumentPath, tuple[int, int]] = {}
         self._yaml = yaml
+        self._merge = merge
         self._nodes = 0
 
     def value(self, node: Node, path: DocumentPath, depth: int) -> object:
-        self._nodes += 1
-        if self._nodes > MAX_NODES:
-            raise _too_complex(f"It has more than {MAX_NODES} values once its aliases are followed", node.start_mark)
-        if depth > MAX_DEPTH:
-            # An alias to something around it never ends, and arrives here too.
-            raise _too_complex(f"It is nested deeper than {MAX_DEPTH} levels", node.start_mark)
+        self._enter(node, depth)
         self.positions.setdefault(path, _position(node.start_mark))
         if isinstance(node, MappingNode) and _tag(node) == "map":
             return self._mapping(node, path, depth)
@@ -127,11 +124,23 @@ class _Reader:
             return self._scalar(node)
         return _malformed(f"The tag {node.tag} is not supported here.", node.start_mark)
 
+    def _enter(self, node: Node, depth: int) -> None:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise _too_complex(f"It has more than {MAX_NODES} values once its aliases are followed", node.start_mark)
+        if depth > MAX_DEPTH:
+            # An alias to something around it never ends, and arrives here too.
+            raise _too_complex(f"It is nested deeper than {MAX_DEPTH} levels", node.start_mark)
+
     def _mapping(self, node: MappingNode, path: DocumentPath, depth: int) -> dict[str, object]:
         values: dict[str, object] = {}
+        merged: list[tuple[Node, Node]] = []
         for key_node, value_node in node.value:
-            if _tag(key_node) == "merge":
+            if _tag(key_node) == "merge" and not self._merge:
                 _malformed("Merge keys (<<) are not part of YAML 1.2.", key_node.start_mark)
+            if _tag(key_node) == "merge":
+                merged.append((key_node, value_node))
+                continue
             if not isinstance(key_node, ScalarNode) or _tag(key_node) not in _TEXT:
                 _malformed("Keys must be text; put this one in quotes.", key_node.start_mark)
             key = _joined(str(key_node.value))
@@ -139,6 +148,12 @@ class _Reader:
                 _malformed(f"The key {key!r} is there twice.", key_node.start_mark)
             self.positions[(*path, key)] = _position(key_node.start_mark)
             values[key] = self.value(value_node, (*path, key), depth + 1)
+        for key_node, value_node in merged:  # what a mapping says itself counts before what it takes over
+            for source in value_node.value if isinstance(value_node, SequenceNode) else [value_node]:
+                self._enter(source, depth + 1)
+                if not isinstance(source, MappingNode) or _tag(source) != "map":
+                    _malformed("A merge key (<<) takes over mappings only.", key_node.start_mark)
+                values = {**self._mapping(source, path, depth + 1), **values}
         return values
 
     def _scalar(self, node: ScalarNode) -> object:

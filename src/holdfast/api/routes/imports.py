@@ -1,0 +1,58 @@
+"""Import: proposals for workloads from what others wrote. Nothing is applied."""
+
+from __future__ import annotations
+
+from anyio import to_thread
+from fastapi import APIRouter
+
+from holdfast.api.answers import problems
+from holdfast.api.auth import Operator
+from holdfast.api.schemas.compose import ComposeBody, ComposeView, view
+from holdfast.api.services import Services
+from holdfast.api.strict_route import StrictRoute
+from holdfast.domain.compose import ComposeProposal
+from holdfast.domain.errors import NotFound, TooLarge
+from holdfast.services.compose_import import propose_workloads
+
+router = APIRouter(prefix="/api/import", tags=["import"], route_class=StrictRoute)
+
+
+@router.post(
+    "/compose",
+    summary="Propose workloads from a compose file",
+    description="One workload for each service, with all that can't be carried over. Nothing is applied, and no file "
+    "of the server is read.",
+    responses=problems(),
+)
+async def import_compose(services: Services, _caller: Operator, body: ComposeBody) -> ComposeView:
+    proposal = await to_thread.run_sync(_propose, body)  # a large file takes a moment, and others wait
+    taken = await _taken(services, proposal)
+    return await to_thread.run_sync(view, proposal, taken, list(body.env_files))
+
+
+def _propose(body: ComposeBody) -> ComposeProposal:
+    from holdfast.api.schemas.yaml_document import read_yaml  # by the first YAML: a parser of 2 MiB
+
+    try:
+        document = read_yaml(body.text.get_secret_value(), merge=True)
+    except TooLarge as error:
+        error.next_step = "Split it into several files of one project, and import each."
+        raise
+    return propose_workloads(
+        document.value,
+        folder=body.folder,
+        directory=body.directory,
+        variables={name: value.get_secret_value() for name, value in body.variables.items()},
+        env_files={path: text.get_secret_value() for path, text in body.env_files.items()},
+    )
+
+
+async def _taken(services: Services, proposal: ComposeProposal) -> dict[str, str]:
+    """The projects of workloads that have a proposed name already."""
+    found: dict[str, str] = {}
+    for workload in proposal.workloads:
+        try:
+            found[workload.name] = (await services.workloads.get(workload.name)).spec.project
+        except NotFound:
+            continue
+    return found
