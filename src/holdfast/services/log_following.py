@@ -16,8 +16,8 @@ from holdfast.domain.logs import LogLine, LogQuery
 from holdfast.runtime.port import LABEL_WORKLOAD, ContainerLog, ContainerRuntime
 from holdfast.services.instances import Instances
 
-_WAITING_LINES: Final = 1000
-"""Lines read ahead of a slow reader."""
+_WAITING_LINES: Final = 32
+"""Lines read ahead of a slow reader. Each may be as long as the engine's stream hands one on: a mebibyte."""
 _CATCH_UP: Final = 10_000
 """Lines of a container that may be printed between two looks at it."""
 

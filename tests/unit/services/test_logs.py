@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from holdfast.domain.restore import RootRef
 from holdfast.domain.workload import DesiredState, Volume, Workload, WorkloadSpec
 from holdfast.engine.fs import Fs
 from holdfast.engine.kept_logs import KeptLogFiles
-from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, ContainerSpec
+from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, ContainerLog, ContainerSpec
 from holdfast.services.instances import Instances
 from holdfast.services.logs import Logs
 from holdfast.services.quiesce import facts_of
@@ -161,6 +161,24 @@ async def test_a_follower_learns_that_the_engine_went_away(bench: Bench) -> None
         bench.runtime.restart_engine()
         with pytest.raises(Unavailable):
             await waiting
+
+
+async def test_little_is_read_ahead_of_a_slow_reader(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = 0
+
+    async def endless(_container_id: str, *, follow: bool = False, **_which: object) -> AsyncGenerator[ContainerLog]:
+        nonlocal given
+        while follow:
+            given += 1
+            yield ContainerLog(at="2026-11-26T10:00:00Z", stream="stdout", text="a mebibyte, for instance")
+
+    await bench.instance("one")
+    monkeypatch.setattr(bench.runtime, "logs", endless)
+    async with aclosing(await bench.logs.follow("w", LogQuery(), tail=1)) as lines:
+        await anext(lines)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert given <= 64
 
 
 async def test_closing_ends_what_the_follower_started(bench: Bench) -> None:
