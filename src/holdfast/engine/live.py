@@ -46,7 +46,7 @@ class LiveRoots:
         journal_dir: where the journals of restores are, which tell what in a volume is not the volume's; empty where
             nobody restores.
         late: more roots, which others make, perhaps after this start: each is looked for when it is first needed, and
-            again while it is not there.
+            again while it is not there, or once it was removed.
 
     Raises:
         Failed: a root is there but can't be opened.
@@ -58,6 +58,7 @@ class LiveRoots:
         self._late = frozenset(late) - {*roots}
         self._looking = Lock()
         self._fds: dict[str, int] = {}
+        self._removed: list[int] = []
         self._unusable: dict[str, Problem] = {}
         try:
             for root in dict.fromkeys(roots):
@@ -78,6 +79,8 @@ class LiveRoots:
         """Let go of the roots."""
         while self._fds:
             self._fs.close(self._fds.popitem()[1])
+        while self._removed:
+            self._fs.close(self._removed.pop())
 
     def open(self, ref: RootRef) -> int:
         """Open a live directory for reading. The caller closes it.
@@ -295,9 +298,15 @@ class LiveRoots:
 
     def _look_for(self, root: str) -> None:
         with self._looking:
-            if root not in self._fds:
-                self._unusable.pop(root, None)
-                self._hold(root)
+            if root in self._fds:
+                try:
+                    if self._fs.fstat(self._fds[root]).st_nlink:
+                        return
+                except OSError as error:
+                    raise translate(error, f"looking at the root {root}") from error
+                self._removed.append(self._fds.pop(root))  # somebody may be about to duplicate it
+            self._unusable.pop(root, None)
+            self._hold(root)
 
     def _fs_root(self, ref: RootRef) -> int:
         """A descriptor of the ref's root, the caller's to close."""

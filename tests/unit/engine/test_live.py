@@ -1,6 +1,7 @@
 """Live directories are reached below their roots only, and checked before they are touched."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -205,6 +206,10 @@ def test_a_root_that_others_make_later_is_looked_for_until_it_is_there(fs: Fs, b
         late.rename(tmp_path / "moved")
         (late / "v1").mkdir(parents=True)
         assert codes(roots, ref) == []  # from now on it is that one
+        shutil.rmtree(tmp_path / "moved")  # until that is no more
+        assert codes(roots, ref) == ["volume_missing"]
+        (late / "v1/_data").mkdir()
+        assert codes(roots, ref) == []
 
 
 def test_a_late_root_that_is_reached_through_a_symlink_is_not_used(fs: Fs, base: Path, tmp_path: Path) -> None:
