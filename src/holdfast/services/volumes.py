@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -248,7 +248,17 @@ class VolumeResolver:
             sharers: ids of workloads that share a volume; what they remember of the same paths is forgotten too.
         """
         paths = {self.resolve(workload.spec, volume).path for volume in workload.spec.captured_volumes}
-        for workload_id in {workload.id, *sharers}:
+        await self._forget({workload.id, *sharers}, paths)
+
+    async def forget(self, workload: Workload, going: Iterable[RootRef]) -> None:
+        """Forget what was seen of directories that are about to be removed.
+
+        A removal that is cut off can then go on: what is missing is no longer missed.
+        """
+        await self._forget({workload.id}, {ref.path for ref in going})
+
+    async def _forget(self, workload_ids: Iterable[str], paths: Collection[str]) -> None:
+        for workload_id in workload_ids:
             for state in (await self._states.get(workload_id)).values():
                 if state.path in paths:
                     await self._states.delete(workload_id, state.target)

@@ -163,6 +163,7 @@ class WorkloadDeletion:
                 removed = await self._remove_instances(ctx, workload)
                 if going:
                     await ctx.step("removing_data")
+                    await self._volumes.forget(workload, going)
                     await self._data.remove(going, ctx)
                     await self._named.remove(workload.spec)
                 await ctx.step("forgetting")

@@ -538,15 +538,18 @@ class TestDelete:
         assert (await bench.workloads.apply(spec(MEDIA, name="wiki"), actor="ann")).created
 
     async def test_a_deletion_that_failed_half_way_can_be_done_again(self, bench: Bench) -> None:
-        workload = await bench.create(DATA)
+        workload = await bench.create(DATA, MEDIA)
         await bench.deploy(workload)
+        await bench.volumes.remember(workload)
         bench.remover.error = Failed("disk_error", "The disk reported an error.")
         ended = await bench.delete(workload, delete_data=True)
         assert ended.state is OperationState.FAILED
         assert (await bench.workloads.get("notes")).desired is DesiredState.STOPPED
         assert await bench.runtime.containers() == []
         bench.remover.error = None
+        (bench.base / "notes" / "data").rmdir()  # so far it had come
         assert (await bench.delete(workload, delete_data=True)).state is OperationState.SUCCEEDED
+        assert not (bench.base / "@home" / "media").exists()
 
     async def test_a_workload_of_the_same_name_adopts_the_data_that_was_kept(self, bench: Bench) -> None:
         workload = await bench.create(DATA)
