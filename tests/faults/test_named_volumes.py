@@ -107,8 +107,11 @@ async def test_a_container_of_others_that_mounts_it_by_name_refuses_the_restore(
 
 async def test_what_was_removed_by_hand_is_made_by_the_engine_and_restored_when_asked(whole: Installation) -> None:
     async with whole.running() as holdfast:
-        workload = await deployed(holdfast, NOTES)
+        await deployed(holdfast, NOTES)
         (data_of(whole) / "note").write_text("good")
+        workload = await deployed(
+            holdfast, replace(NOTES, env=(("TZ", "UTC"),))
+        )  # from now on it is known to hold data
         snapshot_id = await snapshotted(holdfast, workload)
         engine = engine_of(holdfast)
         for container in await engine.containers():
