@@ -3,6 +3,7 @@
 - What :meth:`Database.write` committed is on disk (``synchronous=FULL``) before it returns.
 - Writers queue for one lock instead of spinning on SQLite's, and take SQLite's write lock at their beginning
   (``BEGIN IMMEDIATE``), so that no transaction reads first and then fails to write. Readers never wait (WAL).
+- A transaction begins with its first statement: each change of threads costs as much as a small statement.
 - Each call runs in a thread, to its end: who is cancelled meanwhile goes on only afterwards, so that no two threads use
   one connection at a time. (SQLAlchemy's own asyncio extension would load its ORM, a tenth of the server's memory.)
 """
@@ -52,30 +53,26 @@ class Transaction:
         return await self.run(whole)
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """Do something with the connection, in a thread."""
-        return await self._to_its_end(lambda: work(self._connection))
+        """Do something with the connection, in a thread. What is done first begins the transaction."""
+        return await self._to_its_end(lambda: work(self._begun()))
 
-    async def begin(self) -> None:
-        """Take a connection and begin."""
+    async def end(self, *, commit: bool) -> None:
+        """Make durable what was done, or undo it, and give the connection back."""
+        connection = self._open
+        if connection is None:
+            return
 
-        def begin() -> None:
+        def end() -> None:
+            with connection:
+                if commit:
+                    connection.commit()
+
+        await self._to_its_end(end)
+
+    def _begun(self) -> Connection:
+        if self._open is None:
             self._open = self._engine.connect()
             self._open.begin()
-
-        await self._to_its_end(begin)
-
-    async def commit(self) -> None:
-        """Make what was done durable."""
-        await self.run(Connection.commit)
-
-    async def close(self) -> None:
-        """Undo what was not committed, and give the connection back."""
-        if self._open is not None:
-            await self.run(Connection.close)
-
-    @property
-    def _connection(self) -> Connection:
-        assert self._open is not None
         return self._open
 
     async def _to_its_end(self, work: Callable[[], T]) -> T:
@@ -146,7 +143,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
         """A connection that sees one consistent state and changes nothing."""
-        async with self._transaction(self._engine) as connection:
+        async with self._transaction(self._engine, commit=False) as connection:
             yield connection
 
     @asynccontextmanager
@@ -158,20 +155,20 @@ class Database:
             NoSpace: ``database_no_space``; nothing was changed.
             IntegrityError: a constraint does not hold; stores translate it.
         """
-        async with self._writing, self._transaction(self._writer) as connection:
+        async with self._writing, self._transaction(self._writer, commit=True) as connection:
             yield connection
-            await connection.commit()
 
     @asynccontextmanager
-    async def _transaction(self, engine: Engine) -> AsyncIterator[Transaction]:
+    async def _transaction(self, engine: Engine, *, commit: bool) -> AsyncIterator[Transaction]:
         transaction = Transaction(engine, self._threads)
         with _translated():
             async with self._connections:
                 try:
-                    await transaction.begin()
                     yield transaction
-                finally:
-                    await transaction.close()
+                except BaseException:
+                    await transaction.end(commit=False)
+                    raise
+                await transaction.end(commit=commit)
 
 
 async def upsert(
