@@ -42,11 +42,13 @@ from holdfast.testing.trees import TreeDescription, describe_tree
 Act = Callable[[Holdfast], Coroutine[None, None, None]]
 
 TORTURE = os.environ.get("HOLDFAST_TORTURE") == "1"
-PROCESSES_EVERY = 1 if TORTURE else 10
+PROCESSES_EVERY = 1 if TORTURE else 20
 """For which of the crashes the engine's work is done by worker processes, as a sample. They are idle whenever a server
 gets to a point; at the other crashes threads of the server do the same work, which takes a third of the time."""
-KILLED_EVERY = 1 if TORTURE else 12
+KILLED_EVERY = 1 if TORTURE else 24
 """Of the points of what is enumerated call by call (``test_every_call.py``), at which a server is really killed."""
+POINTS_EVERY = 1 if TORTURE else 3
+"""Of the points of what isn't, likewise: captures, clones, chosen paths, swaps by renames."""
 UNDO_EVERY = 10
 """Which of the restores that came through a crash are undone, as a sample."""
 

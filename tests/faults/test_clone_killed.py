@@ -1,7 +1,7 @@
 """A server killed while it clones into a new workload: recovery leaves all of the data in it, or none.
 
 The bench of every restore (``crash_bench.py``), with a workload that does not exist before: each crash begins with none
-of that name, and nothing in its directories. With ``make test`` at every fifth point, with ``make torture`` at each.
+of that name, and nothing in its directories. With ``make test`` at every fifteenth point, with ``make torture`` at all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from tests.faults.crash_bench import TORTURE, side_of
+from tests.faults.crash_bench import POINTS_EVERY, TORTURE, side_of
 from tests.faults.crash_checks import Crash, Trees, check_running, check_told, expected_side
 from tests.faults.crash_scenarios import RunningWorkload
 
@@ -127,10 +127,10 @@ class NewWorkload(RunningWorkload):
 def test_a_clone_into_a_new_workload_killed_at_any_point_leaves_all_of_the_data_or_none(
     tmp_path: Path, part: int
 ) -> None:
-    assert NewWorkload.at(tmp_path).crash_everywhere(part, PARTS) >= 75
+    assert NewWorkload.at(tmp_path).crash_everywhere(part, PARTS, every=POINTS_EVERY) >= 75
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("state", STATES)
 def test_a_recovery_of_a_clone_killed_at_any_point_is_recovered_from(tmp_path: Path, state: str) -> None:
-    assert NewWorkload.at(tmp_path).crash_recovery_everywhere(state) > 0
+    assert NewWorkload.at(tmp_path).crash_recovery_everywhere(state, every=POINTS_EVERY) > 0

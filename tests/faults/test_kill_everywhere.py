@@ -6,10 +6,10 @@ by a run that nobody kills which points there are, then kills one server at each
 What must hold then is in ``crash_checks.py``; what goes on meanwhile, in ``crash_scenarios.py``.
 
 In ``test_every_call.py``, where each call is a point, copies of a disk stand for kills. Here processes die, and real
-workers do the engine's work. Of what is enumerated there, ``make test`` kills at every twelfth point: of a restore of a
-running workload; of one that is taken back, of one of a stopped workload and of one that is called off, from where it
-begins to differ from that; and of the recovery from SAFE, COMMIT, CONFIRMED, BACKWARD, ABORTED. At every point: of
-captures; where a missing directory is made, all else catches up with chosen paths, and hooks hold a workload.
+workers do the engine's work. Of what is enumerated there, ``make test`` kills at every twenty-fourth point: of a
+restore of a running workload; of one that is taken back, of one of a stopped workload and of one that is called off,
+from where it begins to differ from that; and of the recovery from SAFE, COMMIT, CONFIRMED, BACKWARD, ABORTED. At every
+third: of captures; where a missing directory is made, all else catches up with chosen paths, and hooks hold a workload.
 
 Only with ``make torture`` (``HOLDFAST_TORTURE=1``): every point of all that; of an undo, of a rollback with data and of
 a restore of a shared volume; of the recovery from all other states; the points that were left out above because they
@@ -21,7 +21,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.faults.crash_bench import KILLED_EVERY, TORTURE
+from tests.faults.crash_bench import KILLED_EVERY, POINTS_EVERY, TORTURE
 from tests.faults.crash_scenarios import (
     AbortedLate,
     Captured,
@@ -104,7 +104,7 @@ def test_a_restore_into_a_missing_directory_killed_at_any_point_leaves_it_missin
     tmp_path: Path, power_cut: bool
 ) -> None:
     scenario = MissingDirectory.at(tmp_path, power_cut=power_cut)
-    assert scenario.crash_everywhere(since=MADE, until=SAFE) >= 5
+    assert scenario.crash_everywhere(since=MADE, until=SAFE, every=POINTS_EVERY) >= 5
 
 
 @patiently
@@ -113,7 +113,7 @@ def test_a_restore_of_chosen_paths_killed_at_any_point_ends_with_them_old_or_res
     tmp_path: Path, power_cut: bool
 ) -> None:
     scenario = ChosenPaths.at(tmp_path, power_cut=power_cut)
-    assert scenario.crash_everywhere(since=SAFE, until=COMMITTED) >= 6
+    assert scenario.crash_everywhere(since=SAFE, until=COMMITTED, every=POINTS_EVERY) >= 6
 
 
 @patiently
@@ -121,12 +121,12 @@ def test_a_restore_of_chosen_paths_killed_at_any_point_ends_with_them_old_or_res
 def test_a_capture_killed_at_any_point_leaves_the_containers_as_they_were(
     tmp_path: Path, scenario: type[Captured]
 ) -> None:
-    assert scenario.at(tmp_path).crash_everywhere() >= 8
+    assert scenario.at(tmp_path).crash_everywhere(every=POINTS_EVERY) >= 8
 
 
 @patiently
 def test_a_capture_killed_while_hooks_hold_the_workload_is_followed_by_what_undoes_them(tmp_path: Path) -> None:
-    assert CapturedHooked.at(tmp_path).crash_everywhere(since=HOOKED, until=UNHOOKED) >= 15
+    assert CapturedHooked.at(tmp_path).crash_everywhere(since=HOOKED, until=UNHOOKED, every=POINTS_EVERY) >= 15
 
 
 @patiently
