@@ -31,7 +31,9 @@ def pytest_configure() -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """What is loaded by now stays: no later search for garbage goes through it, and forked servers share its memory."""
     if session.config.getoption("loadgroup", False):
-        lone = [item.nodeid for item in session.items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid]
+        lone = [
+            item.nodeid for item in session.items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid
+        ]
         assert not lone, f"pytest-xdist sends these to any worker, whatever their group: {lone[:3]}"
     gc.collect()
     gc.freeze()
