@@ -422,8 +422,8 @@ class ApiServices:
     disk_reserve_bytes: int
 
 
-def services_of(connection: HTTPConnection) -> ApiServices:
-    """The services that the application was created with."""
+async def services_of(connection: HTTPConnection) -> ApiServices:
+    """The services that the application was created with. Asynchronous, as what is not is given a thread."""
     services = connection.app.state.services
     assert isinstance(services, ApiServices)
     return services
