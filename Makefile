@@ -19,9 +19,9 @@ help: ## list the targets
 demo: setup ## watch a bad migration be rolled back, code and data, in a minute
 	@$(WITH_ENGINE) $(BIN)/python scripts/demo.py
 
-# Half of what the tests take is waiting for disks and containers: twice as many of them as there are cores.
+# Three workers that wait for containers, and two that compute (tests/scheduling.py).
 test: setup check ## everything that must hold: checks and all tests, with a real Docker Engine
-	@$(WITH_ENGINE) $(BIN)/python -m pytest -q -n 4 --dist loadgroup
+	@$(WITH_ENGINE) $(BIN)/python -m pytest -q -n 5 --dist loadgroup
 
 check: setup ## format, lint, types and import contracts
 	@$(BIN)/ruff format --check --quiet

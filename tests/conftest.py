@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer  # type: ignore[import-untyped]
+
+from tests.scheduling import Mixed
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -37,6 +40,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         assert not lone, f"pytest-xdist sends these to any worker, whatever their group: {lone[:3]}"
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Mixed:
+    """With ``-n``: tests that wait beside tests that compute."""
+    return Mixed(config, log)
 
 
 _FIGURE = "figure: "
