@@ -40,8 +40,7 @@ class Pruned(RunningWorkload):
 
     async def fill(self, holdfast: Holdfast) -> None:
         await super().fill(holdfast)
-        for volume in self.volumes:
-            (volume / "random").unlink()
+        (self.volumes[0] / "random").unlink()
         await snapshotted(holdfast, self.workload)
 
     async def act(self, holdfast: Holdfast) -> None:
