@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from holdfast.cli import options
 from holdfast.cli.output import ago
+from holdfast.cli.secret_input import read_secret
 from holdfast.cli.session import Session, session_of
-from holdfast.domain.errors import InvalidInput
 from holdfast.domain.notice import MailTls, NoticeKind
 
 _MAX_SECRET: Final = 1024
@@ -75,7 +73,7 @@ def add_webhook(
 ) -> None:
     """Add a channel that posts to a webhook, signed if there is a secret."""
     session = session_of(context, as_json=as_json)
-    _add(session, name, kinds, "webhook", {"url": url, "secret": _secret(secret_file)})
+    _add(session, name, kinds, "webhook", {"url": url, "secret": read_secret(secret_file, _MAX_SECRET)})
 
 
 def add_mail(
@@ -101,7 +99,7 @@ def add_mail(
         "sender": sender,
         "recipients": recipients,
         "username": username,
-        "password": _secret(secret_file),
+        "password": read_secret(secret_file, _MAX_SECRET),
     }
     _add(session, name, kinds, "mail", body)
 
@@ -126,18 +124,3 @@ def _add(session: Session, name: str, kinds: list[NoticeKind] | None, place: str
     added = session.client.send("POST", "/api/notifications/channels", document=body)
     session.output.document(added)
     session.output.say(f"Added {name}. Try it: holdfast notification test {name}")
-
-
-def _secret(file: str | None) -> str:
-    """The secret, from anywhere but the command line, which others on the machine can read."""
-    if file is None:
-        return ""
-    try:
-        if file == "-":
-            line = sys.stdin.buffer.readline(_MAX_SECRET)
-        else:
-            with Path(file).open("rb") as opened:
-                line = opened.readline(_MAX_SECRET)
-        return line.rstrip(b"\r\n").decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput("file_unreadable", f"{file} can't be read: {error}.", next_step="Check the path.") from error

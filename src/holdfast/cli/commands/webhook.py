@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from holdfast.cli import options
 from holdfast.cli.output import ago
+from holdfast.cli.secret_input import read_secret
 from holdfast.cli.session import session_of
-from holdfast.domain.errors import InvalidInput
 from holdfast.domain.webhook import HookAction, Provider
 
 _MAX_SECRET: Final = 514
@@ -72,7 +70,7 @@ def create(
     body = {
         "provider": provider.value,
         "action": (HookAction.PROMOTE if promote_from else HookAction.DEPLOY).value,
-        "secret": _secret(secret_file),
+        "secret": read_secret(secret_file, _MAX_SECRET),
         "branch": branch,
         "tag": tag,
         "repository": repository,
@@ -187,18 +185,3 @@ def _refused(webhook: dict[str, Any]) -> str:
 
 def _why(delivery: dict[str, Any]) -> str:
     return ": ".join(part for part in (delivery["code"], delivery["message"]) if part) or "–"
-
-
-def _secret(file: str | None) -> str:
-    """The secret, from anywhere but the command line, which others on the machine can read."""
-    if file is None:
-        return ""
-    try:
-        if file == "-":
-            line = sys.stdin.buffer.readline(_MAX_SECRET)
-        else:
-            with Path(file).open("rb") as opened:
-                line = opened.readline(_MAX_SECRET)
-        return line.rstrip(b"\r\n").decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput("file_unreadable", f"{file} can't be read: {error}.", next_step="Check the path.") from error
