@@ -39,6 +39,8 @@ TRIES = 5
 """Power cuts at one point, of which one has to take what was not flushed."""
 SCENARIOS = [PowerCutBench, *([PowerCutOnTrial] if TORTURE else [])]
 
+# Who makes a mount namespace of its own copies all mounts of that moment, and then has mounted what others bind.
+pytestmark = pytest.mark.xdist_group("mount namespaces")
 patiently = pytest.mark.timeout(3600 if TORTURE else 300)
 every_kind = pytest.mark.parametrize("kind", list(MAKE))
 

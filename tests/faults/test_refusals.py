@@ -28,7 +28,8 @@ UNKNOWN = "01k0000000000000000000000"
 Fault = Callable[[Bench], AbstractContextManager[None]]
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# Who makes a mount namespace of its own copies all mounts of that moment, and then has mounted what a test here binds.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("mount namespaces")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

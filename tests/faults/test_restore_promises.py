@@ -44,7 +44,8 @@ from holdfast.testing.quick_workers import QuickWorkers, ThreadWorker
 R = TypeVar("R")
 Fault = Callable[[Bench], AbstractContextManager[None]]
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# Who makes a mount namespace of its own copies all mounts of that moment, and then has mounted what a test here binds.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("mount namespaces")]
 
 
 # --- preflight, and once more before the exchange

@@ -37,8 +37,8 @@ async def place(tmp_path: Path, docker_host: str) -> AsyncIterator[DockerPlace]:
 async def test_a_new_version_that_fails_its_gate_gives_way_to_the_previous_one(
     place: DockerPlace, docker_host: str
 ) -> None:
-    # The engine gives up on output that it has not read within two seconds of the end: it gets a second before it.
-    await build_image(docker_host, BROKEN, script="echo 'I am broken'; sleep 1; exit 7\n")
+    # The engine gives up on output that it has not read within two seconds of the end: it gets three more before it.
+    await build_image(docker_host, BROKEN, script="echo 'I am broken'; sleep 3; exit 7\n")
     async with place.running() as holdfast:
         workload = await deployed(holdfast, keeper())
         (place.volumes / "keeper/data/kept").write_text("kept")

@@ -23,6 +23,9 @@ from holdfast.engine.mounts import (
     read_own,
 )
 
+# Who makes a mount namespace of its own copies all mounts of that moment, and then has mounted what others bind.
+pytestmark = pytest.mark.xdist_group("mount namespaces")
+
 MOUNTINFO = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 30 22 8:17 / /srv rw shared:5 master:2 - xfs /dev/sdb1 rw,attr2
