@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +73,15 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
         terminalreporter.section("figures of the proof")
         for name, number in sorted(sums.items()):
             terminalreporter.write_line(f"{number:>10,}  {name}")
+
+
+@pytest.fixture
+def patient_log_keeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers in this process keep logs however long that takes on a busy machine; others have two seconds for it."""
+    from holdfast.bootstrap import assembly  # all of Holdfast, which takes a second to load
+    from holdfast.services.log_keeping import LogKeeping
+
+    monkeypatch.setattr(assembly, "LogKeeping", partial(LogKeeping, patience=60.0))
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ async def up_to(lines: AsyncGenerator[LogLine, None], text: str, instance: str =
     raise AssertionError("it ended")
 
 
+@pytest.mark.usefixtures("patient_log_keeping")
 async def test_a_follower_misses_no_line_of_the_old_instance_nor_of_the_new_and_all_are_kept(
     place: DockerPlace,
 ) -> None:

@@ -120,7 +120,7 @@ class Bench:
         last: the operation of the last :meth:`within`, as it ended.
     """
 
-    def __init__(self, path: Path, runtime: FakeRuntime | None = None) -> None:
+    def __init__(self, path: Path, runtime: FakeRuntime | None = None, *, log_patience: float = 60.0) -> None:
         settings = Settings(data_dir=path / "own", volumes_base=path / "volumes")
         settings.volumes_base.mkdir(exist_ok=True)
         self.base = settings.volumes_base
@@ -142,7 +142,7 @@ class Bench:
         self.secrets = SealedValues(SecretStore(self.database), Sealing(Fs(), path / "keys"))
         self.kept_logs = KeptLogFiles(Fs(), path / "logs", 1 << 20)
         (path / "logs").mkdir(exist_ok=True)
-        keeping = LogKeeping(self.runtime, self.kept_logs, self.secrets, patience=0.5)
+        keeping = LogKeeping(self.runtime, self.kept_logs, self.secrets, patience=log_patience)
         self.instances = Instances(self.runtime, installation, self.volumes, self.secrets, keeping)
         self.images = ImageSource(self.runtime, installation, no_login)
         self.sources = Sources(self.images, engine="unix:///engine.sock", patience=60.0)
@@ -294,9 +294,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def opened(path: Path, runtime: FakeRuntime | None = None) -> AsyncIterator[Bench]:
-    """A bench whose files are below ``path``, with an engine of its own or the one that another bench left."""
-    bench = Bench(path, runtime)
+async def opened(path: Path, runtime: FakeRuntime | None = None, *, log_patience: float = 60.0) -> AsyncIterator[Bench]:
+    """A bench whose files are below ``path``, with an engine of its own or the one that another bench left.
+
+    Args:
+        log_patience: seconds that keeping a log may take.
+    """
+    bench = Bench(path, runtime, log_patience=log_patience)
     await bench.database.open()
     try:
         yield bench

@@ -31,6 +31,8 @@ from holdfast.testing.installation import (
     succeeded,
 )
 
+pytestmark = pytest.mark.usefixtures("patient_log_keeping")
+
 SECRET = "swordfish-one"
 PRINTS = Behaviour(logs=("starting", f"with key {SECRET}"))
 
@@ -129,12 +131,13 @@ async def test_an_engine_that_gives_no_log_keeps_no_deployment(bench: Bench) -> 
     assert (len(await bench.there(workload)), kept_by(bench, workload)) == (1, [])
 
 
-async def test_an_engine_that_never_ends_a_log_keeps_no_deployment_and_what_came_is_kept(bench: Bench) -> None:
-    workload = await bench.deployed(behaviour=PRINTS)
-    bench.runtime.endless_logs = True
-    assert await replaced(bench, workload) is OperationState.SUCCEEDED
-    assert len(await bench.there(workload)) == 1
-    *printed, told = kept_by(bench, workload)
+async def test_an_engine_that_never_ends_a_log_keeps_no_deployment_and_what_came_is_kept(tmp_path: Path) -> None:
+    async with opened(tmp_path, log_patience=4.0) as bench:
+        workload = await bench.deployed(behaviour=PRINTS)
+        bench.runtime.endless_logs = True
+        assert await replaced(bench, workload) is OperationState.SUCCEEDED
+        assert len(await bench.there(workload)) == 1
+        *printed, told = kept_by(bench, workload)
     assert [line.text for line in printed] == list(PRINTS.logs)
     assert (told.stream, told.text) == (OWN_STREAM, "The engine was slow: what came after this was not kept.")
 
