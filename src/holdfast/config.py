@@ -32,6 +32,9 @@ from holdfast.engine.limits import Limits
 
 MIB: Final = 1024 * 1024
 DEFAULT_DOCKER_HOST: Final = "unix:///var/run/docker.sock"
+MIN_INTERVAL: Final = 10.0
+MAX_INTERVAL: Final = 900.0
+"""Seconds between two looks at what workloads use, at least and at most; the coarser values begin with the longest."""
 
 CLIENT_VARIABLES: Final = frozenset({"HOLDFAST_URL", "HOLDFAST_TOKEN", "HOLDFAST_CONFIG", "HOLDFAST_S3_SECRET"})
 """Variables that are not settings of the server: the command line's own."""
@@ -40,7 +43,9 @@ _PREFIX: Final = "HOLDFAST_"
 _SIZES: Final = frozenset(
     {"disk_reserve_bytes", "max_upload_bytes", "copy_limit_rate", "container_log_bytes", "kept_log_bytes"}
 )
-_DURATIONS: Final = frozenset({"engine_timeout", "drain_deadline", "steady_seconds", "source_timeout"})
+_DURATIONS: Final = frozenset(
+    {"engine_timeout", "drain_deadline", "steady_seconds", "source_timeout", "metrics_interval"}
+)
 _NEVER_ROOTS: Final = ("/etc", "/proc", "/sys", "/var/lib/docker", "/var/lib/containerd")
 """Not a volume's place, nor is anything below or above them (``/`` is above)."""
 
@@ -50,6 +55,7 @@ _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\[\]:]+):[0-9]{1,5}")
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=MAX_DURATION)]
 TcpPort = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Interval = Annotated[float, msgspec.Meta(ge=0, le=MAX_INTERVAL)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
 
 
@@ -83,6 +89,7 @@ class Settings:
         prune_unused_percent: a pack of which at least so much is needed by no snapshot is written anew by a prune.
         container_log_bytes: how much the engine keeps of an instance's log; 0: as much as it is itself configured to.
         kept_log_bytes: how much is kept of what a workload's removed instances printed, compressed; 0: nothing.
+        metrics_interval: how often it is looked what workloads use of the machine; 0: never.
         copy_limit_rate: bytes a second that a copy to a second repository sends at most, unless it says otherwise;
             0 for no bound.
         edge: what stands before workloads with domains: ``off``, ``caddy`` for one that Holdfast starts and watches, or
@@ -126,6 +133,7 @@ class Settings:
     edge_tls: Tls = Tls.AUTO
     container_log_bytes: Count = 30 * MIB
     kept_log_bytes: Count = 10 * MIB
+    metrics_interval: Interval = 60.0
     copy_limit_rate: Count = 0
 
     def __post_init__(self) -> None:
@@ -359,6 +367,8 @@ def _checked(settings: Settings) -> Settings:
                 Cron(schedule)
             except ValueError as error:
                 raise _invalid(name, f"it {error}") from error
+    if 0 < settings.metrics_interval < MIN_INTERVAL:
+        raise _invalid("metrics_interval", f"it is 0, for never, or {MIN_INTERVAL:g} s and more")
     if 0 < settings.copy_limit_rate < MIN_RATE:
         raise _invalid("copy_limit_rate", f"it is 0, for no bound, or {MIN_RATE} bytes a second and more")
     if _ADDRESS.fullmatch(settings.listen) is None or settings.listen_port > 65535:

@@ -456,6 +456,19 @@ class RuntimeContract:
             await lab.runtime.exec(container_id, HELLO, PATIENCE)
         assert failure.value.code == "engine_error"
 
+    async def test_what_running_containers_use_is_counted_from_their_start(self, lab: Lab) -> None:
+        running = await lab.run(lab.images.steady, labels={LABEL_WORKLOAD: "a"})
+        stopped = await lab.run(lab.images.steady, "b")
+        await lab.runtime.stop(stopped, 10)
+        (first,) = await lab.runtime.usage({LABEL_INSTALLATION: lab.installation})
+        assert (first.container_id, first.labels[LABEL_WORKLOAD]) == (running, "a")
+        assert first.totals.cpu > 0
+        assert first.totals.memory > 0
+        (second,) = await lab.runtime.usage({LABEL_INSTALLATION: lab.installation, LABEL_WORKLOAD: "a"})
+        assert second.totals.at > first.totals.at
+        assert second.totals.cpu >= first.totals.cpu
+        assert await lab.runtime.usage({LABEL_INSTALLATION: "another"}) == []
+
     async def test_events_tell_of_starts_and_ends_from_the_call_on(self, lab: Lab) -> None:
         container_id = await lab.create(lab.images.steady)
         events = lab.runtime.events()

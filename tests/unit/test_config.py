@@ -119,6 +119,8 @@ def test_an_unknown_variable_is_refused_with_the_nearest_known_one() -> None:
         ("DISK_RESERVE_BYTES", "much"),
         ("ENGINE_TIMEOUT", "0"),
         ("ENGINE_TIMEOUT", "soon"),
+        ("METRICS_INTERVAL", "9s"),
+        ("METRICS_INTERVAL", "901"),
         ("LOG_FORMAT", "xml"),
         ("TIME_ZONE", "Europe/Atlantis"),
         ("TIME_ZONE", "../../etc/passwd"),

@@ -32,6 +32,7 @@ from holdfast.services.data_rollbacks import DataRollbackPlan
 from holdfast.services.deployment_changes import DeploymentDetail, DeployPlan
 from holdfast.services.doctor import Finding
 from holdfast.services.image_care import KeptImage
+from holdfast.services.metrics import WorkloadMetrics
 from holdfast.services.notifications import ChannelState
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
@@ -86,6 +87,12 @@ class LogsPort(Protocol):
     async def follow(self, ref: str, query: LogQuery, *, tail: int) -> AsyncGenerator[LogLine, None]: ...
 
     async def download(self, ref: str, query: LogQuery) -> tuple[str, AsyncGenerator[LogLine, None]]: ...
+
+
+class MetricsPort(Protocol):
+    async def of(
+        self, ref: str, *, since: int | None = None, until: int | None = None, step: int | None = None
+    ) -> WorkloadMetrics: ...
 
 
 class RollbacksPort(Protocol):
@@ -392,6 +399,7 @@ class ApiServices:
     workloads: WorkloadsPort
     deployer: DeployerPort
     logs: LogsPort
+    metrics: MetricsPort
     rollbacks: RollbacksPort
     data_rollbacks: DataRollbacksPort
     promotions: PromotionsPort

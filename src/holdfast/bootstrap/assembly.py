@@ -25,6 +25,7 @@ from holdfast.bootstrap.data_directory import (
     worker_settings_of,
 )
 from holdfast.bootstrap.logs import kept_logs_of, tidy_kept_logs
+from holdfast.bootstrap.metrics import metrics_of
 from holdfast.bootstrap.seams import Seams
 from holdfast.bootstrap.webhooks import webhooks_of
 from holdfast.config import Settings
@@ -557,6 +558,15 @@ async def _assembled(
         runtime=runtime,
     )
 
+    metrics = metrics_of(
+        settings=settings,
+        installation=installation,
+        database=database,
+        runtime=runtime,
+        records=records,
+        clock=seams.clock,
+    )
+
     async def engine_arrived(info: EngineInfo) -> None:
         volumes.learn_engine_root(info.root_dir)
         await drills.clear()
@@ -585,12 +595,14 @@ async def _assembled(
     scheduler.start()
     alarms.start()
     notifications.start()
+    metrics.start()
     try:
         yield Holdfast(
             api=ApiServices(
                 workloads=workloads,
                 deployer=deployer,
                 logs=Logs(runtime, instances, kept_logs, records.workload),
+                metrics=metrics,
                 rollbacks=rollbacks,
                 data_rollbacks=DataRollbacks(
                     rollbacks=rollbacks, records=records, snapshots=snapshots, restores=restores
@@ -642,6 +654,7 @@ async def _assembled(
             first_token=await tokens.ensure_first_admin(settings.admin_token_file),
         )
     finally:
+        await metrics.close()
         await notifications.close()
         await alarms.close()
         await scheduler.close()

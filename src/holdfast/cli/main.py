@@ -21,6 +21,7 @@ from holdfast.cli.commands import (
     image,
     import_compose,
     logs,
+    metrics,
     notification,
     operation,
     promote,
@@ -101,6 +102,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.command("promote")(promote.promote)
     app.command("status")(status.status)
     app.command("logs")(logs.logs)
+    app.command("metrics")(metrics.metrics)
     app.command("restore")(restore.restore)
     app.command("undo")(undo.undo)
     app.command("clone")(clone.clone)

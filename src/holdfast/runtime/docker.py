@@ -19,7 +19,15 @@ from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.registry import RegistryLogin
 from holdfast.domain.stopping import KILLED_CODE
 from holdfast.domain.workload import RestartPolicy
-from holdfast.runtime import docker_exec, docker_login, docker_networks, docker_spec, docker_view, docker_volumes
+from holdfast.runtime import (
+    docker_exec,
+    docker_login,
+    docker_networks,
+    docker_spec,
+    docker_usage,
+    docker_view,
+    docker_volumes,
+)
 from holdfast.runtime.docker_client import DockerClient, engine_gone, refused, unknown_container, unknown_image
 from holdfast.runtime.docker_pull import PullProgress
 from holdfast.runtime.docker_streams import json_lines, log_lines
@@ -30,6 +38,7 @@ from holdfast.runtime.port import (
     ContainerRuntime,
     ContainerSpec,
     ContainerState,
+    ContainerUsage,
     EngineInfo,
     EngineVolume,
     ExecResult,
@@ -40,7 +49,6 @@ from holdfast.runtime.port import (
 )
 from holdfast.runtime.pull_errors import login_failed, pull_failed, registry_silent
 
-_IMAGE_ID: Final = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}")
 _AT_ONCE: Final = 8
 """Inspections in flight for one listing."""
 REGISTRY_PATIENCE: Final = 60.0
@@ -90,7 +98,7 @@ class DockerRuntime(ContainerRuntime):
 
     async def image(self, reference: str) -> Image | None:
         try:
-            return docker_view.image(await self._client.ask("GET", f"images/{_image_path(reference)}/json"))
+            return docker_view.image(await self._client.ask("GET", f"images/{docker_spec.image_path(reference)}/json"))
         except DockerError as error:
             if error.status == _NOT_FOUND:
                 return None
@@ -147,11 +155,13 @@ class DockerRuntime(ContainerRuntime):
 
     async def tag(self, image_id: str, repository: str, tag: str) -> None:
         params = {"repo": repository, "tag": tag}
-        await self._ask("POST", f"images/{_image_path(image_id)}/tag", params=params, missing=unknown_image(image_id))
+        await self._ask(
+            "POST", f"images/{docker_spec.image_path(image_id)}/tag", params=params, missing=unknown_image(image_id)
+        )
 
     async def untag(self, reference: str) -> None:
         try:
-            await self._client.ask("DELETE", f"images/{_image_path(reference)}")
+            await self._client.ask("DELETE", f"images/{docker_spec.image_path(reference)}")
         except DockerError as error:
             if error.status == _CONFLICT:
                 raise Conflict(
@@ -287,6 +297,9 @@ class DockerRuntime(ContainerRuntime):
             except NotFound:
                 return None  # removed since it was listed
 
+    async def usage(self, labels: Mapping[str, str]) -> Sequence[ContainerUsage]:
+        return await docker_usage.running(self._client, labels)
+
     async def logs(
         self, container_id: str, *, follow: bool = False, tail: int | None = None, since: str | None = None
     ) -> AsyncGenerator[ContainerLog, None]:
@@ -375,13 +388,6 @@ class DockerRuntime(ContainerRuntime):
             return await self._client.ask(method, path, params=params, body=body, extra_time=extra_time)
         except DockerError as error:
             raise refused(error, missing) from error
-
-
-def _image_path(reference: str) -> str:
-    """A reference as part of a path; only what is a reference or an id gets there."""
-    if _IMAGE_ID.fullmatch(reference):
-        return reference
-    return quote(parse_image_ref(reference).with_tag, safe="/:@")
 
 
 def _lost_its_process(error: Failed) -> bool:

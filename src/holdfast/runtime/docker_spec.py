@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
+from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import Bind, ContainerSpec, Tmpfs, VolumeMount
 
+_IMAGE_ID: Final = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}")
 _LOG_FILES: Final = frozenset({"json-file", "local"})
 """Drivers that keep logs in files of the engine's, and take the same options."""
 _LOG_FILE_COUNT: Final = 3
@@ -102,3 +106,10 @@ def log_config(driver: str, most: int) -> dict[str, Any]:
 def label_filters(labels: Mapping[str, str] | None) -> dict[str, list[str]]:
     """The ``filters`` that find what carries all ``labels``."""
     return {"label": [f"{name}={value}" for name, value in labels.items()]} if labels else {}
+
+
+def image_path(reference: str) -> str:
+    """A reference as part of a path; only what is a reference or an id gets there."""
+    if _IMAGE_ID.fullmatch(reference):
+        return reference
+    return quote(parse_image_ref(reference).with_tag, safe="/:@")

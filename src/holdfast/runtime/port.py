@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol, TypeAlias
 
+from holdfast.domain.metrics import Totals
 from holdfast.domain.registry import RegistryLogin
 from holdfast.domain.workload import Port, RestartPolicy
 
@@ -201,6 +202,15 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerUsage:
+    """What a running container has used since it was started."""
+
+    container_id: str
+    labels: Mapping[str, str]
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerLog:
     at: str
     stream: str
@@ -308,6 +318,12 @@ class ContainerRuntime(Protocol):
 
     async def containers(self, labels: Mapping[str, str] | None = None) -> Sequence[Container]:
         """All containers, stopped ones included, newest first; only those that carry all ``labels`` if given."""
+
+    async def usage(self, labels: Mapping[str, str]) -> Sequence[ContainerUsage]:
+        """What those running containers that carry all ``labels`` use, each looked at once.
+
+        One that stops meanwhile, or that the engine can't tell about, is left out.
+        """
 
     def logs(
         self, container_id: str, *, follow: bool = False, tail: int | None = None, since: str | None = None

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 metadata: Final = MetaData(
     naming_convention={
@@ -219,3 +231,23 @@ hook_deliveries: Final = Table(
     Index(None, "workload_id", "state"),
 )
 """What came in through webhooks, and what became of it."""
+
+usage: Final = Table(
+    "usage",
+    metadata,
+    Column("span", Integer, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("workload_id", Text, primary_key=True),
+    Column("seconds", BigInteger, nullable=False),
+    Column("cpu", BigInteger, nullable=False),
+    Column("cpu_max", BigInteger, nullable=False),
+    Column("memory", BigInteger, nullable=False),
+    Column("memory_max", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("sent", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What workloads used of the machine; the rows are in the key's own order, so that a round is written to one place.
+
+No foreign key: what a workload used that is gone goes with its time.
+"""

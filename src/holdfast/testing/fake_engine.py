@@ -13,11 +13,13 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from holdfast.domain.errors import Conflict, Failed
 from holdfast.domain.image_ref import parse_image_ref
+from holdfast.domain.metrics import Totals
 from holdfast.domain.workload import Port, RestartPolicy
 from holdfast.runtime.docker_client import port_in_use
 from holdfast.runtime.docker_volumes import volume_in_use, volume_missing
@@ -28,6 +30,7 @@ from holdfast.runtime.port import (
     ContainerLog,
     ContainerSpec,
     ContainerState,
+    ContainerUsage,
     Exit,
     ImageHealth,
     Mount,
@@ -46,6 +49,8 @@ from holdfast.testing.fake_records import (
     unknown_container,
     unknown_image,
 )
+
+_LEAST_MEMORY: Final = 1 << 20
 
 
 class FakeEngine:
@@ -202,6 +207,7 @@ class FakeEngine:
         container.started = self._clock()
         container.exit_code = None
         container.looks = 0
+        container.cpu, container.memory, container.received, container.sent = 1, _LEAST_MEMORY, 0, 0
         for line in behaviour.logs:
             stderr = line.startswith("stderr:")
             self.print(container, line.removeprefix("stderr:"), stream="stderr" if stderr else "stdout")
@@ -399,6 +405,20 @@ class FakeEngine:
         )
         for listener in list(self._listeners):
             listener(event)
+
+    def usage(self, container: FakeContainer) -> ContainerUsage:
+        """What it uses."""
+        return ContainerUsage(
+            container_id=container.id,
+            labels=dict(container.spec.labels),
+            totals=Totals(
+                at=self._clock(),
+                cpu=container.cpu,
+                memory=container.memory,
+                received=container.received,
+                sent=container.sent,
+            ),
+        )
 
     def public(self, container: FakeContainer) -> Container:
         """As the port shows it."""

@@ -104,6 +104,7 @@ class FakeContainer:
     Attributes:
         ran: the commands that were begun in it, in order.
         running: those that have not ended, by id; gone when it stops.
+        cpu, memory, received, sent: what it used since it was started (milliseconds, bytes), and its memory (bytes).
     """
 
     id: str
@@ -124,6 +125,10 @@ class FakeContainer:
     logs: list[ContainerLog] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
     running: dict[str, str] = field(default_factory=dict)
+    cpu: int = 0
+    memory: int = 0
+    received: int = 0
+    sent: int = 0
 
     @property
     def alive(self) -> bool:

@@ -28,6 +28,7 @@ from holdfast.runtime.port import (
     ContainerRuntime,
     ContainerSpec,
     ContainerState,
+    ContainerUsage,
     EngineInfo,
     EngineVolume,
     ExecResult,
@@ -188,6 +189,15 @@ class FakeRuntime(ContainerRuntime):
         self.engine.print(self.engine.find(container_id), text, stream=stream)
         self.engine.save()
 
+    def use(self, container_id: str, *, cpu: int = 0, memory: int, received: int = 0, sent: int = 0) -> None:
+        """Let a running container use this more (milliseconds, bytes), and so much memory."""
+        container = self.engine.find(container_id)
+        container.cpu += cpu
+        container.memory = memory
+        container.received += received
+        container.sent += sent
+        self.engine.save()
+
     def crash(self, container_id: str, code: int = 1) -> None:
         """Let a running container end by itself; it does not come back before the engine restarts."""
         self.engine.exited(self.engine.find(container_id), code)
@@ -304,6 +314,11 @@ class FakeRuntime(ContainerRuntime):
         async with self._call("containers"):
             newest_first = sorted(self.engine.state.containers.values(), key=lambda c: c.serial, reverse=True)
             return [self.engine.look(c) for c in newest_first if matches(c.spec.labels, labels)]
+
+    async def usage(self, labels: Mapping[str, str]) -> Sequence[ContainerUsage]:
+        async with self._call("usage"):
+            known = self.engine.state.containers.values()
+            return [self.engine.usage(c) for c in known if c.alive and matches(c.spec.labels, labels)]
 
     async def logs(
         self, container_id: str, *, follow: bool = False, tail: int | None = None, since: str | None = None

@@ -17,6 +17,7 @@ from holdfast.domain.clone import LikeSource
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason, Rollback
 from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem
 from holdfast.domain.logs import LogLine, LogQuery
+from holdfast.domain.metrics import Used, metrics_query
 from holdfast.domain.notice import Channel, ChannelKind, ChannelSecrets, Webhook
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.promotion import Promotion
@@ -35,13 +36,14 @@ from holdfast.domain.snapshot import (
 )
 from holdfast.domain.times import parse
 from holdfast.domain.webhook import Binding, DeliveryState, Happening, HookDelivery, HookEvent, Provider
-from holdfast.domain.workload import DesiredState, Quiesce, Scope, Volume, Workload, WorkloadSpec
+from holdfast.domain.workload import DesiredState, Quiesce, Resources, Scope, Volume, Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
 from holdfast.services.clones import CloneWish
 from holdfast.services.data_rollbacks import DataRollbackPlan
 from holdfast.services.deployment_changes import DeploymentDetail, DeployPlan
 from holdfast.services.doctor import Finding, FindingLevel
 from holdfast.services.image_care import KeptImage
+from holdfast.services.metrics import WorkloadMetrics
 from holdfast.services.notifications import ChannelState
 from holdfast.services.paging import Page
 from holdfast.services.restore_registry import Decision, Undecided
@@ -301,6 +303,18 @@ class StandInDeployer(Recorder):
     async def deployments(self, ref: str, limit: int, cursor: str | None) -> Page[Deployment]:
         self.record("deployments", ref=ref, limit=limit, cursor=cursor)
         return Page((DEPLOYMENT,))
+
+
+class StandInMetrics(Recorder):
+    async def of(
+        self, ref: str, *, since: int | None = None, until: int | None = None, step: int | None = None
+    ) -> WorkloadMetrics:
+        self.record("of", ref=ref, since=since, until=until, step=step)
+        query = metrics_query(since=since, until=until, step=step, now=int(parse(AT).timestamp()), interval=60)
+        used = Used(
+            at=query.since, seconds=60, cpu=15_000, cpu_max=500, memory=1024, memory_max=2048, received=120, sent=60
+        )
+        return WorkloadMetrics(query=query, limits=Resources(memory=4096), points=(used,))
 
 
 class StandInLogs(Recorder):
@@ -801,6 +815,7 @@ def services_in(uploads: Path) -> ApiServices:
         workloads=StandInWorkloads(),
         deployer=StandInDeployer(),
         logs=StandInLogs(),
+        metrics=StandInMetrics(),
         rollbacks=StandInDeployer(),
         data_rollbacks=StandInDataRollbacks(),
         promotions=StandInPromotions(),
@@ -845,6 +860,7 @@ class Api:
         self.workloads = StandInWorkloads()
         self.deployer = StandInDeployer()
         self.logs = StandInLogs()
+        self.metrics = StandInMetrics()
         self.data_rollbacks = StandInDataRollbacks()
         self.promotions = StandInPromotions()
         self.deployment_changes = StandInDeploymentChanges()
@@ -870,6 +886,7 @@ class Api:
             workloads=self.workloads,
             deployer=self.deployer,
             logs=self.logs,
+            metrics=self.metrics,
             rollbacks=self.deployer,
             data_rollbacks=self.data_rollbacks,
             promotions=self.promotions,

@@ -47,6 +47,7 @@ NEEDED = {
     "import_compose": O,
     "read_logs": V,
     "download_logs": V,
+    "read_metrics": V,
     "list_snapshots": V,
     "create_snapshot": O,
     "import_snapshot": A,

@@ -719,3 +719,30 @@ class TestRegistries:
             assert answer.status_code == 400
             assert "sesame" not in answer.text
         assert not api.registries.calls
+
+
+async def test_metrics_are_told_in_cores_and_bytes(api: Api) -> None:
+    answer = await api.ask("GET", "/api/workloads/notes/metrics?since=2026-11-23T08:30:00Z&step=60")
+    assert answer.json() == {
+        "since": "2026-11-23T08:30:00.000000Z",
+        "until": AT,
+        "step_seconds": 60,
+        "cpu_limit_cores": None,
+        "memory_limit_bytes": 4096,
+        "items": [
+            {
+                "at": "2026-11-23T08:30:00.000000Z",
+                "covered_seconds": 60,
+                "cpu_cores": 0.25,
+                "cpu_cores_max": 0.5,
+                "memory_bytes": 1024,
+                "memory_bytes_max": 2048,
+                "received_bytes": 120,
+                "sent_bytes": 60,
+            }
+        ],
+    }
+    answer = await api.ask("GET", f"/api/workloads/notes/metrics?since={AT}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "metrics_range_empty")
+    answer = await api.ask("GET", "/api/workloads/notes/metrics?step=0")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "request_malformed")

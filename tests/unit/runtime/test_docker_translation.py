@@ -8,10 +8,11 @@ import pytest
 from aiodocker import DockerError
 
 from holdfast.domain.errors import Failed, NotFound
+from holdfast.domain.metrics import Totals
 from holdfast.domain.workload import Port, RestartPolicy
 from holdfast.runtime import docker_spec, docker_view
 from holdfast.runtime.docker_client import refused, unknown_container
-from holdfast.runtime.port import Bind, ContainerSpec, ContainerState, ImageHealth, Tmpfs
+from holdfast.runtime.port import Bind, ContainerSpec, ContainerState, ContainerUsage, ImageHealth, Tmpfs
 
 
 def spec(**facts: Any) -> ContainerSpec:
@@ -164,3 +165,23 @@ def test_a_missing_mount_source_is_named() -> None:
 def test_a_host_port_that_somebody_else_has_is_named_whatever_the_engine_calls_it(words: str, address: str) -> None:
     error = refused(DockerError(500, f"driver failed programming external connectivity {words}"))
     assert (error.code, error.details["address"]) == ("port_in_use", address)
+
+
+@pytest.mark.parametrize("name", ["total_inactive_file", "inactive_file"])
+def test_what_a_container_uses_is_told_without_what_the_kernel_only_keeps_of_files(name: str) -> None:
+    answer = {
+        "cpu_stats": {"cpu_usage": {"total_usage": 2_500_999_999}},
+        "memory_stats": {"usage": 1000, "stats": {name: 300, "cache": 500}},
+        "networks": {"eth0": {"rx_bytes": 5, "tx_bytes": 1}, "eth1": {"rx_bytes": 7, "tx_bytes": 2}},
+    }
+    usage = docker_view.usage("1", {"a": "b"}, answer, 9.0)
+    assert usage == ContainerUsage(
+        container_id="1", labels={"a": "b"}, totals=Totals(at=9.0, cpu=2500, memory=700, received=12, sent=3)
+    )
+    assert docker_view.usage("1", {}, answer | {"memory_stats": {"usage": 200, "stats": {name: 300}}}, 9.0) is not None
+
+
+def test_of_a_container_that_does_not_run_nothing_is_counted() -> None:
+    empty = {"read": "0001-01-01T00:00:00Z", "cpu_stats": {"cpu_usage": {"total_usage": 0}}, "memory_stats": {}}
+    assert docker_view.usage("1", {}, empty, 9.0) is None
+    assert docker_view.usage("1", {}, {}, 9.0) is None

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from holdfast.cli import options
+from holdfast.cli.moments import moment
 from holdfast.cli.new_file import new_file
 from holdfast.cli.output import json_text, shown
 from holdfast.cli.session import Session, session_of
 from holdfast.domain.errors import InvalidInput
-from holdfast.domain.times import parse, rfc3339
-from holdfast.domain.units import format_size, parse_duration
+from holdfast.domain.units import format_size
 
 
 def logs(
@@ -48,7 +47,7 @@ def logs(
     """
     session = session_of(context, as_json=as_json)
     path = f"/api/workloads/{workload}/logs"
-    chosen = {"since": _moment(since), "until": _moment(until), "search": search or None}
+    chosen = {"since": moment(since), "until": moment(until), "search": search or None}
     if target is not None:
         _download(session, f"{path}/download", chosen, target, follow=follow)
         return
@@ -85,18 +84,3 @@ def _show(session: Session, line: dict[str, Any], *, timestamps: bool, plain: bo
     text = shown(line["text"].rstrip("\r\n"))
     marked = text if plain else f"{shown(line['instance'])} | {text}"
     typer.echo(f"{line['at']} {marked}" if timestamps else marked, err=line["stream"] != "stdout")
-
-
-def _moment(text: str | None) -> str | None:
-    if not text:
-        return None
-    try:
-        if text[:4].isdigit() and "-" in text:
-            return rfc3339(parse(text))
-        return rfc3339(datetime.now(UTC) - timedelta(seconds=parse_duration(text)))
-    except ValueError as error:
-        raise InvalidInput(
-            "since_invalid",
-            f"{text!r} is neither a duration nor a time.",
-            next_step="Give it as 10m, 2h, or 2026-11-23T09:00:00Z.",
-        ) from error

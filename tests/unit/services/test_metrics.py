@@ -1,0 +1,184 @@
+"""Samples of what workloads use, taken beside everything else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from holdfast.bootstrap import Seams
+from holdfast.domain.errors import NotFound
+from holdfast.domain.workload import DesiredState, Resources, Workload
+from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, ContainerSpec
+from holdfast.services.health_gate import SystemClock
+from holdfast.services.metrics import Metrics
+from holdfast.store.database import Database
+from holdfast.store.metrics import MetricsStore
+from holdfast.testing.fake_runtime import Call, FakeRuntime
+from holdfast.testing.installation import deployed, installation, spec_of
+
+BEGIN = 1_800_000_000.0
+MINE = "mine"
+
+
+class HandClock(SystemClock):
+    """A clock that a test moves on. Who sleeps for the interval of samples wakes when it does.
+
+    Args:
+        still: no time passes but that.
+    """
+
+    INTERVAL = 61.0
+
+    def __init__(self, *, still: bool = False) -> None:
+        self._still = still
+        self._ahead = 0.0
+        self._moved = asyncio.Queue[None]()
+        self.waiting = asyncio.Event()
+
+    def time(self) -> float:
+        return self._ahead + (BEGIN if self._still else super().time())
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds != self.INTERVAL:
+            await super().sleep(seconds)
+            return
+        self.waiting.set()
+        await self._moved.get()
+
+    async def pass_by(self) -> None:
+        """Let one interval pass, until what comes of it is done."""
+        await self.waiting.wait()
+        self.waiting.clear()
+        self._ahead += self.INTERVAL
+        self._moved.put_nowait(None)
+        await self.waiting.wait()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    runtime: FakeRuntime
+    metrics: Metrics
+    clock: HandClock
+    workload: Workload
+    defects: list[Exception]
+    """What the engine's next calls raise."""
+
+    async def instance(self, name: str, installation: str = MINE) -> str:
+        """A running instance."""
+        image = self.runtime.add_image("notes:1")
+        labels = {LABEL_INSTALLATION: installation, LABEL_WORKLOAD: self.workload.id}
+        container_id = await self.runtime.create(ContainerSpec(name=name, image=image.id, labels=labels))
+        await self.runtime.start(container_id)
+        return container_id
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    clock = HandClock(still=True)
+    defects: list[Exception] = []
+
+    async def break_down(call: Call) -> None:
+        if call.name == "usage" and defects:
+            raise defects.pop()
+
+    runtime = FakeRuntime(clock=clock.time, on_call=break_down)
+    database = Database.at(tmp_path / "state.db")
+    await database.open()
+    spec = replace(spec_of(), resources=Resources(memory=1 << 30))
+    workload = Workload(id="w", spec=spec, desired=DesiredState.RUNNING, created_at="", updated_at="")
+
+    async def find(ref: str) -> Workload:
+        if ref != "notes":
+            raise NotFound("workload_unknown", f"There is no workload {ref}.")
+        return workload
+
+    metrics = Metrics(
+        runtime=runtime,
+        installation=MINE,
+        workload=find,
+        store=MetricsStore(database),
+        interval=HandClock.INTERVAL,
+        clock=clock,
+    )
+    metrics.start()
+    yield Bench(runtime=runtime, metrics=metrics, clock=clock, workload=workload, defects=defects)
+    await metrics.close()
+    await database.close()
+
+
+async def test_what_instances_used_between_two_samples_is_told(bench: Bench) -> None:
+    one, two = await bench.instance("one"), await bench.instance("two")
+    await bench.instance("stranger", "another")
+    await bench.clock.pass_by()
+    assert (await bench.metrics.of("notes")).points == ()
+    bench.runtime.use(one, cpu=30_500, memory=1000, received=600)
+    bench.runtime.use(two, cpu=6_100, memory=500, sent=60)
+    await bench.clock.pass_by()
+    found = await bench.metrics.of("notes", step=60)
+    (point,) = found.points
+    assert (point.cpu, point.cpu_max, point.memory, point.received, point.sent) == (36_600, 600, 1500, 600, 60)
+    assert (point.seconds, found.limits.memory) == (61, 1 << 30)
+
+
+async def test_an_instance_that_was_started_again_used_what_it_counts_since(bench: Bench) -> None:
+    one = await bench.instance("one")
+    bench.runtime.use(one, cpu=90_000, memory=1)
+    await bench.clock.pass_by()
+    await bench.runtime.stop(one, 1)
+    await bench.runtime.start(one)
+    bench.runtime.use(one, cpu=2_999, memory=1)
+    await bench.clock.pass_by()
+    (point,) = (await bench.metrics.of("notes")).points
+    assert point.cpu == 3_000
+
+
+async def test_an_engine_that_is_away_leaves_a_gap_and_is_told_of_once(bench: Bench) -> None:
+    one = await bench.instance("one")
+    await bench.clock.pass_by()
+    bench.runtime.fail("usage")
+    with capture_logs() as logs:
+        await bench.clock.pass_by()
+        await bench.clock.pass_by()
+    assert [entry["code"] for entry in logs] == ["engine_unavailable"]
+    bench.runtime.heal()
+    bench.runtime.use(one, cpu=18_300, memory=1)
+    await bench.clock.pass_by()
+    (point,) = (await bench.metrics.of("notes", step=60)).points
+    assert (point.seconds, point.cpu, point.cpu_max) == (183, 18_300, 100)
+
+
+async def test_a_defect_met_once_does_not_end_the_sampling(bench: Bench) -> None:
+    one = await bench.instance("one")
+    bench.defects.append(LookupError("what nobody thought of"))
+    with capture_logs() as logs:
+        await bench.clock.pass_by()
+    assert [entry["event"] for entry in logs] == ["metrics_failed_unforeseen"]
+    await bench.clock.pass_by()
+    bench.runtime.use(one, cpu=60, memory=1)
+    await bench.clock.pass_by()
+    assert len((await bench.metrics.of("notes")).points) == 1
+
+
+async def test_an_unknown_workload_has_no_metrics(bench: Bench) -> None:
+    with pytest.raises(NotFound):
+        await bench.metrics.of("unknown")
+
+
+async def test_a_server_samples_what_it_deployed_and_nothing_where_it_is_told_not_to(tmp_path: Path) -> None:
+    clock = HandClock()
+    place = replace(installation(tmp_path), seams=Seams(clock=clock), more={"metrics_interval": HandClock.INTERVAL})
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast, spec_of(volumes=()))
+        await clock.pass_by()
+        await clock.pass_by()
+        assert len((await holdfast.api.metrics.of("notes")).points) == 1
+        assert workload.id
+    never = replace(place, more={"metrics_interval": 0.0})
+    async with never.running() as holdfast:
+        assert "metrics" not in {task.get_name() for task in asyncio.all_tasks()}
+        assert len((await holdfast.api.metrics.of("notes")).points) == 1
