@@ -45,9 +45,9 @@ TORTURE = os.environ.get("HOLDFAST_TORTURE") == "1"
 PROCESSES_EVERY = 1 if TORTURE else 20
 """For which of the crashes the engine's work is done by worker processes, as a sample. They are idle whenever a server
 gets to a point; at the other crashes threads of the server do the same work, which takes a third of the time."""
-KILLED_EVERY = 1 if TORTURE else 24
+KILLED_EVERY = 1 if TORTURE else 40
 """Of the points of what is enumerated call by call (``test_every_call.py``), at which a server is really killed."""
-POINTS_EVERY = 1 if TORTURE else 3
+POINTS_EVERY = 1 if TORTURE else 6
 """Of the points of what isn't, likewise: captures, clones, chosen paths, swaps by renames."""
 UNDO_EVERY = 10
 """Which of the restores that came through a crash are undone, as a sample."""

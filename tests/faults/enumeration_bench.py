@@ -3,6 +3,9 @@
 Every run begins on a copy of the same installation, with nothing beside anything else, so that it makes the same calls
 in the same order. Where a server can stop dead is where a call changes something: one run makes a copy of all that is
 on disk before each such call, and a server is started on each copy later. An error has a run of its own for each call.
+
+Calls that only look are alike when they come from the same place in the code, reached by the same way, at the same
+stage of the restore: what an error in them leads to is written in the same lines, for another volume or another entry.
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ import itertools
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 
 from tests.faults.crash_bench import Act
 from tests.faults.crash_scenarios import RunningWorkload
@@ -263,25 +268,47 @@ class Enumeration:
 
     # --- errors --------------------------------------------------------------------------------------------------
 
-    def fail_everywhere(self, chosen: Choice, faults: Faults) -> int:
-        """Have each chosen call of a run of its own fail, in each of these ways. Returns how many errors that were."""
-        return self._fail_at_each(Run(self.prepared, self.scenario.act), chosen, faults)
+    def fail_everywhere(self, chosen: Choice, faults: Faults, *, alike: bool = True) -> int:
+        """Have each chosen call of a run of its own fail, in each of these ways. Returns how many errors that were.
 
-    def fail_recovery_everywhere(self, reached: Sequence[str], chosen: Choice, faults: Faults) -> int:
+        Args:
+            alike: whether of calls that only look, and are alike, all are chosen from, or only the first.
+        """
+        return self._fail_at_each(Run(self.prepared, self.scenario.act), chosen, faults, alike)
+
+    def fail_recovery_everywhere(
+        self, reached: Sequence[str], chosen: Choice, faults: Faults, *, alike: bool = True
+    ) -> int:
         """The same of the calls of a recovery, from what is left by a server that stopped dead (:meth:`stop_at`)."""
         state = self.stop_at(reached)
-        return self._fail_at_each(Run(state.at, self.scenario.rest, state.reached, from_start=True), chosen, faults)
+        run = Run(state.at, self.scenario.rest, state.reached, from_start=True)
+        return self._fail_at_each(run, chosen, faults, alike)
 
-    def _fail_at_each(self, run: Run, chosen: Choice, faults: Faults) -> int:
+    def _fail_at_each(self, run: Run, chosen: Choice, faults: Faults, alike: bool) -> int:
         trace = self.trace(run)
+        among = range(len(trace)) if alike else self._first_of_those_alike(run, trace)
         met = 0
-        for number, call in enumerate(trace):
-            if chosen(number, ()):
-                for fault in faults(number, call):
+        for turn, number in enumerate(among):
+            if chosen(turn, ()):
+                for fault in faults(number, trace[number]):
                     self.meet(run, number, fault, trace)
                     met += 1
-        assert met == sum(len(tuple(faults(n, call))) for n, call in enumerate(trace) if chosen(n, ()))
+        assert met == sum(len(tuple(faults(n, trace[n]))) for turn, n in enumerate(among) if chosen(turn, ()))
         return met
+
+    def _first_of_those_alike(self, run: Run, trace: Sequence[Call]) -> list[int]:
+        """The numbers of all calls that change something, and of the first of those that look and are alike."""
+        first: dict[object, int] = {}
+
+        def look(number: int, call: Call) -> None:
+            stage = len([passed for passed in calls.passed if "journal" in passed])
+            first.setdefault(number if call.changes else (stage, call.name, where()), number)
+
+        calls = Calls(before=look)
+        self.begin_with(run.begins)
+        self.serve(calls, run.act, from_start=run.from_start)
+        assert calls.made == trace, "the calls are not the same in every run"
+        return list(first.values())
 
     def meet(
         self, run: Run, number: int, fault: Fault | Delay, trace: Sequence[Call], *, thorough: bool = False
@@ -360,6 +387,17 @@ class Enumeration:
         met = Met(fault=fault, refused=refused, operation=operation, sides=sides, undecided=undecided is not None)
         assert run.from_start or met.undecided is (met.told in UNDECIDED), f"{undecided}, but told {met.told}"
         return met
+
+
+def where() -> tuple[tuple[object, int], ...]:
+    """The place in Holdfast's code that is being carried out, and the way there: each function, and how far it is."""
+    frame: FrameType | None = sys._getframe(1)
+    found: list[tuple[object, int]] = []
+    while frame is not None:
+        if "/src/holdfast/" in frame.f_code.co_filename and "/testing/" not in frame.f_code.co_filename:
+            found.append((frame.f_code, frame.f_lineno))
+        frame = frame.f_back
+    return tuple(found)
 
 
 def let_go_of_journals() -> None:

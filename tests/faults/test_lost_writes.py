@@ -30,7 +30,7 @@ from holdfast.testing.recording_fs import Careless, RecordingFs
 
 Figure = Callable[[str, int], None]
 
-LIMIT = 100 if TORTURE else 16
+LIMIT = 100 if TORTURE else 8
 """States that are looked at for each point."""
 
 

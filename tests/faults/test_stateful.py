@@ -23,7 +23,7 @@ from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.workload import Quiesce
 
 TORTURE = os.environ.get("HOLDFAST_TORTURE") == "1"
-EXAMPLES, STEPS = (int(os.environ.get("HOLDFAST_STATEFUL_EXAMPLES", "150")), 40) if TORTURE else (9, 25)
+EXAMPLES, STEPS = (int(os.environ.get("HOLDFAST_STATEFUL_EXAMPLES", "150")), 40) if TORTURE else (5, 25)
 FIRST, SECOND = 0, 1
 """Snapshots as they were taken: of the notes, with data on which they live, and without."""
 

@@ -267,7 +267,11 @@ class LiveRoots:
 
     def _make(self, ref: RootRef, components: Sequence[tuple[str, tuple[int, int, int]]]) -> bool:
         """Enter or make one directory after the other. Whether the last one was made."""
-        at = self._fs_root(ref)
+        root = self._root_of(ref)
+        try:
+            at = self._fs.duplicate(root)
+        except OSError as error:
+            raise translate(error, f"opening the root {ref.root}") from error
         made = False
         try:
             for component, owner in components:
@@ -304,12 +308,12 @@ class LiveRoots:
                         return
                 except OSError as error:
                     raise translate(error, f"looking at the root {root}") from error
-                self._removed.append(self._fds.pop(root))  # somebody may be about to duplicate it
+                self._removed.append(self._fds.pop(root))  # somebody may be about to open what is below
             self._unusable.pop(root, None)
             self._hold(root)
 
-    def _fs_root(self, ref: RootRef) -> int:
-        """A descriptor of the ref's root, the caller's to close."""
+    def _root_of(self, ref: RootRef) -> int:
+        """The descriptor of the ref's root; ours until :meth:`close`."""
         if ref.root in self._late:
             self._look_for(ref.root)
         if ref.root in self._unusable:
@@ -318,19 +322,14 @@ class LiveRoots:
             raise Refused([unknown_root(ref)])
         if any(component in ("", ".", "..") for component in ref.relative.split("/")) or "\0" in ref.relative:
             raise Refused([invalid_path(ref)])
-        try:
-            return self._fs.duplicate(self._fds[ref.root])
-        except OSError as error:
-            raise translate(error, f"opening the root {ref.root}") from error
+        return self._fds[ref.root]
 
     def _open(self, ref: RootRef, relative: str) -> int:
-        root = self._fs_root(ref)
+        root = self._root_of(ref)
         try:
             return self._fs.open_beneath(root, relative or ".", _DIRECTORY)
         except OSError as error:
             raise self._explain(error, ref) from error
-        finally:
-            self._fs.close(root)
 
     def _look(self, ref: RootRef, live: int, parent: int) -> list[Problem]:
         problems = []

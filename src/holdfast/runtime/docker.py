@@ -224,11 +224,20 @@ class DockerRuntime(ContainerRuntime):
         # What is frozen while the engine starts a command in it, such as the image's health check, can neither be
         # thawed nor looked at until that command's time is up. No look is answered while a command is being started.
         await self.inspect(container_id)
-        try:
-            await self._container("POST", container_id, "pause")
-        except Failed:
-            if (await self.inspect(container_id)).state is not ContainerState.PAUSED:
-                raise
+        # Freezing is a game of chances where processes come and go or the machine is busy: the engine thaws what it
+        # could not freeze in time and leaves it to the caller to ask again (moby #48205, runc #4388).
+        deadline = time.monotonic() + self._client.timeout
+        while True:
+            try:
+                await self._container("POST", container_id, "pause")
+            except Failed as error:
+                if (await self.inspect(container_id)).state is ContainerState.PAUSED:
+                    return
+                if "unable to freeze" not in error.message or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_POLL)
+            else:
+                return
 
     async def unpause(self, container_id: str) -> None:
         try:

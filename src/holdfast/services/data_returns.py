@@ -107,8 +107,7 @@ class DataReturns:
         last = await self._records.last_successful(workload.id)
         if last is None:
             return False
-        sharers = await self._sharing.lockable(workload)
-        sharers |= await self._sharing.lockable(replace(workload, spec=last.spec))
+        sharers = await self._sharing.lockable(workload, replace(workload, spec=last.spec))
         return sharers == {workload.id} and await self.ran(deployment)
 
     async def served(self, deployment: Deployment) -> bool:

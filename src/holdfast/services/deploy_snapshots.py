@@ -43,7 +43,7 @@ class DeploySnapshots:
         before = await self._before(workload)
         if before is None:
             return frozenset({workload_id})
-        return await self._sharing.lockable(workload) | await self._sharing.lockable(before)
+        return await self._sharing.lockable(workload, before)
 
     @asynccontextmanager
     async def warmed(

@@ -70,8 +70,7 @@ class RestorePreflight:
 
     async def lock_ids(self, request: RestoreRequest, workload: Workload) -> tuple[str, ...]:
         """The workloads that must stand still: this one and all that share one of its volumes, in id order."""
-        ids = await self._sharing.lockable(workload)
-        return tuple(sorted(ids | await self._sharing.lockable(request.laid_out(workload))))
+        return tuple(sorted(await self._sharing.lockable(workload, request.laid_out(workload))))
 
     async def check(self, request: RestoreRequest, workload: Workload, lock_ids: tuple[str, ...]) -> RestorePlan:
         """Check everything that can be checked without writing, and plan the restore.
@@ -109,7 +108,7 @@ class RestorePreflight:
         warnings = [*request.notices, *places.warnings]
         everything = await self._runtime.containers()
         # Who shares only by what is deployed would not come back as it was: it has to be stopped by a person.
-        held = await self._sharing.configured(workload) | await self._sharing.configured(laid_out)
+        held = await self._sharing.configured(workload, laid_out)
         own = [c for c in everything if self._is_own(c) and c.labels.get(LABEL_WORKLOAD) in held]
         paths = [volume.live.path for volume in volumes]
         refusals, noticed = await asyncio.to_thread(others_on_paths, everything, {c.id for c in own}, paths)

@@ -24,23 +24,21 @@ class Sharing:
         self._deployments = deployments
         self._volumes = volumes
 
-    async def configured(self, workload: Workload) -> frozenset[str]:
-        """The ids of all workloads that have a volume of ``workload`` in their configuration; its own is among them."""
-        return self._volumes.sharers(workload, await self._workloads.list())
+    async def configured(self, *workloads: Workload) -> frozenset[str]:
+        """The ids of all that have a volume of one of ``workloads`` in their configuration; these are among them."""
+        everyone = await self._workloads.list()
+        return frozenset().union(*(self._volumes.sharers(workload, everyone) for workload in workloads))
 
     async def workloads(self, ids: Collection[str]) -> tuple[Workload, ...]:
         """The workloads with these ids, as they are configured."""
         return tuple(workload for workload in await self._workloads.list() if workload.id in ids)
 
-    async def lockable(self, workload: Workload) -> frozenset[str]:
+    async def lockable(self, *workloads: Workload) -> frozenset[str]:
         """The ids of all whose locks keep everybody off the volumes: those, and who may yet be started on one."""
         everyone = await self._workloads.list()
-        deployed = [
-            replace(other, spec=last.spec)
-            for other in everyone
-            if (last := await self._deployments.last_successful(other.id)) is not None
-        ]
-        return self._volumes.sharers(workload, [*everyone, *deployed])
+        last = await self._deployments.last_successful_of_all()
+        deployed = [replace(other, spec=last[other.id].spec) for other in everyone if other.id in last]
+        return frozenset().union(*(self._volumes.sharers(workload, [*everyone, *deployed]) for workload in workloads))
 
     async def conflicts(self, workload: Workload) -> list[Problem]:
         """Where volumes of ``workload`` would lie in those of others, or others' in them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.times import now
@@ -115,6 +115,17 @@ class DeploymentStore:
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else _deployment(row)
+
+    async def last_successful_of_all(self) -> dict[str, Deployment]:
+        """The newest deployment of each workload that succeeded, by the workload's id."""
+        newest = (
+            select(func.max(deployments.c.id))
+            .where(deployments.c.state == DeploymentState.SUCCEEDED.value)
+            .group_by(deployments.c.workload_id)
+        )
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(deployments).where(deployments.c.id.in_(newest)))
+            return {row.workload_id: _deployment(row) for row in rows}
 
     async def deployed(self) -> frozenset[str]:
         """The ids of all workloads of which a deployment succeeded."""

@@ -20,7 +20,7 @@ from holdfast.engine.remove_tree import remove_tree
 from holdfast.engine.swap import remove_wrapper
 from holdfast.testing.attacker import Attacker, Canary, WatchedFs, leaked, tight_loop
 
-SEEDS = range(200 if os.environ.get("HOLDFAST_TORTURE") else 6)
+SEEDS = range(200 if os.environ.get("HOLDFAST_TORTURE") else 3)
 
 
 class Attacked:

@@ -16,6 +16,7 @@ from holdfast.runtime.docker import DockerRuntime
 Answer = tuple[int, str]
 DONE: Answer = (200, "")
 STILL_THERE: Answer = (500, "task 1: already exists: unknown")
+NOT_FROZEN: Answer = (500, "Cannot pause container 1: OCI runtime pause failed: unable to freeze: unknown")
 NO_PROCESS: tuple[Answer, ...] = (
     (500, "Cannot update container 1: cannot update a stopped container: unknown"),
     (500, "Cannot update container 1: cannot update a deleted process: unknown"),
@@ -24,7 +25,7 @@ NO_PROCESS: tuple[Answer, ...] = (
 
 
 class Engine:
-    """Has one container. Answers updates and starts of it as it is told to, one after another.
+    """Has one container. Answers updates, starts and freezing of it as it is told to, one after another.
 
     Attributes:
         asked: the last part of each request's path.
@@ -46,7 +47,7 @@ class Engine:
         self.asked.append(what)
         if what == "json":
             return web.json_response({"Id": "1", "Name": "/a", "Image": "sha256:1", "State": {"Status": "running"}})
-        status, message = next(self._answers) if what in ("update", "start") else DONE
+        status, message = next(self._answers) if what in ("update", "start", "pause") else DONE
         return web.json_response({"message": message} if message else {}, status=status)
 
     @asynccontextmanager
@@ -118,7 +119,30 @@ async def test_what_the_engine_will_not_have_is_asked_for_once(refusal: Answer) 
 
 async def test_nothing_is_frozen_while_a_command_is_being_started_in_it() -> None:
     """The engine answers a look only once it has started what it starts, and could not thaw what it froze before."""
-    engine = Engine()
+    engine = Engine([DONE])
     async with engine.runtime(30) as runtime:
         await runtime.pause("1")
     assert engine.asked == ["json", "pause"]
+
+
+async def test_what_could_not_be_frozen_at_once_is_tried_again() -> None:
+    engine = Engine([NOT_FROZEN, NOT_FROZEN, DONE])
+    async with engine.runtime(30) as runtime:
+        await runtime.pause("1")
+    assert engine.asked.count("pause") == 3
+
+
+async def test_what_can_never_be_frozen_is_given_up() -> None:
+    engine = Engine(repeat(NOT_FROZEN))
+    async with engine.runtime(0.5) as runtime:
+        with pytest.raises(Failed, match="unable to freeze"):
+            await runtime.pause("1")
+    assert engine.asked.count("pause") > 1
+
+
+async def test_a_freezer_that_is_not_there_is_asked_for_once() -> None:
+    engine = Engine([(500, "OCI runtime pause failed: freezer not supported")])
+    async with engine.runtime(30) as runtime:
+        with pytest.raises(Failed, match="not supported"):
+            await runtime.pause("1")
+    assert engine.asked.count("pause") == 1
