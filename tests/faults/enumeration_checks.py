@@ -20,7 +20,7 @@ from holdfast.testing.installation import ended, restore, succeeded, undone
 
 _ON_NEW = frozenset({"restored", "restored_stopped", "restored_unhealthy", "restored_deploy_failed"})
 _ON_OLD = frozenset({"reverted", "reverted_unhealthy"})
-UNDECIDED = frozenset({"restore_undecided", "commit_uncertain"})
+UNDECIDED = frozenset({"restore_undecided", "commit_uncertain", "abort_uncertain"})
 """Codes that say that a person, or the next start, has to decide."""
 _TO_BE_STARTED = frozenset({"restore_abort_incomplete", "restore_reverted_unhealthy"})
 """Codes that tell a person to start the workload."""

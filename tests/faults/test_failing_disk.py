@@ -51,17 +51,68 @@ async def test_a_journal_that_cannot_be_written_at_all_before_commit_keeps_nobod
     servers: Servers, record: RecordType
 ) -> None:
     bench, before = servers.bench, servers.bench.facts()
-    servers.faults.fs.fail_record(record, When.WRITING, lasting=True)
-    end = await bench.ended(await bench.ask())
-    assert_told(end["error"], "journal_write_failed")
+    operation = await called_off(servers, record)
+    servers.faults.heal()
+    await bench.holdfast.operations.wait(operation)
+    assert_told((await bench.operation(operation))["error"], "journal_write_failed")
     assert bench.facts() == before
-    await blocked(servers)
+    await bench.settled()
+    await bench.still_works()
+
+
+async def test_a_restart_that_finds_a_restore_called_off_without_a_word_in_its_journal_tidies_up(
+    servers: Servers,
+) -> None:
+    before = servers.bench.facts()
+    await called_off(servers, R.SAFE)
     bench = await servers.restart()
     end = await servers.recovered()
     assert end["state"] == "failed"
     assert_told(end["error"], "restore_interrupted")
     assert bench.facts() == before
     await bench.settled()
+
+
+async def test_a_journal_that_is_damaged_after_it_was_called_off_is_told_and_keeps_everybody_off(
+    servers: Servers,
+) -> None:
+    bench, before = servers.bench, servers.bench.facts()
+    operation = await called_off(servers, R.SAFE)
+    (path,) = servers.place.settings.journal_dir.iterdir()
+    content = path.read_bytes()
+    path.write_bytes(b"x" + content[1:])
+    servers.faults.heal()
+    await bench.holdfast.operations.wait(operation)
+    error = (await bench.operation(operation))["error"]
+    assert_told(error, "abort_uncertain")
+    assert str(path) in error["message"]
+    assert "what ran before runs" in error["message"]
+    assert bench.facts() == before
+    await blocked(servers)
+
+    async def mend() -> None:
+        path.write_bytes(content)
+
+    bench = await servers.restart(mend)
+    assert_told((await servers.recovered())["error"], "restore_interrupted")
+    assert bench.facts() == before
+    await bench.settled()
+
+
+async def called_off(servers: Servers, record: RecordType) -> str:
+    """A restore that failed before COMMIT and can't write that down; all runs as before. Returns its operation's id."""
+    bench, before = servers.bench, servers.bench.facts()
+    servers.faults.fs.fail_record(record, When.WRITING, lasting=True)
+    operation = await bench.started()
+    waiting = await servers.waiting(operation)
+    assert "the disk of the journal" in waiting
+    assert "what ran before runs" in waiting
+    assert "goes on by itself" in waiting
+    assert bench.facts() == before
+    second = await bench.ask()
+    assert second.status_code == 409
+    assert_told(second.json()["error"], "restore_in_flight")
+    return operation
 
 
 @pytest.mark.parametrize(("when", "restored"), [(When.WRITING, False), (When.FLUSHING, True)])

@@ -334,7 +334,12 @@ async def test_called_off_without_a_word_in_the_journal_it_is_missing_again_all_
     async with hooked(place, before=hook).running() as holdfast:
         there = await standing(place, holdfast)
         shutil.rmtree(there.data)
-        assert code_of(await there.restore(create_missing=True)) == "restore_left_stopped"
+        begun = await restore(holdfast, there.workload, there.snapshot, create_missing=True)
+        waiting = ""
+        async for operation in holdfast.operations.events(begun.id):
+            if waiting := operation.waiting_for:
+                break
+        assert "stays stopped" in waiting
         assert not there.data.exists()
         assert not running_of(engine(holdfast), there.workload)
     failing.clear()

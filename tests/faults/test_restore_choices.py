@@ -11,6 +11,7 @@ import pytest_asyncio
 from tests.faults.refusal_bench import Bench, assert_told, wear
 from tests.faults.restart_bench import Servers
 
+from holdfast.domain.errors import Failed, HoldfastError, Unavailable
 from holdfast.domain.workload import HealthType, Scope, Volume
 from holdfast.runtime.port import ImageHealth
 from holdfast.testing.fake_records import Behaviour
@@ -195,6 +196,26 @@ async def test_what_was_unhealthy_before_keeps_the_restored_data_by_default(benc
     assert bench.trees() == bench.taken
     await bench.settled()
     await bench.holdfast.api.workloads.apply(spec_of(), actor="test")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Failed("engine_error", "The engine said: no.", next_step="See its log."),
+        Unavailable("engine_unavailable", "The container engine does not answer.", next_step="Start it."),
+    ],
+)
+async def test_where_nobody_can_tell_whether_it_is_healthy_now_it_has_to_be_said_what_is_to_be_done(
+    bench: Bench, error: HoldfastError
+) -> None:
+    before = bench.facts()
+    bench.runtime.fail("inspect", error=error)
+    told = await bench.refuses(422, "health_unknown", await bench.ask(), before)
+    assert error.message in told["message"]
+    bench.runtime.fail("inspect", error=error)
+    plan = await bench.ended(await bench.ask({"dry_run": True, "on_unhealthy": "keep"}))
+    assert plan["outcome"]["on_unhealthy"] == "keep"
+    bench.runtime.heal()
 
 
 async def test_a_workload_that_was_never_deployed_is_restored_and_not_started(bench: Bench) -> None:

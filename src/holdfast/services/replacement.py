@@ -313,8 +313,11 @@ class Replacement:
             return None
         ids = {instance.id for instance in facts}
         candidates = [container for container in there if container.id in ids]
-        if not await self._rollout.verify(candidates, workload.spec.health, ctx):
-            return None
+        try:
+            if not await self._rollout.verify(candidates, workload.spec.health, ctx):
+                return None
+        except Failed:
+            return None  # What can't be judged is replaced.
         await self._rollout.arm(
             [c.id for c in candidates if c.restart is not workload.spec.restart], workload.spec.restart
         )

@@ -270,6 +270,9 @@ class RestorePreflight:
         """Revert, unless there is nothing to go back to, or the workload was not healthy on its old data either.
 
         One that should run and doesn't is not; of one that stays stopped, nothing is judged.
+
+        Raises:
+            Refused: ``health_unknown``; a guess would keep data that has to be taken back, or the other way round.
         """
         if any(volume.before is LiveBefore.MISSING for volume in volumes):
             return OnUnhealthy.KEEP
@@ -278,6 +281,17 @@ class RestorePreflight:
             return OnUnhealthy.KEEP if workload.desired is DesiredState.RUNNING else OnUnhealthy.REVERT
         try:
             healthy = await self._deployer.healthy_now(workload)
-        except HoldfastError:
-            healthy = False
+        except HoldfastError as error:
+            raise Refused([_health_unknown(workload, error)]) from error
         return OnUnhealthy.REVERT if healthy else OnUnhealthy.KEEP
+
+
+def _health_unknown(workload: Workload, error: HoldfastError) -> Problem:
+    return Problem(
+        code="health_unknown",
+        message=f"Whether {workload.name} is healthy now can't be told ({error.message}), and so not either what is to "
+        "be done if it is unhealthy on the restored data.",
+        next_step="Mend that and restore again; or say what is to be done: --on-unhealthy revert, or keep "
+        "(on_unhealthy).",
+        details={"cause": error.code},
+    )

@@ -39,7 +39,13 @@ from holdfast.domain.units import format_size
 from holdfast.engine.requests import CaptureRequest, CheckWrappedRequest, StageRequest, WarmRequest
 from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.runtime.port import ContainerRuntime
-from holdfast.services.active_restore import ActiveRestore, abort_incomplete, left_stopped, take_empty_away
+from holdfast.services.active_restore import (
+    ActiveRestore,
+    abort_incomplete,
+    left_stopped,
+    stays_stopped,
+    take_empty_away,
+)
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.reaper import Reaper
 from holdfast.services.restore_files import RestoreFiles
@@ -54,6 +60,9 @@ from holdfast.store.snapshots import SnapshotStateStore
 
 COMMIT_UNCERTAIN: Final = "commit_uncertain"
 """The code of a restore that starts nothing, because COMMIT may be on disk or not."""
+ABORT_UNCERTAIN: Final = "abort_uncertain"
+"""That of one that was called off, though its journal can't say so."""
+_CALLED_OFF: Final = "The restore was called off before anything was exchanged, and what ran before runs."
 _NEITHER: Final = (
     "Nothing was exchanged. The workload stays stopped until it can be written down that the restore is called off."
 )
@@ -111,6 +120,8 @@ class RestoreRun:
                 left = await asyncio.shield(self.abort(restore, why))
             except HoldfastError as second:
                 raise abort_incomplete(restore, second, why, cause) from error
+            if isinstance(error, HoldfastError):  # a shutdown waits for no disk; the next start does this, too
+                await self._settle(restore, why, left)
             if left and cause:
                 raise left_stopped(restore, left, why, cause) from error
             raise
@@ -265,7 +276,7 @@ class RestoreRun:
         """Leave live data as it is, containers as they were, and no trace beside them. Also what recovery does.
 
         Before COMMIT a journal that can't be written keeps nobody from starting again: whatever it says, recovery
-        aborts.
+        aborts. The caller sees to it that it is written after all.
 
         Returns:
             The containers that ran and were left stopped, since what they ran on is not there.
@@ -286,9 +297,36 @@ class RestoreRun:
         )
         for name in result.gone:
             await restore.tell(f"the container {name} is gone and was not started again")
-        if restore.settled and (left := await self._reaper.reap_or_leave(restore.journal)) is not None:
-            await restore.tell(f"what was staged can't be removed yet: {left.why} {left.mend} It is tried again.")
+        if restore.settled:
+            await self._reap(restore)
         return result.left
+
+    async def _settle(self, restore: ActiveRestore, why: str, left: Sequence[str]) -> None:
+        """Write down that it is called off, where :meth:`abort` could not, as soon as the disk takes it.
+
+        Args:
+            left: the containers that stay stopped.
+
+        Raises:
+            Failed: ``abort_uncertain``; the journal is damaged, and nothing else touches the workload.
+        """
+        if restore.settled:
+            return
+        now = stays_stopped(restore, left) if left else _CALLED_OFF
+        try:
+            await restore.write_anew(self._files, AbortedRecord(why=why), now)
+        except HoldfastError as error:
+            raise Failed(
+                ABORT_UNCERTAIN,
+                f"The restore was called off ({why}), but that can't be written down: {error.message} {now}",
+                next_step="Mend the journal, then restart Holdfast; until then nothing else changes the workload.",
+                details={"restore_id": restore.facts.restore_id},
+            ) from error
+        await self._reap(restore)
+
+    async def _reap(self, restore: ActiveRestore) -> None:
+        if (left := await self._reaper.reap_or_leave(restore.journal)) is not None:
+            await restore.tell(f"what was staged can't be removed yet: {left.why} {left.mend} It is tried again.")
 
 
 def _before(facts: RestoreFacts) -> str:

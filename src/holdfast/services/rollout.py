@@ -209,10 +209,15 @@ class Rollout:
                     raise _unhealthy(code, container_id, result)
 
     async def verify(self, containers: Sequence[Container], check: HealthCheck, ctx: Cancellable) -> bool:
-        """Whether every one of these runs and is healthy right now. One that is gone is not."""
+        """Whether every one of these runs and is healthy right now. One that is gone is not.
+
+        Raises:
+            Failed: the engine can't say.
+            Unavailable: it does not answer.
+        """
         try:
             return all(await _all(self._gate.verify(container.id, check, ctx) for container in containers))
-        except (Failed, NotFound):
+        except NotFound:
             return False
 
     async def hold(self, previous: Previous, ctx: OperationContext) -> tuple[UncleanStop, ...]:

@@ -128,7 +128,11 @@ class Trials:
         return bool(running)
 
     async def healthy_now(self, workload: Workload) -> bool:
-        """Whether all running instances are healthy right now; ``False`` if none runs."""
+        """Whether all running instances are healthy right now; ``False`` if none runs.
+
+        Raises:
+            HoldfastError: the engine can't say (:meth:`Rollout.verify`).
+        """
         running = [container for container in await self._instances.of(workload.id) if container.running]
         return bool(running) and await self._rollout.verify(running, workload.spec.health, Uncancellable())
 

@@ -198,6 +198,15 @@ async def test_a_version_that_runs_healthy_already_is_left_alone(bench: Bench) -
     assert [c.id for c in await bench.there(workload)] == [before[0].id]
 
 
+async def test_what_the_engine_can_t_say_anything_of_is_replaced(bench: Bench) -> None:
+    workload = await bench.deployed()
+    (instance,) = await bench.there(workload)
+    bench.runtime.fail("inspect", error=Failed("engine_error", "The engine said: no."), times=1)
+    operation = await bench.deploy(workload)
+    assert operation.outcome["result"] == "deployed"
+    assert [c.id for c in await bench.running(workload)] != [instance.id]
+
+
 async def test_a_crash_loop_that_merely_polls_as_running_is_not_taken_for_running(bench: Bench) -> None:
     workload = await bench.deployed()
     (instance,) = await bench.there(workload)
