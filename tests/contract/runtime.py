@@ -13,6 +13,8 @@ from typing import Any, cast
 
 import pytest
 
+from holdfast.domain.compose_findings import FindingKind
+from holdfast.domain.container_import import ForeignContainer, propose_containers
 from holdfast.domain.errors import Conflict, Failed, NotFound
 from holdfast.domain.workload import Port, RestartPolicy
 from holdfast.runtime.port import (
@@ -490,3 +492,25 @@ class RuntimeContract:
         ]
         assert all(event.labels[LABEL_INSTALLATION] == lab.installation for event in seen)
         assert all(event.at for event in seen)
+
+    async def test_a_container_is_told_of_in_the_engine_s_own_words(self, lab: Lab, tmp_path: Path) -> None:
+        container_id = await lab.create(
+            lab.images.writing,
+            env={"TZ": "UTC"},
+            ports=(Port(container_port=80, host_port=18080, host_ip="127.0.0.1"),),
+            binds=(Bind(source=str(tmp_path), target="/data", read_only=True),),
+            restart=RestartPolicy.ALWAYS,
+        )
+        seen = await lab.runtime.inspection(container_id)
+        foreign = ForeignContainer(container=seen.container, image=seen.image)
+        (proposed,) = propose_containers([foreign], project=None, volumes={}, files=()).containers
+        document = proposed.workload.document
+        assert foreign.id == container_id
+        assert {key: document[key] for key in ("env", "ports", "volumes", "restart")} == {
+            "env": {"TZ": "UTC"},
+            "ports": ["127.0.0.1:18080:80"],
+            "volumes": [{"target": "/data", "scope": "absolute", "source": str(tmp_path), "read_only": True}],
+            "restart": "always",
+        }
+        assert "user" not in document
+        assert [finding for finding in proposed.workload.findings if finding.kind is FindingKind.LEFT_OUT] == []

@@ -76,6 +76,7 @@ DECLARATION: dict[str, Any] = {
     "volumes": [
         {"target": "/data", "scope": "stage", "source": "data", "read_only": False},
         {"target": "/tmp", "scope": "ephemeral", "size": 8192},
+        {"target": "/db", "scope": "named", "source": "db", "engine_volume": "home_db"},
     ],
     "health": {"type": "none", "port": None, "path": None, "command": None, "interval": 1, "timeout": 1, "deadline": 1},
     "restart": "no",

@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 
 from holdfast.domain.accounts import Principal
 from holdfast.domain.clone import LikeSource
+from holdfast.domain.container_import import ContainersProposal
 from holdfast.domain.deployment import Deployment
 from holdfast.domain.logs import LogLine, LogQuery
 from holdfast.domain.notice import Channel, ChannelSecrets
@@ -308,6 +309,10 @@ class ClonesPort(Protocol):
     async def new(self, wish: CloneWish, wanted: WorkloadSpec | LikeSource) -> Operation: ...
 
 
+class ContainersPort(Protocol):
+    async def propose(self, names: Sequence[str], *, project: str | None) -> ContainersProposal: ...
+
+
 class SourcesPort(Protocol):
     async def list(self) -> Sequence[SourceFacts]: ...
 
@@ -416,6 +421,7 @@ class ApiServices:
     copies: CopiesPort
     restores: RestoresPort
     clones: ClonesPort
+    containers: ContainersPort
     drills: DrillsPort
     sources: SourcesPort
     operations: OperationsPort

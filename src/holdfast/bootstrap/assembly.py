@@ -43,6 +43,7 @@ from holdfast.services.alarms import Alarms
 from holdfast.services.archive_moves import ArchiveMoves
 from holdfast.services.capture import Capture
 from holdfast.services.clones import Clones
+from holdfast.services.container_import import ContainerImport
 from holdfast.services.copies import Copies
 from holdfast.services.data_returns import DataReturns
 from holdfast.services.data_rollbacks import DataRollbacks
@@ -631,6 +632,7 @@ async def _assembled(
                 copies=copies,
                 restores=restores,
                 clones=clones,
+                containers=ContainerImport(runtime, installation),
                 drills=drills,
                 sources=image_sources,
                 operations=operations,

@@ -19,7 +19,7 @@ from holdfast.cli.commands import (
     doctor,
     env,
     image,
-    import_compose,
+    import_,
     logs,
     metrics,
     notification,
@@ -113,7 +113,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.add_typer(secret.commands(), name="secret")
     app.add_typer(registry.commands(), name="registry")
     app.add_typer(env.commands(), name="env")
-    app.add_typer(import_compose.commands(), name="import")
+    app.add_typer(import_.commands(), name="import")
     app.add_typer(snapshot.commands(), name="snapshot")
     app.add_typer(source.commands(), name="source")
     app.add_typer(operation.commands(), name="operation")

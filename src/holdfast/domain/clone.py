@@ -45,6 +45,7 @@ class LikeSource:
             stage=self.stage or source.stage,
             ports=source.ports if self.ports is None else self.ports,
             domains=(),
+            volumes=tuple(replace(volume, engine_volume="") for volume in source.volumes),
             image="" if source.plugin else image or source.image,
         )
 

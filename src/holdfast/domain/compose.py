@@ -11,7 +11,7 @@ The file's form is that of the Compose Specification (https://github.com/compose
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -90,7 +90,7 @@ def propose(file: ComposeFile) -> ComposeProposal:
     findings = Findings()
     _tell_top_keys(content, findings)
     named = content.get("name")
-    project = _project(named if isinstance(named, str) and named else file.folder, findings, ("name",))
+    project = project_name(named if isinstance(named, str) and named else file.folder, findings, ("name",))
     around = Surroundings(
         declared=_declared(content, findings),
         shared=_shared(services),
@@ -99,9 +99,9 @@ def propose(file: ComposeFile) -> ComposeProposal:
         project=project,
     )
     context = Context(project=project, around=around, variables=variables, used=filled.used, env_files=file.env_files)
-    names = _names(services)
+    names = workload_names(services)
     proposed = tuple(_proposed(service, names, services[service], context) for service in services)
-    _tell_shared_directories(proposed, findings)
+    tell_shared_directories(proposed, findings)
     if variables.missing:
         findings.note(
             (),
@@ -116,7 +116,7 @@ def propose(file: ComposeFile) -> ComposeProposal:
     )
 
 
-def _tell_shared_directories(proposed: Iterable[ProposedWorkload], findings: Findings) -> None:
+def tell_shared_directories(proposed: Iterable[ProposedWorkload], findings: Findings) -> None:
     """Holdfast refuses two volumes of scope absolute of which one is, or holds, the other."""
     places = sorted(
         (str(volume["source"]).split("/"), workload.service)
@@ -231,7 +231,8 @@ def _shared(services: Mapping[str, Mapping[str, object]]) -> frozenset[str]:
     return frozenset(source for source, count in users.items() if count > 1)
 
 
-def _project(wanted: str, findings: Findings, path: Path) -> str:
+def project_name(wanted: str, findings: Findings, path: Path) -> str:
+    """A project's name: ``wanted``, made valid."""
     project = valid_name(wanted, "compose")
     if is_id(project):
         project = f"project-{project}"
@@ -242,7 +243,7 @@ def _project(wanted: str, findings: Findings, path: Path) -> str:
     return project
 
 
-def _names(services: Mapping[str, object]) -> dict[str, str]:
+def workload_names(services: Collection[str]) -> dict[str, str]:
     """A workload's name for each service: its own, made valid and kept apart from the others."""
     made: dict[str, str] = {}
     taken: set[str] = {service for service in services if valid_name(service, "") == service}

@@ -10,6 +10,8 @@ named          the container engine's volumes     ``holdfast_<workload>_<source>
 project_named  the container engine's volumes     ``holdfast-project_<project>_<source>/_data``, shared
 =============  =================================  =======================================================
 
+The scopes of the container engine's volumes may name one that was there before: ``<engine_volume>/_data``.
+
 Neither ``@`` nor ``_`` can occur in a name, so that a project's directory is never a workload's, and one name of the
 container engine's never stands for two volumes. Paths here are absolute, normalised texts; that no component of them is
 a symlink is for the engine to find out, at each use.
@@ -92,6 +94,8 @@ def relative_path(spec: WorkloadSpec, volume: Volume) -> str:
 def engine_name(spec: WorkloadSpec, volume: Volume) -> str:
     """The name by which the container engine knows a volume of scope ``named`` or ``project_named``."""
     match volume.scope:
+        case Scope.NAMED | Scope.PROJECT_NAMED if volume.engine_volume:
+            return volume.engine_volume
         case Scope.NAMED:
             return f"holdfast_{spec.name}_{volume.source}"
         case Scope.PROJECT_NAMED:

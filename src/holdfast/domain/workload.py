@@ -122,6 +122,8 @@ class Volume:
             directory; for ``named`` and ``project_named`` the end of the name that the engine knows it by; empty for
             ``ephemeral``.
         size: bytes, ``ephemeral`` only; ``None`` for the engine's default.
+        engine_volume: ``named`` and ``project_named`` only: the whole name of a volume of the engine's that was there
+            before, whose data it is; empty: the engine makes one under a name of Holdfast's own.
     """
 
     target: str
@@ -129,6 +131,7 @@ class Volume:
     source: str = ""
     read_only: bool = False
     size: int | None = None
+    engine_volume: str = ""
 
     @property
     def captured(self) -> bool:
@@ -139,6 +142,11 @@ class Volume:
     def named(self) -> bool:
         """Whether it is a volume of the container engine's."""
         return self.scope in NAMED_SCOPES
+
+    @property
+    def own(self) -> bool:
+        """Whether its directory was made for workloads, and may be removed with them."""
+        return self.scope in OWN_SCOPES and not self.engine_volume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +322,9 @@ class WorkloadSpec:
             del facts["domains"]
         if not self.secrets:  # so that the containers of versions before there were any keep their name
             del facts["secrets"]
+        for volume in facts["volumes"]:
+            if not volume["engine_volume"]:  # likewise
+                del volume["engine_volume"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

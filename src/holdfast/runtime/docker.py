@@ -21,6 +21,7 @@ from holdfast.domain.stopping import KILLED_CODE
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime import (
     docker_exec,
+    docker_foreign,
     docker_login,
     docker_networks,
     docker_spec,
@@ -44,6 +45,7 @@ from holdfast.runtime.port import (
     ExecResult,
     Exit,
     Image,
+    Inspection,
     ListedImage,
     OnMade,
 )
@@ -292,6 +294,9 @@ class DockerRuntime(ContainerRuntime):
 
     async def inspect(self, container_id: str) -> Container:
         return docker_view.container(await self._container("GET", container_id, "json"))
+
+    async def inspection(self, container_id: str) -> Inspection:
+        return await docker_foreign.inspection(self._client, container_id, quote(container_id, safe=""))
 
     async def containers(self, labels: Mapping[str, str] | None = None) -> Sequence[Container]:
         filters = json.dumps(docker_spec.label_filters(labels))

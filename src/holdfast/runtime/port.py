@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from holdfast.domain.metrics import Totals
 from holdfast.domain.registry import RegistryLogin
@@ -234,6 +234,18 @@ class ContainerEvent:
     at: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """All that the engine says of a container, in the words of its API, for an import.
+
+    Attributes:
+        image: likewise of its image; empty if that is gone.
+    """
+
+    container: Mapping[str, Any]
+    image: Mapping[str, Any]
+
+
 OnMade: TypeAlias = Callable[[str], Awaitable[None]]
 """Awaited with a command's id before the command starts; what it raises keeps the command from starting."""
 
@@ -315,6 +327,9 @@ class ContainerRuntime(Protocol):
 
     async def inspect(self, container_id: str) -> Container:
         """The container in full. Raises ``NotFound``."""
+
+    async def inspection(self, container_id: str) -> Inspection:
+        """The container, by id or name, in the engine's own words. Raises ``NotFound``."""
 
     async def containers(self, labels: Mapping[str, str] | None = None) -> Sequence[Container]:
         """All containers, stopped ones included, newest first; only those that carry all ``labels`` if given."""

@@ -3,7 +3,8 @@
 Where such a volume is follows from the workload's configuration alone (I6); the engine is asked whether it agrees.
 
 - Only a volume that carries this installation's label is used or removed: one that somebody else made under its name
-  stays theirs.
+  stays theirs. But for one that the configuration names as it was made (``engine_volume``), for whom data was taken
+  over: that is used, not made where nothing is known of it, and never removed.
 - Only the driver ``local`` without options has its data where Holdfast can capture and exchange it: anything else is
   a disk, a network share or another directory, mounted there while a container runs.
 - The engine makes what it has no volume of, and only where no directory is: of one that it finds it changes the owner.
@@ -68,11 +69,14 @@ class EngineVolumes:
             found += [_missing(place)] if known is None else await asyncio.to_thread(self._compare, place, known)
         return found
 
-    async def make_missing(self, spec: WorkloadSpec, *, besides: Collection[str] = ()) -> tuple[RootRef, ...]:
+    async def make_missing(
+        self, spec: WorkloadSpec, *, besides: Collection[str] = (), restoring: bool = False
+    ) -> tuple[RootRef, ...]:
         """Make the volumes that the engine has none of, unless a directory is where it would put one.
 
         Args:
             besides: paths of directories that have been there; one that is gone is not made again.
+            restoring: also those that were there before the workload: a restore brings their data.
 
         Returns:
             The directories of those that were made.
@@ -83,6 +87,8 @@ class EngineVolumes:
         made: list[RootRef] = []
         for place in self._places(spec):
             if place.live.path in besides or await self._runtime.volume(place.name) is not None:
+                continue
+            if place.volume.engine_volume and not restoring:
                 continue
             if await asyncio.to_thread(self._live.first_missing, place.live) in (None, place.live):
                 continue
@@ -109,7 +115,7 @@ class EngineVolumes:
         """
         for place in self._places(spec):
             known = await self._runtime.volume(place.name)
-            if known is None:
+            if known is None or not place.volume.own:
                 continue
             problems = await asyncio.to_thread(self._compare, place, known)
             if problems:
@@ -122,7 +128,8 @@ class EngineVolumes:
                 yield _Place(volume=volume, name=engine_name(spec, volume), live=self.resolve(spec, volume))
 
     def _compare(self, place: _Place, known: EngineVolume) -> list[Problem]:
-        if known.labels.get(LABEL_INSTALLATION) != self._installation:
+        owner = known.labels.get(LABEL_INSTALLATION, self._installation if place.volume.engine_volume else "")
+        if owner != self._installation:
             return [_foreign(place)]
         if known.driver != _DRIVER or known.options:
             return [_not_plain(place, known)]
@@ -148,7 +155,8 @@ def _missing(place: _Place) -> Problem:
     return Problem(
         code=MISSING,
         message=f"The container engine has no volume {place.name} (for {place.volume.target}).",
-        next_step="If it was removed, restore a snapshot with --create-missing (create_missing), which has it made. "
+        next_step=f"{'Check its name (docker volume ls). ' if place.volume.engine_volume else ''}"
+        "If it was removed, restore a snapshot with --create-missing (create_missing), which has it made. "
         f"If its directory {place.live.path} is still there, restart the engine: it looks for it then.",
         details=_details(place),
     )

@@ -28,7 +28,6 @@ from holdfast.domain.errors import HoldfastError, Problem, Refused
 from holdfast.domain.restore import Identity, RootRef
 from holdfast.domain.volumes import Placed
 from holdfast.domain.workload import (
-    OWN_SCOPES,
     SHARED_SCOPES,
     SUPPORTED_SCOPES,
     Scope,
@@ -171,7 +170,7 @@ class VolumeResolver:
         Args:
             keep: asked when the block fails: whether what was made stays all the same.
         """
-        made = await self._named.make_missing(workload.spec)
+        made = await self._named.make_missing(workload.spec, restoring=True)
         try:
             for ref in made:
                 identity = await asyncio.to_thread(self._live.identity, ref)
@@ -197,10 +196,10 @@ class VolumeResolver:
     async def check_before_removal(self, workload: Workload) -> list[Problem]:
         """What forbids removing the workload's data: a directory that is not the one last seen.
 
-        Looks at all scopes but ``absolute``. A directory that was never seen may be missing.
+        Looks at those that may be removed. A directory that was never seen may be missing.
         """
         states = await self._states.get(workload.id)
-        own = tuple(volume for volume in workload.spec.volumes if volume.scope in OWN_SCOPES)
+        own = tuple(volume for volume in workload.spec.volumes if volume.own)
         found = await self._checked(workload, dataclasses.replace(workload.spec, volumes=own))
         return [
             dataclasses.replace(problem, next_step=f"{USUAL_CAUSE} Or delete the workload without its data.")

@@ -4,8 +4,8 @@ Invariants:
 
 - Only containers with this installation's label are removed.
 - Data is removed only on request, and then only the directories of scope ``stage`` and ``named``, and those of scope
-  ``project`` and ``project_named`` that nobody else uses: never an absolute one, never one that another workload has
-  configured or any container has mounted.
+  ``project`` and ``project_named`` that nobody else uses: never an absolute one or a volume of the engine's that was
+  there before, never one that another workload has configured or any container has mounted.
   What restores left beside them goes with them; without that nobody could ask for its removal any more.
 - The workload is forgotten last. Cut off in the middle, deleting it again goes on.
 - While a directory is being removed, no workload can be configured onto it.
@@ -22,8 +22,8 @@ from typing import Final, Protocol
 from holdfast.domain.errors import Conflict, NotFound, Problem, Refused
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.restore import RootRef
-from holdfast.domain.volumes import overlap
-from holdfast.domain.workload import OWN_SCOPES, DesiredState, RestartPolicy, Scope, Workload, WorkloadSpec
+from holdfast.domain.volumes import Placed, overlap
+from holdfast.domain.workload import DesiredState, RestartPolicy, Workload, WorkloadSpec
 from holdfast.runtime.port import ContainerRuntime
 from holdfast.services import path_users
 from holdfast.services.engine_volumes import EngineVolumes
@@ -174,7 +174,7 @@ class WorkloadDeletion:
                 await self._images.tidy(workload.id, ctx)
             trees = await self._leftovers.kept(workload.id)
         kept = [
-            {"path": place.path, "reason": _why_kept(place.scope, delete_data=delete_data)}
+            {"path": place.path, "reason": _why_kept(place, workload.spec, delete_data=delete_data)}
             for place in self._volumes.placed(workload.spec)
             if not any(ref.path == place.path for ref in going)
         ]
@@ -205,7 +205,7 @@ class WorkloadDeletion:
 
     def _removable(self, workload: Workload) -> list[RootRef]:
         spec = workload.spec
-        return [self._volumes.resolve(spec, v) for v in spec.captured_volumes if v.scope in OWN_SCOPES]
+        return [self._volumes.resolve(spec, v) for v in spec.captured_volumes if v.own]
 
     async def _require_removable(self, workload: Workload) -> None:
         """Refuse to remove what somebody else uses (configured, or mounted), and what is not what was last seen."""
@@ -237,10 +237,12 @@ class WorkloadDeletion:
             self._going -= paths
 
 
-def _why_kept(scope: Scope, *, delete_data: bool) -> str:
+def _why_kept(place: Placed, spec: WorkloadSpec, *, delete_data: bool) -> str:
     if not delete_data:
         return "data is only removed when asked for"
-    return f"directories of scope {scope.value} are never removed: they belong to whoever made them"
+    if any(volume.target == place.target and volume.engine_volume for volume in spec.volumes):
+        return "volumes of the engine that were there before are never removed: they belong to whoever made them"
+    return f"directories of scope {place.scope.value} are never removed: they belong to whoever made them"
 
 
 def _shared(workload: Workload, other: Workload) -> Problem:

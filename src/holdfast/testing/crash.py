@@ -42,7 +42,7 @@ _AN_HOUR: Final = 3600.0
 PROBED: Final = (b"live", b"wrapper", b"staged")
 """What the throwaway pairs consist of on which an exchange is tried."""
 
-ASKING: Final = frozenset({"containers", "events", "image", "info", "inspect", "logs"})
+ASKING: Final = frozenset({"containers", "events", "image", "info", "inspect", "inspection", "logs"})
 """Calls to the engine that change nothing."""
 
 

@@ -215,7 +215,7 @@ class FakeEngine:
         if not self._requirements_met(container, behaviour) or not self._write_files(container, behaviour):
             self._end(container, 1)
             return
-        if callback := self.on_start.get(self._image(container).id):
+        if callback := self.on_start.get(self.image_of(container).id):
             callback(self.public(container))
         if behaviour.exit_code is not None and behaviour.looks_before_exit == 0:
             self._end(container, behaviour.exit_code)
@@ -312,9 +312,10 @@ class FakeEngine:
         self.save()
 
     def behaviour(self, container: FakeContainer) -> Behaviour:
-        return self._image(container).behaviour
+        return self.image_of(container).behaviour
 
-    def _image(self, container: FakeContainer) -> FakeImage:
+    def image_of(self, container: FakeContainer) -> FakeImage:
+        """The image that it was made of."""
         image = self.find_image(container.spec.image)
         if image is None:
             raise unknown_image(container.spec.image)
@@ -427,7 +428,7 @@ class FakeEngine:
             id=container.id,
             name=spec.name,
             state=container.state,
-            image_id=self._image(container).id,
+            image_id=self.image_of(container).id,
             labels=dict(spec.labels),
             mounts=(
                 *(Mount(type="bind", source=b.source, target=b.target, read_only=b.read_only) for b in spec.binds),

@@ -34,12 +34,14 @@ from holdfast.runtime.port import (
     ExecResult,
     Exit,
     Image,
+    Inspection,
     ListedImage,
     OnMade,
 )
 from holdfast.runtime.pull_errors import login_failed, pull_failed
 from holdfast.testing.fake_commands import ExecBehaviour, FakeCommands
 from holdfast.testing.fake_engine import FakeEngine
+from holdfast.testing.fake_inspection import container_words, image_words
 from holdfast.testing.fake_records import (
     Behaviour,
     FakeContainer,
@@ -309,6 +311,13 @@ class FakeRuntime(ContainerRuntime):
     async def inspect(self, container_id: str) -> Container:
         async with self._call("inspect", container_id):
             return self.engine.look(self.engine.find(container_id))
+
+    async def inspection(self, container_id: str) -> Inspection:
+        async with self._call("inspection", container_id):
+            container = self.engine.find(container_id)
+            image = self.engine.image_of(container)
+            words = container_words(container, self.engine.public(container), image)
+            return Inspection(container=words, image=image_words(image))
 
     async def containers(self, labels: Mapping[str, str] | None = None) -> Sequence[Container]:
         async with self._call("containers"):

@@ -14,8 +14,9 @@ from holdfast.api.services import ApiServices
 from holdfast.domain.accounts import Principal, Role
 from holdfast.domain.changes import changes
 from holdfast.domain.clone import LikeSource
+from holdfast.domain.container_import import ContainersProposal, ForeignContainer, propose_containers
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason, Rollback
-from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem
+from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.logs import LogLine, LogQuery
 from holdfast.domain.metrics import Used, metrics_query
 from holdfast.domain.notice import Channel, ChannelKind, ChannelSecrets, Webhook
@@ -62,6 +63,17 @@ AT = "2026-11-23T09:00:00.000000Z"
 WORKLOAD_ID = "01jzzzzzzzzzzzzzzzzzzzzzz0"
 SNAPSHOT_ID = "01jzzzzzzzzzzzzzzzzzzzzzz1"
 OPERATION_ID = "01jzzzzzzzzzzzzzzzzzzzzzz2"
+FOREIGN = ForeignContainer(
+    container={
+        "Id": "f" * 64,
+        "Name": "/blog",
+        "Config": {"Image": "blog:1", "Env": ["TZ=UTC", "DB_PASSWORD=sesame"]},
+        "HostConfig": {"Privileged": True, "RestartPolicy": {"Name": "always"}},
+        "Mounts": [{"Type": "bind", "Source": "/srv/blog", "Destination": "/data", "RW": True}],
+    },
+    image={"RepoTags": ["blog:1"]},
+)
+"""A container that others made."""
 TOKENS = {role: f"hf_{role}" for role in Role}
 
 SPEC = WorkloadSpec(
@@ -160,6 +172,7 @@ class Recorder:
 
 class StandInWorkloads(Recorder):
     known = True
+    refuses_preview: Refused | None = None
 
     async def apply(
         self, spec: WorkloadSpec, *, actor: str, create: bool | None = None, expect_id: str | None = None
@@ -170,6 +183,8 @@ class StandInWorkloads(Recorder):
 
     async def preview(self, spec: WorkloadSpec) -> ApplyResult:
         self.record("preview", spec=spec)
+        if self.refuses_preview is not None:
+            raise self.refuses_preview
         return ApplyResult(workload=None, created=True, changes=changes(None, spec))
 
     async def get(self, ref: str) -> Workload:
@@ -398,6 +413,12 @@ class StandInPromotions(Recorder):
             idempotency_key=idempotency_key,
         )
         return operation(OperationKind.PROMOTE)
+
+
+class StandInContainers(Recorder):
+    async def propose(self, names: Sequence[str], *, project: str | None) -> ContainersProposal:
+        self.record("propose", names=names, project=project)
+        return propose_containers([FOREIGN], project=project, volumes={}, files=())
 
 
 class StandInSources:
@@ -832,6 +853,7 @@ def services_in(uploads: Path) -> ApiServices:
         copies=StandInCopies(),
         restores=StandInRestores(),
         clones=StandInClones(),
+        containers=StandInContainers(),
         drills=StandInDrills(),
         sources=StandInSources(),
         operations=StandInOperations(),
@@ -875,6 +897,7 @@ class Api:
         self.copies = StandInCopies()
         self.restores = StandInRestores()
         self.clones = StandInClones()
+        self.containers = StandInContainers()
         self.drills = StandInDrills()
         self.sources = StandInSources()
         self.operations = StandInOperations()
@@ -902,6 +925,7 @@ class Api:
             copies=self.copies,
             restores=self.restores,
             clones=self.clones,
+            containers=self.containers,
             drills=self.drills,
             sources=self.sources,
             operations=self.operations,

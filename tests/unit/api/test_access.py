@@ -45,6 +45,7 @@ NEEDED = {
     "remove_secret": O,
     "import_env": O,
     "import_compose": O,
+    "import_containers": A,
     "read_logs": V,
     "download_logs": V,
     "read_metrics": V,

@@ -56,6 +56,18 @@ def test_proposals_are_shown_with_what_belongs_to_none_of_them_beside(ready: Fak
     assert result.stderr == "networks: Why. What.\n"
 
 
+def test_containers_are_proposed_by_name_in_the_project_that_is_asked_for(server: FakeServer, tmp_path: Path) -> None:
+    route = "/api/import/containers"
+    server.on("POST", route, answer({"workloads": [workload("db", findings=1)], "findings": []}))
+    result = server.run(
+        "import", "container", "shop-db-1", "shop-web-1", "--project", "shop", "-o", str(tmp_path / "w")
+    )
+    assert result.exit_code == ExitCode.OK, result.output
+    assert server.bodies("POST", route) == [{"containers": ["shop-db-1", "shop-web-1"], "project": "shop"}]
+    assert (tmp_path / "w" / "db.yaml").read_text() == "# to read\nname: db\n"
+    assert "with 1 thing to look at" in result.stdout
+
+
 def test_only_variables_that_the_file_mentions_leave_the_machine(ready: FakeServer, file: Path) -> None:
     (file.parent / ".env").write_text("IMAGE=from-the-file\nX=web\nOTHER=secret\n")
     ready.run("import", "compose", str(file), env={"IMAGE": "web:1", "PRIVATE": "secret"})

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from anyio import to_thread
 from fastapi import APIRouter
 
 from holdfast.api.answers import problems
-from holdfast.api.auth import Operator
+from holdfast.api.auth import Admin, Operator
 from holdfast.api.schemas.compose import ComposeBody, ComposeView, view
+from holdfast.api.schemas.containers import (
+    ContainersBody,
+    ContainersView,
+    containers_view,
+    parsed,
+    refusal_findings,
+)
 from holdfast.api.services import Services
 from holdfast.api.strict_route import StrictRoute
 from holdfast.domain.compose import ComposeProposal
-from holdfast.domain.errors import NotFound, TooLarge
+from holdfast.domain.compose_findings import Finding
+from holdfast.domain.container_import import ProposedContainer
+from holdfast.domain.errors import NotFound, Refused, TooLarge
 from holdfast.services.compose_import import propose_workloads
 
 router = APIRouter(prefix="/api/import", tags=["import"], route_class=StrictRoute)
@@ -26,7 +37,7 @@ router = APIRouter(prefix="/api/import", tags=["import"], route_class=StrictRout
 )
 async def import_compose(services: Services, _caller: Operator, body: ComposeBody) -> ComposeView:
     proposal = await to_thread.run_sync(_propose, body)  # a large file takes a moment, and others wait
-    taken = await _taken(services, proposal)
+    taken = await _taken(services, [workload.name for workload in proposal.workloads])
     return await to_thread.run_sync(view, proposal, taken, list(body.env_files))
 
 
@@ -47,12 +58,38 @@ def _propose(body: ComposeBody) -> ComposeProposal:
     )
 
 
-async def _taken(services: Services, proposal: ComposeProposal) -> dict[str, str]:
+@router.post(
+    "/containers",
+    summary="Propose workloads from containers that others made",
+    description="One workload for each container of this host, on the data that it has, with all that can't be carried "
+    "over. Nothing is applied, and no container is touched.",
+    responses=problems(404, 422),
+)
+async def import_containers(services: Services, _caller: Admin, body: ContainersBody) -> ContainersView:
+    proposal = await services.containers.propose(body.containers, project=body.project)
+    refused = {each.workload.name: await _refused(services, each) for each in proposal.containers}
+    taken = await _taken(services, refused)
+    return await to_thread.run_sync(containers_view, proposal, refused, taken)
+
+
+async def _refused(services: Services, proposed: ProposedContainer) -> list[Finding]:
+    """Why a proposal can't be applied as it is."""
+    spec, found = await to_thread.run_sync(parsed, proposed)
+    if spec is None:
+        return found
+    try:
+        await services.workloads.preview(spec)
+    except Refused as refusal:
+        return refusal_findings([(problem.message, problem.next_step) for problem in refusal.problems])
+    return []
+
+
+async def _taken(services: Services, names: Iterable[str]) -> dict[str, str]:
     """The projects of workloads that have a proposed name already."""
     found: dict[str, str] = {}
-    for workload in proposal.workloads:
+    for name in names:
         try:
-            found[workload.name] = (await services.workloads.get(workload.name)).spec.project
+            found[name] = (await services.workloads.get(name)).spec.project
         except NotFound:
             continue
     return found

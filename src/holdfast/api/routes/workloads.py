@@ -116,10 +116,20 @@ def _check_volumes_allowed(caller: Principal, spec: WorkloadSpec) -> None:
     """Directories of the host are given to containers by admins only.
 
     Raises:
-        Forbidden: ``absolute_volume_forbidden``.
+        Forbidden: ``absolute_volume_forbidden``, ``engine_volume_forbidden``.
     """
+    if caller.role is Role.ADMIN:
+        return
+    taken = [volume.target for volume in spec.volumes if volume.engine_volume]
+    if taken:
+        raise Forbidden(
+            "engine_volume_forbidden",
+            f"Volumes that name one of the engine's own ({', '.join(taken)}) are configured by admins only.",
+            next_step="Leave engine_volume out, so that the volume is made for the workload, or ask an admin.",
+            details={"targets": taken},
+        )
     absolute = [volume.target for volume in spec.volumes if volume.scope is Scope.ABSOLUTE]
-    if absolute and caller.role is not Role.ADMIN:
+    if absolute:
         raise Forbidden(
             "absolute_volume_forbidden",
             f"Volumes of scope absolute ({', '.join(absolute)}) are configured by admins only.",

@@ -106,7 +106,7 @@ def view(proposal: ComposeProposal, taken: Mapping[str, str], sent: Sequence[str
     return ComposeView(
         project=proposal.project,
         workloads=[_workload(workload, proposal.project, taken) for workload in proposal.workloads],
-        findings=[_finding(finding) for finding in proposal.findings],
+        findings=[finding_view(finding) for finding in proposal.findings],
         env_files=[
             EnvFileView(written=file.written, path=file.path, required=file.required, sent=file.path in sent)
             for file in proposal.env_files
@@ -118,14 +118,14 @@ def _workload(workload: ProposedWorkload, project: str, taken: Mapping[str, str]
     from holdfast.api.schemas.compose_yaml import rendered  # by the first import: a writer of YAML
 
     problems = _problems(workload.document)
-    findings = [*_taken(workload.name, project, taken), *problems, *workload.findings]
+    findings = [*taken_name(workload.name, project, taken), *problems, *workload.findings]
     return ProposedWorkloadView(
         service=workload.service,
         name=workload.name,
         valid=not problems,
         declaration=workload.document,
         yaml=rendered(workload.document, findings),
-        findings=[_finding(finding) for finding in findings],
+        findings=[finding_view(finding) for finding in findings],
     )
 
 
@@ -145,7 +145,8 @@ def _problems(document: Mapping[str, object]) -> list[Finding]:
     return []
 
 
-def _taken(name: str, project: str, taken: Mapping[str, str]) -> list[Finding]:
+def taken_name(name: str, project: str, taken: Mapping[str, str]) -> list[Finding]:
+    """What there is to say of a name that a workload has already."""
     if name not in taken:
         return []
     whose = "this project" if taken[name] == project else f"the project {taken[name]}"
@@ -159,5 +160,6 @@ def _taken(name: str, project: str, taken: Mapping[str, str]) -> list[Finding]:
     ]
 
 
-def _finding(finding: Finding) -> FindingView:
+def finding_view(finding: Finding) -> FindingView:
+    """A finding on the wire."""
     return FindingView(kind=finding.kind, path=finding.path, message=finding.message, next_step=finding.next_step)

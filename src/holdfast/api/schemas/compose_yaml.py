@@ -28,9 +28,13 @@ class _Representer(SafeRepresenter):
         return True
 
 
-def rendered(document: Mapping[str, object], findings: Sequence[Finding]) -> str:
-    """The file: what there is to say as comments, then the declaration."""
-    lines = ["# Proposed from a compose file. Nothing was applied; read it, then: holdfast apply -f FILE"]
+def rendered(document: Mapping[str, object], findings: Sequence[Finding], origin: str = "a compose file") -> str:
+    """The file: what there is to say as comments, then the declaration.
+
+    Args:
+        origin: what it was proposed from.
+    """
+    lines = [f"# Proposed from {_line(origin)}. Nothing was applied; read it, then: holdfast apply -f FILE"]
     for kind, heading in _HEADINGS:
         listed = [finding for finding in findings if finding.kind is kind]
         if listed:

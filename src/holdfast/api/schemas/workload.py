@@ -13,16 +13,12 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from holdfast.api.schemas.document_bounds import MAX_DEPTH, MAX_NODES
-from holdfast.api.schemas.workload_models import (
-    HealthModel,
-    ResourcesModel,
-    VolumeModel,
-    WorkloadModel,
-)
+from holdfast.api.schemas.workload_models import HealthModel, ResourcesModel, WorkloadModel
 from holdfast.api.schemas.workload_problems import FoundProblem, Position, describe, malformed
 from holdfast.api.schemas.workload_snapshots import DrillModel, HooksModel, KeepModel, SnapshotsModel
 from holdfast.api.schemas.workload_source import SourceModel
 from holdfast.api.schemas.workload_values import format_domain, format_port
+from holdfast.api.schemas.workload_volumes import VolumeModel
 from holdfast.domain.errors import TooLarge
 from holdfast.domain.retention import KEEP_RULES, Keep
 from holdfast.domain.workload import IMAGE_SOURCE, DrillPolicy, HealthCheck, Hooks, SnapshotPolicy, Volume, WorkloadSpec
@@ -161,6 +157,8 @@ def _volume(volume: Volume) -> dict[str, object]:
         document["read_only"] = True
     if volume.size is not None:
         document["size"] = volume.size
+    if volume.engine_volume:
+        document["engine_volume"] = volume.engine_volume
     return document
 
 

@@ -33,15 +33,13 @@ from holdfast.api.schemas.workload_values import (
     PublishedPort,
     Signal,
     Size,
-    Target,
     Text,
     User,
-    check_source,
     problem,
 )
+from holdfast.api.schemas.workload_volumes import VolumeModel
 from holdfast.domain.environment import MAX_ENV_CHARACTERS, MAX_SECRETS, MAX_VARIABLES, SecretRef
 from holdfast.domain.workload import (
-    DEPLOYABLE_SCOPES,
     SUPPORTED_SCOPES,
     Domain,
     HealthCheck,
@@ -52,7 +50,6 @@ from holdfast.domain.workload import (
     RevertData,
     Scope,
     Strategy,
-    Volume,
     WorkloadSpec,
 )
 
@@ -61,80 +58,6 @@ _HEALTH: Final = HealthCheck()
 
 class _Model(BaseModel):
     model_config = STRICT
-
-
-class VolumeModel(_Model):
-    """One mount of the workload."""
-
-    target: Annotated[
-        Target,
-        Field(description="Absolute path in the container. No two targets may be equal or inside of one another."),
-    ]
-    scope: Annotated[
-        Scope,
-        Field(
-            strict=False,
-            description="How `source` becomes a path of the host: `stage` is the workload's own, `project` is shared "
-            "by the project, `absolute` is a path below a root that the operator allowed, `named` and `project_named` "
-            "are volumes of the Docker Engine, the workload's own and shared by the project, `ephemeral` is memory "
-            "that is gone with the container. All but `ephemeral` are captured by snapshots.",
-            json_schema_extra={"enum": [scope.value for scope in Scope if scope in DEPLOYABLE_SCOPES]},
-        ),
-    ]
-    source: Annotated[
-        str | None,
-        Field(
-            validate_default=True,
-            description="A relative path for `stage` and `project`, a path of the host for `absolute`, a plain name "
-            "for `named` and `project_named`, nothing for `ephemeral`.",
-            examples=["data", "/srv/notes/uploads"],
-        ),
-    ] = None
-    read_only: Annotated[bool, Field(description="Whether the container may only read it.")] = False
-    size: Annotated[Size | None, Field(description="`ephemeral` only: how large it may grow.")] = None
-
-    @field_validator("scope")
-    @classmethod
-    def _known_here(cls, scope: Scope) -> Scope:
-        if scope not in DEPLOYABLE_SCOPES:
-            raise problem(
-                "key_not_supported",
-                f"can't be {scope.value}: this scope isn't supported by this version",
-                f"Use one of {', '.join(sorted(DEPLOYABLE_SCOPES))}.",
-            )
-        return scope
-
-    @field_validator("source")
-    @classmethod
-    def _fits_scope(cls, source: str | None, info: ValidationInfo) -> str | None:
-        scope = info.data.get("scope")
-        if scope is None:
-            return source
-        if scope is Scope.EPHEMERAL:
-            if source is not None:
-                raise problem("key_has_no_effect", "means nothing for an ephemeral volume", "Remove it.")
-            return source
-        if source is None:
-            raise problem("key_missing", "is missing", f"Say where the {scope.value} volume's data lives.")
-        return check_source(source, scope)
-
-    @field_validator("read_only")
-    @classmethod
-    def _can_be_read_only(cls, read_only: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic calls it
-        if read_only and info.data.get("scope") is Scope.EPHEMERAL:
-            raise problem("key_has_no_effect", "makes no sense for an ephemeral volume: it is empty", "Remove it.")
-        return read_only
-
-    @field_validator("size")
-    @classmethod
-    def _can_have_size(cls, size: int | None, info: ValidationInfo) -> int | None:
-        if size is None or "scope" not in info.data:
-            return size
-        if info.data["scope"] is not Scope.EPHEMERAL:
-            raise problem("key_has_no_effect", "can only be set for an ephemeral volume", "Remove it.")
-        if size < 4096:
-            raise problem("value_out_of_range", "is less than one page of memory", "Write at least 4KiB.")
-        return size
 
 
 class HealthModel(_Model):
@@ -418,10 +341,7 @@ class WorkloadModel(_Model):
             stop_grace=self.stop_grace,
             ports=tuple(self.ports),
             domains=tuple(self.domains),
-            volumes=tuple(
-                Volume(target=v.target, scope=v.scope, source=v.source or "", read_only=v.read_only, size=v.size)
-                for v in self.volumes
-            ),
+            volumes=tuple(each.volume for each in self.volumes),
             health=HealthCheck(
                 type=health.type,
                 port=health.port,

@@ -59,6 +59,7 @@ _VOLUMES: Final = """\
 | `absolute` | as given, strictly below a root that the operator allowed (`allowed_roots`) | yes |
 | `named` | the Docker volume `holdfast_<workload>_<source>`, in its directory `_data` | yes |
 | `project_named` | the Docker volume `holdfast-project_<project>_<source>`, shared | yes, with all who share it |
+| either, with `engine_volume` | the Docker volume of that name, which was there before | yes |
 | `ephemeral` | memory | never |
 
 No two volumes of any workloads may be at equal or nested paths, except for equal `project` or `project_named` volumes

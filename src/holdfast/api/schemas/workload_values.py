@@ -43,6 +43,8 @@ _DOMAIN_LABEL: Final = re.compile("[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASC
 MAX_NAMED_SOURCE: Final = 100
 """Characters of a named volume's source: together with the names before it, it stays a name that is valid on disk."""
 
+_ENGINE_VOLUME: Final = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{1,254}", re.ASCII)
+"""What the container engine takes for a volume's name, which is a directory's as well."""
 _NAMED_SOURCE: Final = re.compile(f"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{MAX_NAMED_SOURCE - 1}}}", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -278,6 +280,16 @@ def check_source(value: str, scope: Scope) -> str:
     return value
 
 
+def _engine_volume(value: str) -> str:
+    if _ENGINE_VOLUME.fullmatch(value) is None:
+        raise problem(
+            "engine_volume_malformed",
+            f"can't be {_shown(value)}",
+            "Write the volume's name as `docker volume ls` shows it.",
+        )
+    return value
+
+
 def _is_odd(value: str) -> bool:
     return _CONTROL.search(value) is not None or not _is_unicode(value)
 
@@ -333,4 +345,5 @@ Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATION
 PublishedPort = Annotated[Port, PlainValidator(parse_port), WithJsonSchema(_PORT_SCHEMA)]
 DomainName = Annotated[Domain, PlainValidator(parse_domain), WithJsonSchema(_DOMAIN_SCHEMA)]
 Target = Annotated[str, AfterValidator(_target), WithJsonSchema({"type": "string", "pattern": "^/."})]
+EngineVolumeName = Annotated[str, AfterValidator(_engine_volume), _pattern(_ENGINE_VOLUME.pattern)]
 HealthPath = Annotated[str, AfterValidator(_health_path), Field(max_length=1024)]

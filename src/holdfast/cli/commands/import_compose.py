@@ -1,4 +1,4 @@
-"""``holdfast import``: workload files from what other programs run by. Nothing is applied."""
+"""``holdfast import compose``: workload files from a compose file. Nothing is applied."""
 
 from __future__ import annotations
 
@@ -11,21 +11,13 @@ import typer
 
 from holdfast.cli import options
 from holdfast.cli.commands.apply import read_file
-from holdfast.cli.new_file import new_file
-from holdfast.cli.output import Output, shown
+from holdfast.cli.output import shown
+from holdfast.cli.proposals import show_proposals
 from holdfast.cli.session import session_of
 from holdfast.domain.compose_variables import Variables, mentioned
-from holdfast.domain.errors import Conflict, Failed, InvalidInput
+from holdfast.domain.errors import InvalidInput
 
 _ROUTE: Final = "/api/import/compose"
-
-
-def commands() -> typer.Typer:
-    """The group."""
-    group = typer.Typer(no_args_is_help=True, help="Propose workload files from what other programs run by.")
-    group.callback()(_group)  # so that its one command keeps its name
-    group.command("compose")(import_compose)
-    return group
 
 
 def import_compose(
@@ -58,47 +50,7 @@ def import_compose(
     body["env_files"] = _env_files(text, proposal["env_files"], directory, variables)
     if body["env_files"]:
         proposal = session.client.send("POST", _ROUTE, document=body)
-    session.output.document(proposal)
-    if output is None:
-        for index, workload in enumerate(proposal["workloads"]):
-            if index:
-                session.output.say("---")
-            session.output.say(workload["yaml"].rstrip())
-    else:
-        _write(session.output, Path(output), proposal["workloads"], force=force)
-    for finding in proposal["findings"]:
-        place = f"{finding['path']}: " if finding["path"] else ""
-        session.output.note(f"{place}{finding['message']} {finding['next_step']}")
-
-
-def _write(output: Output, directory: Path, workloads: list[dict[str, Any]], *, force: bool) -> None:
-    """A file for each workload: all that can be told beforehand is, so that not half of them are written.
-
-    Raises:
-        Conflict: ``file_exists``.
-        Failed: ``file_not_written``.
-    """
-    files = {directory / f"{options.name(workload['name'])}.yaml": workload for workload in workloads}
-    there = [str(path) for path in files if path.exists()]
-    if there and not force:
-        raise Conflict(
-            "file_exists",
-            f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} there already. Nothing was written.",
-            next_step="Name another directory with --output, or replace them with --force.",
-        )
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Failed(
-            "file_not_written", f"{directory} can't be made: {error.strerror}.", next_step="Check the path and space."
-        ) from error
-    for path, workload in files.items():
-        with new_file(str(path), replace=force) as target:
-            target.write(workload["yaml"].encode())
-        count = len(workload["findings"])
-        told = f", with {count} {'thing' if count == 1 else 'things'} to look at" if count else ""
-        mend = "" if workload["valid"] else "; it can't be applied before they are mended"
-        output.say(f"Wrote {path}{told}{mend}.")
+    show_proposals(session.output, proposal, output, force=force)
 
 
 def _env_files(text: str, named: list[dict[str, Any]], directory: Path, variables: Mapping[str, str]) -> dict[str, str]:
@@ -143,7 +95,3 @@ def _decoded(file: str, text: bytes) -> str:
             f"{shown(file)} is not UTF-8 (at byte {error.start}).",
             next_step="Save it as UTF-8.",
         ) from error
-
-
-def _group() -> None:
-    """Propose workload files from what other programs run by."""
