@@ -92,6 +92,7 @@ class Settings:
         metrics_interval: how often it is looked what workloads use of the machine; 0: never.
         copy_limit_rate: bytes a second that a copy to a second repository sends at most, unless it says otherwise;
             0 for no bound.
+        max_previews: so many previews may be there at a time, of all workloads together.
         edge: what stands before workloads with domains: ``off``, ``caddy`` for one that Holdfast starts and watches, or
             ``http://address:port``, the admin API of one that is there.
         edge_listen, edge_http_port, edge_https_port: where the Caddy that Holdfast starts listens.
@@ -126,6 +127,7 @@ class Settings:
     verify_share: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
     copy_schedule: str = ""
     prune_unused_percent: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50
+    max_previews: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 20
     edge: str = edge_kinds.OFF
     edge_listen: str = ""
     edge_http_port: TcpPort = 80

@@ -30,6 +30,7 @@ from holdfast.bootstrap import Holdfast, Seams
 from holdfast.domain.operation import Operation
 from holdfast.domain.repository import RepositoryKind, RepositoryPlace
 from holdfast.domain.webhook import Binding, Provider
+from holdfast.services.previews import PreviewWish
 from holdfast.testing.installation import deployed, ended, installation, snapshotted
 from holdfast.testing.quick_workers import QuickWorkers
 
@@ -93,6 +94,14 @@ DECLARATION: dict[str, Any] = {
         "drill": {"schedule": "0 5 * * 0", "command": ["true"], "timeout": 60},
     },
     "revert_data": "never",
+    "previews": {
+        "domain": "{preview}.example.org:80",
+        "env": {"A": "b"},
+        "seed": "latest",
+        "expires": "1d",
+        "max": 1,
+        "last_snapshot": True,
+    },
 }
 
 
@@ -141,6 +150,8 @@ class Target:
                 binding, address = await holdfast.api.webhooks.create("notes", wanted, "", actor="test")
                 hook = address.rpartition("/")[2]
                 received = await holdfast.api.webhooks.receive(hook, {}, no_body)
+                wish = PreviewWish(key="pr-1", actor="test")
+                preview = await ended(holdfast, await holdfast.api.previews.begin("notes", wish))
                 self.known = {
                     "workload": "notes",
                     "snapshot": snapshot,
@@ -153,6 +164,7 @@ class Target:
                     "webhook": binding.id,
                     "delivery": received[0].delivery.id,
                     "address": hook,
+                    "preview": str(preview.workload_id),
                 }
                 self.token = holdfast.settings.admin_token_file.read_text().strip()
                 config = uvicorn.Config(create_app(holdfast.api), port=0, lifespan="off", log_config=None)
@@ -301,6 +313,7 @@ def test_the_declaration_with_odd_values_has_every_key() -> None:
         ("hooks", "HooksModel"),
         ("resources", "ResourcesModel"),
         ("source", "SourceModel"),
+        ("previews", "PreviewsModel"),
     ):
         assert DECLARATION[key].keys() == schema["$defs"][model]["properties"].keys()
     assert DECLARATION["snapshots"].keys() == schema["$defs"]["SnapshotsModel"]["properties"].keys()

@@ -27,11 +27,12 @@ def _printable(text: str) -> str:
 PrintableText = Annotated[str, AfterValidator(_printable)]
 """Text of one line: it may end up in logs and on terminals."""
 
-_NAME: Final = "[a-z0-9][a-z0-9-]{0,63}"
+NAME: Final = "[a-z0-9][a-z0-9-]{0,63}"
 
 
-def _workload_ref(text: str) -> str:
-    if not re.fullmatch(_NAME, text):
+def workload_ref(text: str) -> str:
+    """A workload's id or name, as it may stand in an address. Raises ``InvalidInput`` for anything else."""
+    if not re.fullmatch(NAME, text):
         shown = text if text.isprintable() and len(text) <= 64 else f"{text[:60]!r}…"
         raise InvalidInput(
             "workload_name_malformed",
@@ -42,7 +43,7 @@ def _workload_ref(text: str) -> str:
 
 
 def _repository_name(text: str) -> str:
-    if not re.fullmatch(_NAME, text):
+    if not re.fullmatch(NAME, text):
         shown = text if text.isprintable() and len(text) <= 64 else f"{text[:60]!r}…"
         raise NotFound(
             "repository_unknown",
@@ -54,32 +55,32 @@ def _repository_name(text: str) -> str:
 
 WorkloadRef = Annotated[
     str,
-    Path(alias="workload", description="A workload's id or its name.", json_schema_extra={"pattern": f"^{_NAME}$"}),
-    AfterValidator(_workload_ref),
+    Path(alias="workload", description="A workload's id or its name.", json_schema_extra={"pattern": f"^{NAME}$"}),
+    AfterValidator(workload_ref),
 ]
 WorkloadFilter = Annotated[
     str | None,
     Query(
         alias="workload",
         description="Only those of this workload (id or name).",
-        json_schema_extra={"pattern": f"^{_NAME}$"},
+        json_schema_extra={"pattern": f"^{NAME}$"},
     ),
-    AfterValidator(lambda text: None if text is None else _workload_ref(text)),
+    AfterValidator(lambda text: None if text is None else workload_ref(text)),
 ]
 
 
-RepositoryNameText = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=63)]
+RepositoryNameText = Annotated[str, Field(pattern=f"^{NAME}$", max_length=63)]
 """A repository's name in a body."""
 
 RepositoryName = Annotated[
     str,
-    Path(alias="repository", description="A second repository's name.", json_schema_extra={"pattern": f"^{_NAME}$"}),
+    Path(alias="repository", description="A second repository's name.", json_schema_extra={"pattern": f"^{NAME}$"}),
     AfterValidator(_repository_name),
 ]
 
 
 def _channel_name(text: str) -> str:
-    if not re.fullmatch(_NAME, text):
+    if not re.fullmatch(NAME, text):
         shown = text if text.isprintable() and len(text) <= 64 else f"{text[:60]!r}…"
         raise NotFound(
             "channel_unknown",
@@ -89,12 +90,12 @@ def _channel_name(text: str) -> str:
     return text
 
 
-ChannelNameText = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=63, description="What it is called here.")]
+ChannelNameText = Annotated[str, Field(pattern=f"^{NAME}$", max_length=63, description="What it is called here.")]
 """A channel's name in a body."""
 
 ChannelName = Annotated[
     str,
-    Path(alias="channel", description="A channel's name.", json_schema_extra={"pattern": f"^{_NAME}$"}),
+    Path(alias="channel", description="A channel's name.", json_schema_extra={"pattern": f"^{NAME}$"}),
     AfterValidator(_channel_name),
 ]
 

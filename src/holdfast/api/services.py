@@ -36,6 +36,7 @@ from holdfast.services.image_care import KeptImage
 from holdfast.services.metrics import WorkloadMetrics
 from holdfast.services.notifications import ChannelState
 from holdfast.services.paging import Page
+from holdfast.services.previews import PreviewState, PreviewWish
 from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.rollbacks import RollbackPlan
 from holdfast.services.scheduler import Standing
@@ -329,6 +330,18 @@ class DrillsPort(Protocol):
     ) -> Operation: ...
 
 
+class PreviewsPort(Protocol):
+    async def begin(self, ref: str, wish: PreviewWish) -> Operation: ...
+
+    async def list(self, of: str | None) -> Sequence[PreviewState]: ...
+
+    async def get(self, ref: str) -> PreviewState: ...
+
+    async def end(
+        self, ref: str, *, last_snapshot: bool | None, actor: str, idempotency_key: str | None
+    ) -> Operation: ...
+
+
 class OperationsPort(Protocol):
     async def get(self, operation_id: str) -> Operation: ...
 
@@ -423,6 +436,7 @@ class ApiServices:
     clones: ClonesPort
     containers: ContainersPort
     drills: DrillsPort
+    previews: PreviewsPort
     sources: SourcesPort
     operations: OperationsPort
     tokens: TokensPort

@@ -26,6 +26,7 @@ from holdfast.bootstrap.data_directory import (
 )
 from holdfast.bootstrap.logs import kept_logs_of, tidy_kept_logs
 from holdfast.bootstrap.metrics import metrics_of
+from holdfast.bootstrap.previews import previews_of
 from holdfast.bootstrap.seams import Seams
 from holdfast.bootstrap.webhooks import webhooks_of
 from holdfast.config import Settings
@@ -62,11 +63,13 @@ from holdfast.services.image_care import ImageCare
 from holdfast.services.image_source import ImageSource
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.instances import Instances
+from holdfast.services.last_snapshots import LastSnapshots
 from holdfast.services.locks import DrainBarrier, Held, LifecycleLocks
 from holdfast.services.log_keeping import LogKeeping
 from holdfast.services.logs import Logs
 from holdfast.services.notifications import Notifications
 from holdfast.services.operations import OperationContext, Operations
+from holdfast.services.preview_expiry import PreviewExpiry
 from holdfast.services.probe_removal import remove_left_probes
 from holdfast.services.promotions import Promotions
 from holdfast.services.quiesce import Quiescer
@@ -115,6 +118,7 @@ from holdfast.store.database import Database
 from holdfast.store.deployments import DeploymentStore
 from holdfast.store.notices import ChannelStore, Outbox
 from holdfast.store.operations import OperationStore
+from holdfast.store.previews import PreviewStore
 from holdfast.store.registries import RegistryStore
 from holdfast.store.repositories import RepositoryNames
 from holdfast.store.schedules import ScheduleStore
@@ -135,6 +139,7 @@ class Holdfast:
     reaper: Reaper
     reconciler: Reconciler
     scheduler: Scheduler
+    preview_expiry: PreviewExpiry
     runtime: ContainerRuntime
     database: Database
     first_token: str | None
@@ -315,6 +320,7 @@ async def _assembled(
         runtime=runtime,
         instances=instances,
         data=WorkerDataRemover(workers),
+        last=LastSnapshots(capture=capture, sharing=sharing, volumes=volumes, workers=workers),
         leftovers=reaper,
         images=image_care,
         logs=log_keeping,
@@ -480,6 +486,7 @@ async def _assembled(
     scheduled_snapshots = ScheduledSnapshots(
         settings=settings,
         workloads=workload_store,
+        previews=PreviewStore(database),
         deployments=deployment_store,
         snapshots=snapshots,
         care=care,
@@ -497,6 +504,20 @@ async def _assembled(
         secrets=secrets,
         locks=locks,
         operation_store=operation_store,
+    )
+    previews = previews_of(
+        settings=settings,
+        database=database,
+        clock=seams.clock,
+        workloads=workloads,
+        snapshots=snapshots,
+        clones=clones,
+        deployer=deployer,
+        deletion=deletion,
+        secrets=secrets,
+        volumes=volumes,
+        locks=locks,
+        operations=operations,
     )
     drills = Drills(
         operations=operations,
@@ -595,6 +616,7 @@ async def _assembled(
     reaper.start()
     scheduler.start()
     alarms.start()
+    previews.expiry.start()
     notifications.start()
     metrics.start()
     try:
@@ -634,6 +656,7 @@ async def _assembled(
                 clones=clones,
                 containers=ContainerImport(runtime, installation),
                 drills=drills,
+                previews=previews.previews,
                 sources=image_sources,
                 operations=operations,
                 tokens=tokens,
@@ -651,6 +674,7 @@ async def _assembled(
             reaper=reaper,
             reconciler=reconciler,
             scheduler=scheduler,
+            preview_expiry=previews.expiry,
             runtime=runtime,
             database=database,
             first_token=await tokens.ensure_first_admin(settings.admin_token_file),
@@ -658,6 +682,7 @@ async def _assembled(
     finally:
         await metrics.close()
         await notifications.close()
+        await previews.expiry.close()
         await alarms.close()
         await scheduler.close()
         await watch.close()

@@ -24,6 +24,7 @@ from holdfast.cli.commands import (
     metrics,
     notification,
     operation,
+    preview,
     promote,
     recover,
     registry,
@@ -120,6 +121,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.add_typer(repository.commands(), name="repository")
     app.add_typer(schedule.commands(), name="schedule")
     app.add_typer(notification.commands(), name="notification")
+    app.add_typer(preview.commands(), name="preview")
     app.add_typer(webhook.commands(), name="webhook")
     app.command("doctor")(doctor.doctor)
     app.command("serve")(serve.serve)

@@ -79,6 +79,8 @@ def _tree(spec: WorkloadSpec, hidden: Collection[str] = ()) -> dict[str, JSON]:
             tree["image"] = None if spec.plugin else value
         elif field.name == "env":
             tree[field.name] = {name: _HIDDEN if name in hidden else text for name, text in sorted(value)}
+        elif field.name == "previews":
+            tree[field.name] = _json_mapping(value) | {"env": dict(sorted(value.env))}
         elif field.name in _MAPPINGS:
             tree[field.name] = dict(sorted(value))
         elif field.name == "secrets":

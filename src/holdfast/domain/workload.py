@@ -204,6 +204,36 @@ class SnapshotPolicy:
     drill: DrillPolicy = field(default_factory=DrillPolicy)
 
 
+class PreviewSeed(StrEnum):
+    """What the volumes of a preview hold when it is made."""
+
+    EMPTY = "empty"
+    LATEST = "latest"
+    """What the newest snapshot of the workload does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewPolicy:
+    """What the previews of a workload are like where nobody says otherwise.
+
+    Attributes:
+        domain: by which each is reached; its name holds ``{preview}`` in the place of what is each one's own. ``None``:
+            by none.
+        env: variables in which they differ from the workload, also in place of a secret of that name. ``{preview}`` and
+            ``{domain}`` in the values are filled in.
+        expires: seconds after which one that nobody updates is removed.
+        most: so many may be there at a time.
+        last_snapshot: whether the data of one is captured before it is removed with it.
+    """
+
+    domain: Domain | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    seed: PreviewSeed = PreviewSeed.EMPTY
+    expires: float = 7 * 86400.0
+    most: int = 5
+    last_snapshot: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
     """Commands that run inside of the workload's instances around a capture; empty: none.
@@ -273,6 +303,7 @@ class WorkloadSpec:
     resources: Resources = field(default_factory=Resources)
     snapshots: SnapshotPolicy = field(default_factory=SnapshotPolicy)
     revert_data: RevertData = RevertData.ASK
+    previews: PreviewPolicy = field(default_factory=PreviewPolicy)
     plugin: SourceWish | None = None
 
     @property
@@ -312,12 +343,13 @@ class WorkloadSpec:
     def config_hash(self) -> str:
         """Names the containers that this configuration makes: 16 hex digits.
 
-        The image, its source, hooks, snapshots and what a failure means for the data are no part of it: none of them
-        makes another container. Domains are one: what is reached by which name is deployed, and rolled back, like the
-        rest.
+        The image, its source, hooks, snapshots, previews and what a failure means for the data are no part of it: none
+        of them makes another container. Domains are one: what is reached by which name is deployed, and rolled back,
+        like the rest.
         """
         facts = dataclasses.asdict(self)
-        del facts["image"], facts["plugin"], facts["hooks"], facts["snapshots"], facts["revert_data"]
+        for part in ("image", "plugin", "hooks", "snapshots", "revert_data", "previews"):
+            del facts[part]
         if not self.domains:  # as it was before there were domains: nothing is deployed anew because of them
             del facts["domains"]
         if not self.secrets:  # so that the containers of versions before there were any keep their name

@@ -24,6 +24,7 @@ from holdfast.domain.deploy_plan import DeployStep, check_spec
 from holdfast.domain.errors import Busy, Conflict, HoldfastError, Problem, Refused
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind
+from holdfast.domain.preview import Preview
 from holdfast.domain.restore import ClonedFrom, ImageFacts, OnUnhealthy
 from holdfast.domain.snapshot import Snapshot
 from holdfast.domain.times import now
@@ -131,11 +132,14 @@ class Clones:
         require_confirmed(wish.confirm, wish.snapshot_id)
         return await self._restores.begin(OperationKind.CLONE, request, workload, idempotency_key=wish.idempotency_key)
 
-    async def new(self, wish: CloneWish, wanted: WorkloadSpec | LikeSource) -> Operation:
+    async def new(
+        self, wish: CloneWish, wanted: WorkloadSpec | LikeSource, *, preview: Preview | None = None
+    ) -> Operation:
         """Make a workload, restore a snapshot into it, and only then have it run for the first time.
 
         Args:
             wanted: its configuration, or how it differs from that of the workload that the snapshot is of.
+            preview: put on record with it: what it is a preview of.
 
         Raises:
             NotFound: ``snapshot_unknown``.
@@ -160,7 +164,7 @@ class Clones:
             request = _first_request(wish, foreseen, snapshot, starts, wanted)
             return await self._restores.rehearse(OperationKind.CLONE, request, foreseen)
         require_confirmed(wish.confirm, wish.snapshot_id)
-        made = await self._workloads.apply(spec, actor=wish.actor, create=existing is None)
+        made = await self._workloads.apply(spec, actor=wish.actor, create=existing is None, preview=preview)
         assert made.workload is not None  # an apply always has one
         workload = made.workload
         try:
@@ -253,7 +257,7 @@ class Clones:
         source = next((other for other in others if other.id == snapshot.manifest.workload_id), None)
         if source is not None and isinstance(wanted, LikeSource):
             problems += rules.shared_problems(self._volumes.placed(spec), self._volumes.placed(source.spec))
-            problems += await self._secrets.problems(source)
+            problems += await self._secrets.problems(source, spec)
         elif existing is not None:
             problems += await self._secrets.problems(existing)
         elif spec.secrets:

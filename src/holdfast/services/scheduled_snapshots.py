@@ -16,6 +16,7 @@ from holdfast.services.repository_care import RepositoryCare
 from holdfast.services.scheduler import Scheduler
 from holdfast.services.snapshots import Snapshots
 from holdfast.store.deployments import DeploymentStore
+from holdfast.store.previews import PreviewStore
 from holdfast.store.workloads import WorkloadStore
 
 
@@ -27,6 +28,7 @@ class ScheduledSnapshots:
         *,
         settings: Settings,
         workloads: WorkloadStore,
+        previews: PreviewStore,
         deployments: DeploymentStore,
         snapshots: Snapshots,
         care: RepositoryCare,
@@ -34,6 +36,7 @@ class ScheduledSnapshots:
     ) -> None:
         self._settings = settings
         self._workloads = workloads
+        self._previews = previews
         self._deployments = deployments
         self._snapshots = snapshots
         self._care = care
@@ -55,13 +58,15 @@ class ScheduledSnapshots:
         ]
 
     async def unprotected(self) -> Sequence[str]:
-        """The names of deployed workloads whose data no schedule captures."""
+        """The names of deployed workloads whose data no schedule captures; previews are for a while, and have none."""
+        previews = {preview.workload_id for preview, _ in await self._previews.list()}
         return [
             workload.name
             for workload in await self._deployed(None)
             if workload.spec.captured_volumes
             and workload.spec.snapshots.schedule is None
             and not is_throw_away(workload.spec)
+            and workload.id not in previews
         ]
 
     def busy(self, schedule: Schedule) -> str | None:

@@ -108,9 +108,13 @@ class Secrets:
             found[secret.name] = SecretFacts(name=secret.name, state=state, set_at=secret.set_at)
         return tuple(found[name] for name in sorted(found))
 
-    async def problems(self, workload: Workload) -> Sequence[Problem]:
-        """Why containers of a workload can't be made: ``secret_not_set``, ``secret_unreadable``."""
-        return await self._values.problems(workload)
+    async def problems(self, workload: Workload, wanted: WorkloadSpec | None = None) -> Sequence[Problem]:
+        """Why containers of a workload can't be made: ``secret_not_set``, ``secret_unreadable``.
+
+        Args:
+            wanted: a configuration; only the secrets that it names, too, matter.
+        """
+        return await self._values.problems(workload if wanted is None else _only(workload, wanted))
 
     async def unreadable(self) -> Sequence[str]:
         """The secrets of all workloads that can't be opened, in words: ``notes: NOTES_KEY``."""
@@ -193,11 +197,12 @@ class Secrets:
             return await self._change(workload, spec, values, actor, dry_run=dry_run)
 
     async def copy(self, source: Workload, workload: Workload) -> Workload:
-        """Give a workload that was just made the values that another one's configuration names.
+        """Give a workload that was just made the values that another one has of the secrets that it names, too.
 
         Raises:
             Refused: one of them can't be opened.
         """
+        source = _only(source, workload.spec)
         if not source.spec.secrets:
             return workload
         values = await self._values.environment(source)
@@ -244,6 +249,13 @@ class Secrets:
         with self._locks.try_hold([workload.id], why):
             self._require_decided(workload.id)
             yield await self._workloads.get(workload.id)
+
+
+def _only(workload: Workload, wanted: WorkloadSpec) -> Workload:
+    """The workload without the secrets that another configuration does not name."""
+    names = {secret.name for secret in wanted.secrets}
+    kept = tuple(secret for secret in workload.spec.secrets if secret.name in names)
+    return replace(workload, spec=replace(workload.spec, secrets=kept))
 
 
 def _unreadable(problems: Sequence[Problem]) -> Sequence[str]:

@@ -150,6 +150,24 @@ class VolumeResolver:
         await self._put(workload.id, [(volume, ref, identity, False) for volume, ref, identity in made])
         return tuple(ref.path for _, ref, _ in made)
 
+    async def present(self, spec: WorkloadSpec) -> list[Placed]:
+        """The captured volumes at whose place a directory is already, whoever made it.
+
+        Raises:
+            Refused, Failed: one can't be looked at, for another reason than that it is missing.
+        """
+
+        def look() -> list[Placed]:
+            return [
+                place
+                for volume in spec.captured_volumes
+                if self._live.first_missing(self.resolve(spec, volume)) is None
+                for place in self.placed(spec)
+                if place.target == volume.target
+            ]
+
+        return await asyncio.to_thread(look)
+
     async def check_before_start(self, workload: Workload) -> list[Problem]:
         """Whether every captured volume is there, and is the directory that was last seen.
 

@@ -7,6 +7,8 @@ Invariants:
   ``project`` and ``project_named`` that nobody else uses: never an absolute one or a volume of the engine's that was
   there before, never one that another workload has configured or any container has mounted.
   What restores left beside them goes with them; without that nobody could ask for its removal any more.
+- Where a last snapshot is asked for, no data is removed before that is complete. It is taken once the instances have
+  ended, so that it holds all that they wrote.
 - The workload is forgotten last. Cut off in the middle, deleting it again goes on.
 - While a directory is being removed, no workload can be configured onto it.
 """
@@ -15,8 +17,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
 
 from holdfast.domain.errors import Conflict, NotFound, Problem, Refused
@@ -28,7 +30,7 @@ from holdfast.runtime.port import ContainerRuntime
 from holdfast.services import path_users
 from holdfast.services.engine_volumes import EngineVolumes
 from holdfast.services.instances import Instances
-from holdfast.services.locks import LifecycleLocks
+from holdfast.services.locks import Held, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.quiesce import facts_of, unclean_stop
 from holdfast.services.traffic import Traffic
@@ -63,6 +65,16 @@ class ImagesOfWorkload(Protocol):
     async def tidy(self, workload_id: str, ctx: OperationContext) -> None: ...
 
 
+class LastSnapshot(Protocol):
+    """The snapshot of a workload's data right before that is removed."""
+
+    async def lock_ids(self, workload: Workload) -> frozenset[str]: ...
+
+    def warmed(
+        self, held: Held, workload: Workload, ctx: OperationContext
+    ) -> AbstractAsyncContextManager[Callable[[], Awaitable[None]]]: ...
+
+
 class WorkloadDeletion:
     """Deletes workloads.
 
@@ -81,6 +93,7 @@ class WorkloadDeletion:
         runtime: ContainerRuntime,
         instances: Instances,
         data: DataRemover,
+        last: LastSnapshot,
         leftovers: Leftovers,
         images: ImagesOfWorkload,
         logs: LogsOfWorkload,
@@ -95,6 +108,7 @@ class WorkloadDeletion:
         self._runtime = runtime
         self._instances = instances
         self._data = data
+        self._last = last
         self._leftovers = leftovers
         self._images = images
         self._logs = logs
@@ -105,8 +119,19 @@ class WorkloadDeletion:
         self._going: Counter[str] = Counter()
         """Paths that are being removed right now."""
 
-    async def start(self, workload: Workload, *, delete_data: bool, actor: str) -> Operation:
+    async def start(
+        self,
+        workload: Workload,
+        *,
+        delete_data: bool,
+        last_snapshot: bool = False,
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> Operation:
         """Start deleting. What forbids it is told at once, and looked at again under the lock.
+
+        Args:
+            last_snapshot: whether the data is captured before it is removed.
 
         Raises:
             Conflict: ``restore_undecided``.
@@ -116,7 +141,11 @@ class WorkloadDeletion:
         if delete_data:
             await self._require_removable(workload)
         return await self._operations.start(
-            OperationKind.DELETE, workload.id, actor, lambda ctx: self._run(ctx, workload.id, delete_data=delete_data)
+            OperationKind.DELETE,
+            workload.id,
+            actor,
+            lambda ctx: self._run(ctx, workload, delete_data=delete_data, last_snapshot=last_snapshot),
+            idempotency_key=idempotency_key,
         )
 
     def problems(self, spec: WorkloadSpec) -> list[Problem]:
@@ -143,24 +172,28 @@ class WorkloadDeletion:
                 details={"workload_id": workload.id},
             )
 
-    async def _run(self, ctx: OperationContext, workload_id: str, *, delete_data: bool) -> dict[str, object]:
-        async with self._locks.hold([workload_id], f"delete {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible):
-            workload = await self._store.get(workload_id)
+    async def _run(
+        self, ctx: OperationContext, known: Workload, *, delete_data: bool, last_snapshot: bool
+    ) -> dict[str, object]:
+        ids = await self._last.lock_ids(known) if last_snapshot else {known.id}
+        async with self._locks.hold(ids, f"delete {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible) as held:
+            workload = await self._store.get(known.id)
             if workload is None:
                 raise NotFound(
                     "workload_unknown",
                     "The workload was deleted in the meantime.",
                     next_step="Nothing is left to do.",
-                    details={"workload": workload_id},
+                    details={"workload": known.id},
                 )
             self.require_decided(workload)
             going = self._removable(workload) if delete_data else []
             async with self._claimed(workload, going):
-                ctx.point_of_no_return()
-                if delete_data:  # while the live directories are there, by which it is known what is theirs
-                    await ctx.step("removing_leftovers")
-                    await self._leftovers.clear(workload.id)
-                removed = await self._remove_instances(ctx, workload)
+                if last_snapshot:
+                    async with self._last.warmed(held, workload, ctx) as capture:
+                        removed = await self._end_instances(ctx, workload, delete_data=delete_data)
+                        await capture()
+                else:
+                    removed = await self._end_instances(ctx, workload, delete_data=delete_data)
                 if going:
                     await ctx.step("removing_data")
                     await self._volumes.forget(workload, going)
@@ -180,6 +213,14 @@ class WorkloadDeletion:
         ]
         kept += [{"path": path, "reason": "a restore was taken back, and keeps this for looking at"} for path in trees]
         return {"instances": removed, "removed": [ref.path for ref in going], "kept": kept}
+
+    async def _end_instances(self, ctx: OperationContext, workload: Workload, *, delete_data: bool) -> list[str]:
+        """Pass the point of no return: remove what restores left, if the data goes, and the instances."""
+        ctx.point_of_no_return()
+        if delete_data:  # while the live directories are there, by which it is known what is theirs
+            await ctx.step("removing_leftovers")
+            await self._leftovers.clear(workload.id)
+        return await self._remove_instances(ctx, workload)
 
     async def _remove_instances(self, ctx: OperationContext, workload: Workload) -> list[str]:
         """Stop and remove the workload's containers. Nothing brings them back: it should not run any more."""

@@ -24,6 +24,7 @@ from holdfast.domain.changes import Change, changes
 from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation
+from holdfast.domain.preview import Preview
 from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Scope, SourceWish, Workload, WorkloadSpec
 from holdfast.runtime.port import Container, ContainerRuntime
@@ -97,13 +98,20 @@ class Workloads:
         self._log = structlog.get_logger("workloads")
 
     async def apply(
-        self, spec: WorkloadSpec, *, actor: str, create: bool | None = None, expect_id: str | None = None
+        self,
+        spec: WorkloadSpec,
+        *,
+        actor: str,
+        create: bool | None = None,
+        expect_id: str | None = None,
+        preview: Preview | None = None,
     ) -> ApplyResult:
         """Create a workload, or change its configuration. What runs changes with the next deploy.
 
         Args:
             create: ``True``: it must be new; ``False``: it must exist.
             expect_id: the id that the workload of this name must have.
+            preview: put on record with a new workload: what it is a preview of.
 
         Raises:
             Refused: every problem with its volumes: ``volume_root_not_allowed``, ``volume_path_forbidden``,
@@ -124,7 +132,7 @@ class Workloads:
                     for other in joined:
                         self._deletion.require_decided(other)
                     await self._check(spec)
-                    return await self._insert(spec, actor)
+                    return await self._insert(spec, actor, preview)
             with self._locks.try_hold([existing.id, *(other.id for other in joined)], f"apply by {actor}"):
                 existing = await self.get(existing.id)
                 for each in (existing, *joined):
@@ -238,7 +246,7 @@ class Workloads:
         sharing = self._volumes.sharers(new, everyone) - before
         return tuple(other for other in everyone if other.id in sharing and other.name != spec.name)
 
-    async def _insert(self, spec: WorkloadSpec, actor: str) -> ApplyResult:
+    async def _insert(self, spec: WorkloadSpec, actor: str, preview: Preview | None) -> ApplyResult:
         at = now()
         # Nothing runs until the first deploy, which is also what makes RUNNING the desired state.
         # One made again under its old name takes its old id, and with it the snapshots that it left.
@@ -249,7 +257,7 @@ class Workloads:
             created_at=at,
             updated_at=at,
         )
-        await self._store.insert(workload)
+        await self._store.insert(workload, preview)
         self._log.info("workload_created", workload=spec.name, actor=actor)
         return ApplyResult(workload=workload, created=True, changes=changes(None, spec))
 

@@ -251,3 +251,16 @@ usage: Final = Table(
 
 No foreign key: what a workload used that is gone goes with its time.
 """
+
+previews: Final = Table(
+    "previews",
+    metadata,
+    Column("workload_id", Text, ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
+    Column("parent_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+    Column("preview", Text, nullable=False),
+    UniqueConstraint("parent_id", "key"),
+    Index(None, "expires_at"),
+)
+"""Which workloads are previews, of what, and until when. One is on record together with its workload, or not at all."""

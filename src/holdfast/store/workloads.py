@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from holdfast.domain.errors import Conflict, NotFound
+from holdfast.domain.preview import Preview
 from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Workload, WorkloadSpec
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database, Transaction
-from holdfast.store.tables import workloads
+from holdfast.store.tables import previews, workloads
 
 
 class WorkloadStore:
@@ -19,8 +22,11 @@ class WorkloadStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert(self, workload: Workload) -> None:
+    async def insert(self, workload: Workload, preview: Preview | None = None) -> None:
         """Keep a new workload.
+
+        Args:
+            preview: kept together with it: what it is a preview of.
 
         Raises:
             Conflict: ``workload_exists``; another one has its name.
@@ -36,6 +42,9 @@ class WorkloadStore:
         try:
             async with self._database.write() as connection:
                 await connection.execute(insert(workloads).values(**row))
+                if preview is not None:
+                    preview = replace(preview, workload_id=workload.id)
+                    await connection.execute(insert(previews).values(**preview_row(preview)))
         except IntegrityError as error:
             raise _name_taken(workload.name) from error
 
@@ -73,7 +82,7 @@ class WorkloadStore:
         if before is not None:
             query = query.where(workloads.c.id < before)
         async with self._database.read() as connection:
-            return tuple(_workload(row) for row in await connection.execute(query))
+            return tuple(workload_of(row) for row in await connection.execute(query))
 
     async def delete(self, workload_id: str) -> None:
         """Forget a workload, its deployments and volume states. Fine if it is gone. Touches no data."""
@@ -83,11 +92,22 @@ class WorkloadStore:
     async def _one(self, condition: ColumnElement[bool]) -> Workload | None:
         async with self._database.read() as connection:
             row = (await connection.execute(select(workloads).where(condition))).one_or_none()
-        return None if row is None else _workload(row)
+        return None if row is None else workload_of(row)
 
     async def _update(self, workload_id: str, **values: str) -> Workload:
         async with self._database.write() as connection:
             return await _updated(connection, workload_id, **values)
+
+
+def preview_row(preview: Preview) -> dict[str, str]:
+    """A preview as its table holds it."""
+    return {
+        "workload_id": preview.workload_id,
+        "parent_id": preview.parent_id,
+        "key": preview.key,
+        "expires_at": preview.expires_at,
+        "preview": encode(preview),
+    }
 
 
 async def change_spec(connection: Transaction, workload_id: str, spec: WorkloadSpec) -> Workload:
@@ -109,10 +129,11 @@ async def _updated(connection: Transaction, workload_id: str, **values: str) -> 
             f"There is no workload {workload_id}.",
             next_step="List the workloads to see which there are.",
         )
-    return _workload(row)
+    return workload_of(row)
 
 
-def _workload(row: Row[tuple[object, ...]]) -> Workload:
+def workload_of(row: Row[tuple[object, ...]]) -> Workload:
+    """The workload of a row of its table."""
     return Workload(
         id=row.id,
         spec=decode(WorkloadSpec, row.spec),

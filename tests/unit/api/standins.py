@@ -21,6 +21,7 @@ from holdfast.domain.logs import LogLine, LogQuery
 from holdfast.domain.metrics import Used, metrics_query
 from holdfast.domain.notice import Channel, ChannelKind, ChannelSecrets, Webhook
 from holdfast.domain.operation import Operation, OperationKind, OperationState
+from holdfast.domain.preview import Preview
 from holdfast.domain.promotion import Promotion
 from holdfast.domain.registry import RegistryFacts
 from holdfast.domain.repository import RepositoryFacts, RepositoryKind, RepositoryPlace, SecondRepository
@@ -47,6 +48,7 @@ from holdfast.services.image_care import KeptImage
 from holdfast.services.metrics import WorkloadMetrics
 from holdfast.services.notifications import ChannelState
 from holdfast.services.paging import Page
+from holdfast.services.previews import PreviewState, PreviewWish
 from holdfast.services.restore_registry import Decision, Undecided
 from holdfast.services.rollbacks import RollbackPlan
 from holdfast.services.scheduler import Standing
@@ -83,6 +85,19 @@ SPEC = WorkloadSpec(
     volumes=(Volume(target="/data", scope=Scope.STAGE, source="data"),),
 )
 WORKLOAD = Workload(id=WORKLOAD_ID, spec=SPEC, desired=DesiredState.RUNNING, created_at=AT, updated_at=AT)
+PREVIEW = PreviewState(
+    preview=Preview(
+        workload_id=WORKLOAD_ID,
+        parent_id=WORKLOAD_ID,
+        parent="notes",
+        key="feature/x",
+        expires=3600.0,
+        expires_at=AT,
+        last_snapshot=True,
+        created_by="ann",
+    ),
+    workload=WORKLOAD,
+)
 DEPLOYMENT = Deployment(
     id=OPERATION_ID,
     workload_id=WORKLOAD_ID,
@@ -730,6 +745,24 @@ class StandInDrills(Recorder):
         return operation(OperationKind.DRILL)
 
 
+class StandInPreviews(Recorder):
+    async def begin(self, ref: str, wish: PreviewWish) -> Operation:
+        self.record("begin", ref=ref, wish=wish)
+        return operation(OperationKind.DEPLOY)
+
+    async def list(self, of: str | None) -> Sequence[PreviewState]:
+        self.record("list", of=of)
+        return [PREVIEW]
+
+    async def get(self, ref: str) -> PreviewState:
+        self.record("get", ref=ref)
+        return PREVIEW
+
+    async def end(self, ref: str, *, last_snapshot: bool | None, actor: str, idempotency_key: str | None) -> Operation:
+        self.record("end", ref=ref, last_snapshot=last_snapshot, actor=actor, idempotency_key=idempotency_key)
+        return operation(OperationKind.DELETE)
+
+
 class StandInImages(Recorder):
     async def kept(self) -> tuple[KeptImage, ...]:
         kept = KeptImage(id="sha256:0", names=("notes:0",), digests=(), size=4096, needed_by=("notes",), unneeded=())
@@ -855,6 +888,7 @@ def services_in(uploads: Path) -> ApiServices:
         clones=StandInClones(),
         containers=StandInContainers(),
         drills=StandInDrills(),
+        previews=StandInPreviews(),
         sources=StandInSources(),
         operations=StandInOperations(),
         tokens=StandInTokens(),
@@ -899,6 +933,7 @@ class Api:
         self.clones = StandInClones()
         self.containers = StandInContainers()
         self.drills = StandInDrills()
+        self.previews = StandInPreviews()
         self.sources = StandInSources()
         self.operations = StandInOperations()
         self.readiness = StandInReadiness()
@@ -927,6 +962,7 @@ class Api:
             clones=self.clones,
             containers=self.containers,
             drills=self.drills,
+            previews=self.previews,
             sources=self.sources,
             operations=self.operations,
             readiness=self.readiness,

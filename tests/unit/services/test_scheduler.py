@@ -26,6 +26,7 @@ from holdfast.services.scheduled_snapshots import ScheduledSnapshots, schedule_f
 from holdfast.services.scheduler import PATIENCE, Scheduler, Standing
 from holdfast.store.database import Database
 from holdfast.store.operations import OperationStore
+from holdfast.store.previews import PreviewStore
 from holdfast.store.schedules import ScheduleStore
 
 NIGHT = "0 3 * * *"
@@ -309,6 +310,7 @@ class Nights:
         self.snapshots = ScheduledSnapshots(
             settings=Settings(),
             workloads=bench.workloads,
+            previews=PreviewStore(bench.database),
             deployments=bench.deployments,
             snapshots=bench.snapshots,
             care=RepositoryCare(

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -28,7 +30,7 @@ from holdfast.services.engine_volumes import EngineVolumes
 from holdfast.services.health_gate import SystemClock
 from holdfast.services.image_source import ImageSource, Version
 from holdfast.services.instances import Instances
-from holdfast.services.locks import DrainBarrier, LifecycleLocks
+from holdfast.services.locks import DrainBarrier, Held, LifecycleLocks
 from holdfast.services.log_keeping import LogKeeping
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.sealed_values import SealedValues
@@ -67,6 +69,16 @@ class Remover:
 
     async def tidy(self, workload_id: str, ctx: OperationContext) -> None:
         """No image is kept."""
+
+    async def lock_ids(self, workload: Workload) -> frozenset[str]:
+        return frozenset({workload.id})
+
+    @asynccontextmanager
+    async def warmed(
+        self, held: Held, workload: Workload, ctx: OperationContext
+    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """No last snapshot is asked for here."""
+        yield partial(asyncio.sleep, 0)
 
     async def remove(self, volumes: Sequence[RootRef], ctx: OperationContext) -> None:
         self.reached.set()
@@ -174,6 +186,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             runtime=runtime,
             instances=instances,
             data=remover,
+            last=remover,
             leftovers=remover,
             images=remover,
             logs=logs,

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from holdfast.api.schemas.document_bounds import MAX_DEPTH, MAX_NODES
 from holdfast.api.schemas.workload_models import HealthModel, ResourcesModel, WorkloadModel
+from holdfast.api.schemas.workload_previews import PreviewsModel, previews_document
 from holdfast.api.schemas.workload_problems import FoundProblem, Position, describe, malformed
 from holdfast.api.schemas.workload_snapshots import DrillModel, HooksModel, KeepModel, SnapshotsModel
 from holdfast.api.schemas.workload_source import SourceModel
@@ -36,6 +37,7 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "snapshots": tuple(SnapshotsModel.model_fields),
     "snapshots.keep": tuple(KeepModel.model_fields),
     "snapshots.drill": tuple(DrillModel.model_fields),
+    "previews": tuple(PreviewsModel.model_fields),
 }
 """The keys of this version, by the dotted key that they stand under."""
 
@@ -130,6 +132,7 @@ def to_document(spec: WorkloadSpec) -> dict[str, object]:
         },
         "snapshots": _snapshots(spec.snapshots),
         "revert_data": spec.revert_data.value,
+        "previews": previews_document(spec.previews),
     }
     return document | {key: value for key, value in optional.items() if getattr(spec, key) != getattr(bare, key)}
 

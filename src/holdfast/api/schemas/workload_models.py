@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from holdfast.api.schemas.workload_previews import PreviewsModel, with_port
 from holdfast.api.schemas.workload_rules import (
     check_domains,
     check_health_key,
@@ -225,6 +226,10 @@ class WorkloadModel(_Model):
         ),
     ] = RevertData.ASK
 
+    previews: Annotated[
+        PreviewsModel, Field(description="What its previews are like: copies for a branch, for a while.")
+    ] = PreviewsModel()
+
     @field_validator("env", "labels")
     @classmethod
     def _bounded(cls, value: dict[str, str]) -> dict[str, str]:
@@ -323,6 +328,12 @@ class WorkloadModel(_Model):
             )
         return revert
 
+    @field_validator("previews")
+    @classmethod
+    def _previews_lead_somewhere(cls, previews: PreviewsModel, info: ValidationInfo) -> PreviewsModel:
+        health = info.data.get("health")
+        return with_port(previews, info.data.get("ports"), health.port if health is not None else None, info)
+
     def spec(self) -> WorkloadSpec:
         """The configuration as the inside of Holdfast knows it. Mappings are sorted: their order means nothing."""
         health = self.health
@@ -358,5 +369,6 @@ class WorkloadModel(_Model):
             resources=Resources(memory=self.resources.memory, cpus=self.resources.cpus),
             snapshots=self.snapshots.policy(),
             revert_data=self.revert_data,
+            previews=self.previews.policy(),
             plugin=self.source.plugin(),
         )

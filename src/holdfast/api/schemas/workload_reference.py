@@ -103,6 +103,7 @@ def reference_markdown() -> str:
         ("snapshots", "snapshots"),
         ("snapshots.keep", "snapshots.keep"),
         ("snapshots.drill", "snapshots.drill"),
+        ("previews", "previews"),
     ):
         inner = _model_of(name, schema)
         parts.append(f"## `{title}`\n\n{inner['description']}\n\n{_table(inner, schema)}")

@@ -79,8 +79,7 @@ def check_domains(
     Args:
         ports: ``None`` where they are malformed.
     """
-    published = {port.container_port for port in ports or () if port.protocol == "tcp"}
-    usual = health_port or (published.pop() if len(published) == 1 else 0)
+    usual = usual_port(ports, health_port)
     found: list[Domain] = []
     for index, domain in enumerate(domains):
         if domain.name in {other.name for other in found}:
@@ -95,6 +94,12 @@ def check_domains(
             )
         found.append(dataclasses.replace(domain, port=domain.port or usual))
     return found
+
+
+def usual_port(ports: Sequence[Port] | None, health_port: int | None) -> int:
+    """The container's port that requests go to where nobody says which: the health check's, or the only one; else 0."""
+    published = {port.container_port for port in ports or () if port.protocol == "tcp"}
+    return health_port or (published.pop() if len(published) == 1 else 0)
 
 
 def check_volumes(targets: Sequence[str], info: ValidationInfo) -> None:

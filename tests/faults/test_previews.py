@@ -1,0 +1,313 @@
+"""Previews: copies of a workload with data of their own, of which nothing is left, and the parent never touched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from holdfast.bootstrap import Holdfast, Seams
+from holdfast.domain.deployment import DeployReason
+from holdfast.domain.errors import HoldfastError, NotFound
+from holdfast.domain.ids import new_id
+from holdfast.domain.operation import Operation, OperationKind, OperationState
+from holdfast.domain.preview import Preview, PreviewCopy
+from holdfast.domain.times import now
+from holdfast.domain.workload import (
+    DesiredState,
+    PreviewPolicy,
+    PreviewSeed,
+    Scope,
+    Volume,
+    WorkloadSpec,
+)
+from holdfast.runtime.port import LABEL_WORKLOAD
+from holdfast.services.preview_expiry import AGAIN
+from holdfast.services.previews import PreviewState, PreviewWish
+from holdfast.store.workloads import WorkloadStore
+from holdfast.testing.crash import QuickClock
+from holdfast.testing.fake_records import Behaviour
+from holdfast.testing.fake_runtime import Call, FakeRuntime
+from holdfast.testing.installation import (
+    Installation,
+    deployed,
+    ended,
+    installation,
+    restore,
+    snapshotted,
+    spec_of,
+    succeeded,
+)
+from holdfast.testing.quick_workers import QuickWorkers
+from holdfast.testing.trees import describe_tree
+
+POLICY = PreviewPolicy(expires=3600.0, most=2)
+LATEST = replace(POLICY, seed=PreviewSeed.LATEST)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Installation:
+    place = replace(installation(tmp_path), more={"max_previews": 3})
+    (tmp_path / "engine").mkdir()
+    engine = partial(FakeRuntime, state_file=tmp_path / "engine.json", root_dir=str(tmp_path / "engine"))
+    seams = Seams(workers=QuickWorkers, clock=QuickClock())
+    return replace(place, runtime=lambda _settings: engine(), seams=seams)
+
+
+@pytest.fixture
+async def holdfast(place: Installation) -> AsyncIterator[Holdfast]:
+    async with place.running() as holdfast:
+        yield holdfast
+
+
+def engine_of(holdfast: Holdfast) -> FakeRuntime:
+    assert isinstance(holdfast.runtime, FakeRuntime)
+    return holdfast.runtime
+
+
+def with_previews(policy: PreviewPolicy = POLICY, **fields: object) -> WorkloadSpec:
+    return replace(spec_of(), previews=policy, **fields)  # type: ignore[arg-type]
+
+
+def wish(key: str = "pr-17", **fields: object) -> PreviewWish:
+    return PreviewWish(key=key, actor="test", **fields)  # type: ignore[arg-type]
+
+
+async def made(holdfast: Holdfast, key: str = "pr-17", **fields: object) -> PreviewState:
+    operation = await succeeded(holdfast, await holdfast.api.previews.begin("notes", wish(key, **fields)))
+    assert operation.workload_id is not None
+    return await holdfast.api.previews.get(operation.workload_id)
+
+
+async def removal_of(holdfast: Holdfast, ref: str) -> Operation:
+    return await holdfast.api.previews.end(ref, last_snapshot=None, actor="test", idempotency_key=None)
+
+
+async def refused(holdfast: Holdfast, wanted: PreviewWish, ref: str = "notes") -> str:
+    with pytest.raises(HoldfastError) as caught:
+        await holdfast.api.previews.begin(ref, wanted)
+    return caught.value.code
+
+
+async def names(holdfast: Holdfast) -> list[str]:
+    return sorted(workload.name for workload in (await holdfast.api.workloads.list(100, None)).items)
+
+
+def mounted(holdfast: Holdfast, state: PreviewState) -> dict[str, Path]:
+    """Container target → host path of what a preview's container has mounted."""
+    containers = engine_of(holdfast).engine.state.containers.values()
+    (container,) = [c for c in containers if c.spec.labels[LABEL_WORKLOAD] == state.workload.id]
+    return {bind.target: Path(bind.source) for bind in container.spec.binds}
+
+
+def parents(place: Installation) -> list[Path]:
+    return [place.volumes / "notes/data", place.volumes / "@home/media", place.directory / "srv/shared"]
+
+
+def holdfast_clock(place: Installation) -> QuickClock:
+    assert isinstance(place.seams.clock, QuickClock)
+    return place.seams.clock
+
+
+async def parent_with_data(holdfast: Holdfast, place: Installation, policy: PreviewPolicy = POLICY) -> str:
+    """A workload with volumes of its own, of its project and of the host, and a snapshot of them; its id."""
+    volumes = (
+        *spec_of().volumes,
+        Volume(target="/shared", scope=Scope.ABSOLUTE, source=f"{place.directory}/srv/shared"),
+    )
+    (place.directory / "srv/shared").mkdir()
+    workload = await deployed(holdfast, with_previews(policy, volumes=volumes))
+    for directory in parents(place):
+        (directory / "content").write_text("of then")
+    snapshot_id = await snapshotted(holdfast, workload)
+    for directory in parents(place):
+        (directory / "content").write_text("of now")
+    return snapshot_id
+
+
+async def test_an_empty_preview_has_nothing_of_its_parents_and_leaves_nothing(
+    holdfast: Holdfast, place: Installation
+) -> None:
+    await parent_with_data(holdfast, place)
+    before = [describe_tree(directory) for directory in parents(place)]
+    ran = {c.id: c.started for c in engine_of(holdfast).engine.state.containers.values()}
+    state = await made(holdfast, "feature/x")
+    assert state.workload.name.startswith("notes-feature-x-")
+    own = place.volumes / state.workload.name
+    paths = mounted(holdfast, state)
+    assert paths.keys() == {"/data", "/media", "/shared"}
+    assert all(path.is_relative_to(own) for path in paths.values())
+    assert all(not any(path.iterdir()) for path in paths.values())
+    (deployment,) = (await holdfast.api.deployer.deployments(state.workload.id, 10, None)).items
+    assert deployment.reason is DeployReason.PREVIEW
+    networks = set(engine_of(holdfast).engine.state.networks)
+    assert any(network.endswith(state.workload.name) for network in networks), "on a network of its own"
+
+    (paths["/data"] / "content").write_text("of the preview")
+    end = await succeeded(holdfast, await removal_of(holdfast, state.workload.name))
+    assert end.kind is OperationKind.DELETE
+    assert await names(holdfast) == ["notes"]
+    assert await holdfast.api.previews.list(None) == ()
+    assert not own.exists() or not any(own.iterdir())
+    assert [describe_tree(directory) for directory in parents(place)] == before
+    assert {c.id: c.started for c in engine_of(holdfast).engine.state.containers.values()} == ran
+    assert "snapshot_id" not in end.outcome
+
+
+async def test_a_preview_begins_with_its_parents_newest_snapshot_and_is_captured_before_it_goes(
+    holdfast: Holdfast, place: Installation
+) -> None:
+    snapshot_id = await parent_with_data(holdfast, place, LATEST)
+    before = [describe_tree(directory) for directory in parents(place)]
+    end = await ended(holdfast, await holdfast.api.previews.begin("notes", wish(image="notes:2")))
+    assert end.state is OperationState.FAILED, "there is no such image"
+    assert (await names(holdfast), await holdfast.api.previews.list(None)) == (["notes"], ())
+
+    state = await made(holdfast, last_snapshot=True)
+    assert state.preview.seed == snapshot_id
+    data = mounted(holdfast, state)["/data"]
+    for path in mounted(holdfast, state).values():
+        assert (path / "content").read_text() == "of then"
+    (data / "content").write_text("of the preview")
+    engine_of(holdfast).add_image("notes:2", Behaviour())
+    holdfast_clock(place).pass_by(600.0)
+    updated = await made(holdfast, image="notes:2")
+    assert (updated.workload.id, updated.workload.spec.image) == (state.workload.id, "notes:2")
+    assert updated.preview.expires_at > state.preview.expires_at
+    assert (data / "content").read_text() == "of the preview"
+    assert await refused(holdfast, wish(seed="latest")) == "preview_exists"
+
+    repository = place.settings.repository_dir
+    repository.rename(repository.with_name("away"))
+    repository.write_text("in the way")
+    end = await ended(holdfast, await removal_of(holdfast, state.workload.name))
+    assert end.state is OperationState.FAILED
+    assert (data / "content").read_text() == "of the preview", "what could not be captured is not removed"
+    repository.unlink()
+    repository.with_name("away").rename(repository)
+
+    end = await succeeded(holdfast, await removal_of(holdfast, state.workload.name))
+    assert not data.exists()
+    last = await holdfast.api.snapshots.anywhere(str(end.outcome["snapshot_id"]))
+    assert (last.manifest.workload_name, last.manifest.consistency) == ("notes-pr-17", "stopped")
+    again = await made(holdfast, seed="empty")
+    assert again.workload.id == state.workload.id, "made again, it has the snapshots that it left"
+    assert not any(data.iterdir())
+    assert [describe_tree(directory) for directory in parents(place)] == before
+
+
+async def test_there_are_no_more_previews_than_allowed_and_nothing_is_taken_over(
+    holdfast: Holdfast, place: Installation
+) -> None:
+    for name in ("notes", "wiki"):
+        await holdfast.api.workloads.apply(replace(with_previews(), name=name, project=name), actor="test")
+    await holdfast.api.workloads.apply(spec_of("notes-pr-1"), actor="test")
+    assert await refused(holdfast, wish("pr-1")) == "preview_name_taken"
+    left = place.volumes / "notes-pr-2/volume-0"
+    left.mkdir(parents=True)
+    (left / "content").write_text("of somebody")
+    assert await refused(holdfast, wish("pr-2")) == "preview_data_in_the_way"
+    assert await refused(holdfast, wish("pr-3", seed="latest")) == "preview_without_snapshot"
+    assert await refused(holdfast, wish("pr-3", image="not an image")) == "image_reference_malformed"
+    with pytest.raises(NotFound):
+        await removal_of(holdfast, "notes-pr-1")
+    assert await names(holdfast) == ["notes", "notes-pr-1", "wiki"]
+    assert (left / "content").read_text() == "of somebody"
+
+    first = await made(holdfast, "a")
+    await made(holdfast, "b")
+    assert await refused(holdfast, wish("c")) == "previews_too_many"
+    assert (await made(holdfast, "a")).workload.id == first.workload.id, "an update makes no further one"
+    await succeeded(holdfast, await holdfast.api.previews.begin("wiki", wish("a")))
+    assert await refused(holdfast, wish("b"), "wiki") == "previews_too_many"
+    assert await refused(holdfast, wish("b"), first.workload.name) == "preview_of_preview"
+    assert len(await holdfast.api.previews.list("notes")) == 2
+    doctor = await holdfast.api.doctor.findings()
+    assert not [finding for finding in doctor if first.workload.name in finding.message], "it needs no schedule"
+
+
+async def test_a_preview_that_nobody_updates_is_removed_and_tried_again_where_that_fails(
+    holdfast: Holdfast, place: Installation
+) -> None:
+    await holdfast.api.workloads.apply(with_previews(), actor="test")
+    state = await made(holdfast, "old")
+    holdfast_clock(place).pass_by(3000.0)
+    await made(holdfast, "new")
+    await holdfast.preview_expiry.look()
+    assert await names(holdfast) == ["notes", "notes-new", "notes-old"]
+    holdfast_clock(place).pass_by(700.0)
+    engine_of(holdfast).fail("remove")
+    await holdfast.preview_expiry.look()
+    first = (await holdfast.operations.list(1)).items[0]
+    assert (await ended(holdfast, first)).state is OperationState.FAILED
+    engine_of(holdfast).heal()
+    await holdfast.preview_expiry.look()
+    assert (await holdfast.operations.list(1)).items[0].id == first.id, "not tried again at once"
+    holdfast_clock(place).pass_by(AGAIN.total_seconds())
+    await succeeded(holdfast, await holdfast.api.previews.begin("notes", wish("new")))
+    await holdfast.preview_expiry.look()
+    removal = (await holdfast.operations.list(1)).items[0]
+    assert (removal.kind, removal.actor, removal.workload_id) == (OperationKind.DELETE, "expiry", state.workload.id)
+    await succeeded(holdfast, removal)
+    assert await names(holdfast) == ["notes", "notes-new"]
+
+
+async def test_updates_and_removals_wait_for_a_restore_and_say_so(holdfast: Holdfast) -> None:
+    await holdfast.api.workloads.apply(with_previews(), actor="test")
+    state = await made(holdfast)
+    own = await snapshotted(holdfast, state.workload)
+    under_way, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(call: Call) -> None:
+        if call.name == "stop" and not go.is_set():
+            under_way.set()
+            await go.wait()
+
+    engine_of(holdfast)._on_call = hold
+    running = await restore(holdfast, state.workload, own)
+    await under_way.wait()
+    update = await holdfast.api.previews.begin("notes", wish())
+    assert await waits_for(holdfast, update) == f"waiting for restore {running.id}"
+    removal = await removal_of(holdfast, "notes-pr-17")
+    assert await waits_for(holdfast, removal) == f"waiting for restore {running.id}"
+    go.set()
+    for operation in (running, update, removal):
+        await succeeded(holdfast, operation)
+
+
+async def waits_for(holdfast: Holdfast, operation: Operation) -> str:
+    async for seen in holdfast.operations.events(operation.id):
+        if seen.waiting_for or seen.state.ended:
+            return seen.waiting_for
+    return ""
+
+
+async def test_a_preview_whose_data_never_arrived_is_not_deployed_on_nothing(
+    holdfast: Holdfast, place: Installation
+) -> None:
+    """As a server leaves it that dies between the record and the data."""
+    snapshot_id = await parent_with_data(holdfast, place, LATEST)
+    parent = await holdfast.api.workloads.get("notes")
+    spec = PreviewCopy.of(parent.spec, "pr-17").spec(parent.spec)
+    cut_off = replace(parent, id=new_id(), spec=spec, desired=DesiredState.STOPPED)
+    preview = Preview(
+        parent_id=parent.id,
+        parent="notes",
+        key="pr-17",
+        seed=snapshot_id,
+        expires=60.0,
+        expires_at=now(),
+        last_snapshot=False,
+        created_by="test",
+    )
+    await WorkloadStore(holdfast.database).insert(cut_off, preview)
+    engine_of(holdfast).add_image("notes:2", Behaviour())
+    gone_on = await succeeded(holdfast, await holdfast.api.previews.begin("notes", wish(image="notes:2")))
+    assert (gone_on.kind, gone_on.outcome["snapshot_id"]) == (OperationKind.CLONE, snapshot_id)
+    again = await holdfast.api.previews.get("notes-pr-17")
+    assert again.workload.spec.image == "notes:2"
+    assert (mounted(holdfast, again)["/data"] / "content").read_text() == "of then"
