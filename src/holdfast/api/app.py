@@ -18,6 +18,7 @@ from holdfast.api.middleware import MAX_JSON_BYTES, Bounds, Shield
 from holdfast.api.routes import (
     clones,
     deployments,
+    disk,
     images,
     imports,
     logs,
@@ -74,6 +75,7 @@ def routers() -> tuple[APIRouter, ...]:
     """All routes, by resource. The order matters only where a fixed segment stands beside a parameter."""
     return (
         system.router,
+        disk.router,
         workloads.router,
         deployments.router,
         logs.router,

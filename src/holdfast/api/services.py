@@ -31,6 +31,7 @@ from holdfast.engine.repository.browse import Folder
 from holdfast.services.clones import CloneWish
 from holdfast.services.data_rollbacks import DataRollbackPlan
 from holdfast.services.deployment_changes import DeploymentDetail, DeployPlan
+from holdfast.services.disk import DiskReport
 from holdfast.services.doctor import Finding
 from holdfast.services.image_care import KeptImage
 from holdfast.services.metrics import WorkloadMetrics
@@ -95,6 +96,10 @@ class MetricsPort(Protocol):
     async def of(
         self, ref: str, *, since: int | None = None, until: int | None = None, step: int | None = None
     ) -> WorkloadMetrics: ...
+
+
+class DiskPort(Protocol):
+    async def report(self) -> DiskReport: ...
 
 
 class RollbacksPort(Protocol):
@@ -418,6 +423,7 @@ class ApiServices:
     deployer: DeployerPort
     logs: LogsPort
     metrics: MetricsPort
+    disk: DiskPort
     rollbacks: RollbacksPort
     data_rollbacks: DataRollbacksPort
     promotions: PromotionsPort

@@ -583,9 +583,20 @@ async def _assembled(
     metrics = metrics_of(
         settings=settings,
         installation=installation,
+        fs=fs,
         database=database,
         runtime=runtime,
         records=records,
+        volumes=volumes,
+        stores=stores,
+        locks=locks,
+        workers=seams.workers(
+            worker_settings_of(settings, installation),
+            count=1,
+            keep=[lock.fileno()],
+            command=("nice", "-n", "19", *seams.worker_command),
+        ),
+        images=image_care,
         clock=seams.clock,
     )
 
@@ -625,7 +636,8 @@ async def _assembled(
                 workloads=workloads,
                 deployer=deployer,
                 logs=Logs(runtime, instances, kept_logs, records.workload),
-                metrics=metrics,
+                metrics=metrics.metrics,
+                disk=metrics.disk,
                 rollbacks=rollbacks,
                 data_rollbacks=DataRollbacks(
                     rollbacks=rollbacks, records=records, snapshots=snapshots, restores=restores

@@ -1,31 +1,91 @@
-"""Metrics, put together."""
+"""Metrics and what takes space, put together."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from holdfast.config import Settings
+from holdfast.engine.disk_use import wrappers
+from holdfast.engine.fs import Fs
+from holdfast.engine.stores import Stores
 from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.disk import Disk
 from holdfast.services.health_gate import Clock
+from holdfast.services.image_care import ImageCare
+from holdfast.services.locks import LifecycleLocks
 from holdfast.services.metrics import Metrics
+from holdfast.services.volume_looks import VolumeLooks
+from holdfast.services.volumes import VolumeResolver
+from holdfast.services.workers import Workers
 from holdfast.store.database import Database
 from holdfast.store.metrics import MetricsStore
+from holdfast.store.volume_sizes import VolumeSizeStore
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsParts:
+    """What tells, and what looks in the background."""
+
+    metrics: Metrics
+    disk: Disk
+    looks: VolumeLooks
+
+    def start(self) -> None:
+        """Begin to look."""
+        self.metrics.start()
+        self.looks.start()
+
+    async def close(self) -> None:
+        """Look no more."""
+        await self.metrics.close()
+        await self.looks.close()
 
 
 def metrics_of(
     *,
     settings: Settings,
     installation: str,
+    fs: Fs,
     database: Database,
     runtime: ContainerRuntime,
     records: DeployRecords,
+    volumes: VolumeResolver,
+    stores: Stores,
+    locks: LifecycleLocks,
+    workers: Workers,
+    images: ImageCare,
     clock: Clock,
-) -> Metrics:
-    """Build them. Nothing is sampled before they are started."""
-    return Metrics(
+) -> MetricsParts:
+    """Build them. Nothing is looked at before they are started."""
+    sizes = VolumeSizeStore(database)
+    looks = VolumeLooks(
+        workloads=records.workloads,
+        volumes=volumes,
+        manifests=stores.manifests,
+        sizes=sizes,
+        locks=locks,
+        workers=workers,
+        wrappers=lambda: wrappers(fs, settings.journal_dir),
+        clock=clock,
+    )
+    metrics = Metrics(
         runtime=runtime,
         installation=installation,
         workload=records.workload,
         store=MetricsStore(database),
+        sizes=sizes,
         interval=settings.metrics_interval,
         clock=clock,
     )
+    disk = Disk(
+        settings=settings,
+        fs=fs,
+        workloads=records.workloads,
+        volumes=volumes,
+        snapshots=stores,
+        sizes=sizes,
+        looks=looks,
+        images=images.kept,
+    )
+    return MetricsParts(metrics, disk, looks)

@@ -16,6 +16,7 @@ from holdfast.cli.commands import (
     clone,
     deploy,
     deployment,
+    disk,
     doctor,
     env,
     image,
@@ -104,6 +105,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.command("status")(status.status)
     app.command("logs")(logs.logs)
     app.command("metrics")(metrics.metrics)
+    app.command("disk")(disk.disk)
     app.command("restore")(restore.restore)
     app.command("undo")(undo.undo)
     app.command("clone")(clone.clone)

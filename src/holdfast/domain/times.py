@@ -15,6 +15,11 @@ def now() -> str:
     return rfc3339(datetime.now(UTC))
 
 
+def from_unix(seconds: float) -> str:
+    """So many seconds after 1970 began."""
+    return rfc3339(datetime.fromtimestamp(seconds, UTC))
+
+
 def parse(text: str) -> datetime:
     """The moment that :func:`rfc3339` wrote. Raises ``ValueError`` for anything without a zone."""
     moment = datetime.fromisoformat(text)

@@ -14,6 +14,7 @@ from holdfast.domain.restore import RootRef, VolumeFacts
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.engine.archive.importer import ImportRequest as ArchiveImport
 from holdfast.engine.diff import VolumeDiff, diff, measure
+from holdfast.engine.disk_use import tree_use
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import Job
 from holdfast.engine.keys import load_or_create_key
@@ -48,6 +49,7 @@ from holdfast.engine.requests import (
     RemoveTreeRequest,
     StagePartsRequest,
     StageRequest,
+    TreeUseRequest,
     VerifyRequest,
     WarmRequest,
     WorkerSettings,
@@ -116,6 +118,8 @@ class Engine:
                 return self._diff(request, job)
             case MeasureRequest():
                 return sum(measure(self._fs, self._roots, live, job) for live in request.live)
+            case TreeUseRequest():
+                return tree_use(self._fs, self._roots, request.live, job)
             case ReapRequest():
                 self._reap(request.volumes, job)
                 return None

@@ -210,6 +210,13 @@ class MeasureRequest(Request[int], frozen=True, kw_only=True, tag="measure"):
     live: tuple[RootRef, ...]
 
 
+class TreeUseRequest(Request[int], frozen=True, kw_only=True, tag="tree_use"):
+    """How much a live tree takes on disk, in bytes."""
+
+    result: ClassVar[object] = int
+    live: RootRef
+
+
 class ReapRequest(Request[None], frozen=True, kw_only=True, tag="reap"):
     """Remove the wrappers of a restore with what is in them, and what stood in for a missing directory."""
 
@@ -242,6 +249,7 @@ AnyRequest = (
     | CompareRequest
     | DiffRequest
     | MeasureRequest
+    | TreeUseRequest
     | ReapRequest
     | RemoveTreeRequest
 )

@@ -51,6 +51,7 @@ class FilesystemSpace:
     type: str
     free_bytes: int
     free_inodes: int
+    total_bytes: int
 
 
 def space_of(fs: Fs, path: str) -> FilesystemSpace:
@@ -78,6 +79,7 @@ def space_of(fs: Fs, path: str) -> FilesystemSpace:
         type=mount.type,
         free_bytes=facts.f_bavail * facts.f_frsize,
         free_inodes=facts.f_favail if facts.f_files else _UNLIMITED,
+        total_bytes=facts.f_blocks * facts.f_frsize,
     )
 
 

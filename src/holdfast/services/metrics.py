@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 import structlog
 
+from holdfast.domain.disk import VolumeSize, sizes_since
 from holdfast.domain.errors import HoldfastError
 from holdfast.domain.metrics import MetricsQuery, Totals, Used, metrics_query, points, used_since
 from holdfast.domain.workload import Resources, Workload
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, ContainerRuntime
 from holdfast.services.health_gate import Clock
 from holdfast.store.metrics import MetricsStore
+from holdfast.store.volume_sizes import VolumeSizeStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +29,14 @@ class WorkloadMetrics:
     Attributes:
         limits: what its instances may use, each, as configured.
         points: oldest first; a step in which nothing ran has none.
+        volumes: how large its volumes were, oldest first: each time they were looked at since the first step began,
+            and the last time before.
     """
 
     query: MetricsQuery
     limits: Resources
     points: tuple[Used, ...]
+    volumes: tuple[VolumeSize, ...]
 
 
 class Metrics:
@@ -50,6 +55,7 @@ class Metrics:
         installation: str,
         workload: Callable[[str], Awaitable[Workload]],
         store: MetricsStore,
+        sizes: VolumeSizeStore,
         interval: float,
         clock: Clock,
     ) -> None:
@@ -57,6 +63,7 @@ class Metrics:
         self._installation = installation
         self._workload = workload
         self._store = store
+        self._sizes = sizes
         self._interval = interval
         self._clock = clock
         self._before: Mapping[str, Mapping[str, Totals]] = {}
@@ -105,7 +112,13 @@ class Metrics:
         interval = round(self._interval) or 1
         query = metrics_query(since=since, until=until, step=step, now=int(self._clock.time()), interval=interval)
         values: Sequence[Used] = await self._store.read(workload.id, query)
-        return WorkloadMetrics(query=query, limits=workload.spec.resources, points=points(values, query.step))
+        sizes = await self._sizes.of(workload.id, until=query.until)
+        return WorkloadMetrics(
+            query=query,
+            limits=workload.spec.resources,
+            points=points(values, query.step),
+            volumes=sizes_since(sizes, query.since),
+        )
 
     async def _run(self) -> None:
         failing = False

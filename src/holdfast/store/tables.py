@@ -264,3 +264,14 @@ previews: Final = Table(
     Index(None, "expires_at"),
 )
 """Which workloads are previews, of what, and until when. One is on record together with its workload, or not at all."""
+
+volume_sizes: Final = Table(
+    "volume_sizes",
+    metadata,
+    Column("workload_id", Text, primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How large volumes were when they were looked at; likewise without a foreign key."""

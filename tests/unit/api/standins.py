@@ -16,6 +16,7 @@ from holdfast.domain.changes import changes
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.container_import import ContainersProposal, ForeignContainer, propose_containers
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason, Rollback
+from holdfast.domain.disk import Cause, DiskItem, VolumeSize, cause_use
 from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.logs import LogLine, LogQuery
 from holdfast.domain.metrics import Used, metrics_query
@@ -40,9 +41,11 @@ from holdfast.domain.times import parse
 from holdfast.domain.webhook import Binding, DeliveryState, Happening, HookDelivery, HookEvent, Provider
 from holdfast.domain.workload import DesiredState, Quiesce, Resources, Scope, Volume, Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
+from holdfast.engine.space import FilesystemSpace
 from holdfast.services.clones import CloneWish
 from holdfast.services.data_rollbacks import DataRollbackPlan
 from holdfast.services.deployment_changes import DeploymentDetail, DeployPlan
+from holdfast.services.disk import DiskReport
 from holdfast.services.doctor import Finding, FindingLevel
 from holdfast.services.image_care import KeptImage
 from holdfast.services.metrics import WorkloadMetrics
@@ -344,7 +347,17 @@ class StandInMetrics(Recorder):
         used = Used(
             at=query.since, seconds=60, cpu=15_000, cpu_max=500, memory=1024, memory_max=2048, received=120, sent=60
         )
-        return WorkloadMetrics(query=query, limits=Resources(memory=4096), points=(used,))
+        size = VolumeSize(workload_id=WORKLOAD_ID, target="/data", at=query.since, bytes=10)
+        return WorkloadMetrics(query=query, limits=Resources(memory=4096), points=(used,), volumes=(size,))
+
+
+class StandInDisk:
+    async def report(self) -> DiskReport:
+        space = FilesystemSpace(
+            mount_point="/", device="8:1", type="ext4", free_bytes=40, free_inodes=1, total_bytes=100
+        )
+        items = (DiskItem(name="notes:/data", bytes=10, at=int(parse(AT).timestamp())), DiskItem(name="b", bytes=None))
+        return DiskReport(filesystems=(space,), causes=(cause_use(Cause.VOLUMES, items),))
 
 
 class StandInLogs(Recorder):
@@ -870,6 +883,7 @@ def services_in(uploads: Path) -> ApiServices:
         deployer=StandInDeployer(),
         logs=StandInLogs(),
         metrics=StandInMetrics(),
+        disk=StandInDisk(),
         rollbacks=StandInDeployer(),
         data_rollbacks=StandInDataRollbacks(),
         promotions=StandInPromotions(),

@@ -49,6 +49,7 @@ NEEDED = {
     "read_logs": V,
     "download_logs": V,
     "read_metrics": V,
+    "get_disk": V,
     "list_snapshots": V,
     "create_snapshot": O,
     "import_snapshot": A,

@@ -741,8 +741,23 @@ async def test_metrics_are_told_in_cores_and_bytes(api: Api) -> None:
                 "sent_bytes": 60,
             }
         ],
+        "volumes": [{"target": "/data", "at": "2026-11-23T08:30:00.000000Z", "bytes": 10}],
     }
     answer = await api.ask("GET", f"/api/workloads/notes/metrics?since={AT}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "metrics_range_empty")
     answer = await api.ask("GET", "/api/workloads/notes/metrics?step=0")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "request_malformed")
+
+
+async def test_what_takes_space_is_told_by_cause(api: Api) -> None:
+    assert (await api.ask("GET", "/api/disk")).json() == {
+        "filesystems": [{"mount_point": "/", "type": "ext4", "total_bytes": 100, "free_bytes": 40}],
+        "causes": [
+            {
+                "cause": "volumes",
+                "bytes": 10,
+                "items": [{"name": "notes:/data", "bytes": 10, "at": AT}, {"name": "b", "bytes": None, "at": None}],
+                "problem": "",
+            }
+        ],
+    }

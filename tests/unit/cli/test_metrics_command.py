@@ -34,6 +34,7 @@ def metrics(*items: dict[str, Any]) -> dict[str, Any]:
         "cpu_limit_cores": 1.5,
         "memory_limit_bytes": 512 << 20,
         "items": list(items),
+        "volumes": [],
     }
 
 
@@ -65,3 +66,43 @@ def test_a_time_of_which_nothing_is_known_is_said_to_be_one(server: FakeServer) 
 @pytest.mark.parametrize("option", ["--since", "--until", "--step"])
 def test_what_can_t_be_read_as_a_time_is_a_usage_error(server: FakeServer, option: str) -> None:
     assert server.run("metrics", "notes", option, "yesterday").exit_code == ExitCode.USAGE
+
+
+def test_how_large_volumes_were_follows(server: FakeServer) -> None:
+    sizes = [{"target": "/data", "at": AT, "bytes": 3 << 20}]
+    server.on("GET", PATH, answer(metrics() | {"volumes": sizes}))
+    assert server.run("metrics", "notes").stdout.splitlines()[-1].split() == [
+        *("/data", "2026-11-23", "09:00:00", "UTC"),
+        *("3", "MiB"),
+    ]
+
+
+def test_what_takes_space_is_told_by_cause_the_largest_first(server: FakeServer) -> None:
+    items = [{"name": f"w{number}:/data", "bytes": 2048, "at": AT} for number in range(6)]
+    document = {
+        "filesystems": [{"mount_point": "/", "type": "ext4", "total_bytes": 4 << 30, "free_bytes": 1 << 30}],
+        "causes": [
+            {"cause": "volumes", "bytes": 12288, "problem": "", "items": items},
+            {"cause": "images", "bytes": 0, "problem": "The engine does not answer.", "items": []},
+            {
+                "cause": "leftovers",
+                "bytes": 0,
+                "problem": "",
+                "items": [{"name": "restore 1", "bytes": None, "at": None}],
+            },
+        ],
+    }
+    server.on("GET", "/api/disk", answer(document))
+    lines = [" ".join(line.split()) for line in server.run("disk").stdout.splitlines()]
+    assert lines[:4] == ["FILESYSTEM TYPE SIZE FREE", "/ ext4 4 GiB 1 GiB", "", "CAUSE SIZE WHAT AS OF"]
+    assert lines[4] == "volumes 12 KiB"
+    assert lines[5].startswith("2 KiB w0:/data ")
+    assert lines[5].endswith(" ago")
+    assert lines[10:] == [
+        "and 1 more (--all)",
+        "images unknown The engine does not answer.",
+        "leftovers 0 B",
+        "not looked at restore 1",
+    ]
+    assert "w5:/data" in server.run("disk", "--all").stdout
+    assert json.loads(server.run("disk", "--json").stdout) == document

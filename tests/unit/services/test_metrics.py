@@ -9,54 +9,22 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from tests.unit.services.hand_clock import HandClock
 
 from holdfast.bootstrap import Seams
+from holdfast.domain.disk import VolumeSize
 from holdfast.domain.errors import NotFound
 from holdfast.domain.workload import DesiredState, Resources, Workload
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, ContainerSpec
-from holdfast.services.health_gate import SystemClock
 from holdfast.services.metrics import Metrics
 from holdfast.store.database import Database
 from holdfast.store.metrics import MetricsStore
+from holdfast.store.volume_sizes import VolumeSizeStore
 from holdfast.testing.fake_runtime import Call, FakeRuntime
 from holdfast.testing.installation import deployed, installation, spec_of
 
-BEGIN = 1_800_000_000.0
+INTERVAL = 61.0
 MINE = "mine"
-
-
-class HandClock(SystemClock):
-    """A clock that a test moves on. Who sleeps for the interval of samples wakes when it does.
-
-    Args:
-        still: no time passes but that.
-    """
-
-    INTERVAL = 61.0
-
-    def __init__(self, *, still: bool = False) -> None:
-        self._still = still
-        self._ahead = 0.0
-        self._moved = asyncio.Queue[None]()
-        self.waiting = asyncio.Event()
-
-    def time(self) -> float:
-        return self._ahead + (BEGIN if self._still else super().time())
-
-    async def sleep(self, seconds: float) -> None:
-        if seconds != self.INTERVAL:
-            await super().sleep(seconds)
-            return
-        self.waiting.set()
-        await self._moved.get()
-
-    async def pass_by(self) -> None:
-        """Let one interval pass, until what comes of it is done."""
-        await self.waiting.wait()
-        self.waiting.clear()
-        self._ahead += self.INTERVAL
-        self._moved.put_nowait(None)
-        await self.waiting.wait()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +33,7 @@ class Bench:
     metrics: Metrics
     clock: HandClock
     workload: Workload
+    sizes: VolumeSizeStore
     defects: list[Exception]
     """What the engine's next calls raise."""
 
@@ -79,7 +48,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    clock = HandClock(still=True)
+    clock = HandClock(INTERVAL, still=True)
     defects: list[Exception] = []
 
     async def break_down(call: Call) -> None:
@@ -97,16 +66,18 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             raise NotFound("workload_unknown", f"There is no workload {ref}.")
         return workload
 
+    sizes = VolumeSizeStore(database)
     metrics = Metrics(
         runtime=runtime,
         installation=MINE,
         workload=find,
         store=MetricsStore(database),
-        interval=HandClock.INTERVAL,
+        sizes=sizes,
+        interval=INTERVAL,
         clock=clock,
     )
     metrics.start()
-    yield Bench(runtime=runtime, metrics=metrics, clock=clock, workload=workload, defects=defects)
+    yield Bench(runtime=runtime, metrics=metrics, clock=clock, workload=workload, sizes=sizes, defects=defects)
     await metrics.close()
     await database.close()
 
@@ -164,14 +135,23 @@ async def test_a_defect_met_once_does_not_end_the_sampling(bench: Bench) -> None
     assert len((await bench.metrics.of("notes")).points) == 1
 
 
+async def test_how_large_volumes_are_is_told_with_the_last_time_before(bench: Bench) -> None:
+    now = int(bench.clock.time())
+    for at, size in ((now - 7200, 1), (now - 3700, 2), (now - 60, 3)):
+        await bench.sizes.add(VolumeSize(workload_id="w", target="/data", at=at, bytes=size))
+    await bench.sizes.add(VolumeSize(workload_id="other", target="/data", at=now - 60, bytes=9))
+    found = await bench.metrics.of("notes", step=60)
+    assert [size.bytes for size in found.volumes] == [2, 3]
+
+
 async def test_an_unknown_workload_has_no_metrics(bench: Bench) -> None:
     with pytest.raises(NotFound):
         await bench.metrics.of("unknown")
 
 
 async def test_a_server_samples_what_it_deployed_and_nothing_where_it_is_told_not_to(tmp_path: Path) -> None:
-    clock = HandClock()
-    place = replace(installation(tmp_path), seams=Seams(clock=clock), more={"metrics_interval": HandClock.INTERVAL})
+    clock = HandClock(INTERVAL)
+    place = replace(installation(tmp_path), seams=Seams(clock=clock), more={"metrics_interval": INTERVAL})
     async with place.running() as holdfast:
         workload = await deployed(holdfast, spec_of(volumes=()))
         await clock.pass_by()

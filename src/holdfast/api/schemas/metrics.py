@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import BaseModel, Field
 
 from holdfast.domain.metrics import Used
-from holdfast.domain.times import rfc3339
+from holdfast.domain.times import from_unix
 from holdfast.services.metrics import WorkloadMetrics
 
 
@@ -28,7 +27,7 @@ class MetricsPointView(BaseModel):
     def of(cls, used: Used) -> MetricsPointView:
         """The view of ``used``."""
         return cls(
-            at=_moment(used.at),
+            at=from_unix(used.at),
             covered_seconds=used.seconds,
             cpu_cores=round(used.cpu / used.seconds / 1000, 3),
             cpu_cores_max=used.cpu_max / 1000,
@@ -37,6 +36,14 @@ class MetricsPointView(BaseModel):
             received_bytes=used.received,
             sent_bytes=used.sent,
         )
+
+
+class VolumeSizeView(BaseModel):
+    """How large a volume was when it was looked at."""
+
+    target: str
+    at: str
+    bytes: Annotated[int, Field(description="On disk, holes not counted.")]
 
 
 class MetricsView(BaseModel):
@@ -48,19 +55,22 @@ class MetricsView(BaseModel):
     cpu_limit_cores: Annotated[float | None, Field(description="What an instance may use; null: all.")]
     memory_limit_bytes: Annotated[int | None, Field(description="What an instance may use; null: all.")]
     items: Annotated[list[MetricsPointView], Field(description="Oldest first; none for a step in which nothing ran.")]
+    volumes: Annotated[
+        list[VolumeSizeView],
+        Field(description="Oldest first: each time that a volume was looked at since then, and the last time before."),
+    ]
 
     @classmethod
     def of(cls, metrics: WorkloadMetrics) -> MetricsView:
         """The view of ``metrics``."""
         return cls(
-            since=_moment(metrics.query.since),
-            until=_moment(metrics.query.until),
+            since=from_unix(metrics.query.since),
+            until=from_unix(metrics.query.until),
             step_seconds=metrics.query.step,
             cpu_limit_cores=metrics.limits.cpus,
             memory_limit_bytes=metrics.limits.memory,
             items=[MetricsPointView.of(used) for used in metrics.points],
+            volumes=[
+                VolumeSizeView(target=size.target, at=from_unix(size.at), bytes=size.bytes) for size in metrics.volumes
+            ],
         )
-
-
-def _moment(seconds: int) -> str:
-    return rfc3339(datetime.fromtimestamp(seconds, UTC))

@@ -9,6 +9,7 @@ import typer
 
 from holdfast.cli import options
 from holdfast.cli.moments import moment
+from holdfast.cli.output import Output, exact
 from holdfast.cli.session import session_of
 from holdfast.domain.errors import InvalidInput
 from holdfast.domain.times import parse
@@ -46,6 +47,7 @@ def metrics(
     items = found["items"]
     if not items:
         session.output.say("Nothing is known of that time: nothing ran, or it has not been looked at yet.")
+        _show_volumes(session.output, found["volumes"])
         return
     cpu = _bars([item["cpu_cores"] for item in items])
     memory = _bars([item["memory_bytes"] for item in items])
@@ -72,6 +74,16 @@ def metrics(
             ("an instance may use", _limits(found)),
         ]
     )
+    _show_volumes(session.output, found["volumes"])
+
+
+def _show_volumes(output: Output, sizes: list[dict[str, Any]]) -> None:
+    if sizes:
+        output.say("")
+        output.table(
+            ("volume", "looked at", "size"),
+            [(size["target"], exact(size["at"]), format_size(size["bytes"])) for size in sizes],
+        )
 
 
 def _seconds(step: str | None) -> int | None:

@@ -1,0 +1,53 @@
+"""``holdfast disk``: what takes space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+import typer
+
+from holdfast.cli import options
+from holdfast.cli.output import ago
+from holdfast.cli.session import session_of
+from holdfast.domain.units import format_size
+
+_MOST: Final = 5
+"""Items of a cause that are named unless all are asked for."""
+
+
+def disk(
+    context: typer.Context,
+    *,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Name all, not only the largest of each.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show what takes space on disks, by its cause.
+
+    Volumes are not walked for it: each says when it was looked at.
+    """
+    session = session_of(context, as_json=as_json)
+    found = session.client.get("/api/disk")
+    session.output.document(found)
+    session.output.table(
+        ("filesystem", "type", "size", "free"),
+        [
+            (each["mount_point"], each["type"], format_size(each["total_bytes"]), format_size(each["free_bytes"]))
+            for each in found["filesystems"]
+        ],
+    )
+    session.output.say("")
+    session.output.table(
+        ("cause", "size", "what", "as of"),
+        [row for cause in found["causes"] for row in _rows(cause, everything=everything)],
+    )
+
+
+def _rows(cause: dict[str, Any], *, everything: bool) -> Iterator[tuple[str, str, str, str]]:
+    items = cause["items"] if everything else cause["items"][:_MOST]
+    yield cause["cause"], "unknown" if cause["problem"] else format_size(cause["bytes"]), cause["problem"], ""
+    for item in items:
+        size = "not looked at" if item["bytes"] is None else format_size(item["bytes"])
+        yield "", size, item["name"], ago(item["at"]) if item["at"] else ""
+    if len(items) < len(cause["items"]):
+        yield "", "", f"and {len(cause['items']) - len(items)} more (--all)", ""

@@ -1,0 +1,71 @@
+"""What takes space is told by its cause, and costs no walk through volumes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tests.unit.services.hand_clock import HandClock
+
+from holdfast.bootstrap import Seams
+from holdfast.domain.disk import Cause, CauseUse
+from holdfast.domain.drill import LABEL_DRILL
+from holdfast.domain.workload import Scope, Volume
+from holdfast.services.disk import DiskReport
+from holdfast.services.volume_looks import PAUSE
+from holdfast.testing.fake_records import Behaviour
+from holdfast.testing.fake_runtime import FakeRuntime
+from holdfast.testing.installation import deployed, installation, snapshotted, spec_of, succeeded
+from holdfast.testing.quick_workers import QuickWorkers
+
+DATA = Volume(target="/data", scope=Scope.STAGE, source="data")
+SHARED = Volume(target="/media", scope=Scope.PROJECT, source="media")
+
+
+def uses(report: DiskReport) -> dict[Cause, CauseUse]:
+    return {use.cause: use for use in report.causes}
+
+
+async def test_everything_is_told_by_its_cause(tmp_path: Path) -> None:
+    clock = HandClock(PAUSE)
+    place = replace(
+        installation(tmp_path, behaviour=Behaviour(logs=("hello",))), seams=Seams(clock=clock, workers=QuickWorkers)
+    )
+    async with place.running() as holdfast:
+        notes = await deployed(holdfast, spec_of(volumes=(DATA, SHARED)))
+        other = await deployed(holdfast, spec_of("other", volumes=(SHARED,)))
+        await deployed(holdfast, replace(spec_of("trial", volumes=(DATA,)), labels=((LABEL_DRILL, "s"),)))
+        (place.volumes / "notes/data/file").write_bytes(bytes(100_000))
+        (place.settings.uploads_dir / "archive").write_bytes(bytes(9000))
+        before = uses(await holdfast.api.disk.report())
+        assert [item.bytes for item in before[Cause.VOLUMES].items] == [None, None]
+        await snapshotted(holdfast, notes)
+        runtime = holdfast.runtime
+        assert isinstance(runtime, FakeRuntime)
+        runtime.add_image("notes:1", version="2")
+        await succeeded(holdfast, await holdfast.api.deployer.deploy(other.id, actor="ann"))
+        await clock.pass_by()
+        report = await holdfast.api.disk.report()
+        found = uses(report)
+        assert list(found) == list(Cause)
+        data, media = found[Cause.VOLUMES].items
+        assert data.name == f"notes:/data ({place.volumes}/notes/data)"
+        assert media.name == f"notes:/media, other:/media ({place.volumes}/@home/media)"
+        assert data.bytes is not None
+        assert 100_000 <= data.bytes < 200_000
+        assert found[Cause.VOLUMES].bytes == data.bytes
+        assert [item.name.partition(":")[0] for item in found[Cause.TRIALS].items] == ["trial"]
+        assert found[Cause.SNAPSHOTS].bytes > 0
+        assert [item.name for item in found[Cause.SNAPSHOTS].items] == ["notes"]
+        assert [item.name for item in found[Cause.LOGS].items] == ["other"]
+        assert {item.name: item.bytes for item in found[Cause.LEFTOVERS].items} == {"received: archive": 12288}
+        assert found[Cause.DATABASE].bytes > 0
+        assert "keys" in {item.name for item in found[Cause.OTHER].items}
+        assert not {"volumes", "repository", "logs", "uploads"} & {item.name for item in found[Cause.OTHER].items}
+        assert found[Cause.IMAGES].bytes > 0
+        assert report.filesystems[0].total_bytes > report.filesystems[0].free_bytes > 0
+        (size,) = [size for size in (await holdfast.api.metrics.of("notes")).volumes if size.target == "/data"]
+        assert size.bytes == data.bytes
+        runtime.fail("images")
+        away = uses(await holdfast.api.disk.report())[Cause.IMAGES]
+        assert (away.bytes, bool(away.problem)) == (0, True)
