@@ -214,14 +214,15 @@ def differences(world: World, seen: Seen) -> str:
         elif len(running) > 1:
             found.append(f"two of {name} run: {running}")
         elif not state.unsure:
-            if not _is(running[0] if running else None, state.runs):
+            if not is_instance(running[0] if running else None, state.runs):
                 found.append(f"of {name} runs {running} instead of {state.runs}")
             if not state.wanted and state.runs is None and "always" in seen.policies[name]:
                 found.append(f"{name} is stopped, and the engine would start it")
     return ", ".join(found)
 
 
-def _is(found: Instance | None, wanted: Instance | None) -> bool:
+def is_instance(found: Instance | None, wanted: Instance | None) -> bool:
+    """Whether what was found is what a world has, which may leave its policy open."""
     if found is None or wanted is None:
         return found is wanted
     return found.image == wanted.image and wanted.policy in (ANY, found.policy)

@@ -12,7 +12,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
-from tests.faults.stateful_bench import Fault, Full, Kill, StatefulBench, Way
+from tests.faults.stateful_bench import Fault, Full, Kill, StatefulBench, Way, is_instance
 from tests.faults.stateful_model import CRASHING, POLICIES, UNDOABLE, VERSIONS, VOLUMES, Instance, State, written
 from tests.faults.stateful_servers import ACTOR, Act, Done
 
@@ -110,7 +110,9 @@ class Machine(StatefulBench):
         ways = []
         for world in before:
             state = world.workloads[name]
-            if state.runs == Instance(image=image, policy=state.policy):
+            if is_instance(
+                Instance(image=image, policy=state.policy), state.runs
+            ):  # under ANY policy: it may be this one
                 ways.append(Way(result="already_there", world=world.change(name, image=image, wanted=True)))
             if world.lives(name, image):
                 ways.append(Way(result="deployed", world=world.deployed(name, image)))

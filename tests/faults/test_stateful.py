@@ -121,3 +121,11 @@ def test_the_same_work_is_right_with_nothing_switched_off() -> None:
     for work in (restored, taken_back, undone, pruned, captured, removed_by_hand, stopped):
         work(machine)
     machine.teardown()
+
+
+def test_where_it_is_open_what_runs_a_deployment_may_find_it_there_already() -> None:
+    machine = Machine()
+    machine.begin("notes")
+    machine.world = machine.world.change("shelf", unsure=True)  # as after a stop, or a deletion, that was cut off
+    machine.deploy("shelf", VERSIONS[0], None)
+    machine.teardown()
