@@ -35,6 +35,7 @@ from holdfast.services.disk import DiskReport
 from holdfast.services.doctor import Finding
 from holdfast.services.image_care import KeptImage
 from holdfast.services.metrics import WorkloadMetrics
+from holdfast.services.monitoring import Family
 from holdfast.services.notifications import ChannelState
 from holdfast.services.paging import Page
 from holdfast.services.previews import PreviewState, PreviewWish
@@ -100,6 +101,10 @@ class MetricsPort(Protocol):
 
 class DiskPort(Protocol):
     async def report(self) -> DiskReport: ...
+
+
+class MonitoringPort(Protocol):
+    async def figures(self) -> tuple[Family, ...]: ...
 
 
 class RollbacksPort(Protocol):
@@ -424,6 +429,7 @@ class ApiServices:
     logs: LogsPort
     metrics: MetricsPort
     disk: DiskPort
+    monitoring: MonitoringPort
     rollbacks: RollbacksPort
     data_rollbacks: DataRollbacksPort
     promotions: PromotionsPort

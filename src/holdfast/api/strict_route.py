@@ -27,7 +27,7 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler, behind the check where it is a route of the API."""
         handle = super().get_route_handler()
-        if not self.path.startswith("/api/"):
+        if not self.path.startswith(("/api/", "/metrics")):
             return handle  # what checks whether the server is alive may add what it likes, against caches
         known = sorted(set(_queries(self.dependant)))
 

@@ -597,6 +597,9 @@ async def _assembled(
             command=("nice", "-n", "19", *seams.worker_command),
         ),
         images=image_care,
+        operations=operations,
+        readiness=readiness,
+        schedules=scheduler.list,
         clock=seams.clock,
     )
 
@@ -638,6 +641,7 @@ async def _assembled(
                 logs=Logs(runtime, instances, kept_logs, records.workload),
                 metrics=metrics.metrics,
                 disk=metrics.disk,
+                monitoring=metrics.monitoring,
                 rollbacks=rollbacks,
                 data_rollbacks=DataRollbacks(
                     rollbacks=rollbacks, records=records, snapshots=snapshots, restores=restores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from holdfast.config import Settings
@@ -15,6 +16,10 @@ from holdfast.services.health_gate import Clock
 from holdfast.services.image_care import ImageCare
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.metrics import Metrics
+from holdfast.services.monitoring import Monitoring
+from holdfast.services.operations import Operations
+from holdfast.services.readiness import Readiness
+from holdfast.services.scheduler import Standing
 from holdfast.services.volume_looks import VolumeLooks
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workers import Workers
@@ -29,6 +34,7 @@ class MetricsParts:
 
     metrics: Metrics
     disk: Disk
+    monitoring: Monitoring
     looks: VolumeLooks
 
     def start(self) -> None:
@@ -55,6 +61,9 @@ def metrics_of(
     locks: LifecycleLocks,
     workers: Workers,
     images: ImageCare,
+    operations: Operations,
+    readiness: Readiness,
+    schedules: Callable[[], Awaitable[tuple[Standing, ...]]],
     clock: Clock,
 ) -> MetricsParts:
     """Build them. Nothing is looked at before they are started."""
@@ -88,4 +97,14 @@ def metrics_of(
         looks=looks,
         images=images.kept,
     )
-    return MetricsParts(metrics, disk, looks)
+    monitoring = Monitoring(
+        workloads=records.workloads,
+        manifests=stores.manifests,
+        schedules=schedules,
+        filesystems=disk.filesystems,
+        sizes=sizes,
+        metrics=metrics,
+        operations=operations,
+        readiness=readiness,
+    )
+    return MetricsParts(metrics, disk, monitoring, looks)

@@ -74,8 +74,13 @@ class Disk:
         volumes, trials = volume_uses(workloads, paths, await self._sizes.newest())
         names = {workload.id: workload.name for workload in workloads}
         own = await asyncio.to_thread(self._own, names)
-        filesystems = await asyncio.to_thread(self._filesystems)
-        return DiskReport(filesystems=filesystems, causes=(volumes, trials, own[0], await self._of_images(), *own[1:]))
+        return DiskReport(
+            filesystems=await self.filesystems(), causes=(volumes, trials, own[0], await self._of_images(), *own[1:])
+        )
+
+    async def filesystems(self) -> tuple[FilesystemSpace, ...]:
+        """Those that volumes and Holdfast's own data are on."""
+        return await asyncio.to_thread(self._filesystems)
 
     def _path(self, workload: Workload, target: str) -> str:
         volume = next(each for each in workload.spec.captured_volumes if each.target == target)

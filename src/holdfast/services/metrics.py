@@ -39,6 +39,14 @@ class WorkloadMetrics:
     volumes: tuple[VolumeSize, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """What a sample found of a workload: how many instances run, and what they used, if that is known already."""
+
+    instances: int
+    used: Used | None
+
+
 class Metrics:
     """Takes samples, and tells of them.
 
@@ -67,8 +75,14 @@ class Metrics:
         self._interval = interval
         self._clock = clock
         self._before: Mapping[str, Mapping[str, Totals]] = {}
+        self._last: Mapping[str, Sampled] = {}
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("metrics")
+
+    @property
+    def last(self) -> Mapping[str, Sampled]:
+        """What the last sample found, by the workloads' ids; nothing if it failed."""
+        return self._last
 
     def start(self) -> None:
         """Begin to take samples, in the background."""
@@ -88,11 +102,13 @@ class Metrics:
             HoldfastError: the engine does not answer, or the database fails. Nothing is kept; nothing is lost for the
                 next sample.
         """
+        self._last = {}
         totals: dict[str, dict[str, Totals]] = defaultdict(dict)
         for usage in await self._runtime.usage({LABEL_INSTALLATION: self._installation}):
             totals[usage.labels.get(LABEL_WORKLOAD, "")][usage.container_id] = usage.totals
         at = int(self._clock.time())
         used = {key: used_since(self._before.get(key, {}), now, at) for key, now in totals.items()}
+        self._last = {key: Sampled(instances=len(totals[key]), used=used[key]) for key in totals}
         await self._store.keep(at, {key: value for key, value in used.items() if value is not None})
         self._before = totals
 

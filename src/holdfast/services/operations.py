@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 
 import structlog
@@ -52,7 +53,11 @@ class _End:
 
 
 class Operations:
-    """All operations: those that run here, and the records of those that ran."""
+    """All operations: those that run here, and the records of those that ran.
+
+    Attributes:
+        ended: how many ended here, by kind and how they ended.
+    """
 
     def __init__(self, store: OperationStore, barrier: DrainBarrier) -> None:
         self._store = store
@@ -60,7 +65,13 @@ class Operations:
         self._running: dict[str, _Running] = {}
         self._starting: set[asyncio.Task[Operation]] = set()
         self._closing = False
+        self.ended: Counter[tuple[OperationKind, OperationState]] = Counter()
         self._log = structlog.get_logger("operations")
+
+    @property
+    def unfinished(self) -> int:
+        """How many run or wait here."""
+        return len(self._running)
 
     async def start(
         self,
@@ -292,6 +303,7 @@ class Operations:
                     error=end.error,
                 )
             )
+            self.ended[live.operation.kind, end.state] += 1
             for then in context.afterwards:
                 then()
         self._log.info("operation_ended", operation_id=live.operation.id, kind=live.operation.kind, state=end.state)

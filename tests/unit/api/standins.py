@@ -49,6 +49,7 @@ from holdfast.services.disk import DiskReport
 from holdfast.services.doctor import Finding, FindingLevel
 from holdfast.services.image_care import KeptImage
 from holdfast.services.metrics import WorkloadMetrics
+from holdfast.services.monitoring import Family
 from holdfast.services.notifications import ChannelState
 from holdfast.services.paging import Page
 from holdfast.services.previews import PreviewState, PreviewWish
@@ -358,6 +359,21 @@ class StandInDisk:
         )
         items = (DiskItem(name="notes:/data", bytes=10, at=int(parse(AT).timestamp())), DiskItem(name="b", bytes=None))
         return DiskReport(filesystems=(space,), causes=(cause_use(Cause.VOLUMES, items),))
+
+
+class StandInMonitoring:
+    async def figures(self) -> tuple[Family, ...]:
+        return (
+            Family(name="holdfast_ready", help="Whether.", values={(): 1}),
+            Family(
+                name="holdfast_operations_ended",
+                help="How many.",
+                labels=("kind", "state"),
+                values={("deploy", 'a "b"\n'): 2},
+                counts=True,
+            ),
+            Family(name="holdfast_snapshots", help="None.", labels=("workload",), values={}),
+        )
 
 
 class StandInLogs(Recorder):
@@ -884,6 +900,7 @@ def services_in(uploads: Path) -> ApiServices:
         logs=StandInLogs(),
         metrics=StandInMetrics(),
         disk=StandInDisk(),
+        monitoring=StandInMonitoring(),
         rollbacks=StandInDeployer(),
         data_rollbacks=StandInDataRollbacks(),
         promotions=StandInPromotions(),

@@ -50,6 +50,7 @@ NEEDED = {
     "download_logs": V,
     "read_metrics": V,
     "get_disk": V,
+    "get_figures": V,
     "list_snapshots": V,
     "create_snapshot": O,
     "import_snapshot": A,

@@ -761,3 +761,18 @@ async def test_what_takes_space_is_told_by_cause(api: Api) -> None:
             }
         ],
     }
+
+
+async def test_figures_come_in_the_text_form_of_prometheus(api: Api) -> None:
+    answer = await api.ask("GET", "/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    assert answer.text.splitlines() == [
+        "# HELP holdfast_ready Whether.",
+        "# TYPE holdfast_ready gauge",
+        "holdfast_ready 1.0",
+        "# HELP holdfast_operations_ended_total How many.",
+        "# TYPE holdfast_operations_ended_total counter",
+        r'holdfast_operations_ended_total{kind="deploy",state="a \"b\"\n"} 2.0',
+        "# HELP holdfast_snapshots None.",
+        "# TYPE holdfast_snapshots gauge",
+    ]

@@ -66,6 +66,18 @@ async def test_everything_is_told_by_its_cause(tmp_path: Path) -> None:
         assert report.filesystems[0].total_bytes > report.filesystems[0].free_bytes > 0
         (size,) = [size for size in (await holdfast.api.metrics.of("notes")).volumes if size.target == "/data"]
         assert size.bytes == data.bytes
+        figures = {family.name: family.values for family in await holdfast.api.monitoring.figures()}
+        assert figures["holdfast_ready"] == {(): 1}
+        assert figures["holdfast_operations_unfinished"] == {(): 0}
+        assert figures["holdfast_operations_ended"] == {("deploy", "succeeded"): 4, ("snapshot", "succeeded"): 1}
+        assert figures["holdfast_workload_wanted"] == {("notes",): 1, ("other",): 1, ("trial",): 1}
+        assert figures["holdfast_workload_instances"] == {}
+        assert figures["holdfast_snapshots"] == {("notes",): 1, ("other",): 0, ("trial",): 0}
+        assert figures["holdfast_snapshots_stored_bytes"]["notes",] > 0
+        assert figures["holdfast_snapshot_newest_timestamp_seconds"].keys() == {("notes",)}
+        assert figures["holdfast_volume_bytes"]["notes", "/data"] == data.bytes
+        assert figures["holdfast_schedule_well"] == {}
+        assert report.filesystems[0].mount_point in {place for (place,) in figures["holdfast_filesystem_free_bytes"]}
         runtime.fail("images")
         away = uses(await holdfast.api.disk.report())[Cause.IMAGES]
         assert (away.bytes, bool(away.problem)) == (0, True)

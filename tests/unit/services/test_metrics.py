@@ -16,7 +16,7 @@ from holdfast.domain.disk import VolumeSize
 from holdfast.domain.errors import NotFound
 from holdfast.domain.workload import DesiredState, Resources, Workload
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, ContainerSpec
-from holdfast.services.metrics import Metrics
+from holdfast.services.metrics import Metrics, Sampled
 from holdfast.store.database import Database
 from holdfast.store.metrics import MetricsStore
 from holdfast.store.volume_sizes import VolumeSizeStore
@@ -87,6 +87,7 @@ async def test_what_instances_used_between_two_samples_is_told(bench: Bench) -> 
     await bench.instance("stranger", "another")
     await bench.clock.pass_by()
     assert (await bench.metrics.of("notes")).points == ()
+    assert bench.metrics.last == {"w": Sampled(instances=2, used=None)}
     bench.runtime.use(one, cpu=30_500, memory=1000, received=600)
     bench.runtime.use(two, cpu=6_100, memory=500, sent=60)
     await bench.clock.pass_by()
@@ -116,6 +117,7 @@ async def test_an_engine_that_is_away_leaves_a_gap_and_is_told_of_once(bench: Be
         await bench.clock.pass_by()
         await bench.clock.pass_by()
     assert [entry["code"] for entry in logs] == ["engine_unavailable"]
+    assert bench.metrics.last == {}
     bench.runtime.heal()
     bench.runtime.use(one, cpu=18_300, memory=1)
     await bench.clock.pass_by()
@@ -153,11 +155,13 @@ async def test_a_server_samples_what_it_deployed_and_nothing_where_it_is_told_no
     clock = HandClock(INTERVAL)
     place = replace(installation(tmp_path), seams=Seams(clock=clock), more={"metrics_interval": INTERVAL})
     async with place.running() as holdfast:
-        workload = await deployed(holdfast, spec_of(volumes=()))
+        await deployed(holdfast, spec_of(volumes=()))
         await clock.pass_by()
         await clock.pass_by()
         assert len((await holdfast.api.metrics.of("notes")).points) == 1
-        assert workload.id
+        figures = {family.name: family.values for family in await holdfast.api.monitoring.figures()}
+        assert figures["holdfast_workload_instances"] == {("notes",): 1}
+        assert figures["holdfast_workload_memory_bytes"] == {("notes",): 1 << 20}
     never = replace(place, more={"metrics_interval": 0.0})
     async with never.running() as holdfast:
         assert "metrics" not in {task.get_name() for task in asyncio.all_tasks()}
