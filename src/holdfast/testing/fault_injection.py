@@ -153,7 +153,7 @@ class Calls:
 
     Attributes:
         armed: whether calls count at all.
-        made: all calls that counted, in order.
+        made: all calls that counted, in order; of a run in which one fails, up to that one.
         passed: what happened beside them that a journal tells of: ``after journal COMMIT #1``.
     """
 
@@ -170,13 +170,18 @@ class Calls:
         self._passed_at: list[int] = []
         self._fail_at, self._fault, self._before = fail_at, fault, before
         self._seen: Counter[str] = Counter()
-        self._counting = threading.RLock()
+        self._one_at_a_time = threading.RLock()
+
+    @property
+    def counting(self) -> bool:
+        """Whether a call that is made now counts: not once one has failed, since what follows has no number."""
+        return self.armed and (self._fail_at is None or len(self.made) <= self._fail_at) and not UNCOUNTED.get()
 
     def call(self, part: Part, name: str, about: str = "", *, changes: bool) -> Fault | None:
         """A call is about to be made. Returns how it has to fail."""
-        if not self.armed or UNCOUNTED.get():
+        if not self.counting:
             return None
-        with self._counting:
+        with self._one_at_a_time:
             number = len(self.made)
             call = Call(part, name, _free_of_ids(about), changes)
             if self._before is not None:
@@ -254,6 +259,8 @@ def _injected(name: str) -> Callable[..., object]:
     told_apart = name not in ("write_all", "pwrite_all", "setxattr", "setxattr_path", "read", "pread")
 
     def reach(fs: InjectedFs, arguments: tuple[object, ...], step: str = "") -> None:
+        if not fs.calls.counting:
+            return
         about = _about(arguments) if told_apart else ""
         fault = fs.calls.call(Part.FS, f"{name}{step}", about, changes=_changes(name, arguments))
         if fault is not None:
