@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.preview import Preview, PreviewCopy
 from holdfast.domain.times import now
+from holdfast.domain.webhook import Binding, DeliveryState, HookAction, HookDelivery, Provider
 from holdfast.domain.workload import (
     DesiredState,
     PreviewPolicy,
@@ -272,10 +275,14 @@ async def test_updates_and_removals_wait_for_a_restore_and_say_so(holdfast: Hold
     await under_way.wait()
     update = await holdfast.api.previews.begin("notes", wish())
     assert await waits_for(holdfast, update) == f"waiting for restore {running.id}"
+    hook = await Hook.made(holdfast, Provider.GENERIC)
+    delivery = await hook.begun(await hook.send({"preview": "pr-17"}))
+    delivered = await holdfast.operations.get(str(delivery.operation_id))
+    assert await waits_for(holdfast, delivered) == f"waiting for restore {running.id}"
     removal = await removal_of(holdfast, "notes-pr-17")
     assert await waits_for(holdfast, removal) == f"waiting for restore {running.id}"
     go.set()
-    for operation in (running, update, removal):
+    for operation in (running, update, delivered, removal):
         await succeeded(holdfast, operation)
 
 
@@ -311,3 +318,75 @@ async def test_a_preview_whose_data_never_arrived_is_not_deployed_on_nothing(
     again = await holdfast.api.previews.get("notes-pr-17")
     assert again.workload.spec.image == "notes:2"
     assert (mounted(holdfast, again)["/data"] / "content").read_text() == "of then"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """A webhook that makes previews."""
+
+    holdfast: Holdfast
+    id: str
+    address: str
+
+    @classmethod
+    async def made(cls, holdfast: Holdfast, provider: Provider, **fields: Any) -> Hook:
+        wanted = Binding(id="", workload_id="", provider=provider, action=HookAction.PREVIEW, **fields)
+        binding, address = await holdfast.api.webhooks.create("notes", wanted, "", actor="test")
+        return cls(holdfast=holdfast, id=binding.id, address=address.rpartition("/")[2])
+
+    async def send(self, body: dict[str, Any]) -> HookDelivery:
+        async def read() -> bytes:
+            return json.dumps(body).encode()
+
+        headers = {"x-github-event": "pull_request"}
+        (receipt,) = await self.holdfast.api.webhooks.receive(self.address, headers, read)
+        return receipt.delivery
+
+    async def begun(self, delivery: HookDelivery) -> HookDelivery:
+        """A delivery once it has an operation, or has ended without one."""
+        async with asyncio.timeout(60):
+            while True:
+                page = await self.holdfast.api.webhooks.deliveries("notes", self.id, 200, None)
+                (now_,) = [each for each in page.items if each.id == delivery.id]
+                if now_.operation_id is not None or now_.state.ended:
+                    return now_
+                await asyncio.sleep(0.01)
+
+    async def applied(self, body: dict[str, Any]) -> HookDelivery:
+        delivery = await self.begun(await self.send(body))
+        if delivery.operation_id is not None:
+            await succeeded(self.holdfast, await self.holdfast.operations.get(delivery.operation_id))
+        return delivery
+
+
+async def test_a_pull_request_has_a_preview_until_it_is_closed(holdfast: Holdfast, place: Installation) -> None:
+    await holdfast.api.workloads.apply(with_previews(), actor="test")
+    for image in ("notes:pr-17-aaaaaaa", "notes:pr-17-bbbbbbb"):
+        engine_of(holdfast).add_image(image, Behaviour())
+    hook = await Hook.made(holdfast, Provider.GITHUB, image_tag="pr-{pull}-{short_sha}")
+    repository = {"full_name": "home/notes"}
+
+    def pull(action: str, sha: str, whose: object = repository) -> dict[str, Any]:
+        request = {"head": {"ref": "x", "sha": sha * 40, "repo": whose}, "base": {"repo": repository}}
+        return {"action": action, "number": 17, "pull_request": request, "repository": repository}
+
+    fork = await hook.applied(pull("opened", "f", {"full_name": "mallory/notes"}))
+    assert (fork.state, "another repository" in fork.message) == (DeliveryState.IGNORED, True)
+    assert await names(holdfast) == ["notes"]
+    await hook.applied(pull("opened", "a"))
+    first = await holdfast.api.previews.get("notes-pr-17")
+    assert first.workload.spec.image.endswith("notes:pr-17-aaaaaaa")
+    data = mounted(holdfast, first)["/data"]
+    (data / "content").write_text("of the preview")
+    await hook.applied(pull("synchronize", "b"))
+    second = await holdfast.api.previews.get("notes-pr-17")
+    assert (second.workload.id, second.workload.spec.image[-7:]) == (first.workload.id, "bbbbbbb")
+    assert (data / "content").read_text() == "of the preview"
+    (newest, *_) = (await holdfast.api.deployer.deployments(first.workload.id, 10, None)).items
+    assert newest.reason is DeployReason.PREVIEW
+    closed = await hook.applied(pull("closed", "b"))
+    assert (await holdfast.operations.get(str(closed.operation_id))).actor == f"webhook {hook.id}"
+    assert await names(holdfast) == ["notes"]
+    assert not data.exists()
+    again = await hook.applied(pull("closed", "c"))
+    assert (again.operation_id, again.state, "no preview" in again.message) == (None, DeliveryState.IGNORED, True)

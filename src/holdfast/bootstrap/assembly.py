@@ -576,6 +576,7 @@ async def _assembled(
         records=records,
         deployer=deployer,
         promotions=promotions,
+        previews=previews.previews,
         operations=operations,
         runtime=runtime,
     )

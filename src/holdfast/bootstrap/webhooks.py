@@ -10,6 +10,7 @@ from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deployer import Deployer
 from holdfast.services.health_gate import SystemClock
 from holdfast.services.operations import Operations
+from holdfast.services.previews import Previews
 from holdfast.services.promotions import Promotions
 from holdfast.services.webhook_intake import MOST_WAITING, Intake
 from holdfast.services.webhook_work import WebhookWork
@@ -34,6 +35,7 @@ def webhooks_of(
     records: DeployRecords,
     deployer: Deployer,
     promotions: Promotions,
+    previews: Previews,
     operations: Operations,
     runtime: ContainerRuntime,
 ) -> WebhookParts:
@@ -46,6 +48,7 @@ def webhooks_of(
         records=records,
         deployer=deployer,
         promotions=promotions,
+        previews=previews,
         operations=operations,
         operation_store=OperationStore(database),
         engine=runtime.info,

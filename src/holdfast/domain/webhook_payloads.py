@@ -12,22 +12,32 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypedDict
 
 from holdfast.domain.errors import InvalidInput
 from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.webhook import Happening, HookEvent, Provider
 
 MAX_TEXT: Final = 255
+_MOST_PULLS: Final = 10**12
 MAX_EVENTS: Final = 100
 """So many pushes of images one notification of a registry may tell."""
 
-_REQUEST: Final = ("image", "tag", "digest", "id")
+_REQUEST: Final = ("image", "tag", "digest", "id", "preview", "closed")
 _BRANCHES: Final = "refs/heads/"
 _TAGS: Final = "refs/tags/"
+_OPEN: Final = ("opened", "reopened", "synchronize", "synchronized")
+"""What GitHub, and then Gitea and Forgejo, call it when there is something new in a pull request."""
 _GITLAB: Final = {"push": _BRANCHES, "tag_push": _TAGS}
 
 Document = Mapping[str, object]
+
+
+class _About(TypedDict):
+    """What all events of source code have."""
+
+    name: str
+    repository: str
 
 
 def events_in(provider: Provider, name: str, document: Document) -> tuple[HookEvent, ...]:
@@ -62,15 +72,19 @@ def malformed(why: str) -> InvalidInput:
 def _of_forge(name: str, document: Document) -> HookEvent:
     """GitHub, Gitea, Forgejo: their pushes and releases are the same."""
     repository = _part(document, "repository")
-    about = {"name": name, "repository": _text(repository.get("full_name"))}
+    about = _About(name=name, repository=_text(repository.get("full_name")))
     match name:
         case "ping":
             return HookEvent(happening=Happening.PING, **about)
         case "push":
             deleted = document.get("deleted") is True or _is_none(_text(document.get("after")))
-            return _push(
-                document, about, "" if not deleted else "it was deleted", _text(repository.get("default_branch"))
-            )
+            return _push(document, about, deleted=deleted, default_branch=_text(repository.get("default_branch")))
+        case "delete":
+            if document.get("ref_type") != "branch":
+                return _other(about, "it was deleted")
+            return HookEvent(happening=Happening.BRANCH_GONE, ref=_text(document.get("ref")), **about)
+        case "pull_request" | "pull_request_sync":
+            return _pull_request(document, about)
         case "release":
             release, action = _part(document, "release"), _text(document.get("action"))
             tag = _text(release.get("tag_name"))
@@ -85,11 +99,13 @@ def _of_forge(name: str, document: Document) -> HookEvent:
 
 def _of_gitlab(name: str, document: Document) -> HookEvent:
     project, kind = _part(document, "project"), _text(document.get("object_kind"))
-    about = {"name": kind or name, "repository": _text(project.get("path_with_namespace"))}
+    about = _About(name=kind or name, repository=_text(project.get("path_with_namespace")))
     if kind in _GITLAB:
         gone = "checkout_sha" in document and document["checkout_sha"] is None
         deleted = gone or _is_none(_text(document.get("after")))
-        return _push(document, about, "" if not deleted else "it was deleted", _text(project.get("default_branch")))
+        return _push(document, about, deleted=deleted, default_branch=_text(project.get("default_branch")))
+    if kind == "merge_request":
+        return _merge_request(document, about)
     if kind == "release":
         action, tag = _text(document.get("action")), _text(document.get("tag"))
         if action != "create" or not tag:
@@ -98,11 +114,13 @@ def _of_gitlab(name: str, document: Document) -> HookEvent:
     return _other(about, f"nothing follows from the event {kind or name}")
 
 
-def _push(document: Document, about: Mapping[str, str], why_not: str, default_branch: str) -> HookEvent:
+def _push(document: Document, about: _About, *, deleted: bool, default_branch: str) -> HookEvent:
     ref = _text(document.get("ref"))
     branch, tag = _after(ref, _BRANCHES), _after(ref, _TAGS)
-    if why_not:
-        return _other(about, why_not)
+    if deleted:
+        if branch:
+            return HookEvent(happening=Happening.BRANCH_GONE, ref=branch, **about)
+        return _other(about, "it was deleted")
     if not branch and not tag:
         raise malformed("a push names neither a branch nor a tag")
     return HookEvent(
@@ -114,7 +132,49 @@ def _push(document: Document, about: Mapping[str, str], why_not: str, default_br
     )
 
 
-def _package(document: Document, about: Mapping[str, str]) -> HookEvent:
+def _pull_request(document: Document, about: _About) -> HookEvent:
+    """Of GitHub, Gitea or Forgejo."""
+    request, action = _part(document, "pull_request"), _text(document.get("action"))
+    head, base = _part(request, "head"), _part(request, "base")
+    if action not in (*_OPEN, "closed"):
+        return _other(about, f"nothing follows from a pull request that was {action or 'not changed'}")
+    whose = [_text(_part(side, "repo").get("full_name")) for side in (head, base)]
+    return _pull(
+        document.get("number"),
+        _text(head.get("ref")),
+        _text(head.get("sha")),
+        about,
+        fork=not whose[0] or whose[0] != whose[1],
+        closed=action == "closed",
+    )
+
+
+def _merge_request(document: Document, about: _About) -> HookEvent:
+    """Of GitLab. One that was updated has ``oldrev`` only if something was pushed."""
+    request = _part(document, "object_attributes")
+    action = _text(request.get("action"))
+    pushed = action in ("open", "reopen") or (action == "update" and bool(_text(request.get("oldrev"))))
+    if not pushed and action not in ("close", "merge"):
+        return _other(about, f"nothing follows from a merge request: {action or 'nothing'}, and nothing was pushed")
+    whose = [request.get("source_project_id"), request.get("target_project_id")]
+    return _pull(
+        request.get("iid"),
+        _text(request.get("source_branch")),
+        _text(_part(request, "last_commit").get("id")),
+        about,
+        fork=whose[0] is None or whose[0] != whose[1],
+        closed=not pushed,
+    )
+
+
+def _pull(number: object, ref: str, sha: str, about: _About, *, fork: bool, closed: bool) -> HookEvent:
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < _MOST_PULLS:
+        raise malformed("a pull request has no number")
+    happening = Happening.PULL_CLOSED if closed else Happening.PULL
+    return HookEvent(happening=happening, pull=str(number), ref=ref, sha=sha, fork=fork, **about)
+
+
+def _package(document: Document, about: _About) -> HookEvent:
     """A container image in the registry of GitHub (``package``, ``registry_package``), Gitea or Forgejo."""
     package = _part(document, "package") or _part(document, "registry_package")
     kind = _text(package.get("package_type") or package.get("type")).lower()
@@ -176,9 +236,14 @@ def _pushed(event: Document) -> HookEvent | None:
 
 def _request(document: Document) -> HookEvent:
     values = {}
+    closed = document.get("closed", False)
+    if not isinstance(closed, bool) or (closed and "preview" not in document):
+        raise malformed("closed is true or false, of a preview that is named")
     for key, value in document.items():
         if key not in _REQUEST:
             _unknown(key)
+        if key == "closed":
+            continue
         values[key] = _text(value)
         if not values[key]:
             raise malformed(f"{key} is no short printable text")
@@ -188,7 +253,14 @@ def _request(document: Document) -> HookEvent:
     # the grammar of references bounds all three
     parse_image_ref(image or f"x{f':{tag}' if tag else ''}{f'@{digest}' if digest else ''}")
     return HookEvent(
-        name="request", happening=Happening.REQUEST, id=values.get("id", ""), image=image, tag=tag, digest=digest
+        name="request",
+        happening=Happening.REQUEST,
+        id=values.get("id", ""),
+        image=image,
+        tag=tag,
+        digest=digest,
+        preview=values.get("preview", ""),
+        closed=closed,
     )
 
 
@@ -199,7 +271,7 @@ def _unknown(key: str) -> NoReturn:
     )
 
 
-def _other(about: Mapping[str, str], why: str) -> HookEvent:
+def _other(about: _About, why: str) -> HookEvent:
     return HookEvent(happening=Happening.OTHER, why=why, **about)
 
 

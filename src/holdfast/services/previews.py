@@ -166,6 +166,10 @@ class Previews:
             )
         return PreviewState(preview=preview, workload=workload)
 
+    async def of_key(self, parent_id: str, key: str) -> Preview | None:
+        """The one of a workload (by id) for a key."""
+        return await self._store.find(parent_id, key)
+
     async def end(
         self, ref: str, *, last_snapshot: bool | None = None, actor: str, idempotency_key: str | None = None
     ) -> Operation:

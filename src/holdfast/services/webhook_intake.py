@@ -31,8 +31,8 @@ from holdfast.domain.webhook import (
     HookDelivery,
     Nothing,
     Provider,
-    decide,
 )
+from holdfast.domain.webhook_effects import decide
 from holdfast.domain.webhook_payloads import Document, events_in, malformed
 from holdfast.domain.workload import WorkloadSpec
 from holdfast.engine.sealing import Sealing

@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from holdfast.domain.deployment import DeployReason
 from holdfast.domain.errors import HoldfastError
 from holdfast.domain.operation import Operation, OperationKind, OperationState
-from holdfast.domain.webhook import Binding, DeliveryState, Effect, HookDelivery, Nothing, decide, superseded
+from holdfast.domain.preview import Preview
+from holdfast.domain.webhook import Binding, DeliveryState, Effect, HookDelivery, Nothing
+from holdfast.domain.webhook_effects import decide, superseded
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deployer import Deployer, DeployIntent
 from holdfast.services.operations import Operations
+from holdfast.services.previews import PreviewWish
 from holdfast.services.promotions import Promotions
 from holdfast.store.operations import OperationStore
 from holdfast.store.webhooks import BindingStore, HookDeliveryStore
@@ -37,6 +40,16 @@ PAUSE: Final = 5.0
 
 class _Stopping(Exception):
     """The server stops: what is not done stays for the next one."""
+
+
+class PreviewsPort(Protocol):
+    """See :class:`holdfast.services.previews.Previews`."""
+
+    async def begin(self, ref: str, wish: PreviewWish) -> Operation: ...
+
+    async def of_key(self, parent_id: str, key: str) -> Preview | None: ...
+
+    async def end(self, ref: str, *, actor: str, idempotency_key: str | None = None) -> Operation: ...
 
 
 class WebhookWork:
@@ -54,6 +67,7 @@ class WebhookWork:
         records: DeployRecords,
         deployer: Deployer,
         promotions: Promotions,
+        previews: PreviewsPort,
         operations: Operations,
         operation_store: OperationStore,
         engine: Callable[[], Awaitable[object]],
@@ -64,6 +78,7 @@ class WebhookWork:
         self._records = records
         self._deployer = deployer
         self._promotions = promotions
+        self._previews = previews
         self._operations = operations
         self._operation_store = operation_store
         self._engine = engine
@@ -155,9 +170,8 @@ class WebhookWork:
             self._log.exception("delivery_failed_unforeseen", delivery_id=delivery.id)
             code, message = "internal_error", "Holdfast ran into a defect of its own; see the server's log."
         else:
-            if operation is None:
-                assert isinstance(effect, Nothing)
-                state, message = DeliveryState.IGNORED, effect.why
+            if isinstance(operation, Nothing):
+                state, message = DeliveryState.IGNORED, operation.why
             elif operation.state is OperationState.SUCCEEDED:
                 state = DeliveryState.SUCCEEDED
             else:
@@ -167,16 +181,17 @@ class WebhookWork:
 
     async def _carried_out(
         self, delivery: HookDelivery, binding: Binding, effect: Effect | Nothing
-    ) -> Operation | None:
-        """The operation of a delivery, once it has ended; ``None`` where nothing is to be done and nothing was."""
-        operation = None
+    ) -> Operation | Nothing:
+        """The operation of a delivery, once it has ended; or why there is nothing to be done and nothing was."""
+        operation: Operation | None = None
         for attempt in range(ATTEMPTS):
             key = f"{delivery.id}.{attempt}"
             known = await self._operation_store.find_by_key(binding.actor, key)
             if known is None:
-                if isinstance(effect, Nothing):
-                    break
-                known = await self._begin(delivery, binding, effect, key)
+                begun = effect if isinstance(effect, Nothing) else await self._begin(delivery, binding, effect, key)
+                if isinstance(begun, Nothing):
+                    return operation if operation is not None and isinstance(effect, Nothing) else begun
+                known = begun
             elif known.state is OperationState.INTERRUPTED:
                 operation = known
                 continue
@@ -186,9 +201,21 @@ class WebhookWork:
                 raise _Stopping
             if operation.state is not OperationState.INTERRUPTED:
                 break
+        assert operation is not None  # each attempt has one, or ends it
         return operation
 
-    async def _begin(self, delivery: HookDelivery, binding: Binding, effect: Effect, key: str) -> Operation:
+    async def _begin(self, delivery: HookDelivery, binding: Binding, effect: Effect, key: str) -> Operation | Nothing:
+        why = f"asked for by the webhook {binding.id} ({binding.provider}: {delivery.event.words})"
+        if effect.preview is not None and effect.closed:
+            preview = await self._previews.of_key(binding.workload_id, effect.preview)
+            if preview is None:
+                return Nothing(f"there is no preview for {effect.preview}")
+            return await self._previews.end(preview.workload_id, actor=binding.actor, idempotency_key=key)
+        if effect.preview is not None:
+            wish = PreviewWish(
+                key=effect.preview, image=effect.image, why=why, actor=binding.actor, idempotency_key=key
+            )
+            return await self._previews.begin(binding.workload_id, wish)
         if effect.promote_from is not None:
             plan = await self._promotions.plan(effect.promote_from, binding.workload_id)
             return await self._promotions.promote(
@@ -201,7 +228,7 @@ class WebhookWork:
         intent = DeployIntent(
             reason=DeployReason.WEBHOOK,
             image=effect.image,
-            note=f"asked for by the webhook {binding.id} ({binding.provider}: {delivery.event.words})",
+            note=why,
         )
         return await self._deployer.begin(
             OperationKind.DEPLOY, binding.workload_id, intent, actor=binding.actor, idempotency_key=key

@@ -37,7 +37,7 @@ async def test_a_webhook_is_made_and_neither_its_secret_nor_later_its_address_is
     [
         {},
         {"provider": "svn"},
-        {"provider": "github", "action": "preview"},
+        {"provider": "github", "action": "destroy"},
         {"provider": "github", "secret": "short"},
         {"provider": "github", "secret": SECRET + "\n"},
         {"provider": "github", "brnach": "main"},

@@ -49,9 +49,13 @@ def test_a_webhook_is_made_and_its_address_shown(server: FakeServer, tmp_path: P
     )
     assert "http://127.0.0.1:8484/hooks/hfw_once" in made.stdout
     server.run("webhook", "create", "notes", "--provider", "gitlab", "--promote-from", "staging")
-    first, second = server.bodies("POST", WEBHOOKS)
+    server.run("webhook", "create", "notes", "--provider", "github", "--preview", "--image-tag", "pr-{pull}")
+    both = ("--preview", "--promote-from", "staging")
+    assert server.run("webhook", "create", "notes", "--provider", "github", *both).exit_code == ExitCode.USAGE
+    first, second, third = server.bodies("POST", WEBHOOKS)
     assert (first["action"], first["secret"], first["tag"]) == ("deploy", "0123456789abcdef", "v*")
     assert (second["action"], second["promote_from"]) == ("promote", "staging")
+    assert (third["action"], third["image_tag"]) == ("preview", "pr-{pull}")
 
 
 def test_nothing_is_made_without_the_secret_or_of_another_provider(server: FakeServer, tmp_path: Path) -> None:

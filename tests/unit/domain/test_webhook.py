@@ -16,10 +16,9 @@ from holdfast.domain.webhook import (
     HookEvent,
     Nothing,
     Provider,
-    decide,
     settings_problem,
-    superseded,
 )
+from holdfast.domain.webhook_effects import decide, superseded
 from holdfast.domain.webhook_payloads import MAX_EVENTS, events_in
 from holdfast.domain.workload import SourceWish, WorkloadSpec
 

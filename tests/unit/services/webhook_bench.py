@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tests.unit.services.deploy_bench import STATELESS, Bench, opened
 
@@ -19,7 +19,7 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.sealing import Sealing
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.webhook_intake import MOST_WAITING, Intake, Receipt
-from holdfast.services.webhook_work import WebhookWork
+from holdfast.services.webhook_work import PreviewsPort, WebhookWork
 from holdfast.services.webhooks import Webhooks
 from holdfast.store.operations import OperationStore
 from holdfast.store.webhooks import BindingStore, HookDeliveryStore
@@ -53,6 +53,7 @@ class Hooks:
             records=DeployRecords(bench.deployments, bench.workloads, bench.images),
             deployer=bench.deployer,
             promotions=bench.promotions,
+            previews=cast("PreviewsPort", None),  # previews have tests of their own, on a whole server
             operations=bench.operations,
             operation_store=OperationStore(bench.database),
             engine=bench.runtime.info,

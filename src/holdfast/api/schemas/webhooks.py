@@ -33,7 +33,10 @@ _Pattern = Annotated[PrintableText, Field(max_length=MAX_PATTERN)]
 
 class WebhookBody(BaseModel, extra="forbid"):
     provider: Annotated[Provider, Field(description="Whose requests it understands; `gitea` is for Forgejo, too.")]
-    action: HookAction = HookAction.DEPLOY
+    action: Annotated[
+        HookAction,
+        Field(description="`preview`: of the branches that `branch` names, or of pull requests where it names none."),
+    ] = HookAction.DEPLOY
     secret: Annotated[
         SecretStr,
         Field(
@@ -60,7 +63,7 @@ class WebhookBody(BaseModel, extra="forbid"):
         _Pattern,
         Field(
             description="The image's tag where a push or a release of source code is told, with `{branch}`, `{tag}`, "
-            "`{sha}`, `{short_sha}`; without it the configured image."
+            "`{sha}`, `{short_sha}`, for previews `{pull}`; without it the configured image."
         ),
     ] = ""
     promote_from: Annotated[

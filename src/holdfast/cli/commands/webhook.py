@@ -51,7 +51,8 @@ def create(
     image_tag: Annotated[
         str,
         typer.Option(
-            "--image-tag", help="The image's tag for a push of code: {branch}, {tag}, {sha}, {short_sha} are filled in."
+            "--image-tag",
+            help="The image's tag for a push of code, with {branch}, {tag}, {sha}, {short_sha}, {pull} filled in.",
         ),
     ] = "",
     promote_from: Annotated[
@@ -63,13 +64,22 @@ def create(
         ),
     ] = "",
     *,
+    preview: Annotated[
+        bool,
+        typer.Option(
+            "--preview", help="Do not deploy, but make previews: of the branches that --branch names, or pull requests."
+        ),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Make a webhook. Its address is shown this once."""
     session = session_of(context, as_json=as_json)
+    if preview and promote_from:
+        raise typer.BadParameter("One webhook does one thing: --preview or --promote-from.")
+    action = HookAction.PREVIEW if preview else HookAction.PROMOTE if promote_from else HookAction.DEPLOY
     body = {
         "provider": provider.value,
-        "action": (HookAction.PROMOTE if promote_from else HookAction.DEPLOY).value,
+        "action": action.value,
         "secret": read_secret(secret_file, _MAX_SECRET),
         "branch": branch,
         "tag": tag,
