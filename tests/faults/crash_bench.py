@@ -169,7 +169,7 @@ class Bench:
             self.recover(self.killed(point, self.act).reached)
             crashes += 1
         assert crashes == len(mine)
-        if part == 0:
+        if TORTURE and part == 0:
             assert sorted(self.passed()) == sorted(passed), "the points are not the same in every run"
         return len(points)
 

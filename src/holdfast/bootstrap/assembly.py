@@ -487,7 +487,6 @@ async def _assembled(
         settings=settings,
         workloads=workload_store,
         previews=PreviewStore(database),
-        deployments=deployment_store,
         snapshots=snapshots,
         care=care,
         locks=locks,
@@ -533,7 +532,6 @@ async def _assembled(
     scheduled_drills = ScheduledDrills(
         settings=settings,
         workloads=workload_store,
-        deployments=deployment_store,
         snapshots=snapshots,
         drills=drills,
     )

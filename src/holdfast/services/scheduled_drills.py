@@ -10,7 +10,6 @@ from holdfast.domain.operation import Operation
 from holdfast.domain.schedule import Schedule, ScheduleKind
 from holdfast.services.drills import Drills
 from holdfast.services.snapshots import Snapshots
-from holdfast.store.deployments import DeploymentStore
 from holdfast.store.workloads import WorkloadStore
 
 _LOOKED_AT = 100
@@ -25,20 +24,17 @@ class ScheduledDrills:
         *,
         settings: Settings,
         workloads: WorkloadStore,
-        deployments: DeploymentStore,
         snapshots: Snapshots,
         drills: Drills,
     ) -> None:
         self._settings = settings
         self._workloads = workloads
-        self._deployments = deployments
         self._snapshots = snapshots
         self._drills = drills
 
     async def schedules(self, subject: str | None = None) -> Sequence[Schedule]:
         """One for each workload that says when."""
-        deployed = await self._deployments.deployed()
-        workloads = await self._workloads.list() if subject is None else [await self._workloads.get(subject)]
+        deployed = await self._workloads.deployed()
         return [
             Schedule(
                 kind=ScheduleKind.DRILL,
@@ -47,8 +43,8 @@ class ScheduledDrills:
                 cron=workload.spec.snapshots.drill.schedule,
                 zone=self._settings.time_zone,
             )
-            for workload in workloads
-            if workload is not None and workload.spec.snapshots.drill.schedule is not None and workload.id in deployed
+            for workload in deployed
+            if workload.spec.snapshots.drill.schedule is not None and subject in (None, workload.id)
         ]
 
     def busy(self, schedule: Schedule) -> str | None:

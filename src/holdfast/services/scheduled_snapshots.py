@@ -15,7 +15,6 @@ from holdfast.services.locks import LifecycleLocks
 from holdfast.services.repository_care import RepositoryCare
 from holdfast.services.scheduler import Scheduler
 from holdfast.services.snapshots import Snapshots
-from holdfast.store.deployments import DeploymentStore
 from holdfast.store.previews import PreviewStore
 from holdfast.store.workloads import WorkloadStore
 
@@ -29,7 +28,6 @@ class ScheduledSnapshots:
         settings: Settings,
         workloads: WorkloadStore,
         previews: PreviewStore,
-        deployments: DeploymentStore,
         snapshots: Snapshots,
         care: RepositoryCare,
         locks: LifecycleLocks,
@@ -37,7 +35,6 @@ class ScheduledSnapshots:
         self._settings = settings
         self._workloads = workloads
         self._previews = previews
-        self._deployments = deployments
         self._snapshots = snapshots
         self._care = care
         self._locks = locks
@@ -86,13 +83,7 @@ class ScheduledSnapshots:
 
     async def _deployed(self, workload_id: str | None) -> Sequence[Workload]:
         """All workloads of which a deployment succeeded, or the one of this id."""
-        if workload_id is None:
-            deployed = await self._deployments.deployed()
-            return [workload for workload in await self._workloads.list() if workload.id in deployed]
-        workload = await self._workloads.get(workload_id)
-        if workload is None or await self._deployments.last_successful(workload_id) is None:
-            return []
-        return [workload]
+        return [each for each in await self._workloads.deployed() if workload_id in (None, each.id)]
 
 
 async def schedule_facts(scheduler: Scheduler, snapshots: ScheduledSnapshots) -> ScheduleFacts:

@@ -127,12 +127,6 @@ class DeploymentStore:
             rows = await connection.execute(select(deployments).where(deployments.c.id.in_(newest)))
             return {row.workload_id: _deployment(row) for row in rows}
 
-    async def deployed(self) -> frozenset[str]:
-        """The ids of all workloads of which a deployment succeeded."""
-        query = select(deployments.c.workload_id).where(deployments.c.state == DeploymentState.SUCCEEDED.value)
-        async with self._database.read() as connection:
-            return frozenset(row.workload_id for row in await connection.execute(query.distinct()))
-
     async def unfinished(self) -> tuple[Deployment, ...]:
         """All deployments that have not ended, newest first; at start: those that the last server left behind."""
         query = (

@@ -7,13 +7,14 @@ from dataclasses import replace
 from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from holdfast.domain.deployment import DeploymentState
 from holdfast.domain.errors import Conflict, NotFound
 from holdfast.domain.preview import Preview
 from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Workload, WorkloadSpec
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database, Transaction
-from holdfast.store.tables import previews, workloads
+from holdfast.store.tables import deployments, previews, workloads
 
 
 class WorkloadStore:
@@ -81,6 +82,13 @@ class WorkloadStore:
         query = select(workloads).order_by(workloads.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(workloads.c.id < before)
+        async with self._database.read() as connection:
+            return tuple(workload_of(row) for row in await connection.execute(query))
+
+    async def deployed(self) -> tuple[Workload, ...]:
+        """All of which a deployment succeeded, newest first."""
+        succeeded = select(deployments.c.workload_id).where(deployments.c.state == DeploymentState.SUCCEEDED.value)
+        query = select(workloads).where(workloads.c.id.in_(succeeded)).order_by(workloads.c.id.desc())
         async with self._database.read() as connection:
             return tuple(workload_of(row) for row in await connection.execute(query))
 

@@ -46,7 +46,7 @@ def test_volumes_are_compared_by_their_target() -> None:
         Change(
             path="volumes./cache",
             before=None,
-            after={"scope": "ephemeral", "source": "", "read_only": False, "size": 4096},
+            after={"scope": "ephemeral", "source": "", "read_only": False, "size": 4096, "engine_volume": ""},
         ),
     )
 

@@ -311,7 +311,6 @@ class Nights:
             settings=Settings(),
             workloads=bench.workloads,
             previews=PreviewStore(bench.database),
-            deployments=bench.deployments,
             snapshots=bench.snapshots,
             care=RepositoryCare(
                 settings=Settings(),
