@@ -175,6 +175,10 @@ class Settings:
         return self.data_dir / "journal"
 
     @property
+    def take_overs_dir(self) -> Path:
+        return self.data_dir / "take-overs"
+
+    @property
     def holds_dir(self) -> Path:
         return self.data_dir / "holds"
 

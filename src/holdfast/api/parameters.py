@@ -258,6 +258,16 @@ ConfirmDelete = Annotated[
     ),
     AfterValidator(_visible),
 ]
+ConfirmTakeOver = Annotated[
+    str | None,
+    Header(
+        alias="X-Confirm-Take-Over",
+        description="The names of the containers that are to be taken over, joined by commas; proves that it is meant.",
+        max_length=16384,
+        json_schema_extra={"pattern": "^[!-~]+$"},
+    ),
+    AfterValidator(_visible),
+]
 ConfirmRestore = Annotated[
     str | None,
     Header(

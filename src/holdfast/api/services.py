@@ -45,6 +45,7 @@ from holdfast.services.scheduler import Standing
 from holdfast.services.secrets import SecretFacts
 from holdfast.services.snapshot_files import Download
 from holdfast.services.sources import SourceFacts
+from holdfast.services.take_over_checks import TakeOverWish
 from holdfast.services.unreadable_snapshots import UnreadableSnapshot
 from holdfast.services.webhook_intake import Receipt
 from holdfast.services.webhooks import BindingState
@@ -324,6 +325,18 @@ class ContainersPort(Protocol):
     async def propose(self, names: Sequence[str], *, project: str | None) -> ContainersProposal: ...
 
 
+class TakeOversPort(Protocol):
+    async def begin(
+        self,
+        wishes: Sequence[TakeOverWish],
+        *,
+        confirm: str | None,
+        accept_left_out: bool,
+        keep: bool,
+        actor: str,
+    ) -> Operation: ...
+
+
 class SourcesPort(Protocol):
     async def list(self) -> Sequence[SourceFacts]: ...
 
@@ -447,6 +460,7 @@ class ApiServices:
     restores: RestoresPort
     clones: ClonesPort
     containers: ContainersPort
+    take_overs: TakeOversPort
     drills: DrillsPort
     previews: PreviewsPort
     sources: SourcesPort

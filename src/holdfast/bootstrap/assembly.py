@@ -28,6 +28,7 @@ from holdfast.bootstrap.logs import kept_logs_of, tidy_kept_logs
 from holdfast.bootstrap.metrics import metrics_of
 from holdfast.bootstrap.previews import previews_of
 from holdfast.bootstrap.seams import Seams
+from holdfast.bootstrap.take_overs import take_overs_of
 from holdfast.bootstrap.webhooks import webhooks_of
 from holdfast.config import Settings
 from holdfast.domain import edge as edge_kinds
@@ -567,6 +568,24 @@ async def _assembled(
 
     alarms = Alarms(clock=seams.clock, outbox=outbox, schedules=scheduler.list, space=doctor.space)
 
+    take_overs = take_overs_of(
+        settings,
+        fs,
+        workloads=workloads,
+        deletion=deletion,
+        secrets=secrets,
+        volumes=volumes,
+        sharing=sharing,
+        runtime=runtime,
+        instances=instances,
+        deployer=deployer,
+        records=records,
+        capture=capture,
+        workers=workers,
+        quiescer=quiescer,
+        locks=locks,
+        operations=operations,
+    )
     promotions = Promotions(deployer=deployer, records=records, instances=instances)
     hooks = webhooks_of(
         database=database,
@@ -618,6 +637,7 @@ async def _assembled(
     clean_uploads(settings)
     await repositories.clean()
     await recovery.resume(decided)
+    await take_overs.recover()
     await _move_archives(ArchiveMoves(stores=stores, operations=operations, workers=workers, in_use=in_use))
     if settings.edge != edge_kinds.OWN:
         await end_own(settings.edge_dir)
@@ -670,6 +690,7 @@ async def _assembled(
                 restores=restores,
                 clones=clones,
                 containers=ContainerImport(runtime, installation),
+                take_overs=take_overs,
                 drills=drills,
                 previews=previews.previews,
                 sources=image_sources,

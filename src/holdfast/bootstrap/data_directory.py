@@ -77,6 +77,7 @@ def make_directories(settings: Settings, fs: Fs) -> None:
         for directory in (
             settings.journal_dir,
             settings.holds_dir,
+            settings.take_overs_dir,
             settings.snapshots_dir,
             settings.repository_dir,
             settings.uploads_dir,
@@ -167,7 +168,7 @@ def clean_temporaries(settings: Settings, fs: Fs) -> None:
     Raises:
         Failed: one of our own directories can't be read or written to.
     """
-    for path in (settings.data_dir, settings.holds_dir, settings.keys_dir):
+    for path in (settings.data_dir, settings.holds_dir, settings.take_overs_dir, settings.keys_dir):
         try:
             directory = fs.open_root(str(path))
             try:

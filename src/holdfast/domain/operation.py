@@ -27,6 +27,8 @@ class OperationKind(StrEnum):
     """Proves a snapshot by restoring it into a throw-away copy of its workload."""
     COPY = "copy"
     """Sends snapshots to a second repository."""
+    TAKE_OVER = "take_over"
+    """Has workloads take the place of containers that others made."""
     MOVE_IN = "move_in"
     """Takes snapshots that are archives into the repository."""
 

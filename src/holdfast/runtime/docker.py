@@ -248,9 +248,13 @@ class DockerRuntime(ContainerRuntime):
             if (await self.inspect(container_id)).state is ContainerState.PAUSED:
                 raise
 
-    async def remove(self, container_id: str, *, force: bool = False) -> None:
+    async def rename(self, container_id: str, name: str) -> None:
+        if (await self.inspect(container_id)).name != name:
+            await self._container("POST", container_id, "rename", params={"name": name})
+
+    async def remove(self, container_id: str, *, force: bool = False, keep_volumes: bool = False) -> None:
         try:
-            await self._container("DELETE", container_id, params={"v": True, "force": force})
+            await self._container("DELETE", container_id, params={"v": not keep_volumes, "force": force})
         except NotFound:
             return
         except Failed as error:

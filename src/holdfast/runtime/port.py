@@ -319,8 +319,11 @@ class ContainerRuntime(Protocol):
     async def unpause(self, container_id: str) -> None:
         """Thaw. Fine if it is not paused."""
 
-    async def remove(self, container_id: str, *, force: bool = False) -> None:
-        """Remove it with its anonymous volumes. Fine if it is gone."""
+    async def remove(self, container_id: str, *, force: bool = False, keep_volumes: bool = False) -> None:
+        """Remove it with its anonymous volumes, unless these are to be kept. Fine if it is gone."""
+
+    async def rename(self, container_id: str, name: str) -> None:
+        """Give a container another name. Fine if it has it."""
 
     async def set_restart_policy(self, container_id: str, policy: RestartPolicy, max_retries: int = 0) -> None:
         """Change the restart policy of an existing container."""

@@ -200,11 +200,7 @@ class WorkloadDeletion:
                     await self._data.remove(going, ctx)
                     await self._named.remove(workload.spec)
                 await ctx.step("forgetting")
-                await self._remove_network(workload)
-                await self._store.delete(workload.id)
-                self._traffic.changed.set()
-                await self._logs.forget(workload.id)
-                await self._images.tidy(workload.id, ctx)
+                await self.forget(workload, ctx)
             trees = await self._leftovers.kept(workload.id)
         kept = [
             {"path": place.path, "reason": _why_kept(place, workload.spec, delete_data=delete_data)}
@@ -221,6 +217,14 @@ class WorkloadDeletion:
             await ctx.step("removing_leftovers")
             await self._leftovers.clear(workload.id)
         return await self._remove_instances(ctx, workload)
+
+    async def forget(self, workload: Workload, ctx: OperationContext) -> None:
+        """Forget a workload that has no instances any more, and what was kept for its sake. Touches no data."""
+        await self._remove_network(workload)
+        await self._store.delete(workload.id)
+        self._traffic.changed.set()
+        await self._logs.forget(workload.id)
+        await self._images.tidy(workload.id, ctx)
 
     async def _remove_instances(self, ctx: OperationContext, workload: Workload) -> list[str]:
         """Stop and remove the workload's containers. Nothing brings them back: it should not run any more."""

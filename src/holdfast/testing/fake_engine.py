@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +53,8 @@ from holdfast.testing.fake_records import (
 )
 
 _LEAST_MEMORY: Final = 1 << 20
+
+_ANONYMOUS = re.compile("[0-9a-f]{64}")
 
 
 class FakeEngine:
@@ -281,6 +285,11 @@ class FakeEngine:
         self.exited(container, KILLED if killed else behaviour.term_exit_code)
         return outlasted
 
+    def rename(self, container: FakeContainer, name: str) -> None:
+        if any(other.spec.name == name for other in self.state.containers.values() if other is not container):
+            raise engine_error(f'the container name "/{name}" is already in use')
+        container.spec = replace(container.spec, name=name)
+
     def remove(self, container: FakeContainer, *, force: bool) -> None:
         if container.alive or container.state is ContainerState.RESTARTING:
             if not force:
@@ -289,6 +298,13 @@ class FakeEngine:
                 self.exited(container, KILLED)
         del self.state.containers[container.id]
         self.tell(container, "destroy")
+
+    def remove_anonymous(self, spec: ContainerSpec) -> None:
+        """Remove the volumes without a name of their own that a container had which is gone."""
+        used = {mount.name for c in self.state.containers.values() for mount in c.spec.volumes}
+        for mount in spec.volumes:
+            if _ANONYMOUS.fullmatch(mount.name) and mount.name not in used:
+                self.remove_volume(mount.name)
 
     def restart_engine(self, outage: Outage) -> None:
         """The engine went away and comes back: nothing runs on; restart policies decide what runs again.

@@ -296,11 +296,18 @@ class FakeRuntime(ContainerRuntime):
         container.state = state
         self.engine.tell(container, action)
 
-    async def remove(self, container_id: str, *, force: bool = False) -> None:
+    async def rename(self, container_id: str, name: str) -> None:
+        async with self._call("rename", container_id):
+            self.engine.rename(self.engine.find(container_id), name)
+
+    async def remove(self, container_id: str, *, force: bool = False, keep_volumes: bool = False) -> None:
         async with self._call("remove", container_id):
             known = self.engine.state.containers
             if container_id in known or any(c.spec.name == container_id for c in known.values()):
-                self.engine.remove(self.engine.find(container_id), force=force)
+                gone = self.engine.find(container_id)
+                self.engine.remove(gone, force=force)
+                if not keep_volumes:
+                    self.engine.remove_anonymous(gone.spec)
 
     async def set_restart_policy(self, container_id: str, policy: RestartPolicy, max_retries: int = 0) -> None:
         async with self._call("set_restart_policy", container_id):

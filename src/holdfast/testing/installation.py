@@ -102,7 +102,8 @@ class Installation:
     def leftovers(self) -> list[str]:
         """What restores left beside volumes and in the data directory: must be empty when all is settled."""
         wrappers = [str(path) for path in wrappers_below(self.directory)]
-        own = [self.settings.journal_dir, self.settings.holds_dir, self.settings.uploads_dir]
+        names = self.settings
+        own = [names.journal_dir, names.holds_dir, names.take_overs_dir, names.uploads_dir]
         return wrappers + [str(path) for directory in own if directory.exists() for path in directory.iterdir()]
 
 

@@ -59,6 +59,7 @@ from holdfast.services.scheduler import Standing
 from holdfast.services.secrets import SecretFacts, SecretState
 from holdfast.services.snapshot_files import Download
 from holdfast.services.sources import SourceFacts
+from holdfast.services.take_over_checks import TakeOverWish
 from holdfast.services.unreadable_snapshots import UnreadableSnapshot
 from holdfast.services.webhook_intake import Receipt, Refusals
 from holdfast.services.webhooks import BindingState
@@ -463,6 +464,20 @@ class StandInContainers(Recorder):
     async def propose(self, names: Sequence[str], *, project: str | None) -> ContainersProposal:
         self.record("propose", names=names, project=project)
         return propose_containers([FOREIGN], project=project, volumes={}, files=())
+
+
+class StandInTakeOvers(Recorder):
+    async def begin(
+        self,
+        wishes: Sequence[TakeOverWish],
+        *,
+        confirm: str | None,
+        accept_left_out: bool,
+        keep: bool,
+        actor: str,
+    ) -> Operation:
+        self.record("begin", wishes=wishes, confirm=confirm, accept_left_out=accept_left_out, keep=keep, actor=actor)
+        return operation(OperationKind.TAKE_OVER)
 
 
 class StandInSources:
@@ -918,6 +933,7 @@ def services_in(uploads: Path) -> ApiServices:
         restores=StandInRestores(),
         clones=StandInClones(),
         containers=StandInContainers(),
+        take_overs=StandInTakeOvers(),
         drills=StandInDrills(),
         previews=StandInPreviews(),
         sources=StandInSources(),
@@ -963,6 +979,7 @@ class Api:
         self.restores = StandInRestores()
         self.clones = StandInClones()
         self.containers = StandInContainers()
+        self.take_overs = StandInTakeOvers()
         self.drills = StandInDrills()
         self.previews = StandInPreviews()
         self.sources = StandInSources()
@@ -992,6 +1009,7 @@ class Api:
             restores=self.restores,
             clones=self.clones,
             containers=self.containers,
+            take_overs=self.take_overs,
             drills=self.drills,
             previews=self.previews,
             sources=self.sources,

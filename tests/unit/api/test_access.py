@@ -46,6 +46,7 @@ NEEDED = {
     "import_env": O,
     "import_compose": O,
     "import_containers": A,
+    "take_containers_over": A,
     "read_logs": V,
     "download_logs": V,
     "read_metrics": V,

@@ -43,3 +43,14 @@ async def test_names_that_can_t_be_a_container_s_go_nowhere(api: Api) -> None:
     for names in ([], ["../x"], ["a b"], ["x"] * 51):
         assert (await api.ask("POST", ROUTE, json={"containers": names})).status_code == 400
     assert api.containers.calls == []
+
+
+async def test_a_take_over_is_asked_for_with_the_containers_named_twice(api: Api) -> None:
+    body = {"containers": ["blog"], "accept_left_out": True, "keep": True}
+    answer = await api.ask("POST", f"{ROUTE}/take-over", json=body, headers={"X-Confirm-Take-Over": "blog"})
+    assert answer.status_code == 202, answer.text
+    asked = api.take_overs.last
+    (wish,) = asked.pop("wishes")
+    assert (wish.proposed.container.name, wish.spec.name) == ("blog", "blog")
+    assert wish.proposed.secrets == {"DB_PASSWORD": "sesame"}
+    assert (asked["confirm"], asked["accept_left_out"], asked["keep"]) == ("blog", True, True)

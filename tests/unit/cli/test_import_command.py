@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from holdfast.cli.exit_codes import ExitCode
-from tests.unit.cli.fake_server import FakeServer, answer, refusal
+from tests.unit.cli.fake_server import FakeServer, answer, operation, refusal
 
 ROUTE = "/api/import/compose"
 TEXT = "services: {web: {image: '${IMAGE}', env_file: [web.env, '${X}.env']}}\n"
@@ -66,6 +66,23 @@ def test_containers_are_proposed_by_name_in_the_project_that_is_asked_for(server
     assert server.bodies("POST", route) == [{"containers": ["shop-db-1", "shop-web-1"], "project": "shop"}]
     assert (tmp_path / "w" / "db.yaml").read_text() == "# to read\nname: db\n"
     assert "with 1 thing to look at" in result.stdout
+
+
+def test_a_take_over_tells_what_there_is_to_say_and_names_the_containers_it_confirms(server: FakeServer) -> None:
+    route = "/api/import/containers"
+    db = {**workload("db", findings=1), "container": "shop-db-1"}
+    server.on("POST", route, answer({"workloads": [db], "findings": []}))
+    server.on("POST", f"{route}/take-over", answer(operation("take_over"), 202))
+    options = ("--take-over", "--keep", "--detach", "--yes")
+    result = server.run("import", "container", "shop-db-1", *options)
+    assert result.exit_code == ExitCode.OK, result.output
+    assert "p: m n" in result.stderr
+    (request,) = server.sent("POST", f"{route}/take-over")
+    assert request.headers["X-Confirm-Take-Over"] == "shop-db-1"
+    wanted = {"containers": ["shop-db-1"], "project": None, "accept_left_out": False, "keep": True}
+    assert server.bodies("POST", f"{route}/take-over") == [wanted]
+    assert server.run("import", "container", "x", "--keep").exit_code == ExitCode.USAGE
+    assert server.run("import", "container", "x", "--take-over", "-o", "d").exit_code == ExitCode.USAGE
 
 
 def test_only_variables_that_the_file_mentions_leave_the_machine(ready: FakeServer, file: Path) -> None:

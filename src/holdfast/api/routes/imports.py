@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from anyio import to_thread
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
-from holdfast.api.answers import problems
+from holdfast.api.answers import accepted, accepted_or, problems
 from holdfast.api.auth import Admin, Operator
+from holdfast.api.parameters import ConfirmTakeOver
 from holdfast.api.schemas.compose import ComposeBody, ComposeView, view
 from holdfast.api.schemas.containers import (
     ContainersBody,
     ContainersView,
+    TakeOverBody,
     containers_view,
     parsed,
     refusal_findings,
+    wish_of,
 )
+from holdfast.api.schemas.operation import OperationView
 from holdfast.api.services import Services
 from holdfast.api.strict_route import StrictRoute
 from holdfast.domain.compose import ComposeProposal
@@ -70,6 +74,33 @@ async def import_containers(services: Services, _caller: Admin, body: Containers
     refused = {each.workload.name: await _refused(services, each) for each in proposal.containers}
     taken = await _taken(services, refused)
     return await to_thread.run_sync(containers_view, proposal, refused, taken)
+
+
+@router.post(
+    "/containers/take-over",
+    summary="Have workloads take the place of containers that others made",
+    description="All of them or none, on their data as it is, after a first snapshot. Needs `X-Confirm-Take-Over: "
+    "<names of the containers, joined by commas>`. The containers are stopped, and removed without their volumes once "
+    "all workloads are healthy; until then they are put back as they were, whatever happens. The operation belongs to "
+    "the first workload.",
+    status_code=202,
+    responses=accepted_or(404, 409, 422, 428, 507),
+)
+async def take_containers_over(
+    response: Response, services: Services, caller: Admin, body: TakeOverBody, confirm: ConfirmTakeOver = None
+) -> OperationView:
+    proposal = await services.containers.propose(body.containers, project=body.project)
+    wishes = await to_thread.run_sync(lambda: [wish_of(each) for each in proposal.containers])
+    return accepted(
+        response,
+        await services.take_overs.begin(
+            wishes,
+            confirm=confirm,
+            accept_left_out=body.accept_left_out,
+            keep=body.keep,
+            actor=caller.name,
+        ),
+    )
 
 
 async def _refused(services: Services, proposed: ProposedContainer) -> list[Finding]:

@@ -18,6 +18,7 @@ from holdfast.domain.compose_findings import Finding, FindingKind
 from holdfast.domain.container_import import MAX_CONTAINERS, ContainersProposal, ProposedContainer
 from holdfast.domain.errors import InvalidInput, TooLarge
 from holdfast.domain.workload import WorkloadSpec
+from holdfast.services.take_over_checks import TakeOverWish
 
 ContainerName = Annotated[PrintableText, Field(pattern="^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$")]
 
@@ -31,6 +32,17 @@ class ContainersBody(BaseModel, extra="forbid"):
     project: Annotated[
         Name | None, Field(description="The project of all of them; null: Compose's, or each its own.")
     ] = None
+
+
+class TakeOverBody(ContainersBody):
+    """Containers that workloads are to take the place of, as their import proposes it."""
+
+    accept_left_out: Annotated[
+        bool, Field(description="Whether what can't be carried over (`left_out` in the proposal) is given up.")
+    ] = False
+    keep: Annotated[
+        bool, Field(description="Leave the old containers there, stopped and renamed, instead of removing them.")
+    ] = False
 
 
 class ProposedContainerView(BaseModel):
@@ -62,6 +74,16 @@ def parsed(proposed: ProposedContainer) -> tuple[WorkloadSpec | None, list[Findi
         listed = error.details["problems"]
         assert isinstance(listed, list)
         return None, [_problem(each["path"], each["message"], each["next_step"]) for each in listed]
+
+
+def wish_of(proposed: ProposedContainer) -> TakeOverWish:
+    """A proposal as it is to be carried out.
+
+    Raises:
+        InvalidInput: the declaration's parser refuses it.
+        TooLarge: it exceeds a bound of the parser.
+    """
+    return TakeOverWish(proposed=proposed, spec=parse_workload_json(proposed.workload.document))
 
 
 def containers_view(

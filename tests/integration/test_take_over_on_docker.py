@@ -1,0 +1,78 @@
+"""A container that was run by hand on a real engine is taken over, with all kinds of volumes that it has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from aiodocker import Docker, DockerError
+from aiodocker.volumes import DockerVolume
+
+from holdfast.api.schemas.containers import wish_of
+from holdfast.runtime.docker import DockerRuntime
+from holdfast.testing.installation import succeeded
+from tests.integration.engine_bench import IMAGE, DockerPlace, build_keeper, the_one_running
+
+
+@pytest.fixture
+async def place(
+    tmp_path: Path, docker_host: str, docker_runtime: DockerRuntime, installation: str
+) -> AsyncIterator[DockerPlace]:
+    await build_keeper(docker_host)
+    (tmp_path / "srv" / "files").mkdir(parents=True)
+    volumes = Path((await docker_runtime.info()).root_dir) / "volumes"
+    place = DockerPlace(
+        directory=tmp_path, docker_host=docker_host, roots=(tmp_path / "srv",), more={"docker_volumes": volumes}
+    )
+    yield place
+    await place.clean()
+    async with Docker(docker_host) as docker:
+        for name in (installation, f"{installation}-data"):
+            with suppress(DockerError):
+                await docker.containers.container(name).delete(force=True, v=True)
+            with suppress(DockerError):
+                await DockerVolume(docker, name).delete()
+
+
+async def test_a_container_run_by_hand_is_taken_over_with_its_volumes(place: DockerPlace, installation: str) -> None:
+    files = place.directory / "srv" / "files"
+    async with place.running() as holdfast, Docker(place.docker_host) as docker:
+        old = await docker.containers.run(
+            {
+                "Image": IMAGE,
+                "Env": ["TZ=UTC"],
+                "Volumes": {"/without-a-name": {}},
+                "HostConfig": {
+                    "Binds": [f"{files}:/files", f"{installation}-data:/data"],
+                    "Tmpfs": {"/scratch": ""},
+                    "RestartPolicy": {"Name": "always"},
+                },
+            },
+            name=installation,
+        )
+        before = {mount["Destination"]: mount["Source"] for mount in (await old.show())["Mounts"]}
+        for target, source in before.items():
+            (Path(source) / "note").write_text(target)
+        proposal = await holdfast.api.containers.propose([installation], project=None)
+        operation = await holdfast.api.take_overs.begin(
+            [wish_of(each) for each in proposal.containers],
+            confirm=installation,
+            accept_left_out=False,
+            keep=False,
+            actor="test",
+        )
+        await succeeded(holdfast, operation)
+        workload = await holdfast.api.workloads.get(proposal.containers[0].workload.name)
+        container = await the_one_running(holdfast, workload.id)
+        assert {mount.target: mount.source for mount in container.mounts if mount.source} == before
+        assert container.restart == "always"
+        assert {target: (Path(source) / "note").read_text() for target, source in before.items()} == {
+            target: target for target in ("/files", "/data", "/without-a-name")
+        }
+        with pytest.raises(DockerError):
+            await docker.containers.get(old.id)
+        (unnamed,) = [volume for volume in workload.spec.volumes if volume.target == "/without-a-name"]
+        await holdfast.runtime.remove(container.id, force=True, keep_volumes=True)
+        await holdfast.runtime.remove_volume(unnamed.engine_volume)
