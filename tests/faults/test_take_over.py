@@ -34,7 +34,8 @@ from holdfast.testing.installation import Installation, ended, succeeded
 from holdfast.testing.kill_points import KillPoints
 
 BOTH = ("home-web-1", "home-db-1")
-KILLED_EVERY = 1 if TORTURE else 12
+PLACED = "after placing a .json file"
+"""The name of a point, but for its number: what recovery goes by is on disk."""
 
 
 def check_as_before(engine: FakeRuntime) -> None:
@@ -83,12 +84,11 @@ async def test_containers_of_a_project_are_taken_over_on_their_data_after_a_firs
     assert place.leftovers() == []
 
 
-@pytest.mark.parametrize("call", ["create", "stop"])
-async def test_one_that_fails_leaves_everything_as_it_was(place: Installation, call: str) -> None:
+async def test_one_that_fails_leaves_everything_as_it_was(place: Installation) -> None:
     data, files = await db_and_web(place)
     async with place.running() as holdfast:
         engine = engine_of(holdfast)
-        engine.fail(call, error=engine_error("no"), times=1)
+        engine.fail("create", error=engine_error("no"), times=1)
         end = await ended(holdfast, await taken_over(holdfast, *BOTH))
         assert end.state is OperationState.FAILED
         assert end.error is not None
@@ -202,7 +202,7 @@ async def test_what_can_t_be_taken_over_is_refused_and_nothing_is_touched(place:
 
 
 def test_a_server_killed_at_any_point_leaves_all_of_the_containers_or_all_of_the_workloads(tmp_path: Path) -> None:
-    """With ``make test`` at every twelfth point, with ``make torture`` at all."""
+    """With ``make test`` at one point on each side of the last word, with ``make torture`` at all of them."""
 
     def killed_at(number: int, point: str | None) -> tuple[str, ...]:
         directory = tmp_path / str(number)
@@ -224,7 +224,8 @@ def test_a_server_killed_at_any_point_leaves_all_of_the_containers_or_all_of_the
 
     points = killed_at(0, None)
     assert len(points) > 60
-    for number, point in enumerate(points[::KILLED_EVERY], start=1):
+    last_word = next(point for point in reversed(points) if point.startswith(PLACED))
+    for number, point in enumerate(points if TORTURE else (points[len(points) // 2], last_word), start=1):
         killed_at(number, point)
 
 
@@ -241,6 +242,6 @@ async def _check_recovered(place: Installation, data: Path, files: Path, point: 
                 await holdfast.api.workloads.list(10, None)
             ).items:  # made, and cut off before anything was done for it
                 assert (await holdfast.api.workloads.status(workload.id)).condition is Condition.NEVER_DEPLOYED
-            await succeeded(holdfast, await taken_over(holdfast, *BOTH))
-        await check_taken_over(holdfast, data, files)
+        else:
+            await check_taken_over(holdfast, data, files)
     assert place.leftovers() == [], point

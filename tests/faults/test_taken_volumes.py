@@ -33,12 +33,12 @@ def whole(tmp_path: Path) -> Installation:
     return replace(installation(tmp_path), seams=Seams(workers=QuickWorkers))
 
 
-def there_before(whole: Installation, **facts: object) -> Path:
+def there_before(whole: Installation, name: str = "home_db", **facts: object) -> Path:
     """A volume that others made, with data in it."""
     engine = whole.fake_engine().engine
-    engine.make_volume("home_db", FakeVolume(**facts))  # type: ignore[arg-type]  # as the test says
+    engine.make_volume(name, FakeVolume(**facts))  # type: ignore[arg-type]  # as the test says
     engine.save()
-    data = whole.settings.docker_volumes / "home_db" / "_data"
+    data = whole.settings.docker_volumes / name / "_data"
     (data / "note").write_text("theirs")
     return data
 
@@ -74,25 +74,23 @@ async def test_its_data_is_captured_and_restored_where_it_is_and_stays_when_the_
         assert await holdfast.runtime.volume("home_db") is not None
 
 
-@pytest.mark.parametrize(
-    ("facts", "code"),
-    [
-        ({"labels": {LABEL_INSTALLATION: "another"}}, "engine_volume_foreign"),
-        ({"driver": "nfs"}, "engine_volume_not_plain"),
-        (None, "engine_volume_missing"),
-    ],
-)
 async def test_one_that_is_another_holdfasts_or_not_plain_or_not_there_is_refused_and_not_made(
-    whole: Installation, facts: dict[str, object] | None, code: str
+    whole: Installation,
 ) -> None:
-    if facts is not None:
-        there_before(whole, **facts)
+    there_before(whole, "theirs", labels={LABEL_INSTALLATION: "another"})
+    there_before(whole, "share", driver="nfs")
     async with whole.running() as holdfast:
-        await holdfast.api.workloads.apply(NOTES, actor="test")
-        end = await ended(holdfast, await holdfast.api.deployer.deploy("notes", actor="test"))
-        assert end.error is not None
-        details = end.error["details"]
-        assert isinstance(details, dict)
-        assert [problem["code"] for problem in details["problems"]] == [code]
+        for name, code in (
+            ("theirs", "engine_volume_foreign"),
+            ("share", "engine_volume_not_plain"),
+            ("gone", "engine_volume_missing"),
+        ):
+            volume = Volume(target="/data", scope=Scope.NAMED, source="data", engine_volume=name)
+            await holdfast.api.workloads.apply(spec_of(name, volumes=(volume,)), actor="test")
+            end = await ended(holdfast, await holdfast.api.deployer.deploy(name, actor="test"))
+            assert end.error is not None
+            details = end.error["details"]
+            assert isinstance(details, dict)
+            assert [problem["code"] for problem in details["problems"]] == [code]
         assert await holdfast.runtime.containers() == []
-        assert (await holdfast.runtime.volume("home_db") is None) == (facts is None)
+        assert await holdfast.runtime.volume("gone") is None

@@ -585,6 +585,7 @@ async def _assembled(
         quiescer=quiescer,
         locks=locks,
         operations=operations,
+        notice=registry.notice,
     )
     promotions = Promotions(deployer=deployer, records=records, instances=instances)
     hooks = webhooks_of(

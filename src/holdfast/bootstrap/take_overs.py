@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from holdfast.config import Settings
 from holdfast.engine.fs import Fs
 from holdfast.engine.take_over_files import TakeOverFiles
@@ -41,6 +43,7 @@ def take_overs_of(
     quiescer: Quiescer,
     locks: LifecycleLocks,
     operations: Operations,
+    notice: Callable[[str], None],
 ) -> TakeOvers:
     """Build them. What was cut off is taken up by ``recover``."""
     return TakeOvers(
@@ -59,4 +62,5 @@ def take_overs_of(
         locks=locks,
         operations=operations,
         files=TakeOverFiles(fs, settings.take_overs_dir),
+        notice=notice,
     )

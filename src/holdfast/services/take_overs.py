@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final
@@ -60,7 +60,11 @@ class _Member:
 
 
 class TakeOvers:
-    """Takes containers over, and finishes or undoes what was cut off."""
+    """Takes containers over, and finishes or undoes what was cut off.
+
+    Args:
+        notice: tells people what recovery can't mend by itself.
+    """
 
     def __init__(
         self,
@@ -80,6 +84,7 @@ class TakeOvers:
         locks: LifecycleLocks,
         operations: Operations,
         files: TakeOverFiles,
+        notice: Callable[[str], None],
     ) -> None:
         self._checks = checks
         self._workloads = workloads
@@ -96,6 +101,7 @@ class TakeOvers:
         self._locks = locks
         self._operations = operations
         self._files = files
+        self._notice = notice
         self._log = structlog.get_logger("take_overs")
 
     async def begin(
@@ -260,9 +266,12 @@ class TakeOvers:
     async def _finish(self, ctx: OperationContext, record: TakeOver) -> None:
         """Remove the old containers, unless they are kept. Idempotent."""
         await ctx.step("removing")
-        if not record.keep:
-            for facts in record.containers:
+        for facts in () if record.keep else record.containers:
+            try:
                 await until_engine_answers(ctx, partial(self._runtime.remove, facts.id, keep_volumes=True))
+            except HoldfastError as error:
+                name = _aside(facts, record.operation_id)
+                await ctx.log(f"{name} is stopped, and could not be removed: {error.message}", "warning")
         await asyncio.to_thread(self._files.remove, record.operation_id)
 
     async def _return(self, ctx: OperationContext, members: Sequence[_Member], record: TakeOver | None) -> None:
@@ -301,7 +310,8 @@ class TakeOvers:
         """Take up what was cut off. Returns once each holds its locks, so that nothing else gets in between."""
         records, damaged = await asyncio.to_thread(self._files.all)
         for error in damaged:
-            self._log.error("take-over not recovered", code=error.code, reason=error.message, next_step=error.next_step)
+            self._log.error("take-over not recovered", code=error.code, reason=error.message)
+            self._notice(f"{error.message} {error.next_step}")
         for record in records:
             await self._take_up(record)
 
