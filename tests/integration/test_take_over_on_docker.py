@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from aiodocker import Docker, DockerError
-from aiodocker.volumes import DockerVolume
 
 from holdfast.api.schemas.containers import wish_of
 from holdfast.runtime.docker import DockerRuntime
@@ -28,12 +26,8 @@ async def place(
     )
     yield place
     await place.clean()
-    async with Docker(docker_host) as docker:
-        for name in (installation, f"{installation}-data"):
-            with suppress(DockerError):
-                await docker.containers.container(name).delete(force=True, v=True)
-            with suppress(DockerError):
-                await DockerVolume(docker, name).delete()
+    await docker_runtime.remove(installation, force=True)
+    await docker_runtime.remove_volume(f"{installation}-data")
 
 
 async def test_a_container_run_by_hand_is_taken_over_with_its_volumes(place: DockerPlace, installation: str) -> None:
