@@ -111,6 +111,7 @@ from holdfast.services.tokens import Tokens
 from holdfast.services.traffic import Traffic
 from holdfast.services.trials import Trials
 from holdfast.services.unreadable_snapshots import UnreadableSnapshots
+from holdfast.services.volume_looks import LOWEST_PRIORITY
 from holdfast.services.volume_removal import WorkerDataRemover
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workload_deletion import WorkloadDeletion
@@ -613,7 +614,7 @@ async def _assembled(
             worker_settings_of(settings, installation),
             count=1,
             keep=[lock.fileno()],
-            command=("nice", "-n", "19", *seams.worker_command),
+            command=(*LOWEST_PRIORITY, *seams.worker_command),
         ),
         images=image_care,
         operations=operations,

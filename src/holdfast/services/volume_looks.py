@@ -29,6 +29,8 @@ from holdfast.store.volume_sizes import VolumeSizeStore
 
 PAUSE: Final = 900.0
 """Seconds between two looks."""
+LOWEST_PRIORITY: Final = ("nice", "-n", "19")
+"""What a command begins with that gives way to all others."""
 
 
 class VolumeLooks:

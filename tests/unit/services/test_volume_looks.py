@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from holdfast.domain.workload import DesiredState, Scope, Volume, Workload, Work
 from holdfast.engine.disk_use import Wrapper
 from holdfast.engine.requests import WorkerSettings
 from holdfast.services.locks import LifecycleLocks
-from holdfast.services.volume_looks import PAUSE, VolumeLooks
+from holdfast.services.volume_looks import LOWEST_PRIORITY, PAUSE, VolumeLooks
 from holdfast.store.database import Database
 from holdfast.store.volume_sizes import VolumeSizeStore
 from holdfast.testing.installation import spec_of
@@ -144,6 +145,10 @@ async def test_what_can_t_be_looked_at_keeps_nothing_else_from_it(bench: Bench) 
     await bench.looks.look()
     assert await bench.known() == []
     assert [(item.bytes, item.at) for item in bench.looks.kept.values()] == [(None, None), (12288, BEGIN)]
+
+
+def test_who_walks_gives_way_to_all_others() -> None:
+    assert subprocess.check_output([*LOWEST_PRIORITY, "nice"]) == b"19\n"
 
 
 async def test_a_look_that_fails_is_not_the_last(bench: Bench) -> None:
