@@ -18,7 +18,6 @@ from holdfast.domain.errors import HoldfastError, NotFound
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.preview import Preview, PreviewCopy
-from holdfast.domain.times import now
 from holdfast.domain.webhook import Binding, DeliveryState, HookAction, HookDelivery, Provider
 from holdfast.domain.workload import (
     DesiredState,
@@ -306,8 +305,8 @@ async def test_a_preview_whose_data_never_arrived_is_not_deployed_on_nothing(
         parent="notes",
         key="pr-17",
         seed=snapshot_id,
-        expires=60.0,
-        expires_at=now(),
+        expires=POLICY.expires,
+        expires_at="2100-01-01T00:00:00.000000Z",
         last_snapshot=False,
         created_by="test",
     )

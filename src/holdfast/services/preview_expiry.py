@@ -52,6 +52,7 @@ class PreviewExpiry:
         self._changed = changed
         self._begun: dict[str, tuple[datetime, str]] = {}
         """When a removal was begun, and which operation that is; by the preview's workload."""
+        self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("previews")
 
@@ -67,7 +68,10 @@ class PreviewExpiry:
 
     async def look(self) -> None:
         """Begin to remove what has expired."""
-        now = datetime.fromtimestamp(self._clock.time(), UTC)
+        async with self._looking:
+            await self._look(datetime.fromtimestamp(self._clock.time(), UTC))
+
+    async def _look(self, now: datetime) -> None:
         expired = await self._store.expired(times.rfc3339(now))
         begun, self._begun = self._begun, {}
         for preview in expired:
