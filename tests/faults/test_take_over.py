@@ -26,6 +26,7 @@ from holdfast.domain.errors import ConfirmationMissing, HoldfastError, Refused
 from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Bind, ContainerState
+from holdfast.services.take_over_checks import TakeOverWish
 from holdfast.services.workload_status import Condition
 from holdfast.testing.crash import crashing, in_child
 from holdfast.testing.fake_records import engine_error
@@ -167,6 +168,22 @@ async def refused(holdfast: Holdfast, *names: str, **more: Any) -> list[str]:
     return [problem.code for problem in error.problems] if isinstance(error, Refused) else [error.code]
 
 
+def removing_itself(wish: TakeOverWish) -> TakeOverWish:
+    """The same with ``--rm``."""
+    seen = wish.proposed.container
+    words = {**seen.container, "HostConfig": {**seen.host, "AutoRemove": True}}
+    return replace(wish, proposed=replace(wish.proposed, container=replace(seen, container=words)))
+
+
+async def test_a_file_of_a_take_over_that_can_t_be_read_is_told_and_left(place: Installation) -> None:
+    async with place.running():
+        pass
+    (place.settings.take_overs_dir / "x.json").write_text("{}")
+    async with place.running() as holdfast:
+        (told,) = [line for line in holdfast.api.readiness.ready()[1] if "take-over" in line]
+        assert "docker ps --all" in told
+
+
 async def test_what_can_t_be_taken_over_is_refused_and_nothing_is_touched(place: Installation) -> None:
     await db_and_web(place)
     engine = place.fake_engine()
@@ -176,6 +193,7 @@ async def test_what_can_t_be_taken_over_is_refused_and_nothing_is_touched(place:
     single.write_text("")
     await run_foreign(engine, "apart", binds=[Bind(source=str(outside), target="/data")])
     await run_foreign(engine, "single", binds=[Bind(source=str(single), target="/file")])
+    await run_foreign(engine, "passing")
     stopped = await run_foreign(engine, "stopped")
     await engine.stop(stopped, 1)
     await run_foreign(engine, "theirs", labels={LABEL_INSTALLATION: "another"})
@@ -193,6 +211,12 @@ async def test_what_can_t_be_taken_over_is_refused_and_nothing_is_touched(place:
         with pytest.raises(Refused) as refusal:
             await wishes(holdfast, "theirs")
         assert [problem.code for problem in refusal.value.problems] == ["container_of_another_holdfast"]
+        (wish,) = await wishes(holdfast, "passing")
+        with pytest.raises(Refused) as refusal:
+            await holdfast.api.take_overs.begin(
+                [removing_itself(wish)], confirm="passing", accept_left_out=False, keep=False, actor="test"
+            )
+        assert [problem.code for problem in refusal.value.problems] == ["container_removes_itself"]
         assert (await holdfast.api.workloads.list(10, None)).items == ()
         await succeeded(holdfast, await taken_over(holdfast, *BOTH))
         own = next(name for name in by_name(engine_of(holdfast)) if name.startswith("db-"))

@@ -224,3 +224,7 @@ async def test_absolute_volumes_are_configured_by_admins_only(api: Api) -> None:
     refused = await api.ask("PUT", "/api/workloads/notes", role=Role.OPERATOR, json=body)
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "absolute_volume_forbidden")
     assert (await api.ask("PUT", "/api/workloads/notes", json=body)).status_code == 200
+    body["volumes"] = [{"target": "/data", "scope": "named", "source": "data", "engine_volume": "home_db"}]
+    refused = await api.ask("PUT", "/api/workloads/notes", role=Role.OPERATOR, json=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "engine_volume_forbidden")
+    assert (await api.ask("PUT", "/api/workloads/notes", json=body)).status_code == 200
