@@ -158,6 +158,12 @@ class TestDockerRuntime(RuntimeContract):
             await lab.runtime.remove(container.id, force=True)
         await lab.runtime.remove_network(lab.installation)
 
+    async def test_a_network_that_several_ask_for_at_once_is_one(self, lab: Lab, docker_host: str) -> None:
+        labels = {LABEL_INSTALLATION: lab.installation}
+        await asyncio.gather(*(lab.runtime.ensure_network(lab.installation, labels) for _ in range(4)))
+        async with Docker(url=docker_host) as docker:
+            assert len(await docker.networks.list(filters={"name": [lab.installation]})) == 1
+
     async def test_an_internal_network_is_one_for_the_engine(self, lab: Lab, docker_host: str) -> None:
         for internal in (True, False):
             await lab.runtime.ensure_network(lab.installation, {}, internal=internal)

@@ -23,13 +23,13 @@ from holdfast.runtime import (
     docker_exec,
     docker_foreign,
     docker_login,
-    docker_networks,
     docker_spec,
     docker_usage,
     docker_view,
     docker_volumes,
 )
 from holdfast.runtime.docker_client import DockerClient, engine_gone, refused, unknown_container, unknown_image
+from holdfast.runtime.docker_networks import DockerNetworks
 from holdfast.runtime.docker_pull import PullProgress
 from holdfast.runtime.docker_streams import json_lines, log_lines
 from holdfast.runtime.port import (
@@ -81,6 +81,7 @@ class DockerRuntime(ContainerRuntime):
         self._registry_patience = registry_patience
         self._log_bytes = log_bytes
         self._log_driver: str | None = None
+        self._networks = DockerNetworks(self._client)
         self._inspections = asyncio.Semaphore(_AT_ONCE)
 
     async def close(self) -> None:
@@ -362,10 +363,10 @@ class DockerRuntime(ContainerRuntime):
     # Networks
 
     async def ensure_network(self, name: str, labels: Mapping[str, str], *, internal: bool = False) -> None:
-        await docker_networks.ensure(self._client, name, labels, internal=internal)
+        await self._networks.ensure(name, labels, internal=internal)
 
     async def remove_network(self, name: str) -> None:
-        await docker_networks.remove(self._client, name)
+        await self._networks.remove(name)
 
     # Volumes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from urllib.parse import quote
 
@@ -12,36 +13,50 @@ from holdfast.runtime.docker_client import DockerClient, refused
 _FORBIDDEN, _NOT_FOUND, _CONFLICT = 403, 404, 409
 
 
-async def ensure(client: DockerClient, name: str, labels: Mapping[str, str], *, internal: bool) -> None:
-    """Make a bridge network if it is not there."""
-    try:
-        await client.ask("GET", _path(name))
-    except DockerError as error:
-        if error.status != _NOT_FOUND:
-            raise refused(error) from error
-    else:
-        return
-    body = {
-        "Name": name,
-        "Driver": "bridge",
-        "CheckDuplicate": True,
-        "Internal": internal,
-        "Labels": dict(labels),
-    }
-    try:
-        await client.ask("POST", "networks/create", body=body)
-    except DockerError as error:
-        if error.status != _CONFLICT:  # somebody else was faster
-            raise refused(error) from error
+class DockerNetworks:
+    """Makes and removes them, one at a time: asked by two at once, the engine makes two networks of one name, and from
+    then on neither can be used by it.
+    """
 
+    def __init__(self, client: DockerClient) -> None:
+        self._client = client
+        self._turn = asyncio.Lock()
 
-async def remove(client: DockerClient, name: str) -> None:
-    """Remove it; fine if it is gone or in use."""
-    try:
-        await client.ask("DELETE", _path(name))
-    except DockerError as error:
-        if error.status not in (_FORBIDDEN, _NOT_FOUND, _CONFLICT):
-            raise refused(error) from error
+    async def ensure(self, name: str, labels: Mapping[str, str], *, internal: bool) -> None:
+        """Make a bridge network if it is not there."""
+        body = {
+            "Name": name,
+            "Driver": "bridge",
+            "CheckDuplicate": True,
+            "Internal": internal,
+            "Labels": dict(labels),
+        }
+        async with self._turn:
+            if await self._there(name):
+                return
+            try:
+                await self._client.ask("POST", "networks/create", body=body)
+            except DockerError as error:
+                if error.status != _CONFLICT:  # somebody else was faster
+                    raise refused(error) from error
+
+    async def remove(self, name: str) -> None:
+        """Remove it; fine if it is gone or in use."""
+        async with self._turn:
+            try:
+                await self._client.ask("DELETE", _path(name))
+            except DockerError as error:
+                if error.status not in (_FORBIDDEN, _NOT_FOUND, _CONFLICT):
+                    raise refused(error) from error
+
+    async def _there(self, name: str) -> bool:
+        try:
+            await self._client.ask("GET", _path(name))
+        except DockerError as error:
+            if error.status != _NOT_FOUND:
+                raise refused(error) from error
+            return False
+        return True
 
 
 def _path(name: str) -> str:
