@@ -2,6 +2,7 @@
 
 - ``start``: the server's start, and its memory at rest.
 - ``downtime``: how long a service is away for a restore, whatever the size of its data.
+- ``platform``: deploys under load and beside the bare engine, a hundred workloads, a flood of webhooks.
 - ``peers``: Holdfast's engine beside restic, borg, tar and cp, on three trees, with warm and cold caches.
 - ``large``: the downtime with ten gigabytes.
 - ``million``: a million small files, for memory.
@@ -25,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import measuring, page, peers, service, trees, very_many, volumes
+from benchmarks import measuring, page, peers, platform, service, trees, very_many, volumes
 from benchmarks.comparison import compare
 from benchmarks.disk import detached, own_filesystem
 from benchmarks.volumes import Contents
@@ -70,15 +71,15 @@ class Results:
         """Put what a part measured so far in the place of what it measured before."""
         self._results[part] = dict(measured)
         self._saved.write_text(json.dumps(self._results, indent=1) + "\n")
-        text, svg = page.text(self._results), page.pictured(self._results)
-        self._saved.with_suffix(".md").write_text(text + "\n")
+        svg = page.pictured(self._results)
+        self._saved.with_suffix(".md").write_text(f"{self}\n")
         if svg is not None:
             self._saved.with_suffix(".svg").write_text(svg)
         if not self._plan.quick:
-            page.put(text, svg)
+            page.put(page.regions(self._results), svg)
 
     def __str__(self) -> str:
-        return page.text(self._results)
+        return "\n\n".join(page.regions(self._results).values())
 
 
 Keep = Callable[[Mapping[str, Any]], None]
@@ -149,6 +150,12 @@ def _downtime(measured: tuple[Contents, ...], work: Path, keep: Keep) -> None:
             keep(told(figures))
 
 
+def measure_platform(plan: Plan, work: Path, keep: Keep) -> None:
+    """The deploy platform."""
+    told = _telling(partial(service.machine, work))
+    platform.measure(work, say, lambda figures: keep(told(figures)), quick=plan.quick)
+
+
 def measure_peers(plan: Plan, work: Path, keep: Keep) -> None:
     """The comparison."""
     disk = work / "disk"
@@ -207,6 +214,7 @@ def say(text: str) -> None:
 PARTS: Final[Mapping[str, Callable[[Plan, Path, Keep], None]]] = {
     "start": measure_start,
     "downtime": measure_downtime,
+    "platform": measure_platform,
     "peers": measure_peers,
     "large": measure_large,
     "million": measure_million,

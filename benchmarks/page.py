@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import peers_report, picture, service, very_many
+from benchmarks import peers_report, picture, platform, service, very_many
 from benchmarks.tables import table
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -22,8 +22,20 @@ PARTS: Final = {
     "million": "memory with a million files",
 }
 
-_BEGIN: Final = "<!-- measured: written by `make bench` -->"
-_END: Final = "<!-- /measured -->"
+MEASURED: Final = "measured"
+PLATFORM: Final = "platform"
+"""What stands between two marks on the page; the platform, a part of its own, stands by itself."""
+
+
+def regions(results: Mapping[str, Any]) -> dict[str, str]:
+    """What was measured, by where it stands on the page. What there are no figures of stays as it is there."""
+    found = {}
+    if any(part in results for part in PARTS):
+        found[MEASURED] = text(results)
+    if PLATFORM in results:
+        lines = [*_machine(results[PLATFORM]), *platform.report(results[PLATFORM]["figures"])]
+        found[PLATFORM] = "\n".join(lines)
+    return found
 
 
 def text(results: Mapping[str, Any]) -> str:
@@ -78,17 +90,20 @@ def pictured(results: Mapping[str, Any]) -> str | None:
     return picture.draw(f"{SHOWN.capitalize()}, warm caches", figures["counts"], picture.panels(figures))
 
 
-def put(figures: str, svg: str | None) -> None:
-    """Replace what stands on the page from an earlier run, and the picture.
+def put(measured: Mapping[str, str], svg: str | None) -> None:
+    """Replace what stands on the page from an earlier run, region by region, and the picture.
 
     Raises:
         ValueError: the page has not got the marks.
     """
     page = PAGE.read_text()
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"{PAGE} does not say where the figures go: between {_BEGIN} and {_END}")
-    PAGE.write_text(f"{before}{_BEGIN}\n\n{figures}\n\n{_END}{after}")
+    for name, figures in measured.items():
+        begin, end = f"<!-- {name}: written by `make bench` -->", f"<!-- /{name} -->"
+        before, begins, rest = page.partition(begin)
+        _, ends, after = rest.partition(end)
+        if not begins or not ends:
+            raise ValueError(f"{PAGE} does not say where the figures go: between {begin} and {end}")
+        page = f"{before}{begin}\n\n{figures}\n\n{end}{after}"
+    PAGE.write_text(page)
     if svg is not None:
         (DOCS / PICTURE).write_text(svg)

@@ -7,9 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,17 @@ class Server:
 
     process: subprocess.Popen[bytes]
     http: httpx.Client
+    data_dir: Path
     seconds_to_ready: float
 
     def run(self, path: str, *, document: object = None, confirm: str | None = None) -> dict[str, Any]:
         """Start an operation and wait for its end. Gives it as it ended."""
         headers = {"X-Confirm-Restore": confirm} if confirm else {}
-        answer = self.http.post(path, json=document or {}, headers=headers)
-        answer.raise_for_status()
-        operation: dict[str, Any] = answer.json()
+        return self.ended(self.http.post(path, json=document or {}, headers=headers))
+
+    def ended(self, started: httpx.Response) -> dict[str, Any]:
+        """Wait for the end of the operation that a request started. Gives it as it ended."""
+        operation: dict[str, Any] = started.raise_for_status().json()
         while operation["state"] in ("queued", "running"):
             time.sleep(0.02)
             operation = self.http.get(f"/api/operations/{operation['id']}").json()
@@ -49,10 +52,12 @@ class Program:
 
     Attributes:
         bytecode: where the compiled modules are kept, apart from the source.
+        settings: ``HOLDFAST_…`` variables, for what is not as usual.
     """
 
     bytecode: Path
     docker_host: str
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -66,6 +71,7 @@ class Program:
             "PYTHONPYCACHEPREFIX": str(self.bytecode),
             "HOLDFAST_DATA_DIR": str(data_dir),
             "HOLDFAST_DOCKER_HOST": self.docker_host,
+            **self.settings,
         }
 
     def help_seconds(self) -> float:
@@ -97,7 +103,7 @@ def serving(program: Program, data_dir: Path) -> Iterator[Server]:
                 time.sleep(0.01)
             seconds = time.monotonic() - began
             http.headers["Authorization"] = f"Bearer {(data_dir / 'admin-token').read_text().strip()}"
-            yield Server(process, http, seconds)
+            yield Server(process, http, data_dir, seconds)
     finally:
         process.terminate()
         process.wait(90)

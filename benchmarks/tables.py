@@ -23,13 +23,21 @@ def told(values: Sequence[float]) -> str:
 
 def judged(value: float, most: float) -> str:
     """A figure, and whether it is at most what it should be."""
-    figure = f"{value:.2f}" if value < 10 else f"{value:.0f}"
-    return f"{figure}, {'met' if value <= most else '**missed**'}"
+    return f"{f'{value:.2f}' if value < 10 else f'{value:.0f}'}, {_met(value <= most)}"
+
+
+def counted(count: int, wanted: int) -> str:
+    """How many there were, and whether that is how many there should be."""
+    return f"{count:,}, {_met(count == wanted)}"
 
 
 def quantile(values: Sequence[float], share: float) -> float:
     """The value below which ``share`` of ``values`` lie."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def _met(met: bool) -> str:  # noqa: FBT001 - a verdict in a word
+    return "met" if met else "**missed**"
 
 
 def _figure(value: float) -> str:

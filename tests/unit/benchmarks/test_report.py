@@ -86,7 +86,13 @@ def test_downtimes_of_all_sizes_stand_in_one_table_beside_the_least() -> None:
 
 
 def test_every_part_that_is_measured_has_a_name_on_the_page() -> None:
-    assert set(page.PARTS) == set(PARTS)
+    assert {*page.PARTS, page.PLATFORM} == set(PARTS)
+
+
+def test_what_a_run_has_no_figures_of_stays_on_the_page_as_it_is() -> None:
+    assert page.regions({"format": 3}) == {}
+    assert list(page.regions({"start": {"machine": {}, "figures": START}})) == [page.MEASURED]
+    assert list(page.regions({page.PLATFORM: {"machine": {}, "figures": {}}})) == [page.PLATFORM]
 
 
 def test_the_picture_is_well_formed_and_has_a_bar_for_each_tool_and_step() -> None:
@@ -103,10 +109,25 @@ def test_the_page_keeps_what_people_wrote_around_the_figures(tmp_path: Any, monk
     monkeypatch.setattr(page, "PAGE", tmp_path / "performance.md")
     (tmp_path / "performance.md").write_text(original)
 
-    page.put("new figures", "<svg/>")
+    page.put({page.MEASURED: "new figures"}, "<svg/>")
 
     written = (tmp_path / "performance.md").read_text()
     assert "new figures" in written
     assert written.partition("<!--")[0] == original.partition("<!--")[0]
-    assert written.rpartition("-->")[2] == original.rpartition("-->")[2]
+    assert written.partition("<!-- /measured -->")[2] == original.partition("<!-- /measured -->")[2]
     assert (tmp_path / page.PICTURE).read_text() == "<svg/>"
+
+    page.put({page.PLATFORM: "newer figures"}, None)
+
+    written = (tmp_path / "performance.md").read_text()
+    assert "new figures" in written
+    assert "newer figures" in written
+    assert written.rpartition("-->")[2] == original.rpartition("-->")[2]
+
+
+def test_a_page_without_the_marks_is_left_as_it_is(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "PAGE", tmp_path / "performance.md")
+    (tmp_path / "performance.md").write_text("no marks")
+    with pytest.raises(ValueError, match="where the figures go"):
+        page.put({page.MEASURED: "new figures"}, None)
+    assert (tmp_path / "performance.md").read_text() == "no marks"
