@@ -42,6 +42,7 @@ def image(answer: Mapping[str, Any]) -> Image:
         user=config.get("User") or "",
         size=int(answer.get("Size") or 0),
         has_healthcheck=check != _NO_CHECK,
+        architecture=answer.get("Architecture") or "",
     )
 
 

@@ -57,7 +57,11 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image on the host. ``digests`` are the registry's (``name@sha256:…``); locally built ones have none."""
+    """An image on the host. ``digests`` are the registry's (``name@sha256:…``); locally built ones have none.
+
+    Attributes:
+        architecture: the processors that it is made for, by Go's name (``amd64``); empty if nobody says.
+    """
 
     id: str
     tags: tuple[str, ...] = ()
@@ -65,6 +69,7 @@ class Image:
     user: str = ""
     size: int = 0
     has_healthcheck: bool = False
+    architecture: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from holdfast.domain.image_ref import ImageRef, parse_image_ref
 from holdfast.domain.operation import Progress
 from holdfast.domain.registry import RegistryLogin
 from holdfast.domain.restore import ImageFacts
+from holdfast.runtime.architectures import runs_here
 from holdfast.runtime.port import ContainerRuntime, Image
 from holdfast.services.operations import OperationContext
 
@@ -85,7 +87,7 @@ class ImageSource:
 
         Raises:
             InvalidInput: the reference is malformed.
-            Failed: ``image_missing``, or as the runtime's ``pull``. Nothing was touched.
+            Failed: ``image_missing``, ``image_for_other_platform``, or as the runtime's ``pull``. Nothing was touched.
             Cancelled: somebody cancelled while it was being pulled.
             Unavailable: the engine does not answer.
         """
@@ -96,7 +98,7 @@ class ImageSource:
         if here is not None and not _may_be_newer_elsewhere(ref, here, pull):
             if not here.digests:
                 await ctx.log(f"{image} was built on this host and is used as it is")
-            return _version(image, here, ref)
+            return _able(image, here, ref)
         if pull is PullPolicy.NEVER:
             raise _missing(image)
         try:
@@ -106,8 +108,8 @@ class ImageSource:
             if here is None:
                 raise
             await ctx.log(f"{image} could not be pulled ({error.message}); the one on this host is used", "warning")
-            return _version(image, here, ref)
-        return _version(image, pulled, ref)
+            return _able(image, here, ref)
+        return _able(image, pulled, ref)
 
     async def here(self, image: str) -> Version | None:
         """What a reference, or an image id, means on this host now; no registry is asked.
@@ -202,6 +204,19 @@ def _may_be_newer_elsewhere(ref: ImageRef, here: Image, pull: PullPolicy) -> boo
     if pull is not PullPolicy.ALWAYS or ref.digest is not None:
         return False
     return ref.registry is not None or bool(here.digests)
+
+
+def _able(reference: str, image: Image, ref: ImageRef) -> Version:
+    """The version of an image whose programs run on this host: a registry gives the only one that it has, unasked."""
+    if not runs_here(image.architecture):
+        raise Failed(
+            "image_for_other_platform",
+            f"{reference} is made for {image.architecture}, and this host's processor is of the kind "
+            f"{platform.machine()}.",
+            next_step="Build and push it for this host's platform, too; name an image that is; or have this host "
+            "emulate the other (Debian's package qemu-user-static).",
+        )
+    return _version(reference, image, ref)
 
 
 def _version(reference: str, image: Image, ref: ImageRef) -> Version:

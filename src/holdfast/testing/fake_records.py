@@ -82,6 +82,7 @@ class FakeImage:
     digests: list[str]
     user: str
     behaviour: Behaviour
+    architecture: str = ""
 
     def public(self) -> Image:
         return Image(
@@ -91,6 +92,7 @@ class FakeImage:
             user=self.user,
             size=1,
             has_healthcheck=self.behaviour.health is not ImageHealth.NONE,
+            architecture=self.architecture,
         )
 
     def listed(self) -> ListedImage:

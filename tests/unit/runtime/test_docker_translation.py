@@ -116,6 +116,11 @@ def test_a_disabled_health_check_is_none(check: dict[str, Any] | None, has: bool
     assert docker_view.image({"Id": "sha256:1", "Config": {"Healthcheck": check}}).has_healthcheck is has
 
 
+def test_an_image_says_what_processor_it_is_made_for() -> None:
+    assert docker_view.image({"Id": "sha256:1", "Architecture": "arm64"}).architecture == "arm64"
+    assert not docker_view.image({"Id": "sha256:1"}).architecture
+
+
 def test_commands_inside_are_no_events_of_the_container() -> None:
     assert docker_view.event({"Action": "exec_start: sh", "Actor": {"ID": "1"}}) is None
     event = docker_view.event(

@@ -23,6 +23,7 @@ from holdfast.domain.workload import (
     WorkloadSpec,
 )
 from holdfast.runtime.port import Bind, ContainerSpec
+from holdfast.services import image_source
 from holdfast.services.operations import OperationContext
 from holdfast.testing.fake_records import Behaviour
 from holdfast.testing.fake_runtime import Call
@@ -410,6 +411,15 @@ async def untouched(bench: Bench, workload: Workload, expected: str, image: str 
 
 async def test_an_image_that_can_t_be_had_fails_before_anything_is_touched(bench: Bench) -> None:
     await untouched(bench, await bench.deployed(), "image_not_in_registry", "notes:unheard-of")
+
+
+async def test_an_image_for_another_processor_fails_before_anything_is_touched(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workload = await bench.deployed()
+    bench.runtime.engine.state.images[bench.runtime.add_image("notes:2").id].architecture = "s390x"
+    monkeypatch.setattr(image_source, "runs_here", lambda architecture: architecture != "s390x")
+    await untouched(bench, workload, "image_for_other_platform")
 
 
 async def test_a_missing_volume_is_refused_before_the_old_version_is_stopped(bench: Bench) -> None:
