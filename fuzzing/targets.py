@@ -43,14 +43,14 @@ class Target:
 TARGETS: Final = {
     name: Target(module=f"fuzzing.{module}", reader=reader, corpus=corpus, runs=runs, longest=longest)
     for name, module, reader, corpus, runs, longest in (
-        ("tar", "archives", "read_tar", "tar_seeds", 1500, 32 << 10),
-        ("compression", "archives", "read_compressed", "compressed_seeds", 4000, 8 << 10),
-        ("manifest", "documents", "read_manifest", "manifest_seeds", 4000, 8 << 10),
-        ("journal", "documents", "read_journal", "journal_seeds", 4000, 16 << 10),
-        ("declaration", "documents", "read_declaration", "declaration_seeds", 800, 4 << 10),
-        ("paths", "documents", "read_paths", "path_seeds", 5000, 1 << 10),
-        ("pack", "repository", "read_pack", "pack_seeds", 4000, 16 << 10),
-        ("tree", "repository", "read_tree", "tree_seeds", 4000, 8 << 10),
-        ("index", "repository", "read_index", "index_seeds", 150, 128 << 10),
+        ("tar", "archives", "read_tar", "tar_seeds", 800, 32 << 10),
+        ("compression", "archives", "read_compressed", "compressed_seeds", 2000, 8 << 10),
+        ("manifest", "documents", "read_manifest", "manifest_seeds", 2000, 8 << 10),
+        ("journal", "documents", "read_journal", "journal_seeds", 2000, 16 << 10),
+        ("declaration", "documents", "read_declaration", "declaration_seeds", 400, 4 << 10),
+        ("paths", "documents", "read_paths", "path_seeds", 2500, 1 << 10),
+        ("pack", "repository", "read_pack", "pack_seeds", 2000, 16 << 10),
+        ("tree", "repository", "read_tree", "tree_seeds", 2000, 8 << 10),
+        ("index", "repository", "read_index", "index_seeds", 80, 128 << 10),
     )
 }

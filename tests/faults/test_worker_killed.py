@@ -27,7 +27,7 @@ from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import ended, restore
 
 WORKER = (sys.executable, "-P", "-m", "holdfast.testing.crashing_worker")
-STRIDE = 1 if os.environ.get("HOLDFAST_TORTURE") == "1" else 7
+STRIDE = 1 if os.environ.get("HOLDFAST_TORTURE") == "1" else 14
 
 
 def serve(bench: RunningWorkload, trace: Path, kill_at: str | None, act: Act) -> tuple[str, ...]:

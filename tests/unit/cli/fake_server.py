@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import httpx
+import typer
+from typer import testing
 from typer.testing import CliRunner, Result
 
 from holdfast.cli.main import create_cli
@@ -18,6 +22,18 @@ OPERATION = "01jzzzzzzzzzzzzzzzzzzzzzz0"
 SNAPSHOT = "01jzzzzzzzzzzzzzzzzzzzzzz1"
 WORKLOAD = "01jzzzzzzzzzzzzzzzzzzzzzz2"
 AT = "2026-11-23T09:00:00.000000Z"
+
+
+_new_session: ContextVar[Callable[[], Session]] = ContextVar("new_session")
+
+
+@cache
+def _command_line() -> typer.Typer:
+    """One for all tests: to put it together takes a tenth of a second."""
+    return create_cli(lambda: _new_session.get()())
+
+
+testing._get_command = cache(testing._get_command)  # type: ignore[attr-defined] # the runner would put it together for each run
 
 
 class FakeServer:
@@ -55,7 +71,8 @@ class FakeServer:
             variables = {"HOLDFAST_TOKEN": "hf_test", **(env or {})}
             return Session(variables, transport=httpx.MockTransport(self.handle), interactive=interactive)
 
-        return CliRunner().invoke(create_cli(new_session), list(arguments), input=typed, catch_exceptions=False)
+        _new_session.set(new_session)
+        return CliRunner().invoke(_command_line(), list(arguments), input=typed, catch_exceptions=False)
 
 
 def answer(document: Any, status: int = 200) -> httpx.Response:
