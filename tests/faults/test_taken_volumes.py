@@ -74,6 +74,17 @@ async def test_its_data_is_captured_and_restored_where_it_is_and_stays_when_the_
         assert await holdfast.runtime.volume("home_db") is not None
 
 
+async def test_an_empty_one_keeps_the_owner_and_the_mode_that_others_gave_it(whole: Installation) -> None:
+    data = there_before(whole)
+    (data / "note").unlink()
+    data.chmod(0o700)
+    before = data.stat()
+    async with whole.running() as holdfast:
+        await deployed(holdfast, replace(NOTES, user="1000"))
+        now = data.stat()
+        assert (now.st_uid, now.st_gid, now.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
+
+
 async def test_one_that_is_another_holdfasts_or_not_plain_or_not_there_is_refused_and_not_made(
     whole: Installation,
 ) -> None:

@@ -327,7 +327,9 @@ class VolumeResolver:
         for volume, ref in wanted:
             found = [problem.code for problem in self._live.check(ref)]
             if volume.named:
-                new = not found and self._live.give(ref, uid=uid, gid=gid, mode=DIRECTORY_MODE)
+                new = not (found or volume.engine_volume) and self._live.give(
+                    ref, uid=uid, gid=gid, mode=DIRECTORY_MODE
+                )
             else:
                 new = found == ["volume_missing"] and self._live.create(ref, uid=uid, gid=gid, mode=DIRECTORY_MODE)
             if new:
