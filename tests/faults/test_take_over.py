@@ -202,7 +202,7 @@ async def test_what_can_t_be_taken_over_is_refused_and_nothing_is_touched(place:
         assert await refused(holdfast, "single") == ["container_mount_not_kept", "container_settings_left_out"]
         assert await refused(holdfast, "single", accept_left_out=True) == ["container_mount_not_kept"]
         assert await refused(holdfast, "stopped") == ["container_not_running"]
-        assert await refused(holdfast, "home-db-1") == ["container_data_shared"]
+        assert await refused(holdfast, "home-db-1") == ["container_settings_left_out", "container_data_shared"]
         assert await refused(holdfast, *BOTH, confirm="home-db-1") == ["confirmation_mismatch"]
         with pytest.raises(ConfirmationMissing):
             await holdfast.api.take_overs.begin(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -30,6 +32,14 @@ async def place(
     await docker_runtime.remove_volume(f"{installation}-data")
 
 
+def _archive(name: str) -> bytes:
+    """A tar archive with one empty file."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return made.getvalue()
+
+
 async def test_a_container_run_by_hand_is_taken_over_with_its_volumes(place: DockerPlace, installation: str) -> None:
     files = place.directory / "srv" / "files"
     async with place.running() as holdfast, Docker(place.docker_host) as docker:
@@ -49,11 +59,14 @@ async def test_a_container_run_by_hand_is_taken_over_with_its_volumes(place: Doc
         before = {mount["Destination"]: mount["Source"] for mount in (await old.show())["Mounts"]}
         for target, source in before.items():
             (Path(source) / "note").write_text(target)
+        await old.put_archive("/", _archive("beside"))  # type: ignore[no-untyped-call]  # aiodocker has no type for it
         proposal = await holdfast.api.containers.propose([installation], project=None)
+        (layer,) = [finding for finding in proposal.containers[0].workload.findings if finding.path.endswith(".layer")]
+        assert layer.message.startswith("It has written /beside beside its volumes")
         operation = await holdfast.api.take_overs.begin(
             [wish_of(each) for each in proposal.containers],
             confirm=installation,
-            accept_left_out=False,
+            accept_left_out=True,
             keep=False,
             actor="test",
         )

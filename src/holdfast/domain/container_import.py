@@ -21,6 +21,7 @@ from holdfast.domain.compose_findings import Finding, Findings, Path, words
 from holdfast.domain.compose_service import Context, declaration
 from holdfast.domain.compose_variables import Variables
 from holdfast.domain.compose_volumes import Surroundings
+from holdfast.domain.container_layer import tell_layer
 from holdfast.domain.container_settings import foreign_keys
 from holdfast.domain.container_volumes import ForeignVolume, Host, carried_mounts, engine_volumes_of
 from holdfast.domain.errors import InvalidInput
@@ -29,7 +30,7 @@ from holdfast.domain.workload import Scope
 
 MAX_CONTAINERS: Final = 50
 """Of one request."""
-_COMPOSE: Final = "com.docker.compose."
+COMPOSE: Final = "com.docker.compose."
 _SHORT_ID: Final = 12
 _OWN_NETWORKS: Final = ("", "default", "bridge", "host", "none")
 _MICROSECOND: Final = 1000
@@ -37,10 +38,15 @@ _MICROSECOND: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignContainer:
-    """A container as the engine tells of it, and of its image; that is empty where it is gone."""
+    """A container as the engine tells of it, and of its image; that is empty where it is gone.
 
-    container: Mapping[str, Any]
-    image: Mapping[str, Any]
+    Attributes:
+        changed: paths that it has written beside its mounts.
+    """
+
+    container: Mapping[str, Any] = field(repr=False)
+    image: Mapping[str, Any] = field(repr=False)
+    changed: Sequence[str] = ()
 
     @property
     def id(self) -> str:
@@ -68,7 +74,7 @@ class ForeignContainer:
 
     def compose(self, label: str) -> str:
         """What Compose noted of it; empty if it did not."""
-        return self.labels.get(f"{_COMPOSE}{label}", "")
+        return self.labels.get(f"{COMPOSE}{label}", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +108,7 @@ def propose_containers(
     project: str | None,
     volumes: Mapping[str, ForeignVolume],
     files: Iterable[str],
+    beside: Mapping[str, Sequence[str]] | None = None,
 ) -> ContainersProposal:
     """Propose workloads.
 
@@ -109,20 +116,37 @@ def propose_containers(
         project: for all of them; ``None``: Compose's, or each its own.
         volumes: the engine's that they mount.
         files: host paths that they mount and that are no directories.
+        beside: by Compose's projects, names of running containers that are not among those.
     """
     findings = Findings()
     users = Counter(name for each in containers for name in {*engine_volumes_of(each.container)})
     host = Host(volumes=volumes, files=frozenset(files), shared={name for name, count in users.items() if count > 1})
-    services = Counter(each.compose("service") for each in containers)
-    called = {each.id: each.compose("service") for each in containers if services[each.compose("service")] == 1}
-    called = {each.id: called.get(each.id) or each.name for each in containers}
+    called = _called(containers)
     names = workload_names(tuple(called.values()))
     proposed = [
-        _proposed(each, called[each.id], names[called[each.id]], project, containers, host) for each in containers
+        _proposed(
+            each,
+            called[each.id],
+            names[called[each.id]],
+            project,
+            containers,
+            host,
+            (beside or {}).get(each.compose("project"), ()),
+        )
+        for each in containers
     ]
     tell_shared_directories([each.workload for each in proposed], findings)
     _tell_shared_volumes(proposed, findings)
     return ContainersProposal(containers=tuple(_in_order(proposed)), findings=findings.found)
+
+
+def _called(containers: Sequence[ForeignContainer]) -> dict[str, str]:
+    """What each is called, by its id: as Compose calls its service, or by its own name where another has that."""
+    called = {each.id: each.compose("service") or each.name for each in containers}
+    while len({*called.values()}) < len(called):
+        times = Counter(called.values())
+        called |= {each.id: each.name for each in containers if times[called[each.id]] > 1}
+    return called
 
 
 def _proposed(
@@ -132,6 +156,7 @@ def _proposed(
     project: str | None,
     everyone: Sequence[ForeignContainer],
     host: Host,
+    beside: Sequence[str],
 ) -> ProposedContainer:
     findings, path = Findings(), (each.name,)
     if name != called:
@@ -155,7 +180,14 @@ def _proposed(
         document["volumes"] = mounts.volumes
     if not whose:
         del document["project"]
-    _tell_network(each, path, findings)
+    _tell_network(each, path, beside, findings)
+    tell_layer(each.container, each.changed, path, findings)
+    if each.compose("project"):
+        findings.note(
+            (*path, "compose"),
+            "Compose made it, and makes it again the next time that `docker compose up` runs: beside the workload.",
+            "Take it out of the compose file before that.",
+        )
     waits_for = _waits_for(each, everyone)
     if waits_for:
         findings.note((*path, "depends_on"), *keys.told(keys.SERVICE_KEYS, "depends_on"))
@@ -186,7 +218,7 @@ def _service(each: ForeignContainer, path: Path, findings: Findings) -> dict[str
     service["labels"] = {
         name: value
         for name, value in each.labels.items()
-        if not name.startswith(_COMPOSE) and from_image.get(name) != value
+        if not name.startswith(COMPOSE) and from_image.get(name) != value
     }
     service |= _command(config, image)
     if config.get("User") and config.get("User") != image.get("User"):
@@ -296,9 +328,21 @@ def _bounds(host: Mapping[str, Any]) -> dict[str, object]:
     return bounds
 
 
-def _tell_network(each: ForeignContainer, path: Path, findings: Findings) -> None:
+def _tell_network(each: ForeignContainer, path: Path, beside: Sequence[str], findings: Findings) -> None:
+    if beside:
+        findings.left_out(
+            (*path, "networks"),
+            f"{', '.join(map(words, beside))} of the same project of Compose would not find it by its name any more.",
+            "Import all that find each other by name together.",
+        )
     own = (*_OWN_NETWORKS, f"{each.compose('project')}_default" if each.compose("project") else "")
     networks = (each.container.get("NetworkSettings") or {}).get("Networks") or {}
+    if any(((network or {}).get("IPAMConfig") or {}).values() for network in networks.values()):
+        findings.left_out(
+            (*path, "ip_address"),
+            "It has an address of its own choice.",
+            "Where others use it, have them use its name.",
+        )
     left = sorted(name for name in networks if name not in own)
     if left:
         findings.left_out(

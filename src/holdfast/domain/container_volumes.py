@@ -75,10 +75,19 @@ def carried_mounts(container: Mapping[str, Any], path: Path, host: Host, finding
     made: list[dict[str, object]] = []
     lost: list[str] = []
     used: set[tuple[object, object]] = set()
+    parts = _mounted_in_part(container.get("HostConfig") or {})
     for mount in mounts_of(container):
         target = str(mount.get("Destination") or "")
         place = (*path, "volumes", target)
-        volume = _volume(mount, target, place, host, findings)
+        if target in parts:
+            findings.left_out(
+                place,
+                "Only a directory of the volume is mounted (volume-subpath).",
+                "Mount that directory by its path on the host, with scope absolute.",
+            )
+            volume = None
+        else:
+            volume = _volume(mount, target, place, host, findings)
         if volume is not None and (volume["scope"], volume["source"]) in used:
             findings.left_out(
                 place,
@@ -92,6 +101,12 @@ def carried_mounts(container: Mapping[str, Any], path: Path, host: Host, finding
         used.add((volume["scope"], volume["source"]))
         made.append(volume)
     return CarriedMounts(volumes=[*made, *_tmpfs(container.get("HostConfig") or {}, path, findings)], lost=tuple(lost))
+
+
+def _mounted_in_part(host_config: Mapping[str, Any]) -> set[str]:
+    """The targets at which not a whole volume is mounted, but a directory of it."""
+    mounts = host_config.get("Mounts") or ()
+    return {str(mount.get("Target")) for mount in mounts if (mount.get("VolumeOptions") or {}).get("Subpath")}
 
 
 def _volume(

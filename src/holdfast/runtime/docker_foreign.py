@@ -9,6 +9,8 @@ from holdfast.runtime.docker_client import DockerClient, refused, unknown_contai
 from holdfast.runtime.port import Inspection
 
 _NOT_FOUND = 404
+_DELETED = 2
+"""The engine's word for a path of the image's that is gone."""
 
 
 async def inspection(client: DockerClient, container_id: str, path: str) -> Inspection:
@@ -19,6 +21,7 @@ async def inspection(client: DockerClient, container_id: str, path: str) -> Insp
     """
     try:
         container = await client.ask("GET", f"containers/{path}/json")
+        changes = await client.ask("GET", f"containers/{path}/changes") or ()
     except DockerError as error:
         raise refused(error, unknown_container(container_id)) from error
     try:
@@ -27,4 +30,5 @@ async def inspection(client: DockerClient, container_id: str, path: str) -> Insp
         if error.status != _NOT_FOUND:
             raise refused(error) from error
         image = {}
-    return Inspection(container=container, image=image)
+    changed = tuple(change["Path"] for change in changes if change["Kind"] != _DELETED)
+    return Inspection(container=container, image=image, changed=changed)

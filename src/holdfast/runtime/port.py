@@ -245,10 +245,12 @@ class Inspection:
 
     Attributes:
         image: likewise of its image; empty if that is gone.
+        changed: paths that were added to the image's files or are other than there, beside all mounts.
     """
 
     container: Mapping[str, Any]
     image: Mapping[str, Any]
+    changed: tuple[str, ...]
 
 
 OnMade: TypeAlias = Callable[[str], Awaitable[None]]

@@ -107,6 +107,7 @@ class FakeContainer:
         ran: the commands that were begun in it, in order.
         running: those that have not ended, by id; gone when it stops.
         cpu, memory, received, sent: what it used since it was started (milliseconds, bytes), and its memory (bytes).
+        layer: the paths that it has written beside its mounts, without what.
     """
 
     id: str
@@ -131,6 +132,7 @@ class FakeContainer:
     memory: int = 0
     received: int = 0
     sent: int = 0
+    layer: list[str] = field(default_factory=list)
 
     @property
     def alive(self) -> bool:

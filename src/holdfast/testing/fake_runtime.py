@@ -324,7 +324,7 @@ class FakeRuntime(ContainerRuntime):
             container = self.engine.find(container_id)
             image = self.engine.image_of(container)
             words = container_words(container, self.engine.public(container), image)
-            return Inspection(container=words, image=image_words(image))
+            return Inspection(container=words, image=image_words(image), changed=tuple(container.layer))
 
     async def containers(self, labels: Mapping[str, str] | None = None) -> Sequence[Container]:
         async with self._call("containers"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -269,6 +270,52 @@ def test_a_mount_that_can_t_be_kept_is_named_and_lost_where_the_container_writes
     assert "volumes" not in each.workload.document
     assert left_out(each) == {f"db.volumes.{target}" for target in ("/etc/localtime", "/share", "/disk", "/pipe")}
     assert each.lost == ("/disk", "/pipe", "/share")
+
+
+def test_a_volume_of_which_only_a_directory_is_mounted_is_not_mounted_as_a_whole() -> None:
+    part = {"Type": "volume", "Source": "home_db", "Target": "/data", "VolumeOptions": {"Subpath": "db"}}
+    each = only(
+        proposed(foreign(mounts=[volume_mount("home_db")], host={"Mounts": [part]}), volumes={"home_db": local()})
+    )
+    assert "volumes" not in each.workload.document
+    assert (left_out(each), each.lost) == ({"db.volumes./data"}, ("/data",))
+
+
+def test_what_it_has_written_beside_its_volumes_is_named() -> None:
+    passing = ("/var", "/var/lib", "/var/lib/db", "/run", "/run/pid", "/tmp", "/scratch", "/etc", "/etc/hosts")
+    mounts, tmpfs = [volume_mount("home_db", "/var/lib/db")], {"Tmpfs": {"/scratch": ""}}
+
+    def written(*more: str) -> ProposedContainer:
+        container = replace(foreign(mounts=mounts, host=tmpfs), changed=[*passing, *more])
+        return only(proposed(container, volumes={"home_db": local()}))
+
+    assert left_out(written()) == set()
+    each = written("/app", "/app/db.sqlite", "/var/lib/other")
+    assert left_out(each) == {"db.layer"}
+    (finding,) = [finding for finding in each.workload.findings if finding.path == "db.layer"]
+    assert "/app/db.sqlite and 1 more" in finding.message
+
+
+def test_an_address_of_its_own_choice_is_named() -> None:
+    container = foreign()
+    networks = {"bridge": {"IPAMConfig": {"IPv4Address": "172.17.0.9"}}}
+    fixed = replace(container, container={**container.container, "NetworkSettings": {"Networks": networks}})
+    assert left_out(only(proposed(fixed))) == {"db.ip_address"}
+
+
+def test_of_containers_that_would_be_called_alike_each_keeps_its_own_name() -> None:
+    service = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
+    proposal = proposed(foreign("web"), foreign("shop-web-1", config={"Labels": service}))
+    assert [each.workload.name for each in proposal.containers] == ["web", "shop-web-1"]
+
+
+def test_of_one_that_compose_made_it_is_told_what_would_make_it_again_and_who_would_miss_it() -> None:
+    labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "db"}
+    db = foreign("shop-db-1", config={"Labels": labels})
+    each = only(propose_containers([db], project=None, volumes={}, files=(), beside={"shop": ["shop-web-1"]}))
+    assert left_out(each) == {"shop-db-1.networks"}
+    assert "shop-db-1.compose" in {finding.path for finding in each.workload.findings}
+    assert left_out(only(proposed(db))) == set()
 
 
 def test_containers_of_a_compose_project_keep_their_names_their_order_and_what_they_share() -> None:
