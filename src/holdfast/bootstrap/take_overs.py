@@ -18,6 +18,7 @@ from holdfast.services.quiesce import Quiescer
 from holdfast.services.secrets import Secrets
 from holdfast.services.sharing import Sharing
 from holdfast.services.take_over_checks import TakeOverChecks
+from holdfast.services.take_over_return import TakeOverReturn
 from holdfast.services.take_overs import TakeOvers
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workers import Workers
@@ -46,21 +47,23 @@ def take_overs_of(
     notice: Callable[[str], None],
 ) -> TakeOvers:
     """Build them. What was cut off is taken up by ``recover``."""
+    files = TakeOverFiles(fs, settings.take_overs_dir)
     return TakeOvers(
         checks=TakeOverChecks(workloads=workloads, volumes=volumes, instances=instances),
         workloads=workloads,
-        deletion=deletion,
         secrets=secrets,
         sharing=sharing,
         runtime=runtime,
-        instances=instances,
         deployer=deployer,
         records=records,
         capture=capture,
         workers=workers,
         quiescer=quiescer,
+        back=TakeOverReturn(
+            runtime=runtime, instances=instances, quiescer=quiescer, records=records, deletion=deletion, files=files
+        ),
         locks=locks,
         operations=operations,
-        files=TakeOverFiles(fs, settings.take_overs_dir),
+        files=files,
         notice=notice,
     )

@@ -15,6 +15,7 @@ import msgspec
 
 from holdfast.domain.errors import Damaged
 from holdfast.engine.fs import Fs
+from holdfast.engine.os_errors import translate
 
 _MAX_BYTES: Final = 16 << 20
 """Of one that is read: what it holds is described in a few kilobytes."""
@@ -47,23 +48,39 @@ class OperationFiles(ABC, Generic[T]):
         """What is told of one that can't be read."""
 
     def write(self, record: T) -> None:
-        """Make ``record`` durable, in place of an earlier one of its operation."""
-        directory = self._fs.open_root(str(self._directory))
+        """Make ``record`` durable, in place of an earlier one of its operation.
+
+        Raises:
+            NoSpace, Failed: the disk does not take it.
+        """
+        name = self._name(record.operation_id)
         try:
-            self._fs.write_file_durable(directory, self._name(record.operation_id), msgspec.json.encode(record))
-        finally:
-            os.close(directory)
+            directory = self._fs.open_root(str(self._directory))
+            try:
+                self._fs.write_file_durable(directory, name, msgspec.json.encode(record))
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise translate(error, f"writing {self._directory}/{name.decode()}") from error
 
     def remove(self, operation_id: str) -> None:
-        """Forget what an operation wrote; fine if there is nothing."""
-        directory = self._fs.open_root(str(self._directory))
+        """Forget what an operation wrote; fine if there is nothing.
+
+        Raises:
+            Failed: the disk does not take it.
+        """
+        name = self._name(operation_id)
         try:
-            self._fs.unlinkat(directory, self._name(operation_id))
-            self._fs.fsync(directory)
+            directory = self._fs.open_root(str(self._directory))
+            try:
+                self._fs.unlinkat(directory, name)
+                self._fs.fsync(directory)
+            finally:
+                os.close(directory)
         except FileNotFoundError:
             return
-        finally:
-            os.close(directory)
+        except OSError as error:
+            raise translate(error, f"removing {self._directory}/{name.decode()}") from error
 
     def all(self) -> tuple[list[T], list[Damaged]]:
         """All that are found, oldest first, and why the others can't be read."""

@@ -97,14 +97,7 @@ def _of_container(wish: TakeOverWish, *, accept_left_out: bool) -> list[Problem]
     name = proposed.container.name
     state = (proposed.container.container.get("State") or {}).get("Status")
     if state != "running":
-        problems.append(
-            Problem(
-                code="container_not_running",
-                message=f"The container {name} is not running: it is {state}.",
-                next_step="Start it, so that it is known to work; or apply the workload file that its import proposes.",
-                details={"container": name},
-            )
-        )
+        problems.append(not_running(name, state))
     if proposed.container.host.get("AutoRemove"):
         problems.append(
             Problem(
@@ -136,3 +129,13 @@ def _of_container(wish: TakeOverWish, *, accept_left_out: bool) -> list[Problem]
             )
         )
     return problems
+
+
+def not_running(name: str, state: str | None) -> Problem:
+    """Why a container that does not run is not taken over."""
+    return Problem(
+        code="container_not_running",
+        message=f"The container {name} is not running: it is {state}.",
+        next_step="Start it, so that it is known to work; or apply the workload file that its import proposes.",
+        details={"container": name},
+    )

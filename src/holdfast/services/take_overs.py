@@ -3,12 +3,13 @@
 - What was is on disk before the first container is stopped (``<data>/take-overs``). Until every workload has proved
   healthy, a failure, a cancel or a death of the server puts all of it back: names, restart policies, what ran. From
   there on it is finished. No data is moved, on neither way.
-- An old container is stopped, its exit confirmed and its data captured before anything else starts on that data; on the
-  way back, whatever the workload left is gone before the old container starts.
+- An old container is stopped, its exit confirmed and its data captured before anything else starts on that data, and it
+  is still stopped when the take-over succeeds.
 - An old container is removed only once all have succeeded, and never with its volumes.
 - The new instances come through the deployer, under the lifecycle locks, as any others do.
 
-What forbids a take-over is told in :mod:`holdfast.services.take_over_checks`.
+What forbids a take-over is told in :mod:`holdfast.services.take_over_checks`, the way back in
+:mod:`holdfast.services.take_over_return`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Final
 import structlog
 
 from holdfast.domain.deployment import DeployReason
-from holdfast.domain.errors import Cancelled, Failed, HoldfastError, NotFound
+from holdfast.domain.errors import Cancelled, Failed, HoldfastError, NotFound, Refused
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.snapshot import SnapshotReason
@@ -34,17 +35,17 @@ from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.capture import Capture
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deployer import Deployer
-from holdfast.services.instances import Instances
 from holdfast.services.locks import Held, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.quiesce import Quiescer, facts_of
 from holdfast.services.retrying import until_engine_answers, until_journal_takes
 from holdfast.services.secrets import Secrets
 from holdfast.services.sharing import Sharing
-from holdfast.services.take_over_checks import TakeOverChecks, TakeOverWish
+from holdfast.services.take_over_checks import TakeOverChecks, TakeOverWish, not_running
+from holdfast.services.take_over_errors import INTERRUPTED, Gone, not_put_back, overtaken, some_gone, started
+from holdfast.services.take_over_return import TakeOverReturn
 from holdfast.services.unclean_stops import tell_unclean_stops
 from holdfast.services.workers import Workers
-from holdfast.services.workload_deletion import WorkloadDeletion
 from holdfast.services.workloads import Workloads
 
 _SHORT: Final = 6
@@ -71,16 +72,15 @@ class TakeOvers:
         *,
         checks: TakeOverChecks,
         workloads: Workloads,
-        deletion: WorkloadDeletion,
         secrets: Secrets,
         sharing: Sharing,
         runtime: ContainerRuntime,
-        instances: Instances,
         deployer: Deployer,
         records: DeployRecords,
         capture: Capture,
         workers: Workers,
         quiescer: Quiescer,
+        back: TakeOverReturn,
         locks: LifecycleLocks,
         operations: Operations,
         files: TakeOverFiles,
@@ -88,20 +88,20 @@ class TakeOvers:
     ) -> None:
         self._checks = checks
         self._workloads = workloads
-        self._deletion = deletion
         self._secrets = secrets
         self._sharing = sharing
         self._runtime = runtime
-        self._instances = instances
         self._deployer = deployer
         self._records = records
         self._capture = capture
         self._workers = workers
         self._quiescer = quiescer
+        self._back = back
         self._locks = locks
         self._operations = operations
         self._files = files
         self._notice = notice
+        self._beginning = asyncio.Lock()
         self._log = structlog.get_logger("take_overs")
 
     async def begin(
@@ -126,14 +126,21 @@ class TakeOvers:
             ConfirmationMissing: ``confirmation_missing``.
             Conflict: ``workload_exists``.
         """
-        await self._checks.require(wishes, accept_left_out=accept_left_out)
-        self._checks.require_confirmed(wishes, confirm)
+        async with self._beginning:  # of two at once, the second would take what the first has made for its own
+            await self._checks.require(wishes, accept_left_out=accept_left_out)
+            self._checks.require_confirmed(wishes, confirm)
+            return await self._begin(wishes, keep=keep, actor=actor)
+
+    async def _begin(self, wishes: Sequence[TakeOverWish], *, keep: bool, actor: str) -> Operation:
         members: list[_Member] = []
+        made_here: list[str] = []
         try:
             for wish in wishes:
-                made = await self._workloads.apply(wish.spec, actor=actor, create=await self._is_new(wish.spec) or None)
+                is_new = await self._is_new(wish.spec)
+                made = await self._workloads.apply(wish.spec, actor=actor, create=is_new or None)
                 assert made.workload is not None  # an apply always has one
                 members.append(_Member(wish=wish, workload=made.workload))
+                made_here += [made.workload.id] if is_new else []
                 for name, value in wish.proposed.secrets.items():
                     await self._secrets.set(made.workload.id, name, value, actor=actor)
             members = [dataclasses.replace(m, workload=await self._workloads.get(m.workload.id)) for m in members]
@@ -144,9 +151,9 @@ class TakeOvers:
 
             return await self._operations.start(OperationKind.TAKE_OVER, members[0].workload.id, actor, run)
         except HoldfastError:
-            for member in members:
+            for workload_id in made_here:
                 with suppress(HoldfastError):  # what is left of it was never deployed, and is gone on with
-                    await self._workloads.delete(member.workload.id, delete_data=False, actor=actor)
+                    await self._workloads.delete(workload_id, delete_data=False, actor=actor)
             raise
 
     async def _is_new(self, spec: WorkloadSpec) -> bool:
@@ -187,15 +194,20 @@ class TakeOvers:
             for facts in record.containers:
                 await self._runtime.rename(facts.id, _aside(facts, ctx.id))
             deployed = [await self._deploy(ctx, held, member) for member in members]
+            await self._require_stopped(record)
         except BaseException as error:
             # Also where the server is told to stop: the containers run again before it does.
             try:
-                await asyncio.shield(self._return(ctx, members, record))
+                gone = await asyncio.shield(self._return(ctx, members, record))
             except HoldfastError as second:
-                raise _not_put_back(error, second) from error
+                raise not_put_back(
+                    error.message if isinstance(error, HoldfastError) else INTERRUPTED, second
+                ) from error
+            if gone and isinstance(error, HoldfastError):
+                raise some_gone(error.message, gone) from error
             if isinstance(error, Cancelled):
                 raise Cancelled("The take-over was cancelled. The containers are as they were before.") from error
-            if not isinstance(error, HoldfastError):
+            if record is None or not isinstance(error, HoldfastError):
                 raise
             raise Failed(
                 "take_over_failed",
@@ -218,9 +230,26 @@ class TakeOvers:
         }
 
     async def _facts(self, member: _Member) -> ContainerFacts:
-        """The container as it is now: what is put back if need be."""
+        """The container as it is now: what is put back if need be.
+
+        Raises:
+            Conflict: ``take_over_overtaken``; while this one waited, the workload was deployed.
+            Refused: ``container_not_running``.
+        """
+        workload = await self._records.workload(member.workload.id)
+        if await self._records.newest(workload.id) is not None:
+            raise overtaken(workload.spec.name)
         now = await self._runtime.inspect(member.wish.proposed.container.id)
-        return dataclasses.replace(facts_of(now), workload_id=member.workload.id)
+        if not now.running:
+            raise Refused([not_running(now.name, now.state.value)])
+        return dataclasses.replace(facts_of(now), workload_id=workload.id)
+
+    async def _require_stopped(self, record: TakeOver) -> None:
+        """Raise ``Failed`` where somebody has started an old container beside the new one."""
+        for facts in record.containers:
+            with suppress(NotFound):
+                if (await self._runtime.inspect(facts.id)).running:
+                    raise started(facts.name)
 
     async def _hold_and_capture(
         self, ctx: OperationContext, members: Sequence[_Member], record: TakeOver
@@ -271,38 +300,20 @@ class TakeOvers:
                 await until_engine_answers(ctx, partial(self._runtime.remove, facts.id, keep_volumes=True))
             except HoldfastError as error:
                 name = _aside(facts, record.operation_id)
-                await ctx.log(f"{name} is stopped, and could not be removed: {error.message}", "warning")
-        await asyncio.to_thread(self._files.remove, record.operation_id)
+                await ctx.log(f"{name} could not be removed: {error.message}", "warning")
+        with suppress(HoldfastError):  # what is left of it is removed at the next start
+            await asyncio.to_thread(self._files.remove, record.operation_id)
 
-    async def _return(self, ctx: OperationContext, members: Sequence[_Member], record: TakeOver | None) -> None:
-        """Put everything back, whatever was done. Idempotent."""
+    async def _return(
+        self, ctx: OperationContext, members: Sequence[_Member], record: TakeOver | None
+    ) -> tuple[Gone, ...]:
+        """Put everything back, whatever was done. Idempotent. Returns what is gone."""
         if record is not None:
-            await self._undo(ctx, record)
-            return
+            return await self._back.undo(ctx, record)
         for member in members:
-            await self._deletion.forget(member.workload, ctx)
-
-    async def _undo(self, ctx: OperationContext, record: TakeOver) -> None:
-        """Put the containers back as they were, and forget the workloads that were to take their place. Idempotent."""
-        await until_engine_answers(ctx, lambda: self._put_back(record))
-        for facts in record.containers:
-            try:
-                workload = await self._records.workload(facts.workload_id)
-            except NotFound:
-                continue
-            await until_engine_answers(ctx, partial(self._deletion.forget, workload, ctx))
-        await asyncio.to_thread(self._files.remove, record.operation_id)
-
-    async def _put_back(self, record: TakeOver) -> None:
-        for facts in record.containers:
-            for instance in await self._instances.of(facts.workload_id):
-                await self._instances.remove(facts_of(instance), force=True)
-        for facts in record.containers:
-            try:
-                await self._runtime.rename(facts.id, facts.name)
-            except NotFound:
-                self._log.warning("a container that was to be put back is gone", container=facts.name)
-        await self._quiescer.let_go(record.containers)
+            if await self._records.newest(member.workload.id) is None:
+                await self._back.forget(ctx, member.workload.id)
+        return ()
 
     # Recovery
 
@@ -325,7 +336,12 @@ class TakeOvers:
                 if record.committed:
                     await self._finish(ctx, record)
                     return {"result": "taken_over"}
-                await self._undo(ctx, record)
+                try:
+                    gone = await self._back.undo(ctx, record)
+                except HoldfastError as error:
+                    raise not_put_back(INTERRUPTED, error) from error
+            if gone:
+                raise some_gone(INTERRUPTED, gone)
             raise Failed(
                 "take_over_interrupted",
                 "The server was interrupted while it took the containers over. They are as they were before.",
@@ -340,16 +356,6 @@ class TakeOvers:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
-
-
-def _not_put_back(error: BaseException, second: HoldfastError) -> Failed:
-    why = error.message if isinstance(error, HoldfastError) else "Holdfast was interrupted."
-    return Failed(
-        "take_over_return_failed",
-        f"{why} The containers that were there could not be put back: {second.message} They may not be running.",
-        next_step=f"{second.next_step} Then restart Holdfast: it puts back what is left to be.".lstrip(),
-        details={"return_failed_with": second.code},
-    )
 
 
 def _aside(facts: ContainerFacts, operation_id: str) -> str:
