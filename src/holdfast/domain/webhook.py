@@ -113,7 +113,7 @@ class HookEvent:
         image: of a pushed image, the path of its repository; of a request, the reference as written.
         tag, digest: of the image.
         pull: the number of a pull request; its branch is ``ref``.
-        fork: its branch is one of another repository.
+        fork: its branch is none of the repository's own: whoever may not write to that can make one.
         preview: of a request, what the preview is for that is asked for.
         closed: that preview is not needed any more.
         why: of something from which nothing follows, why.

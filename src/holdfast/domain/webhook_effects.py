@@ -6,8 +6,8 @@ Invariants:
   binding names; never from one that only a delivery names.
 - A delivery leads to something only where every filter of its binding says so; where nothing says otherwise, to as
   little as makes sense: pushes to the default branch, and images with the tag that the workload runs.
-- A pull request whose branch is in another repository has no preview: whoever could open one would have code run here,
-  with the workload's secrets.
+- A pull request whose branch is none of the repository's own has no preview: whoever could open one would have code
+  run here, with the workload's secrets.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _of_preview(binding: Binding, spec: WorkloadSpec, event: HookEvent) -> Effec
         case Happening.PULL_CLOSED:
             return Effect(preview=f"pr-{event.pull}", closed=True)
         case Happening.PULL if event.fork:
-            return Nothing("its branch is in another repository, whose code is not run here")
+            return Nothing("its branch is in another repository, or in none, and such code is not run here")
         case Happening.PULL:
             return _previewed(f"pr-{event.pull}", spec, _image_of_code(binding, spec, event))
         case Happening.BRANCH | Happening.BRANCH_GONE if not binding.branch:

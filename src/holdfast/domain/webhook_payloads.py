@@ -26,6 +26,9 @@ MAX_EVENTS: Final = 100
 _REQUEST: Final = ("image", "tag", "digest", "id", "preview", "closed")
 _BRANCHES: Final = "refs/heads/"
 _TAGS: Final = "refs/tags/"
+_NO_BRANCH: Final = "refs/"
+"""How the head begins of a pull request in Gitea or Forgejo that has no branch: one made by a push to ``refs/for/…``
+(AGit), which whoever may read a repository may do. It is said to be in the repository itself."""
 _OPEN: Final = ("opened", "reopened", "synchronize", "synchronized")
 """What GitHub, and then Gitea and Forgejo, call it when there is something new in a pull request."""
 _GITLAB: Final = {"push": _BRANCHES, "tag_push": _TAGS}
@@ -139,12 +142,13 @@ def _pull_request(document: Document, about: _About) -> HookEvent:
     if action not in (*_OPEN, "closed"):
         return _other(about, f"nothing follows from a pull request that was {action or 'not changed'}")
     whose = [_text(_part(side, "repo").get("full_name")) for side in (head, base)]
+    ref = _text(head.get("ref"))
     return _pull(
         document.get("number"),
-        _text(head.get("ref")),
+        ref,
         _text(head.get("sha")),
         about,
-        fork=not whose[0] or whose[0] != whose[1],
+        fork=not whose[0] or whose[0] != whose[1] or ref.startswith(_NO_BRANCH),
         closed=action == "closed",
     )
 

@@ -30,12 +30,12 @@ def outcome(bound: Binding, name: str, document: dict[str, Any], spec: WorkloadS
     return found.why if isinstance(found, Nothing) else found
 
 
-def pull(action: str, *, head: object = HOME, number: object = 17) -> dict[str, Any]:
+def pull(action: str, *, head: object = HOME, ref: str = "feature/x", number: object = 17) -> dict[str, Any]:
     """A pull request of GitHub, Gitea or Forgejo."""
     request = {
         "number": number,
         "state": "open",
-        "head": {"label": "home:feature/x", "ref": "feature/x", "sha": SHA, "repo": head},
+        "head": {"label": "home:feature/x", "ref": ref, "sha": SHA, "repo": head},
         "base": {"label": "home:main", "ref": "main", "sha": SHA, "repo": HOME},
     }
     return {"action": action, "number": number, "pull_request": request, "repository": HOME}
@@ -86,6 +86,12 @@ def test_code_from_another_repository_is_not_run() -> None:
     for source in (16, None):
         document = merge("open", source=source)
         assert "another repository" in str(outcome(binding(Provider.GITLAB), "Merge Request Hook", document))
+
+
+def test_code_that_is_in_no_branch_of_the_repository_is_not_run() -> None:
+    """AGit: Gitea and Forgejo say of it that it is in the repository itself."""
+    document = pull("opened", ref="refs/pull/17/head")
+    assert "or in none" in str(outcome(binding(Provider.GITEA), "pull_request", document))
 
 
 def test_branches_have_previews_where_they_are_named_and_then_pull_requests_have_none() -> None:
