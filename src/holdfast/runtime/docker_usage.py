@@ -14,6 +14,7 @@ from typing import Final
 
 from aiodocker import DockerError
 
+from holdfast.domain.errors import Unavailable
 from holdfast.runtime import docker_spec, docker_view
 from holdfast.runtime.docker_client import DockerClient, refused
 from holdfast.runtime.port import ContainerUsage
@@ -37,6 +38,10 @@ async def running(client: DockerClient, labels: Mapping[str, str]) -> list[Conta
                 answer = await client.ask("GET", path, params={"stream": False, "one-shot": True})
             except DockerError:
                 return None  # it went away, or can't be asked: the others can
+            except Unavailable as error:
+                if error.code != "engine_timeout":
+                    raise
+                return None  # the engine is stuck over this one
             return docker_view.usage(container_id, labels, answer, time.monotonic())
 
     found = await asyncio.gather(*(of(entry["Id"], entry.get("Labels") or {}) for entry in listed))

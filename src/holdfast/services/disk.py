@@ -35,6 +35,7 @@ class Disk:
     Args:
         workloads: all of them.
         images: the images that are kept; may raise ``Unavailable``.
+        patience: seconds in which the filesystems have to say what is free.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Disk:
         sizes: VolumeSizeStore,
         looks: VolumeLooks,
         images: Callable[[], Awaitable[Sequence[KeptImage]]],
+        patience: float = 5.0,
     ) -> None:
         self._settings = settings
         self._fs = fs
@@ -57,6 +59,8 @@ class Disk:
         self._sizes = sizes
         self._looks = looks
         self._images = images
+        self._patience = patience
+        self._looking: asyncio.Task[tuple[FilesystemSpace, ...]] | None = None
 
     async def report(self) -> DiskReport:
         """Everything, by its cause.
@@ -79,8 +83,15 @@ class Disk:
         )
 
     async def filesystems(self) -> tuple[FilesystemSpace, ...]:
-        """Those that volumes and Holdfast's own data are on."""
-        return await asyncio.to_thread(self._filesystems)
+        """Those that volumes and Holdfast's own data are on; none while one of them does not answer.
+
+        Whoever asks while somebody looks already is told what that finds: a share whose server is gone holds one thread
+        for as long as it likes, and not one for each that asks.
+        """
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(asyncio.to_thread(self._filesystems), name="filesystems")
+        done, _ = await asyncio.wait([self._looking], timeout=self._patience)
+        return self._looking.result() if done else ()
 
     def _path(self, workload: Workload, target: str) -> str:
         volume = next(each for each in workload.spec.captured_volumes if each.target == target)
@@ -107,7 +118,11 @@ class Disk:
         logs = directory_use(self._fs, settings.logs_dir)
         uploads = directory_use(self._fs, settings.uploads_dir)
         told = (settings.repository_dir, settings.snapshots_dir, settings.logs_dir, settings.uploads_dir)
-        apart = {path.name for path in (*told, settings.volumes_base) if path.parent == settings.data_dir}
+        apart = {  # volumes anywhere below: containers write there, as deep and as much as they like
+            path.relative_to(settings.data_dir).parts[0]
+            for path in (*told, settings.volumes_base)
+            if path.is_relative_to(settings.data_dir)
+        }
         rest = directory_use(self._fs, settings.data_dir, leave_out=apart)
         database = {name: size for name, size in rest.items() if name.startswith(settings.database_file.name)}
         return (

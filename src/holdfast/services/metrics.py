@@ -102,9 +102,13 @@ class Metrics:
             HoldfastError: the engine does not answer, or the database fails. Nothing is kept; nothing is lost for the
                 next sample.
         """
-        self._last = {}
         totals: dict[str, dict[str, Totals]] = defaultdict(dict)
-        for usage in await self._runtime.usage({LABEL_INSTALLATION: self._installation}):
+        try:
+            usages = await self._runtime.usage({LABEL_INSTALLATION: self._installation})
+        except HoldfastError:
+            self._last = {}
+            raise
+        for usage in usages:
             totals[usage.labels.get(LABEL_WORKLOAD, "")][usage.container_id] = usage.totals
         at = int(self._clock.time())
         used = {key: used_since(self._before.get(key, {}), now, at) for key, now in totals.items()}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from holdfast import __version__
+from holdfast.domain.errors import HoldfastError
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.domain.times import parse
 from holdfast.domain.workload import DesiredState, Workload
@@ -201,7 +202,10 @@ class Monitoring:
         )
 
     async def _of_filesystems(self) -> tuple[Family, ...]:
-        spaces = await self._filesystems()
+        try:
+            spaces = await self._filesystems()
+        except HoldfastError:
+            spaces = ()  # the doctor says which can't be looked at; it keeps nobody from knowing the rest
         labels = ("mount_point",)
         return (
             Family(

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from holdfast.domain.disk import LOOK_AGAIN, TAKE_OVER, DiskItem, VolumeSize, found_by_snapshots
-from holdfast.domain.errors import HoldfastError
+from holdfast.domain.errors import HoldfastError, Refused
 from holdfast.domain.restore import RootRef
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.domain.workload import Workload
@@ -98,7 +98,10 @@ class VolumeLooks:
                 if key in found and found[key].at - last >= TAKE_OVER:
                     await self._sizes.add(found[key])
                 elif self._clock.time() - last >= LOOK_AGAIN and self._locks.holder(workload.id) is None:
-                    ref = self._volumes.resolve(workload.spec, volume)
+                    try:
+                        ref = self._volumes.resolve(workload.spec, volume)
+                    except Refused:
+                        continue  # where it would be is forbidden by now
                     if ref.path not in walked:
                         walked[ref.path] = await self._walked(ref)
                     if (size := walked[ref.path]) is not None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 from tests.unit.services.hand_clock import HandClock
 
@@ -11,7 +16,8 @@ from holdfast.bootstrap import Seams
 from holdfast.domain.disk import Cause, CauseUse
 from holdfast.domain.drill import LABEL_DRILL
 from holdfast.domain.workload import Scope, Volume
-from holdfast.services.disk import DiskReport
+from holdfast.engine.fs import Fs
+from holdfast.services.disk import Disk, DiskReport
 from holdfast.services.volume_looks import PAUSE
 from holdfast.testing.fake_records import Behaviour
 from holdfast.testing.fake_runtime import FakeRuntime
@@ -26,10 +32,30 @@ def uses(report: DiskReport) -> dict[Cause, CauseUse]:
     return {use.cause: use for use in report.causes}
 
 
+class Share(Fs):
+    """What is free on it is not told while it is silent, nor once it is gone."""
+
+    def __init__(self) -> None:
+        self.asked, self.talks = threading.Event(), threading.Event()
+        self.talks.set()
+        self.gone = False
+        self.times = 0
+
+    def statvfs(self, fd: int) -> os.statvfs_result:
+        self.times += 1
+        self.asked.set()
+        self.talks.wait()
+        if self.gone:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return super().statvfs(fd)
+
+
 async def test_everything_is_told_by_its_cause(tmp_path: Path) -> None:
-    clock = HandClock(PAUSE)
+    clock, share = HandClock(PAUSE), Share()
     place = replace(
-        installation(tmp_path, behaviour=Behaviour(logs=("hello",))), seams=Seams(clock=clock, workers=QuickWorkers)
+        installation(tmp_path, behaviour=Behaviour(logs=("hello",))),
+        seams=Seams(clock=clock, workers=QuickWorkers, fs=share),
+        more={"volumes_base": tmp_path / "data/for/volumes"},
     )
     async with place.running() as holdfast:
         notes = await deployed(holdfast, spec_of(volumes=(DATA, SHARED)))
@@ -61,7 +87,7 @@ async def test_everything_is_told_by_its_cause(tmp_path: Path) -> None:
         assert {item.name: item.bytes for item in found[Cause.LEFTOVERS].items} == {"received: archive": 12288}
         assert found[Cause.DATABASE].bytes > 0
         assert "keys" in {item.name for item in found[Cause.OTHER].items}
-        assert not {"volumes", "repository", "logs", "uploads"} & {item.name for item in found[Cause.OTHER].items}
+        assert not {"for", "repository", "logs", "uploads"} & {item.name for item in found[Cause.OTHER].items}
         assert found[Cause.IMAGES].bytes > 0
         assert report.filesystems[0].total_bytes > report.filesystems[0].free_bytes > 0
         (size,) = [size for size in (await holdfast.api.metrics.of("notes")).volumes if size.target == "/data"]
@@ -81,3 +107,33 @@ async def test_everything_is_told_by_its_cause(tmp_path: Path) -> None:
         runtime.fail("images")
         away = uses(await holdfast.api.disk.report())[Cause.IMAGES]
         assert (away.bytes, bool(away.problem)) == (0, True)
+        share.gone = True
+        figures = {family.name: family.values for family in await holdfast.api.monitoring.figures()}
+        assert (figures["holdfast_ready"], figures["holdfast_filesystem_free_bytes"]) == ({(): 1}, {})
+        share.gone = False
+
+
+async def test_a_filesystem_that_does_not_answer_holds_one_thread_however_many_ask(tmp_path: Path) -> None:
+    fs, nothing = Share(), cast("Any", None)
+    disk = Disk(
+        settings=installation(tmp_path).settings,
+        fs=fs,
+        workloads=nothing,
+        volumes=nothing,
+        snapshots=nothing,
+        sizes=nothing,
+        looks=nothing,
+        images=nothing,
+        patience=0.01,
+    )
+    fs.talks.clear()
+    try:
+        assert await asyncio.gather(*(disk.filesystems() for _ in range(20))) == [()] * 20
+        assert await asyncio.to_thread(fs.asked.wait, 60)
+        assert await disk.filesystems() == ()
+        assert fs.times == 1
+    finally:
+        fs.talks.set()
+    async with asyncio.timeout(60):
+        while not await disk.filesystems():
+            pass

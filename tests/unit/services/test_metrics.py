@@ -97,6 +97,19 @@ async def test_what_instances_used_between_two_samples_is_told(bench: Bench) -> 
     assert (point.seconds, found.limits.memory) == (61, 1 << 30)
 
 
+async def test_what_the_last_sample_found_is_told_while_the_next_one_is_taken(bench: Bench) -> None:
+    await bench.instance("one")
+    await bench.clock.pass_by()
+    told = []
+
+    async def listen(_call: Call) -> None:
+        told.append(bench.metrics.last)
+
+    bench.runtime._on_call = listen
+    await bench.clock.pass_by()
+    assert told == [{"w": Sampled(instances=1, used=None)}]
+
+
 async def test_an_instance_that_was_started_again_used_what_it_counts_since(bench: Bench) -> None:
     one = await bench.instance("one")
     bench.runtime.use(one, cpu=90_000, memory=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.unit.services.hand_clock import BEGIN, HandClock
 
 from holdfast.domain.disk import LOOK_AGAIN, TAKE_OVER
-from holdfast.domain.errors import Failed
+from holdfast.domain.errors import Failed, Problem, Refused
 from holdfast.domain.restore import RootRef
 from holdfast.domain.snapshot import CapturedVolume, Consistency, SnapshotManifest, SnapshotReason
 from holdfast.domain.times import from_unix
@@ -40,6 +41,8 @@ class Bench:
         self.locks = LifecycleLocks()
         self.taken: list[SnapshotManifest | Failed] = []
         self.kept: list[Wrapper] = []
+        self.there = [NOTES]
+        self.forbidden = ""
         settings = WorkerSettings(roots=(str(self.base),), stores=store_settings(directory))
         self.looks = VolumeLooks(
             workloads=self.workloads,
@@ -53,9 +56,11 @@ class Bench:
         )
 
     async def workloads(self) -> list[Workload]:
-        return [NOTES]
+        return self.there
 
     def resolve(self, spec: WorkloadSpec, volume: Volume) -> RootRef:
+        if spec.name == self.forbidden:
+            raise Refused([Problem(code="volume_root_not_allowed", message="Not there.", next_step="")])
         return RootRef(root=str(self.base), relative=f"{spec.name}/{volume.source}")
 
     def manifests(self) -> Iterator[SnapshotManifest]:
@@ -149,6 +154,13 @@ async def test_what_can_t_be_looked_at_keeps_nothing_else_from_it(bench: Bench) 
 
 def test_who_walks_gives_way_to_all_others() -> None:
     assert subprocess.check_output([*LOWEST_PRIORITY, "nice"]) == b"19\n"
+
+
+async def test_a_volume_whose_place_is_forbidden_by_now_keeps_no_other_from_it(bench: Bench) -> None:
+    bench.there = [replace(NOTES, id="v", spec=replace(NOTES.spec, name="forbidden")), NOTES]
+    bench.forbidden = "forbidden"
+    await bench.looks.look()
+    assert await bench.known() == [(0, 0)]
 
 
 async def test_a_look_that_fails_is_not_the_last(bench: Bench) -> None:
