@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from holdfast.bootstrap import Holdfast, Seams
 from holdfast.domain.deployment import DeployReason
+from holdfast.domain.environment import SecretRef
 from holdfast.domain.errors import HoldfastError, NotFound
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind, OperationState
@@ -27,6 +31,7 @@ from holdfast.domain.workload import (
     Volume,
     WorkloadSpec,
 )
+from holdfast.engine.fs import Fs
 from holdfast.runtime.port import LABEL_WORKLOAD
 from holdfast.services.preview_expiry import AGAIN
 from holdfast.services.previews import PreviewState, PreviewWish
@@ -209,6 +214,8 @@ async def test_there_are_no_more_previews_than_allowed_and_nothing_is_taken_over
         await holdfast.api.workloads.apply(replace(with_previews(), name=name, project=name), actor="test")
     await holdfast.api.workloads.apply(spec_of("notes-pr-1"), actor="test")
     assert await refused(holdfast, wish("pr-1")) == "preview_name_taken"
+    await holdfast.api.workloads.apply(replace(spec_of("db"), project="notes-qa", volumes=()), actor="test")
+    assert await refused(holdfast, wish("qa")) == "preview_name_taken", "it would be on the network of that project"
     left = place.volumes / "notes-pr-2/volume-0"
     left.mkdir(parents=True)
     (left / "content").write_text("of somebody")
@@ -217,7 +224,7 @@ async def test_there_are_no_more_previews_than_allowed_and_nothing_is_taken_over
     assert await refused(holdfast, wish("pr-3", image="not an image")) == "image_reference_malformed"
     with pytest.raises(NotFound):
         await removal_of(holdfast, "notes-pr-1")
-    assert await names(holdfast) == ["notes", "notes-pr-1", "wiki"]
+    assert await names(holdfast) == ["db", "notes", "notes-pr-1", "wiki"]
     assert (left / "content").read_text() == "of somebody"
 
     first = await made(holdfast, "a")
@@ -262,16 +269,7 @@ async def test_updates_and_removals_wait_for_a_restore_and_say_so(holdfast: Hold
     await holdfast.api.workloads.apply(with_previews(), actor="test")
     state = await made(holdfast)
     own = await snapshotted(holdfast, state.workload)
-    under_way, go = asyncio.Event(), asyncio.Event()
-
-    async def hold(call: Call) -> None:
-        if call.name == "stop" and not go.is_set():
-            under_way.set()
-            await go.wait()
-
-    engine_of(holdfast)._on_call = hold
-    running = await restore(holdfast, state.workload, own)
-    await under_way.wait()
+    running, go = await held_restore(holdfast, state, own)
     update = await holdfast.api.previews.begin("notes", wish())
     assert await waits_for(holdfast, update) == f"waiting for restore {running.id}"
     hook = await Hook.made(holdfast, Provider.GENERIC)
@@ -285,6 +283,96 @@ async def test_updates_and_removals_wait_for_a_restore_and_say_so(holdfast: Hold
         await succeeded(holdfast, operation)
 
 
+async def held_restore(holdfast: Holdfast, state: PreviewState, snapshot_id: str) -> tuple[Operation, asyncio.Event]:
+    """A restore that is under way until the event is set."""
+    under_way, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(call: Call) -> None:
+        if call.name == "stop" and not go.is_set():
+            under_way.set()
+            await go.wait()
+
+    engine_of(holdfast)._on_call = hold
+    running = await restore(holdfast, state.workload, snapshot_id)
+    await under_way.wait()
+    return running, go
+
+
+async def test_a_preview_that_is_updated_while_its_removal_waits_stays(holdfast: Holdfast, place: Installation) -> None:
+    await holdfast.api.workloads.apply(with_previews(), actor="test")
+    state = await made(holdfast)
+    running, go = await held_restore(holdfast, state, await snapshotted(holdfast, state.workload))
+    holdfast_clock(place).pass_by(POLICY.expires + 1.0)
+    await holdfast.preview_expiry.look()
+    removal = (await holdfast.operations.list(1)).items[0]
+    assert (removal.kind, removal.actor) == (OperationKind.DELETE, "expiry")
+    update = await holdfast.api.previews.begin("notes", wish())
+    go.set()
+    for operation in (running, removal, update):
+        await succeeded(holdfast, operation)
+    assert await names(holdfast) == ["notes", "notes-pr-17"]
+
+
+async def test_no_deployment_by_webhook_waits_for_a_preview(holdfast: Holdfast) -> None:
+    await holdfast.api.workloads.apply(with_previews(), actor="test")
+    state = await made(holdfast)
+    running, go = await held_restore(holdfast, state, await snapshotted(holdfast, state.workload))
+    previews = await Hook.made(holdfast, Provider.GENERIC)
+    update = await previews.begun(await previews.send({"preview": "pr-17"}))
+    deploys = await Hook.made(holdfast, Provider.GENERIC, action=HookAction.DEPLOY)
+    await deploys.applied({})
+    waiting = await holdfast.operations.get(str(update.operation_id))
+    assert not waiting.state.ended
+    go.set()
+    for operation in (running, waiting):
+        await succeeded(holdfast, operation)
+
+
+async def test_a_removal_that_is_refused_is_not_tried_again_at_once(holdfast: Holdfast, place: Installation) -> None:
+    await holdfast.api.workloads.apply(with_previews(), actor="test")
+    data = mounted(holdfast, await made(holdfast))["/data"]
+    data.rename(data.with_name("away"))
+    data.mkdir()
+    with capture_logs() as logs:
+        holdfast_clock(place).pass_by(POLICY.expires + 1.0)
+        for _ in range(3):
+            await holdfast.preview_expiry.look()
+    assert [entry["event"] for entry in logs].count("an expired preview stays") == 1
+    data.rmdir()
+    data.with_name("away").rename(data)
+    holdfast_clock(place).pass_by(AGAIN.total_seconds())
+    await holdfast.preview_expiry.look()
+    await succeeded(holdfast, (await holdfast.operations.list(1)).items[0])
+    assert await names(holdfast) == ["notes"]
+
+
+class StuckDisk(Fs):
+    """One that does not let go of the file ``stuck``."""
+
+    stuck = True
+
+    def unlinkat(self, dirfd: int, name: bytes) -> None:
+        if self.stuck and name == b"stuck":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().unlinkat(dirfd, name)
+
+
+async def test_a_removal_that_was_cut_off_goes_on_without_a_snapshot_of_what_is_left(place: Installation) -> None:
+    disk = StuckDisk()
+    seams = Seams(workers=partial(QuickWorkers, fs=disk), clock=QuickClock())
+    async with replace(place, seams=seams).running() as holdfast:
+        await holdfast.api.workloads.apply(with_previews(), actor="test")
+        state = await made(holdfast, last_snapshot=True)
+        data, media = mounted(holdfast, state).values()
+        (media / "stuck").write_text("of the preview")
+        end = await ended(holdfast, await removal_of(holdfast, "notes-pr-17"))
+        assert "snapshot_id" in end.outcome
+        assert (end.state, data.exists(), media.exists()) == (OperationState.FAILED, False, True)
+        disk.stuck = False
+        await succeeded(holdfast, await removal_of(holdfast, "notes-pr-17"))
+        assert (await names(holdfast), media.exists()) == (["notes"], False)
+
+
 async def waits_for(holdfast: Holdfast, operation: Operation) -> str:
     async for seen in holdfast.operations.events(operation.id):
         if seen.waiting_for or seen.state.ended:
@@ -292,25 +380,42 @@ async def waits_for(holdfast: Holdfast, operation: Operation) -> str:
     return ""
 
 
-async def test_a_preview_whose_data_never_arrived_is_not_deployed_on_nothing(
-    holdfast: Holdfast, place: Installation
-) -> None:
-    """As a server leaves it that dies between the record and the data."""
-    snapshot_id = await parent_with_data(holdfast, place, LATEST)
+async def cut_off(holdfast: Holdfast, seed: str = "") -> None:
+    """Leave a preview of which nothing was made but its record."""
     parent = await holdfast.api.workloads.get("notes")
     spec = PreviewCopy.of(parent.spec, "pr-17").spec(parent.spec)
-    cut_off = replace(parent, id=new_id(), spec=spec, desired=DesiredState.STOPPED)
     preview = Preview(
         parent_id=parent.id,
         parent="notes",
         key="pr-17",
-        seed=snapshot_id,
+        seed=seed,
         expires=POLICY.expires,
         expires_at="2100-01-01T00:00:00.000000Z",
         last_snapshot=False,
         created_by="test",
     )
-    await WorkloadStore(holdfast.database).insert(cut_off, preview)
+    workload = replace(parent, id=new_id(), spec=spec, desired=DesiredState.STOPPED)
+    await WorkloadStore(holdfast.database).insert(workload, preview)
+
+
+async def test_a_preview_whose_secrets_never_arrived_gets_them(holdfast: Holdfast) -> None:
+    """As a server leaves it that dies between the record and the secrets."""
+    await holdfast.api.workloads.apply(with_previews(secrets=(SecretRef(name="KEY"),)), actor="test")
+    await holdfast.api.secrets.set("notes", "KEY", "of the parent", actor="test")
+    await cut_off(holdfast)
+    state = await made(holdfast)
+    containers = engine_of(holdfast).engine.state.containers.values()
+    assert [dict(c.spec.env)["KEY"] for c in containers if c.spec.labels[LABEL_WORKLOAD] == state.workload.id] == [
+        "of the parent"
+    ]
+
+
+async def test_a_preview_whose_data_never_arrived_is_not_deployed_on_nothing(
+    holdfast: Holdfast, place: Installation
+) -> None:
+    """As a server leaves it that dies between the record and the data."""
+    snapshot_id = await parent_with_data(holdfast, place, LATEST)
+    await cut_off(holdfast, seed=snapshot_id)
     engine_of(holdfast).add_image("notes:2", Behaviour())
     gone_on = await succeeded(holdfast, await holdfast.api.previews.begin("notes", wish(image="notes:2")))
     assert (gone_on.kind, gone_on.outcome["snapshot_id"]) == (OperationKind.CLONE, snapshot_id)
@@ -329,7 +434,7 @@ class Hook:
 
     @classmethod
     async def made(cls, holdfast: Holdfast, provider: Provider, **fields: Any) -> Hook:
-        wanted = Binding(id="", workload_id="", provider=provider, action=HookAction.PREVIEW, **fields)
+        wanted = Binding(id="", workload_id="", provider=provider, **({"action": HookAction.PREVIEW} | fields))
         binding, address = await holdfast.api.webhooks.create("notes", wanted, "", actor="test")
         return cls(holdfast=holdfast, id=binding.id, address=address.rpartition("/")[2])
 

@@ -346,6 +346,7 @@ async def _assembled(
         secrets=sealed_values,
         restore_pending=registry.pending,
         former_id=former_id,
+        preview_of=PreviewStore(database).of,
         traffic=traffic,
         check_source=image_sources.check,
     )

@@ -50,8 +50,8 @@ class PreviewExpiry:
         self._operations = operations
         self._clock = clock
         self._changed = changed
-        self._begun: dict[str, tuple[datetime, str]] = {}
-        """When a removal was begun, and which operation that is; by the preview's workload."""
+        self._begun: dict[str, tuple[datetime, str | None]] = {}
+        """When a removal was begun, and which operation that is, unless it was refused; by the preview's workload."""
         self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("previews")
@@ -72,7 +72,8 @@ class PreviewExpiry:
             await self._look(datetime.fromtimestamp(self._clock.time(), UTC))
 
     async def _look(self, now: datetime) -> None:
-        expired = await self._store.expired(times.rfc3339(now))
+        at = times.rfc3339(now)
+        expired = await self._store.expired(at)
         begun, self._begun = self._begun, {}
         for preview in expired:
             before = begun.get(preview.workload_id)
@@ -80,17 +81,20 @@ class PreviewExpiry:
                 self._begun[preview.workload_id] = before
                 continue
             try:
-                operation = await self._previews.end(preview.workload_id, actor=ACTOR)
+                operation = await self._previews.end(preview.workload_id, expired_at=at, actor=ACTOR)
             except HoldfastError as error:
+                self._begun[preview.workload_id] = (now, None)
                 self._log.warning(
                     "an expired preview stays", parent=preview.parent, key=preview.key, reason=error.message
                 )
             else:
                 self._begun[preview.workload_id] = (now, operation.id)
 
-    async def _may_try_again(self, before: tuple[datetime, str], now: datetime) -> bool:
+    async def _may_try_again(self, before: tuple[datetime, str | None], now: datetime) -> bool:
         at, operation_id = before
-        return now - at >= AGAIN and (await self._operations.get(operation_id)).state.ended
+        if now - at < AGAIN:
+            return False
+        return operation_id is None or (await self._operations.get(operation_id)).state.ended
 
     async def _run(self) -> None:
         wait: float | None = FIRST

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from holdfast.domain import clone as clone_rules
@@ -171,12 +172,19 @@ class Previews:
         return await self._store.find(parent_id, key)
 
     async def end(
-        self, ref: str, *, last_snapshot: bool | None = None, actor: str, idempotency_key: str | None = None
+        self,
+        ref: str,
+        *,
+        last_snapshot: bool | None = None,
+        expired_at: str | None = None,
+        actor: str,
+        idempotency_key: str | None = None,
     ) -> Operation:
         """Remove a preview with its data. Its snapshots stay.
 
         Args:
             last_snapshot: whether its data is captured before; ``None``: as it was made.
+            expired_at: only if it had expired by then, and was not updated since, once nobody else is at work on it.
 
         Raises:
             NotFound: ``preview_unknown``.
@@ -188,16 +196,29 @@ class Previews:
             state.workload,
             delete_data=True,
             last_snapshot=captured and bool(state.workload.spec.captured_volumes),
+            still=None if expired_at is None else partial(self._expired, state.workload.id, expired_at),
+            captured=partial(self._captured, state.workload.id),
             actor=actor,
             idempotency_key=idempotency_key,
         )
 
     # Steps
 
+    async def _expired(self, workload_id: str, at: str) -> bool:
+        preview = await self._store.of(workload_id)
+        return preview is None or preview.expires_at <= at
+
+    async def _captured(self, workload_id: str) -> None:
+        """The last snapshot is there: a removal that is cut off from now on goes on without another one."""
+        preview = await self._store.of(workload_id)
+        if preview is not None:
+            await self._store.renew(replace(preview, last_snapshot=False))
+
     async def _make(self, parent: Workload, wish: PreviewWish) -> Operation:
         await self._require_room(parent)
         copy = PreviewCopy.of(parent.spec, wish.key, image=wish.image)
-        if await self._workload_store.find(copy.name) is not None:
+        others = await self._workload_store.list()
+        if any(copy.name in (other.id, other.name, other.spec.project) for other in others):
             raise _name_taken(copy.name, wish.key)
         spec = copy.spec(parent.spec)
         problems = clone_rules.shared_problems(self._volumes.placed(spec), self._volumes.placed(parent.spec))
@@ -250,13 +271,16 @@ class Previews:
             expires_at=self._from_now(expires),
             last_snapshot=known.last_snapshot if wish.last_snapshot is None else wish.last_snapshot,
         )
-        if known.seed and not await self._deployments.list(workload.id, limit=1):
+        only_made = not await self._deployments.list(workload.id, limit=1)
+        if only_made and known.seed:
             # Its data never arrived: the server died before. Whoever is at work on it keeps this from changing it.
             spec = workload.spec.without_values
             spec = spec if wish.image is None else replace(spec, image=wish.image)
-            await self._workloads.apply(spec, actor=wish.actor, create=False)
+            await self._workloads.apply(spec, actor=wish.actor, create=False, preview=renewed)
             await self._store.renew(renewed)
             return await self._cloned(renewed, replace(PreviewCopy.of(parent.spec, known.key), made=spec), wish)
+        if only_made and await self._secrets.problems(workload):
+            workload = await self._secrets.copy(parent, workload)  # likewise
         await self._store.renew(renewed)
         return await self._deployed(workload, wish, f"the preview of {parent.name} ({known.key}) is updated")
 
@@ -330,8 +354,8 @@ def _too_many(why: str, bound: str) -> Conflict:
 def _name_taken(name: str, key: str) -> Conflict:
     return Conflict(
         "preview_name_taken",
-        f"The preview for {key} would be called {name}, and there is another workload of that name.",
-        next_step="Give the preview another name, or delete that workload.",
+        f"The preview for {key} would be called {name}, and there is another workload, or a project, of that name.",
+        next_step="Give the preview another name, or delete what has that one.",
         details={"name": name},
     )
 

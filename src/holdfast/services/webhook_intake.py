@@ -93,7 +93,7 @@ class Intake:
     """Takes deliveries in.
 
     Args:
-        arrived: told the workload's id once a delivery that is to be applied is on disk.
+        arrived: told the binding once a delivery of it that is to be applied is on disk.
         burst: deliveries that one binding takes at once.
     """
 
@@ -104,7 +104,7 @@ class Intake:
         deliveries: HookDeliveryStore,
         sealing: Sealing,
         clock: Clock,
-        arrived: Callable[[str], object],
+        arrived: Callable[[Binding], object],
         burst: float = BURST,
     ) -> None:
         self._bindings = bindings
@@ -156,7 +156,7 @@ class Intake:
             self._refused(bound.binding, error)
             raise
         if any(not receipt.duplicate and not receipt.delivery.state.ended for receipt in receipts):
-            self._arrived(bound.binding.workload_id)
+            self._arrived(bound.binding)
         first = receipts[0].delivery
         if bound.binding.provider is Provider.GENERIC and first.state is DeliveryState.IGNORED:
             raise _not_applied(first)

@@ -1,5 +1,6 @@
 """Applying deliveries: of each workload one after the other, the oldest first, through the choke point of deployments.
 
+- Those for its previews go one after the other likewise, beside the others: no deployment waits for a preview.
 - Each is applied once, whatever dies: its operation carries its id as idempotency key, so that whoever takes it up
   again finds the operation. One that the server's death cut off is begun anew, a few times at most.
 - While the container engine does not answer none is begun: it would fail for nothing that it asked for.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import structlog
 
@@ -20,7 +21,7 @@ from holdfast.domain.deployment import DeployReason
 from holdfast.domain.errors import HoldfastError
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.preview import Preview
-from holdfast.domain.webhook import Binding, DeliveryState, Effect, HookDelivery, Nothing
+from holdfast.domain.webhook import Binding, DeliveryState, Effect, HookAction, HookDelivery, Nothing
 from holdfast.domain.webhook_effects import decide, superseded
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deployer import Deployer, DeployIntent
@@ -36,6 +37,10 @@ GATHERING: Final = 1.0
 """Seconds from the end of one delivery of a workload to the next: in a flood, most of it comes to ask for the same."""
 PAUSE: Final = 5.0
 """Seconds until what failed for want of a disk, or of an engine, is tried again."""
+
+
+_Lane: TypeAlias = tuple[str, bool]
+"""Deliveries that are applied one after the other: of a workload (by id), and whether those for its previews."""
 
 
 class _Stopping(Exception):
@@ -84,8 +89,8 @@ class WebhookWork:
         self._engine = engine
         self._pause = pause
         self._started = False
-        self._due: set[str] = set()
-        self._runners: dict[str, asyncio.Task[None]] = {}
+        self._due: set[_Lane] = set()
+        self._runners: dict[_Lane, asyncio.Task[None]] = {}
         self._log = structlog.get_logger("webhooks")
 
     async def start(self) -> None:
@@ -95,15 +100,13 @@ class WebhookWork:
         left = await self._deliveries.workloads_with_open()
         self._started = True
         for workload_id in left:
-            self.arrived(workload_id)
+            self._look_at((workload_id, False))
+            self._look_at((workload_id, True))
 
-    def arrived(self, workload_id: str) -> None:
-        """A delivery for a workload is on disk."""
-        if not self._started:
-            return
-        self._due.add(workload_id)
-        if workload_id not in self._runners:
-            self._runners[workload_id] = asyncio.create_task(self._run(workload_id), name=f"webhooks {workload_id}")
+    def arrived(self, binding: Binding) -> None:
+        """A delivery of a binding is on disk."""
+        if self._started:
+            self._look_at((binding.workload_id, binding.action is HookAction.PREVIEW))
 
     async def close(self) -> None:
         """Stop. Operations that were begun go on; what waits, waits for the next start."""
@@ -113,34 +116,44 @@ class WebhookWork:
             runner.cancel()
         await asyncio.gather(*runners, return_exceptions=True)
 
-    async def _run(self, workload_id: str) -> None:
+    def _look_at(self, lane: _Lane) -> None:
+        self._due.add(lane)
+        if lane not in self._runners:
+            self._runners[lane] = asyncio.create_task(self._run(lane), name=f"webhooks {lane[0]}")
+
+    async def _run(self, lane: _Lane) -> None:
         try:
-            while workload_id in self._due:
-                self._due.discard(workload_id)
+            while lane in self._due:
+                self._due.discard(lane)
                 try:
-                    while await self._one(workload_id):
+                    while await self._one(lane):
                         await self._pause(GATHERING)
                 except _Stopping:
                     return
                 except HoldfastError as error:
-                    self._log.warning("deliveries wait", workload_id=workload_id, code=error.code, reason=error.message)
+                    self._log.warning("deliveries wait", workload_id=lane[0], code=error.code, reason=error.message)
                     await self._pause(PAUSE)
-                    self._due.add(workload_id)
+                    self._due.add(lane)
         finally:
-            del self._runners[workload_id]
+            del self._runners[lane]
 
-    async def _one(self, workload_id: str) -> bool:
-        """Apply the oldest delivery of a workload. Returns whether there was one."""
+    async def _one(self, lane: _Lane) -> bool:
+        """Apply the oldest delivery of a lane. Returns whether there was one."""
+        workload_id, previews = lane
         waiting = await self._deliveries.open(workload_id)
+        bindings = {
+            binding.id: binding
+            for binding in (await self._bindings.of(workload_id) if waiting else ())
+            if (binding.action is HookAction.PREVIEW) is previews
+        }
+        waiting = tuple(each for each in waiting if each.binding_id in bindings)
         if not waiting:
             return False
         await self._engine()
-        bindings = {binding.id: binding for binding in await self._bindings.of(workload_id)}
         workload = await self._records.workload(workload_id)
         decided = [
             (each, bindings[each.binding_id], decide(bindings[each.binding_id], workload.spec, each.event))
             for each in waiting
-            if each.binding_id in bindings
         ]
         newer = superseded(
             (each.id, effect)
@@ -154,7 +167,7 @@ class WebhookWork:
             if delivery.id not in newer:
                 await self._apply(delivery, binding, effect)
                 return True
-        return bool(decided)
+        return True
 
     async def _apply(self, delivery: HookDelivery, binding: Binding, effect: Effect | Nothing) -> None:
         state, code, message = DeliveryState.FAILED, "", ""

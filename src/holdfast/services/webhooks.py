@@ -42,7 +42,7 @@ class Webhooks:
 
     Args:
         find: finds a workload by id or name; raises ``NotFound``.
-        arrived: told the workload's id once a delivery that is to be applied is on disk.
+        arrived: told the binding once a delivery of it that is to be applied is on disk.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Webhooks:
         deliveries: HookDeliveryStore,
         sealing: Sealing,
         intake: Intake,
-        arrived: Callable[[str], object],
+        arrived: Callable[[Binding], object],
     ) -> None:
         self._find = find
         self._bindings = bindings
@@ -177,7 +177,7 @@ class Webhooks:
             raise flood()
         if kept.delivery is None:  # forgotten meanwhile
             raise _binding_unknown(ref, binding_id)
-        self._arrived(binding.workload_id)
+        self._arrived(binding)
         return kept.delivery
 
     async def receive(

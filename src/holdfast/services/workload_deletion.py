@@ -125,6 +125,8 @@ class WorkloadDeletion:
         *,
         delete_data: bool,
         last_snapshot: bool = False,
+        still: Callable[[], Awaitable[bool]] | None = None,
+        captured: Callable[[], Awaitable[object]] | None = None,
         actor: str,
         idempotency_key: str | None = None,
     ) -> Operation:
@@ -132,6 +134,9 @@ class WorkloadDeletion:
 
         Args:
             last_snapshot: whether the data is captured before it is removed.
+            still: awaited once its turn has come: whether it is to go all the same.
+            captured: awaited once the last snapshot is complete, before any data is removed: one of what is left after
+                that would be of nothing whole.
 
         Raises:
             Conflict: ``restore_undecided``.
@@ -144,7 +149,9 @@ class WorkloadDeletion:
             OperationKind.DELETE,
             workload.id,
             actor,
-            lambda ctx: self._run(ctx, workload, delete_data=delete_data, last_snapshot=last_snapshot),
+            lambda ctx: self._run(
+                ctx, workload, delete_data=delete_data, last_snapshot=last_snapshot, still=still, captured=captured
+            ),
             idempotency_key=idempotency_key,
         )
 
@@ -173,7 +180,14 @@ class WorkloadDeletion:
             )
 
     async def _run(
-        self, ctx: OperationContext, known: Workload, *, delete_data: bool, last_snapshot: bool
+        self,
+        ctx: OperationContext,
+        known: Workload,
+        *,
+        delete_data: bool,
+        last_snapshot: bool,
+        still: Callable[[], Awaitable[bool]] | None,
+        captured: Callable[[], Awaitable[object]] | None,
     ) -> dict[str, object]:
         ids = await self._last.lock_ids(known) if last_snapshot else {known.id}
         async with self._locks.hold(ids, f"delete {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible) as held:
@@ -185,6 +199,9 @@ class WorkloadDeletion:
                     next_step="Nothing is left to do.",
                     details={"workload": known.id},
                 )
+            if still is not None and not await still():
+                await ctx.log(f"{workload.name} stays: it was updated in the meantime")
+                return {"instances": [], "removed": [], "kept": []}
             self.require_decided(workload)
             going = self._removable(workload) if delete_data else []
             async with self._claimed(workload, going):
@@ -192,6 +209,8 @@ class WorkloadDeletion:
                     async with self._last.warmed(held, workload, ctx) as capture:
                         removed = await self._end_instances(ctx, workload, delete_data=delete_data)
                         await capture()
+                    if captured is not None:
+                        await captured()
                 else:
                     removed = await self._end_instances(ctx, workload, delete_data=delete_data)
                 if going:

@@ -7,6 +7,7 @@ Invariants:
 - A configuration changes under the workload's lifecycle lock only (I9): never under a running deploy or restore, and
   never while a restore waits for a person's decision. An ``apply`` doesn't wait for those; it says who is at work.
 - A workload's name never changes: it is the name of the directory that holds its data.
+- A preview never becomes a workload that somebody means to keep: it would be removed with its data all the same.
 
 Deleting is told in :mod:`holdfast.services.workload_deletion`.
 """
@@ -64,6 +65,7 @@ class Workloads:
     Args:
         restore_pending: why a restore of a workload waits for a person's decision; ``None`` if none does.
         former_id: the id that a deleted workload of this name left with its snapshots; ``None`` if none did.
+        preview_of: what a workload (by id) is a preview of; ``None`` if it is none.
         check_source: raises where a declaration's source can't be used; see :meth:`Sources.check`.
     """
 
@@ -80,6 +82,7 @@ class Workloads:
         secrets: SealedValues,
         restore_pending: Callable[[str], str | None],
         former_id: Callable[[str], Awaitable[str | None]],
+        preview_of: Callable[[str], Awaitable[Preview | None]],
         traffic: Traffic,
         check_source: Callable[[SourceWish], Awaitable[None]],
     ) -> None:
@@ -93,6 +96,7 @@ class Workloads:
         self._secrets = secrets
         self._restore_pending = restore_pending
         self._former_id = former_id
+        self._preview_of = preview_of
         self._traffic = traffic
         self._check_source = check_source
         self._log = structlog.get_logger("workloads")
@@ -111,13 +115,13 @@ class Workloads:
         Args:
             create: ``True``: it must be new; ``False``: it must exist.
             expect_id: the id that the workload of this name must have.
-            preview: put on record with a new workload: what it is a preview of.
+            preview: what it is a preview of: put on record with a new workload, and known of one that is there.
 
         Raises:
             Refused: every problem with its volumes: ``volume_root_not_allowed``, ``volume_path_forbidden``,
                 ``volume_conflict``; ``domain_conflict``; ``workload_name_fixed`` for another name than the one of
                 ``expect_id``.
-            Conflict: ``workload_exists``, ``restore_undecided``.
+            Conflict: ``workload_exists``, ``restore_undecided``, ``workload_is_preview``.
             NotFound: ``workload_unknown``.
             Busy: ``workload_busy``, naming who is at work on it.
         """
@@ -140,6 +144,8 @@ class Workloads:
                 await self._check(spec)
                 spec = await self._secrets.resolved(spec, existing)
                 found = changes(existing.spec, spec)
+                if found and preview is None:
+                    await self._require_no_preview(existing)
                 # Also where nothing is shown to differ: what is stored is what was sent last.
                 if existing.spec != spec:
                     existing = await self._store.update_spec(existing.id, spec)
@@ -158,9 +164,10 @@ class Workloads:
         await self._check_source(spec.source)
         await self._check(spec)
         spec = await self._secrets.resolved(spec, existing)
-        return ApplyResult(
-            workload=existing, created=existing is None, changes=changes(existing.spec if existing else None, spec)
-        )
+        found = changes(existing.spec if existing else None, spec)
+        if found and existing is not None:
+            await self._require_no_preview(existing)
+        return ApplyResult(workload=existing, created=existing is None, changes=found)
 
     async def get(self, ref: str) -> Workload:
         """The workload with this id or name.
@@ -236,6 +243,17 @@ class Workloads:
         if found is None and create is False:
             raise _unknown(spec.name)
         return found
+
+    async def _require_no_preview(self, workload: Workload) -> None:
+        preview = await self._preview_of(workload.id)
+        if preview is not None:
+            raise Conflict(
+                "workload_is_preview",
+                f"{workload.name} is a preview of {preview.parent} ({preview.key}), and is removed with its data when "
+                "that is over.",
+                next_step=f"Choose another name. Or delete the preview first: holdfast preview delete {workload.name}",
+                details={"workload": workload.name, "parent": preview.parent},
+            )
 
     async def _joined(self, spec: WorkloadSpec, existing: Workload | None) -> tuple[Workload, ...]:
         """The workloads that ``spec`` comes to share a volume with: a restore of theirs does not hold this one yet."""

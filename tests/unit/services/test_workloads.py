@@ -17,6 +17,7 @@ from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.errors import Busy, Conflict, Failed, HoldfastError, NotFound, Refused
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationState
+from holdfast.domain.preview import Preview
 from holdfast.domain.restore import RootRef
 from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Scope, SourceWish, Volume, Workload, WorkloadSpec
@@ -41,6 +42,7 @@ from holdfast.services.workloads import Condition, Workloads
 from holdfast.store.database import Database
 from holdfast.store.deployments import DeploymentStore
 from holdfast.store.operations import OperationStore
+from holdfast.store.previews import PreviewStore
 from holdfast.store.secrets import SecretStore
 from holdfast.store.volume_states import VolumeStateStore
 from holdfast.store.workloads import WorkloadStore
@@ -205,6 +207,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
                 secrets=secrets,
                 restore_pending=pending.get,
                 former_id=nobody,
+                preview_of=PreviewStore(database).of,
                 traffic=traffic,
                 check_source=fine,
             ),
@@ -264,6 +267,25 @@ class TestApply:
         with pytest.raises(NotFound) as caught:
             await bench.workloads.apply(spec(), actor="ann", create=False)
         assert caught.value.code == "workload_unknown"
+
+    async def test_a_preview_does_not_become_a_workload_that_somebody_means_to_keep(self, bench: Bench) -> None:
+        preview = Preview(
+            parent_id="p",
+            parent="web",
+            key="notes",
+            expires=60.0,
+            expires_at="2100-01-01T00:00:00.000000Z",
+            last_snapshot=False,
+            created_by="ann",
+        )
+        await bench.workloads.apply(spec(), actor="ann", preview=preview)
+        for change in (bench.workloads.preview, partial(bench.workloads.apply, actor="bob")):
+            with pytest.raises(Conflict) as caught:
+                await change(spec(DATA))
+            assert caught.value.code == "workload_is_preview"
+        assert (await bench.workloads.get("notes")).spec == spec()
+        assert not (await bench.workloads.apply(spec(), actor="bob")).changes
+        assert (await bench.workloads.apply(spec(DATA), actor="ann", preview=preview)).changes
 
     async def test_a_name_never_changes(self, bench: Bench) -> None:
         workload = await bench.create()
