@@ -25,6 +25,8 @@ PARTS: Final = {
 MEASURED: Final = "measured"
 PLATFORM: Final = "platform"
 """What stands between two marks on the page; the platform, a part of its own, stands by itself."""
+QUIET: Final = 1.0
+"""The load average of a minute up to which a machine has nothing else to do; what prepares a run counts, too."""
 
 
 def regions(results: Mapping[str, Any]) -> dict[str, str]:
@@ -33,9 +35,21 @@ def regions(results: Mapping[str, Any]) -> dict[str, str]:
     if any(part in results for part in PARTS):
         found[MEASURED] = text(results)
     if PLATFORM in results:
-        lines = [*_machine(results[PLATFORM]), *platform.report(results[PLATFORM]["figures"])]
+        measured = results[PLATFORM]
+        lines = [*_machine(measured), *_beside(measured["machine"]), *platform.report(measured["figures"])]
         found[PLATFORM] = "\n".join(lines)
     return found
+
+
+def _beside(machine: Mapping[str, str]) -> list[str]:
+    """A warning, where the machine had something else to do when the measurement began."""
+    load = float(machine["load average"].split()[0])
+    if load <= QUIET:
+        return []
+    return [
+        "",
+        f"**Other work ran on this machine when it began (load {load:g}): times are longer than they need be.**",
+    ]
 
 
 def text(results: Mapping[str, Any]) -> str:

@@ -325,6 +325,10 @@ class RuntimeContract:
         assert found[0] == await lab.runtime.inspect(second)
         assert [c.id for c in await lab.runtime.containers({**mine, LABEL_WORKLOAD: "one"})] == [first]
         assert {first, second} <= {c.id for c in await lab.runtime.containers()}
+        assert [c.id for c in await lab.runtime.containers(mine, without={LABEL_WORKLOAD: "one"})] == [second]
+        others = [c.id for c in await lab.runtime.containers(without={**mine, LABEL_WORKLOAD: "two"})]
+        assert first in others
+        assert second not in others
 
     async def test_the_image_s_own_health_check_is_seen(self, lab: Lab) -> None:
         healthy = await lab.run(lab.images.healthy, "healthy")

@@ -303,10 +303,15 @@ class DockerRuntime(ContainerRuntime):
     async def inspection(self, container_id: str) -> Inspection:
         return await docker_foreign.inspection(self._client, container_id, quote(container_id, safe=""))
 
-    async def containers(self, labels: Mapping[str, str] | None = None) -> Sequence[Container]:
+    async def containers(
+        self, labels: Mapping[str, str] | None = None, *, without: Mapping[str, str] | None = None
+    ) -> Sequence[Container]:
         filters = json.dumps(docker_spec.label_filters(labels))
         answer = await self._ask("GET", "containers/json", params={"all": True, "filters": filters})
-        found = await asyncio.gather(*(self._inspect_if_there(entry["Id"]) for entry in answer))
+        wanted = [
+            entry["Id"] for entry in answer if without is None or not without.items() <= (entry["Labels"] or {}).items()
+        ]
+        found = await asyncio.gather(*map(self._inspect_if_there, wanted))
         return [container for container in found if container is not None]
 
     async def _inspect_if_there(self, container_id: str) -> Container | None:

@@ -341,8 +341,15 @@ class ContainerRuntime(Protocol):
     async def inspection(self, container_id: str) -> Inspection:
         """The container, by id or name, in the engine's own words. Raises ``NotFound``."""
 
-    async def containers(self, labels: Mapping[str, str] | None = None) -> Sequence[Container]:
-        """All containers, stopped ones included, newest first; only those that carry all ``labels`` if given."""
+    async def containers(
+        self, labels: Mapping[str, str] | None = None, *, without: Mapping[str, str] | None = None
+    ) -> Sequence[Container]:
+        """All containers, stopped ones included, newest first; each that is told of is looked at.
+
+        Args:
+            labels: only those that carry all of these.
+            without: none that carries all of these.
+        """
 
     async def usage(self, labels: Mapping[str, str]) -> Sequence[ContainerUsage]:
         """What those running containers that carry all ``labels`` use, each looked at once.

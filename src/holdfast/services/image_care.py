@@ -84,11 +84,7 @@ class ImageCare:
 
     async def kept(self) -> tuple[KeptImage, ...]:
         """Every image that carries a name of this Holdfast, largest first. Raises ``Unavailable``."""
-        images = [image for image in await self._runtime.images() if self._own(image)]
-        # Read after the images: what was named in between is on record by now.
-        names = {workload.id: workload.name for workload in await self._records.workloads()}
-        needed = {workload_id: await self._needed_by(workload_id) for workload_id in names}
-        found = [self._kept(image, needed, names) for image in images]
+        found = await self._looked_at([image for image in await self._runtime.images() if self._own(image)])
         return tuple(sorted(found, key=lambda image: (-image.size, image.id)))
 
     async def prune(self, *, dry_run: bool, actor: str) -> Operation:
@@ -118,7 +114,14 @@ class ImageCare:
     async def tidy(self, workload_id: str, ctx: OperationContext) -> None:
         """Let go of the images that a workload needs no longer. What fails is logged: it does no harm."""
         try:
-            own = [image for image in await self.kept() if any(self._owner(n) == workload_id for n in image.unneeded)]
+            images = [image for image in await self._runtime.images() if self._names_for(workload_id, image)]
+            needed = await self._needed_by(workload_id)
+            if needed is None or all(
+                _deployment(name) in needed for image in images for name in self._names_for(workload_id, image)
+            ):
+                return  # as mostly, and without a look at what all other workloads need
+            found = await self._looked_at(images)
+            own = [image for image in found if any(self._owner(name) == workload_id for name in image.unneeded)]
             for removal in await self._removals(own):
                 await self._remove(removal, ctx)
         except HoldfastError as error:
@@ -156,6 +159,14 @@ class ImageCare:
             await ctx.log(f"the image {what} was removed: no deployment that is kept needs it")
         return None
 
+    async def _looked_at(self, images: Sequence[ListedImage]) -> list[KeptImage]:
+        """Images, with what needs them."""
+        # Read after the images: what was named in between is on record by now.
+        names = {workload.id: workload.name for workload in await self._records.workloads()}
+        owners = {self._owner(name) for image in images for name in self._own(image)}
+        needed = {workload_id: await self._needed_by(workload_id) for workload_id in names if workload_id in owners}
+        return [self._kept(image, needed, names) for image in images]
+
     async def _needed_by(self, workload_id: str) -> Collection[str] | None:
         """Ids of the deployments whose images a workload needs; ``None``: whatever has a name for its sake."""
         if self._restore_pending(workload_id):
@@ -168,9 +179,9 @@ class ImageCare:
     ) -> KeptImage:
         needing, unneeded = set(), []
         for name in self._own(image):
-            owner, deployment_id = self._owner(name), name.rpartition(":")[2]
+            owner = self._owner(name)
             deployments = needed.get(owner, ())
-            if deployments is None or deployment_id in deployments:
+            if deployments is None or _deployment(name) in deployments:
                 needing.add(workloads[owner])
             else:
                 unneeded.append(name)
@@ -186,9 +197,17 @@ class ImageCare:
     def _own(self, image: ListedImage) -> tuple[str, ...]:
         return tuple(name for name in image.tags if name.startswith(self._prefix))
 
+    def _names_for(self, workload_id: str, image: ListedImage) -> tuple[str, ...]:
+        return tuple(name for name in self._own(image) if self._owner(name) == workload_id)
+
     def _owner(self, name: str) -> str:
         """The id of the workload for which the image has this name."""
         return name.removeprefix(self._prefix).rpartition(":")[0]
+
+
+def _deployment(name: str) -> str:
+    """The id of the deployment for which an image has this name."""
+    return name.rpartition(":")[2]
 
 
 def _removal(image: KeptImage, in_use: Mapping[str, str], configured: Collection[str], *, pulled: bool) -> Removal:

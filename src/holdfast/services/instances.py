@@ -81,8 +81,7 @@ class Instances:
 
     async def strangers(self) -> tuple[Container, ...]:
         """Every container on this host that is not of this installation."""
-        everything = await self._runtime.containers()
-        return tuple(c for c in everything if c.labels.get(LABEL_INSTALLATION) != self._installation)
+        return tuple(await self._runtime.containers(without={LABEL_INSTALLATION: self._installation}))
 
     async def of(self, workload_id: str) -> tuple[Container, ...]:
         """The containers of one workload, stopped ones included, newest first."""

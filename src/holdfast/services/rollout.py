@@ -112,6 +112,8 @@ class Rollout:
     async def _strangers_on(self, workload: Workload) -> tuple[list[Problem], list[str]]:
         """Containers that are not Holdfast's and may write to a volume of the workload, or replace it."""
         places = self._volumes.placed(workload.spec)
+        if not places:
+            return [], []
         reading = {volume.target for volume in workload.spec.captured_volumes if volume.read_only}
         read_only = [place.path for place in places if place.target in reading]
         writable = [place.path for place in places if place.target not in reading]
@@ -139,10 +141,12 @@ class Rollout:
         Raises:
             Refused: as :meth:`require_volumes`, ``volume_in_reach`` and, for containers of others, ``path_in_use``.
         """
+        paths = [place.path for place in self._volumes.placed(workload.spec)]
+        if not paths:
+            return
         in_use, _ = await self._strangers_on(workload)
         if in_use:
             raise Refused(in_use)
-        paths = [place.path for place in self._volumes.placed(workload.spec)]
         for container in await self._instances.all():
             sources = [mount.source for mount in container.mounts if mount.source]
             reached = [path for path in paths for source in sources if is_below(path, source) or is_below(source, path)]

@@ -2,7 +2,8 @@
 
 - A delivery that was answered as received is on disk, and is applied; what is refused was not kept.
 - Those that arrive while the disk is busy are kept together, so that a flood waits for few flushes.
-- What is known of a binding is read once a second at most; nothing is ignored by what may be outdated.
+- What is known of a binding is read once a second at most, by one of those that need it; nothing is ignored by what may
+  be outdated.
 - Each binding takes so many in a while (:data:`BURST`, :data:`PER_SECOND`) and keeps so many that wait; the others are
   told to come again. Nobody's flood stops another binding.
 """
@@ -15,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -114,6 +116,7 @@ class Intake:
         self._arrived = arrived
         self._burst = burst
         self._read_before: dict[str, _Known] = {}
+        self._reading: dict[str, asyncio.Task[_Known]] = {}
         self._buckets: dict[str, tuple[float, float]] = {}
         self._refusals: dict[str, Refusals] = {}
         self._since_trim: Counter[str] = Counter()
@@ -186,7 +189,18 @@ class Intake:
 
     async def _known(self, address: str) -> _Known:
         before = self._read_before.get(address)
-        return before if before is not None and self._clock.monotonic() < before.until else await self._read(address)
+        if before is not None and self._clock.monotonic() < before.until:
+            return before
+        reading = self._reading.get(address)
+        if reading is None:  # the others of a flood wait for the first one's
+            reading = self._reading[address] = asyncio.create_task(self._read(address), name="webhook binding")
+            reading.add_done_callback(partial(self._has_read, address))
+        return await asyncio.shield(reading)
+
+    def _has_read(self, address: str, reading: asyncio.Task[_Known]) -> None:
+        del self._reading[address]
+        if not reading.cancelled():
+            reading.exception()  # told to those who wait, if anybody still does
 
     async def _read(self, address: str) -> _Known:
         bound = await self._bindings.at(address_hash(address)) if _ADDRESS.fullmatch(address) else None

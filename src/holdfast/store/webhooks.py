@@ -144,7 +144,8 @@ class HookDeliveryStore:
         """
 
         def work(connection: Connection) -> list[Kept]:
-            kept = [self._keep(connection, arrival) for arrival in arrivals]
+            room = _Room(connection, self._most_waiting)
+            kept = [_keep(connection, arrival, room) for arrival in arrivals]
             for binding_id in trim:
                 _trim(connection, binding_id, _DECIDED, self._kept)
                 _trim(connection, binding_id, _LED_TO_NOTHING, self._kept_ignored)
@@ -199,24 +200,51 @@ class HookDeliveryStore:
         async with self._database.write() as transaction:
             await transaction.run(work)
 
-    def _keep(self, connection: Connection, arrival: Arrival) -> Kept:
-        delivery = arrival.delivery
-        earlier = connection.execute(_like(arrival)).first()
-        if earlier is not None:
-            return Kept(delivery=_delivery(earlier), duplicate=True)
-        binding = select(bindings.c.id).where(bindings.c.id == delivery.binding_id)
-        if connection.execute(binding).first() is None:
-            return Kept()
-        if not delivery.state.ended and self._is_full(connection, delivery.binding_id):
-            return Kept(full=True)
-        connection.execute(insert(hook_deliveries).values(**_values(delivery)))
-        return Kept(delivery=delivery)
 
-    def _is_full(self, connection: Connection, binding_id: str) -> bool:
-        query = select(func.count()).where(
+class _Room:
+    """How many deliveries of each binding may be added to those that wait, within one transaction."""
+
+    def __init__(self, connection: Connection, most_waiting: int) -> None:
+        self._connection = connection
+        self._most_waiting = most_waiting
+        self._left: dict[str, int | None] = {}
+
+    def of(self, binding_id: str) -> int | None:
+        """So many; ``None`` where the binding is gone."""
+        if binding_id not in self._left:
+            self._left[binding_id] = self._counted(binding_id)
+        return self._left[binding_id]
+
+    def take(self, binding_id: str) -> None:
+        """One more waits."""
+        left = self._left[binding_id]
+        assert left is not None
+        self._left[binding_id] = left - 1
+
+    def _counted(self, binding_id: str) -> int | None:
+        binding = select(bindings.c.id).where(bindings.c.id == binding_id)
+        if self._connection.execute(binding).first() is None:
+            return None
+        waiting = select(func.count()).where(
             hook_deliveries.c.binding_id == binding_id, hook_deliveries.c.state == DeliveryState.WAITING.value
         )
-        return int(connection.execute(query).scalar_one()) >= self._most_waiting
+        return self._most_waiting - int(self._connection.execute(waiting).scalar_one())
+
+
+def _keep(connection: Connection, arrival: Arrival, room: _Room) -> Kept:
+    delivery = arrival.delivery
+    earlier = connection.execute(_like(arrival)).first()
+    if earlier is not None:
+        return Kept(delivery=_delivery(earlier), duplicate=True)
+    left = room.of(delivery.binding_id)
+    if left is None:
+        return Kept()
+    if not delivery.state.ended:
+        if left <= 0:
+            return Kept(full=True)
+        room.take(delivery.binding_id)
+    connection.execute(insert(hook_deliveries).values(**_values(delivery)))
+    return Kept(delivery=delivery)
 
 
 def _like(arrival: Arrival) -> Any:

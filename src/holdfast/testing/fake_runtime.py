@@ -326,10 +326,13 @@ class FakeRuntime(ContainerRuntime):
             words = container_words(container, self.engine.public(container), image)
             return Inspection(container=words, image=image_words(image), changed=tuple(container.layer))
 
-    async def containers(self, labels: Mapping[str, str] | None = None) -> Sequence[Container]:
+    async def containers(
+        self, labels: Mapping[str, str] | None = None, *, without: Mapping[str, str] | None = None
+    ) -> Sequence[Container]:
         async with self._call("containers"):
             newest_first = sorted(self.engine.state.containers.values(), key=lambda c: c.serial, reverse=True)
-            return [self.engine.look(c) for c in newest_first if matches(c.spec.labels, labels)]
+            wanted = [c for c in newest_first if matches(c.spec.labels, labels)]
+            return [self.engine.look(c) for c in wanted if without is None or not matches(c.spec.labels, without)]
 
     async def usage(self, labels: Mapping[str, str]) -> Sequence[ContainerUsage]:
         async with self._call("usage"):

@@ -92,7 +92,19 @@ def test_every_part_that_is_measured_has_a_name_on_the_page() -> None:
 def test_what_a_run_has_no_figures_of_stays_on_the_page_as_it_is() -> None:
     assert page.regions({"format": 3}) == {}
     assert list(page.regions({"start": {"machine": {}, "figures": START}})) == [page.MEASURED]
-    assert list(page.regions({page.PLATFORM: {"machine": {}, "figures": {}}})) == [page.PLATFORM]
+    assert list(page.regions(platform_beside("0.20"))) == [page.PLATFORM]
+
+
+def platform_beside(load: str) -> dict[str, Any]:
+    return {page.PLATFORM: {"machine": {"load average": f"{load} 9 9 before, 9 9 9 after"}, "figures": {}}}
+
+
+def test_what_was_measured_beside_other_work_says_so() -> None:
+    assert "Other work" not in page.regions(platform_beside("0.20"))[page.PLATFORM]
+    assert (
+        "Other work ran on this machine when it began (load 5.64)"
+        in page.regions(platform_beside("5.64"))[page.PLATFORM]
+    )
 
 
 def test_the_picture_is_well_formed_and_has_a_bar_for_each_tool_and_step() -> None:

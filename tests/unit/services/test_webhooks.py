@@ -408,6 +408,23 @@ async def test_only_so_many_of_a_binding_wait(tmp_path: Path) -> None:
         assert await refusal(hooks, binding, b"", {}) == "webhook_flood"
 
 
+async def test_of_those_that_arrive_together_only_so_many_are_kept(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        hooks = Hooks(bench, tmp_path, most_waiting=2)
+        binding = await hooks.bind(await bench.add(STATELESS))
+        answers = await asyncio.gather(*(hooks.one(binding, {"id": str(n)}) for n in range(4)), return_exceptions=True)
+        assert sum(isinstance(answer, TooMany) for answer in answers) == 2
+        assert len(await hooks.deliveries.list(binding.id, limit=10)) == 2
+
+
+async def test_of_those_that_arrive_together_one_reads_what_they_came_through(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        hooks = Hooks(bench, tmp_path)
+        binding = await hooks.bind(await bench.add(STATELESS))
+        await asyncio.gather(*(hooks.one(binding, {"id": str(n)}) for n in range(4)))
+        assert hooks.bindings.reads == 1
+
+
 async def test_what_is_to_be_applied_once_more_is_kept_or_refused(tmp_path: Path) -> None:
     async with opened(tmp_path) as bench:
         hooks = Hooks(bench, tmp_path, most_waiting=1)

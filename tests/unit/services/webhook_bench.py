@@ -22,7 +22,7 @@ from holdfast.services.webhook_intake import MOST_WAITING, Intake, Receipt
 from holdfast.services.webhook_work import PreviewsPort, WebhookWork
 from holdfast.services.webhooks import Webhooks
 from holdfast.store.operations import OperationStore
-from holdfast.store.webhooks import BindingStore, HookDeliveryStore
+from holdfast.store.webhooks import BindingStore, Bound, HookDeliveryStore
 
 SECRET = "0123456789abcdef"
 BURST, KEPT, KEPT_IGNORED = 40, 5, 3
@@ -31,6 +31,16 @@ BURST, KEPT, KEPT_IGNORED = 40, 5, 3
 
 def signed(body: bytes, secret: str = SECRET) -> str:
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+class CountedBindings(BindingStore):
+    """Counts how often one was looked up by its address."""
+
+    reads = 0
+
+    async def at(self, address_hash: str) -> Bound | None:
+        self.reads += 1
+        return await super().at(address_hash)
 
 
 class Hooks:
@@ -42,7 +52,7 @@ class Hooks:
 
     def __init__(self, bench: Bench, path: Path, *, most_waiting: int = MOST_WAITING) -> None:
         self.bench = bench
-        self.bindings = BindingStore(bench.database)
+        self.bindings = CountedBindings(bench.database)
         self.deliveries = HookDeliveryStore(
             bench.database, most_waiting=most_waiting, kept=KEPT, kept_ignored=KEPT_IGNORED
         )
