@@ -34,7 +34,7 @@ check: setup ## format, lint, types and import contracts
 serve: setup ## run Holdfast from here, its data below ./.run
 	@HOLDFAST_DATA_DIR="$(CURDIR)/.run" $(WITH_ENGINE) $(BIN)/holdfast serve
 
-bench: setup ## measure, beside others, for some 25 minutes; PARTS=--quick to try it out
+bench: setup ## measure, beside others, for some 35 minutes; PARTS=--quick to try it out
 	@$(PYTHON) scripts/setup.py --bench
 	@$(WITH_ENGINE) $(BIN)/python -m benchmarks $(PARTS)
 

@@ -81,6 +81,10 @@ def report(figures: Mapping[str, Any]) -> list[str]:
     seconds, steps = figures["seconds"], figures["steps"]
     rows = [[name, told(values)] for name, values in seconds.items()]
     rows += [[f"overhead of {kind}, milliseconds", told(over(seconds, kind))] for kind in (FIRST, REPLACING)]
+    both = [
+        1000 * (ours - up - away) for ours, up, away in zip(seconds[REPLACING], seconds[UP], seconds[AWAY], strict=True)
+    ]
+    rows.append(["the same, over the bare engine's stop and removal as well", told(both)])
     names = list(dict.fromkeys(step for kind in (REPLACING, FIRST) for step in steps[kind]))
     parts = [[step, *(told(steps[kind].get(step, [])) for kind in (FIRST, REPLACING))] for step in names]
     return table(["deploys, seconds", ""], rows) + table(["step of a deploy, seconds", FIRST, REPLACING], parts)

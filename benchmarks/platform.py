@@ -67,5 +67,5 @@ def report(figures: Mapping[str, Any]) -> list[str]:
     lines = table(["target", "at most", "measured"], [row for part, of_it in there for row in part.targets(of_it)])
     missing = [name for name in _PARTS if name not in figures]
     if missing:
-        lines += ["", f"**Not measured: {', '.join(missing)}**: the run was broken off."]
+        lines += ["", f"**Not measured: {', '.join(missing)}** (`make bench PARTS=platform`)."]
     return lines + [line for part, of_it in there for line in part.report(of_it)]

@@ -35,6 +35,7 @@ HOOKS = {
     "a second": 200.0,
     "milliseconds": [10.0] * 99 + [30.0] * 2,
     "statuses": {"200": 2000},
+    "unanswered": 3,
     "lost": 0,
     "states": {"succeeded": 4, "superseded": 1996},
     "not once": 1,
@@ -53,7 +54,8 @@ def test_each_target_stands_beside_what_was_measured_missed_or_not() -> None:
         "| 100 workloads: resident MiB | 160 MiB | 161, **missed** |",
         "| 2,000 webhooks, 200 a second: answered, median | 20 ms | 10, met |",
         "| 2,000 webhooks, 200 a second: answered, p99 | 20 ms | 30, **missed** |",
-        "| 2,000 webhooks, 200 a second: lost | 0 | 0, met |",
+        "| 2,000 webhooks, 200 a second: not answered as received | 0 | 3, **missed** |",
+        "| 2,000 webhooks, 200 a second: answered as received, and lost | 0 | 0, met |",
         "| 2,000 webhooks, 200 a second: applied not at all or more than once | 0 | 1, **missed** |",
         "- failed: /: 502",
     ):
@@ -76,13 +78,19 @@ GOOD = [delivery(1, "succeeded", "a"), delivery(2, "superseded"), delivery(3, "f
 
 def test_deliveries_that_are_each_on_record_and_applied_once_are_well() -> None:
     found = hooks.outcome([["d1"], ["d2"], ["d3"]], GOOD, ["a", "b"])
-    assert found == {"lost": 0, "states": {"succeeded": 1, "superseded": 1, "failed": 1}, "not once": 0}
+    states = {"succeeded": 1, "superseded": 1, "failed": 1}
+    assert found == {"unanswered": 0, "lost": 0, "states": states, "not once": 0}
+
+
+def test_what_its_sender_got_no_answer_for_is_not_lost_but_told() -> None:
+    found = hooks.outcome([["d1"], ["d2"], ["d3"], []], GOOD, ["a", "b"])
+    assert (found["unanswered"], found["lost"]) == (1, 0)
 
 
 @pytest.mark.parametrize(
     "answered",
-    [[["d1"], ["d2"], []], [["d1"], ["d2"], ["d2"], ["d2"]], [["d1"], ["d2"], ["d9"]]],
-    ids=["refused", "taken for another", "not on record"],
+    [[["d1"], ["d2"], ["d2"]], [["d1"], ["d2"], ["d9"]]],
+    ids=["taken for another", "not on record"],
 )
 def test_what_has_no_record_of_its_own_is_lost(answered: list[list[str]]) -> None:
     assert hooks.outcome(answered, GOOD, ["a", "b"])["lost"] > 0
