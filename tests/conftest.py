@@ -1,10 +1,12 @@
 """For all tests: what the servers under test log is text that costs nothing, tracebacks included; no property is false
-because the machine was busy; and what was proven is counted, summed over all processes, and printed at the end.
+because the machine was busy, nor tried with other examples each time (but with ``HOLDFAST_TORTURE=1``); and what was
+proven is counted, summed over all processes, and printed at the end.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,7 +24,12 @@ if TYPE_CHECKING:
 
     from holdfast.testing.s3_server import S3Server
 
-settings.register_profile("holdfast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "holdfast",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("HOLDFAST_TORTURE") != "1",
+)
 settings.load_profile("holdfast")
 
 

@@ -660,7 +660,7 @@ SPECS = st.builds(
     project=NAMES,
     stage=NAMES,
     env=pairs(st.from_regex(r"[A-Z_]{1,4}", fullmatch=True)),
-    secrets=st.lists(st.from_regex(r"[a-z_]{1,4}", fullmatch=True), max_size=3, unique=True).map(
+    secrets=st.lists(st.from_regex(r"[a-z][a-z_]{0,3}", fullmatch=True), max_size=3, unique=True).map(
         lambda names: tuple(SecretRef(name=name) for name in sorted(names))
     ),
     labels=pairs(NAMES.filter(lambda name: name != "holdfast")),

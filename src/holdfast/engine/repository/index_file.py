@@ -173,6 +173,9 @@ def _prepared(path: str, repository: str, patience: float) -> sqlite3.Connection
         _check(connection, repository)
         for statement in _TEMPORARY.split(";"):
             connection.execute(statement)
+    except UnicodeDecodeError as error:  # what SQLite says of a damaged schema repeats its bytes, which may be no text
+        connection.close()
+        raise _Unusable("its schema is damaged") from error
     except BaseException:
         connection.close()
         raise

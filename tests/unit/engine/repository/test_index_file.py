@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,17 @@ def test_a_file_of_another_schema_is_made_anew(blobs: PosixBlobs, path: Path, st
     altered(path, statement)
     assert known(path) == 0
     assert fill(blobs, path) == []
+
+
+def test_a_schema_whose_damage_is_no_text_is_made_anew(blobs: PosixBlobs, path: Path) -> None:
+    """SQLite names what is malformed by its bytes, which its driver for Python then can't put into words."""
+    fill(blobs, path)
+    content = path.read_bytes().replace(b"tablemetameta", b"table\xa0etameta").replace(b"CREATE TABLE", b"CREATE TABEL")
+    path.write_bytes(content)
+    with pytest.raises(UnicodeDecodeError), closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    assert fill(blobs, path) == []
+    assert known(path) == 1
 
 
 def test_a_database_that_is_none_of_ours_is_made_anew(blobs: PosixBlobs, path: Path) -> None:
