@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.faults.take_over_bench import by_name, db_and_web, engine_of, place_at, taken_over
 
 from holdfast.bootstrap import Holdfast, Seams
 from holdfast.config import Settings
-from holdfast.domain.errors import HoldfastError
+from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.operation import Operation, OperationState
+from holdfast.domain.workload import WorkloadSpec
 from holdfast.engine.fs import Fs
 from holdfast.services.workload_status import Condition
 from holdfast.testing.fake_records import engine_error
@@ -79,6 +82,37 @@ async def test_of_two_at_once_one_takes_over_and_the_other_leaves_the_workloads_
             await ended(holdfast, operation)
         for name in ("db", "web"):
             assert (await holdfast.api.workloads.status(name)).condition is Condition.RUNNING
+    assert place.leftovers() == []
+
+
+async def test_one_that_fails_as_it_begins_takes_no_workload_from_one_that_begins_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_at(tmp_path)
+    await db_and_web(place)
+    async with place.running() as holdfast:
+        real, others, made = holdfast.api.workloads.apply, asyncio.Event(), asyncio.Event()
+        first = asyncio.current_task()
+
+        async def apply(spec: WorkloadSpec, **options: Any) -> Any:
+            if asyncio.current_task() is not first:
+                others.set()
+            elif spec.name == "web":
+                made.set()
+                with suppress(TimeoutError):  # the other one must not come here meanwhile
+                    await asyncio.wait_for(others.wait(), 1)
+                raise Failed("database_failed", "No.", next_step="Wait.")
+            return await real(spec, **options)
+
+        async def second() -> Operation:
+            await made.wait()
+            return await taken_over(holdfast, *BOTH)
+
+        monkeypatch.setattr(holdfast.api.workloads, "apply", apply)
+        beside = asyncio.ensure_future(second())
+        with pytest.raises(Failed):
+            await taken_over(holdfast, *BOTH)
+        await succeeded(holdfast, await beside)
     assert place.leftovers() == []
 
 

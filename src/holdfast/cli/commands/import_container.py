@@ -44,8 +44,9 @@ def import_container(
     detach: options.Detach = False,
     as_json: options.Json = False,
 ) -> None:
-    """Propose workload files from containers that others made, on the data that they have. Nothing is applied.
+    """Propose workload files from containers that others made, on the data that they have.
 
+    Nothing is applied, unless they are to be taken over.
     What can't be carried over is named in comments. The values of secrets are not written anywhere. Only admins may.
 
     With --take-over workloads take the containers' place: these are stopped, a first snapshot is taken, and they are
