@@ -3,9 +3,10 @@
 - What :meth:`Database.write` committed is on disk (``synchronous=FULL``) before it returns.
 - Writers queue for one lock instead of spinning on SQLite's, and take SQLite's write lock at their beginning
   (``BEGIN IMMEDIATE``), so that no transaction reads first and then fails to write. Readers never wait (WAL).
-- A transaction begins with its first statement: each change of threads costs as much as a small statement.
-- Each call runs in a thread, to its end: who is cancelled meanwhile goes on only afterwards, so that no two threads use
-  one connection at a time. (SQLAlchemy's own asyncio extension would load its ORM, a tenth of the server's memory.)
+- A transaction is a function that runs in a thread, to its end: who is cancelled meanwhile goes on only afterwards.
+  (SQLAlchemy's own asyncio extension would load its ORM, a tenth of the server's memory, and change threads for each
+  statement, which costs more than a small statement does.)
+- Statements are built once, with ``bindparam`` for what differs: to build one costs more than to execute it.
 """
 
 from __future__ import annotations
@@ -13,14 +14,27 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Executable, Result, Table, create_engine, event, insert, update
+from sqlalchemy import (
+    URL,
+    Connection,
+    Executable,
+    Row,
+    Table,
+    Update,
+    bindparam,
+    create_engine,
+    event,
+    insert,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -34,60 +48,6 @@ _MOST: Final = 32
 """Connections that are kept open, and that there are at most. Each has a thread while it works."""
 
 T = TypeVar("T")
-
-
-class Transaction:
-    """One transaction on one connection; :meth:`Database.read` and :meth:`Database.write` give it."""
-
-    def __init__(self, engine: Engine, threads: ThreadPoolExecutor) -> None:
-        self._engine = engine
-        self._threads = threads
-        self._open: Connection | None = None
-
-    async def execute(self, statement: Executable) -> Result[Any]:
-        """Execute a statement. Gives all of its rows."""
-
-        def whole(connection: Connection) -> Result[Any]:
-            result = connection.execute(statement)
-            return result.freeze()() if result.returns_rows else result
-
-        return await self.run(whole)
-
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        """Do something with the connection, in a thread. What is done first begins the transaction."""
-        return await self._to_its_end(lambda: work(self._begun()))
-
-    async def end(self, *, commit: bool) -> None:
-        """Make durable what was done, or undo it, and give the connection back."""
-        connection = self._open
-        if connection is None:
-            return
-
-        def end() -> None:
-            with connection:
-                if commit:
-                    connection.commit()
-
-        await self._to_its_end(end)
-
-    def _begun(self) -> Connection:
-        if self._open is None:
-            self._open = self._engine.connect()
-            self._open.begin()
-        return self._open
-
-    async def _to_its_end(self, work: Callable[[], T]) -> T:
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        cancelled: asyncio.CancelledError | None = None
-        while not running.done():
-            try:
-                await asyncio.wait([running])
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is not None:
-            running.exception()
-            raise cancelled
-        return running.result()
 
 
 class Database:
@@ -122,8 +82,7 @@ class Database:
         """
         if self._file is not None:
             await asyncio.to_thread(_make_private, self._file)
-        async with self.write() as connection:
-            await connection.run(migrate)
+        await self.write(migrate)
 
     async def close(self) -> None:
         """Let go of all connections, and of their threads: what forks afterwards forks alone."""
@@ -138,42 +97,70 @@ class Database:
                 return []
             return [str(line) for line in connection.exec_driver_sql("PRAGMA quick_check(10)").scalars()]
 
-        async with self.read() as connection:
-            return [line for line in await connection.run(found) if line != "ok"]
+        return [line for line in await self.read(found) if line != "ok"]
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[Transaction]:
-        """A connection that sees one consistent state and changes nothing."""
-        async with self._transaction(self._engine, commit=False) as connection:
-            yield connection
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` finds, in one consistent state. It changes nothing, and is called in a thread.
 
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[Transaction]:
-        """A transaction: durable when the block has ended, undone when it raises.
+        Raises:
+            Failed: ``database_failed``.
+        """
+
+        def reading() -> T:
+            with self._engine.connect() as connection:
+                return work(connection)
+
+        with translated():
+            async with self._connections:
+                return await self._to_its_end(reading)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Do what ``work`` does, in a thread, in one transaction: durable when this returns, undone if it raises.
 
         Raises:
             Failed: ``database_failed``; nothing was changed.
             NoSpace: ``database_no_space``; nothing was changed.
             IntegrityError: a constraint does not hold; stores translate it.
         """
-        async with self._writing, self._transaction(self._writer, commit=True) as connection:
-            yield connection
 
-    @asynccontextmanager
-    async def _transaction(self, engine: Engine, *, commit: bool) -> AsyncIterator[Transaction]:
-        transaction = Transaction(engine, self._threads)
-        with _translated():
-            async with self._connections:
-                try:
-                    yield transaction
-                except BaseException:
-                    await transaction.end(commit=False)
-                    raise
-                await transaction.end(commit=commit)
+        def writing() -> T:
+            with self._writer.connect() as connection:
+                done = work(connection)
+                connection.commit()
+                return done
+
+        with translated():
+            async with self._writing, self._connections:
+                return await self._to_its_end(writing)
+
+    async def rows(self, statement: Executable, /, **parameters: object) -> Sequence[Row[Any]]:
+        """The rows that a statement finds. Raises as :meth:`read`."""
+        return await self.read(lambda connection: connection.execute(statement, parameters).all())
+
+    async def row(self, statement: Executable, /, **parameters: object) -> Row[Any] | None:
+        """The one row that a statement finds, or none. Raises as :meth:`read`."""
+        return await self.read(lambda connection: connection.execute(statement, parameters).one_or_none())
+
+    async def change(self, statement: Executable, /, **parameters: object) -> None:
+        """Make one change. Raises as :meth:`write`."""
+        await self.write(lambda connection: connection.execute(statement, parameters))
+
+    async def _to_its_end(self, work: Callable[[], T]) -> T:
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        cancelled: asyncio.CancelledError | None = None
+        while not running.done():
+            try:
+                await asyncio.wait([running])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            running.exception()
+            raise cancelled
+        return running.result()
 
 
-async def upsert(
-    connection: Transaction,
+def upsert(
+    connection: Connection,
     table: Table,
     key: Mapping[str, object],
     values: Mapping[str, object],
@@ -185,9 +172,14 @@ async def upsert(
     Args:
         new: what else a row gets that is made.
     """
-    change = update(table).where(*(table.c[column] == value for column, value in key.items())).values(**values)
-    if not await connection.run(lambda found: found.execute(change).rowcount):
-        await connection.execute(insert(table).values({**new, **key, **values}))
+    this = {f"this_{column}": value for column, value in key.items()}
+    if not connection.execute(_update(table, tuple(key)), {**values, **this}).rowcount:
+        connection.execute(insert(table), {**new, **key, **values})
+
+
+@cache
+def _update(table: Table, key: tuple[str, ...]) -> Update:
+    return update(table).where(*(table.c[column] == bindparam(f"this_{column}") for column in key))
 
 
 def _make_private(path: Path) -> None:
@@ -221,7 +213,7 @@ def _begin(connection: Connection) -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """The driver's errors as Holdfast's own, but for broken constraints."""
     try:
         yield

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.times import now
-from holdfast.domain.workload import DesiredState, WorkloadSpec
+from holdfast.domain.workload import DesiredState
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database
 from holdfast.store.tables import deployments, workloads
+from holdfast.store.workloads import spec_of
+
+_BY_ID = select(deployments).where(deployments.c.id == bindparam("id"))
+_OF_WORKLOAD = (
+    select(deployments).where(deployments.c.workload_id == bindparam("workload_id")).order_by(deployments.c.id.desc())
+)
+_SUCCEEDED = deployments.c.state == DeploymentState.SUCCEEDED.value
+_LAST_SUCCESSFUL = _OF_WORKLOAD.where(
+    _SUCCEEDED, deployments.c.reason.not_in(bindparam("besides", expanding=True))
+).limit(1)
+_LAST_SUCCESSFUL_OF_ALL = select(deployments).where(
+    deployments.c.id.in_(select(func.max(deployments.c.id)).where(_SUCCEEDED).group_by(deployments.c.workload_id))
+)
+_UNFINISHED = (
+    select(deployments).where(deployments.c.state == DeploymentState.RUNNING.value).order_by(deployments.c.id.desc())
+)
+_INSERT = insert(deployments)
+_UPDATE = update(deployments).where(deployments.c.id == bindparam("this"))
+_SETTLE_WORKLOAD = update(workloads).where(workloads.c.id == bindparam("this"))
 
 
 class DeploymentStore:
@@ -36,24 +55,16 @@ class DeploymentStore:
             "error": None if deployment.error is None else encode(deployment.error),
             "snapshot_id": deployment.snapshot_id,
         }
-        async with self._database.write() as connection:
-            await connection.execute(insert(deployments).values(**row))
+        await self._database.change(_INSERT, **row)
 
     async def set_snapshot(self, deployment_id: str, snapshot_id: str) -> None:
         """Keep which snapshot holds the data from right before it."""
-        async with self._database.write() as connection:
-            await connection.execute(
-                update(deployments).where(deployments.c.id == deployment_id).values(snapshot_id=snapshot_id)
-            )
+        await self._database.change(_UPDATE, this=deployment_id, snapshot_id=snapshot_id)
 
     async def finish(self, deployment_id: str, state: DeploymentState, error: dict[str, str] | None = None) -> None:
         """Record how it ended, now."""
-        async with self._database.write() as connection:
-            await connection.execute(
-                update(deployments)
-                .where(deployments.c.id == deployment_id)
-                .values(state=state.value, finished_at=now(), error=None if error is None else encode(error))
-            )
+        text = None if error is None else encode(error)
+        await self._database.change(_UPDATE, this=deployment_id, state=state.value, finished_at=now(), error=text)
 
     async def succeed(self, deployment: Deployment, *, adopt: bool) -> None:
         """Record a success, now, and what it makes of the workload: both, or neither if the host dies.
@@ -65,36 +76,27 @@ class DeploymentStore:
         settled = {"desired": DesiredState.RUNNING.value, "updated_at": at}
         if adopt:
             settled["spec"] = encode(deployment.spec.declared)
-        async with self._database.write() as connection:
-            await connection.execute(
-                update(deployments)
-                .where(deployments.c.id == deployment.id)
-                .values(state=DeploymentState.SUCCEEDED.value, finished_at=at, error=None)
-            )
-            await connection.execute(
-                update(workloads).where(workloads.c.id == deployment.workload_id).values(**settled)
-            )
+        ended = {"state": DeploymentState.SUCCEEDED.value, "finished_at": at, "error": None}
+
+        def write(connection: Connection) -> None:
+            connection.execute(_UPDATE, {"this": deployment.id, **ended})
+            connection.execute(_SETTLE_WORKLOAD, {"this": deployment.workload_id, **settled})
+
+        await self._database.write(write)
 
     async def get(self, deployment_id: str) -> Deployment | None:
         """The deployment with this id."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(deployments).where(deployments.c.id == deployment_id))).one_or_none()
+        row = await self._database.row(_BY_ID, id=deployment_id)
         return None if row is None else _deployment(row)
 
     async def list(
         self, workload_id: str, *, limit: int | None = None, before: str | None = None
     ) -> tuple[Deployment, ...]:
         """A workload's deployments, newest first; with ``before`` only those older than the one with that id."""
-        query = (
-            select(deployments)
-            .where(deployments.c.workload_id == workload_id)
-            .order_by(deployments.c.id.desc())
-            .limit(limit)
-        )
+        query = _OF_WORKLOAD if limit is None else _OF_WORKLOAD.limit(limit)
         if before is not None:
             query = query.where(deployments.c.id < before)
-        async with self._database.read() as connection:
-            return tuple(_deployment(row) for row in await connection.execute(query))
+        return tuple(map(_deployment, await self._database.rows(query, workload_id=workload_id)))
 
     async def last_successful(self, workload_id: str, *, besides: Sequence[DeployReason] = ()) -> Deployment | None:
         """The newest deployment of a workload that succeeded.
@@ -102,40 +104,18 @@ class DeploymentStore:
         Args:
             besides: those that came for one of these reasons don't count.
         """
-        query = (
-            select(deployments)
-            .where(
-                deployments.c.workload_id == workload_id,
-                deployments.c.state == DeploymentState.SUCCEEDED.value,
-                deployments.c.reason.not_in([reason.value for reason in besides]),
-            )
-            .order_by(deployments.c.id.desc())
-            .limit(1)
-        )
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+        reasons = [reason.value for reason in besides]
+        row = await self._database.row(_LAST_SUCCESSFUL, workload_id=workload_id, besides=reasons)
         return None if row is None else _deployment(row)
 
     async def last_successful_of_all(self) -> dict[str, Deployment]:
         """The newest deployment of each workload that succeeded, by the workload's id."""
-        newest = (
-            select(func.max(deployments.c.id))
-            .where(deployments.c.state == DeploymentState.SUCCEEDED.value)
-            .group_by(deployments.c.workload_id)
-        )
-        async with self._database.read() as connection:
-            rows = await connection.execute(select(deployments).where(deployments.c.id.in_(newest)))
-            return {row.workload_id: _deployment(row) for row in rows}
+        rows = await self._database.rows(_LAST_SUCCESSFUL_OF_ALL)
+        return {row.workload_id: _deployment(row) for row in rows}
 
     async def unfinished(self) -> tuple[Deployment, ...]:
         """All deployments that have not ended, newest first; at start: those that the last server left behind."""
-        query = (
-            select(deployments)
-            .where(deployments.c.state == DeploymentState.RUNNING.value)
-            .order_by(deployments.c.id.desc())
-        )
-        async with self._database.read() as connection:
-            return tuple(_deployment(row) for row in await connection.execute(query))
+        return tuple(map(_deployment, await self._database.rows(_UNFINISHED)))
 
 
 def _deployment(row: Row[tuple[object, ...]]) -> Deployment:
@@ -144,7 +124,7 @@ def _deployment(row: Row[tuple[object, ...]]) -> Deployment:
         workload_id=row.workload_id,
         state=DeploymentState(row.state),
         reason=DeployReason(row.reason),
-        spec=decode(WorkloadSpec, row.spec),
+        spec=spec_of(row.spec),
         image_id=row.image_id,
         digest=row.digest,
         operation_id=row.operation_id,

@@ -43,8 +43,7 @@ class MetricsStore:
                 _tidy(connection, at)
 
         if used:
-            async with self._database.write() as connection:
-                await connection.run(write)
+            await self._database.write(write)
             self._rolled_up = due
 
     async def read(self, workload_id: str, query: MetricsQuery) -> list[Used]:
@@ -53,9 +52,8 @@ class MetricsStore:
         wanted: ColumnElement[bool] = usage.c.span == query.span.seconds
         if query.span is not SAMPLED:
             wanted = or_(wanted, and_(usage.c.span == SAMPLED.seconds, usage.c.at >= _rolled_up_to(query.span)))
-        async with self._database.read() as connection:
-            rows = await connection.execute(select(*_VALUES).where(wanted, *asked).order_by(usage.c.at))
-            return [Used(**row._mapping) for row in rows]
+        rows = await self._database.rows(select(*_VALUES).where(wanted, *asked).order_by(usage.c.at))
+        return [Used(**row._mapping) for row in rows]
 
 
 def _tidy(connection: Connection, now: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from holdfast.domain.errors import Conflict
@@ -14,8 +14,20 @@ from holdfast.domain.ids import new_id
 from holdfast.domain.notice import Channel, Delivery, Notice
 from holdfast.domain.times import parse, rfc3339
 from holdfast.store.codec import decode, encode
-from holdfast.store.database import Database, Transaction, upsert
+from holdfast.store.database import Database, upsert
 from holdfast.store.tables import alarms, channels, deliveries, workloads
+
+_CHANNELS = select(channels).order_by(channels.c.name)
+_SEALED = select(channels.c.sealed).where(channels.c.id == bindparam("id"))
+_INSERT_CHANNEL = insert(channels)
+_DELETE_CHANNEL = delete(channels).where(channels.c.id == bindparam("id"))
+_WAITING = select(deliveries).order_by(deliveries.c.id)
+_INSERT = insert(deliveries)
+_UPDATE = update(deliveries).where(deliveries.c.id == bindparam("this"))
+_DELETE = delete(deliveries).where(deliveries.c.id == bindparam("id"))
+_TOLD = select(alarms)
+_OVER = delete(alarms).where(alarms.c.id.in_(bindparam("over", expanding=True)))
+_NAME = select(workloads.c.name).where(workloads.c.id == bindparam("id"))
 
 
 class ChannelStore:
@@ -34,9 +46,9 @@ class ChannelStore:
             Conflict: ``channel_known``.
         """
         try:
-            async with self._database.write() as connection:
-                row = {"id": channel.id, "name": channel.name, "channel": encode(channel), "sealed": sealed}
-                await connection.execute(insert(channels).values(**row))
+            await self._database.change(
+                _INSERT_CHANNEL, id=channel.id, name=channel.name, channel=encode(channel), sealed=sealed
+            )
         except IntegrityError as error:
             raise Conflict(
                 "channel_known",
@@ -46,20 +58,16 @@ class ChannelStore:
 
     async def list(self) -> tuple[Channel, ...]:
         """All, by name."""
-        async with self._database.read() as connection:
-            return await _channels(connection)
+        return await self._database.read(_channels)
 
     async def sealed(self, channel_id: str) -> bytes | None:
         """What is secret of one; ``None`` if it is gone."""
-        async with self._database.read() as connection:
-            query = select(channels.c.sealed).where(channels.c.id == channel_id)
-            row = (await connection.execute(query)).one_or_none()
+        row = await self._database.row(_SEALED, id=channel_id)
         return None if row is None else bytes(row.sealed)
 
     async def delete(self, channel_id: str) -> None:
         """Forget one, and what waits to be told through it, durably."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(channels).where(channels.c.id == channel_id))
+        await self._database.change(_DELETE_CHANNEL, id=channel_id)
 
 
 class Outbox:
@@ -70,29 +78,21 @@ class Outbox:
 
     async def waiting(self) -> tuple[Delivery, ...]:
         """All that wait, oldest first."""
-        async with self._database.read() as connection:
-            found = await connection.execute(select(deliveries).order_by(deliveries.c.id))
-            return tuple(_delivery(row) for row in found)
+        return tuple(map(_delivery, await self._database.rows(_WAITING)))
 
     async def delivered(self, delivery_id: str) -> None:
         """Forget one: it was delivered, or is given up."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(deliveries).where(deliveries.c.id == delivery_id))
+        await self._database.change(_DELETE, id=delivery_id)
 
     async def failed(self, delivery: Delivery, *, next_at: str, error: str) -> None:
         """Record that an attempt failed."""
-        async with self._database.write() as connection:
-            await connection.execute(
-                update(deliveries)
-                .where(deliveries.c.id == delivery.id)
-                .values(attempts=delivery.attempts + 1, next_at=next_at, error=error)
-            )
+        await self._database.change(
+            _UPDATE, this=delivery.id, attempts=delivery.attempts + 1, next_at=next_at, error=error
+        )
 
     async def told(self) -> dict[str, tuple[datetime, str]]:
         """The conditions that were told and last: since when each was told last, and its title."""
-        async with self._database.read() as connection:
-            found = await connection.execute(select(alarms))
-            return {row.id: (parse(row.told_at), row.title) for row in found}
+        return {row.id: (parse(row.told_at), row.title) for row in await self._database.rows(_TOLD)}
 
     async def tell(
         self, notices: Sequence[Notice], *, now: datetime, lasting: Mapping[str, str], over: Sequence[str]
@@ -103,31 +103,32 @@ class Outbox:
             lasting: conditions that were told now, with their titles.
             over: conditions that last no longer.
         """
-        async with self._database.write() as connection:
+
+        def write(connection: Connection) -> None:
             for notice in notices:
-                await keep(connection, notice, now=rfc3339(now))
+                keep(connection, notice, now=rfc3339(now))
             for key, title in lasting.items():
-                await upsert(connection, alarms, {"id": key}, {"told_at": rfc3339(now), "title": title})
-            await connection.execute(delete(alarms).where(alarms.c.id.in_(over)))
+                upsert(connection, alarms, {"id": key}, {"told_at": rfc3339(now), "title": title})
+            connection.execute(_OVER, {"over": over})
+
+        await self._database.write(write)
 
 
-async def keep(connection: Transaction, notice: Notice, *, now: str) -> None:
+def keep(connection: Connection, notice: Notice, *, now: str) -> None:
     """Have a notice delivered through every channel that takes it, as part of a write."""
-    takers = [channel for channel in await _channels(connection) if channel.takes(notice)]
+    takers = [channel for channel in _channels(connection) if channel.takes(notice)]
     if not takers:
         return
     if notice.workload_id:
-        query = select(workloads.c.name).where(workloads.c.id == notice.workload_id)
-        row = (await connection.execute(query)).one_or_none()
+        row = connection.execute(_NAME, {"id": notice.workload_id}).one_or_none()
         notice = replace(notice, workload="" if row is None else row.name)
     for channel in takers:
         values = {"id": new_id(), "channel_id": channel.id, "notice": encode(notice), "created_at": now}
-        await connection.execute(insert(deliveries).values(**values, next_at=now, attempts=0, error=""))
+        connection.execute(_INSERT, {**values, "next_at": now, "attempts": 0, "error": ""})
 
 
-async def _channels(connection: Transaction) -> tuple[Channel, ...]:
-    found = await connection.execute(select(channels).order_by(channels.c.name))
-    return tuple(decode(Channel, row.channel) for row in found)
+def _channels(connection: Connection) -> tuple[Channel, ...]:
+    return tuple(decode(Channel, row.channel) for row in connection.execute(_CHANNELS))
 
 
 def _delivery(row: Row[tuple[object, ...]]) -> Delivery:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Row, Select, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
 from holdfast.domain.notice import Notice
 from holdfast.domain.operation import LogLine, Operation, OperationKind, OperationState, Progress, StepRecord
@@ -16,6 +16,19 @@ from holdfast.store.tables import operations
 
 MAX_LOG_LINES: Final = 1000
 """How much of an operation's log is kept: its last lines."""
+
+
+_BY_ID = select(operations).where(operations.c.id == bindparam("id"))
+_BY_KEY = select(operations).where(
+    operations.c.actor == bindparam("actor"), operations.c.idempotency_key == bindparam("key")
+)
+_UNFINISHED = (
+    select(operations)
+    .where(operations.c.state.in_([state.value for state in OperationState if not state.ended]))
+    .order_by(operations.c.id)
+)
+_INSERT = insert(operations)
+_SAVE = update(operations).where(operations.c.id == bindparam("this"))
 
 
 class OperationStore:
@@ -30,15 +43,18 @@ class OperationStore:
         Returns:
             That earlier one, and then nothing was kept; ``None`` if the new one was.
         """
-        async with self._database.write() as connection:
+
+        def write(connection: Connection) -> Row[Any] | None:
             if idempotency_key is not None:
-                query = _by_key(operation.actor, idempotency_key)
-                row = (await connection.execute(query)).one_or_none()
-                if row is not None:
-                    return _operation(row)
-            values = {"id": operation.id, "idempotency_key": idempotency_key, **_values(operation)}
-            await connection.execute(insert(operations).values(**values))
-        return None
+                asked = {"actor": operation.actor, "key": idempotency_key}
+                earlier = connection.execute(_BY_KEY, asked).one_or_none()
+                if earlier is not None:
+                    return earlier
+            connection.execute(_INSERT, {"id": operation.id, "idempotency_key": idempotency_key, **_values(operation)})
+            return None
+
+        earlier = await self._database.write(write)
+        return None if earlier is None else _operation(earlier)
 
     async def save(self, operation: Operation, notice: Notice | None = None) -> None:
         """Record how an operation stands, durably.
@@ -46,17 +62,18 @@ class OperationStore:
         Args:
             notice: what somebody is told of it; kept together with it, or neither is.
         """
-        async with self._database.write() as connection:
-            await connection.execute(
-                update(operations).where(operations.c.id == operation.id).values(**_values(operation))
-            )
+
+        def write(connection: Connection) -> None:
+            connection.execute(_SAVE, {"this": operation.id, **_values(operation)})
             if notice is not None:
-                await keep(connection, notice, now=notice.at)
+                keep(connection, notice, now=notice.at)
+
+        await self._database.write(write)
 
     async def get(self, operation_id: str) -> Operation | None:
         """The operation with this id."""
-        found = await self._all(select(operations).where(operations.c.id == operation_id))
-        return found[0] if found else None
+        row = await self._database.row(_BY_ID, id=operation_id)
+        return None if row is None else _operation(row)
 
     async def list(
         self, *, limit: int | None = None, before: str | None = None, workload_id: str | None = None
@@ -71,21 +88,15 @@ class OperationStore:
 
     async def unfinished(self) -> tuple[Operation, ...]:
         """All operations that have not ended, oldest first."""
-        open_states = [state.value for state in OperationState if not state.ended]
-        return await self._all(select(operations).where(operations.c.state.in_(open_states)).order_by(operations.c.id))
+        return await self._all(_UNFINISHED)
 
     async def find_by_key(self, actor: str, idempotency_key: str) -> Operation | None:
         """The operation that ``actor`` started with this key."""
-        found = await self._all(_by_key(actor, idempotency_key))
-        return found[0] if found else None
+        row = await self._database.row(_BY_KEY, actor=actor, key=idempotency_key)
+        return None if row is None else _operation(row)
 
     async def _all(self, query: Select[tuple[object, ...]]) -> tuple[Operation, ...]:
-        async with self._database.read() as connection:
-            return tuple(_operation(row) for row in await connection.execute(query))
-
-
-def _by_key(actor: str, idempotency_key: str) -> Select[tuple[object, ...]]:
-    return select(operations).where(operations.c.actor == actor, operations.c.idempotency_key == idempotency_key)
+        return tuple(map(_operation, await self._database.rows(query)))
 
 
 def _values(operation: Operation) -> dict[str, object]:

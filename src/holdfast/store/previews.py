@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import Select, bindparam, func, select, update
 
 from holdfast.domain.preview import Preview
 from holdfast.domain.workload import Workload
@@ -10,6 +10,19 @@ from holdfast.store.codec import decode
 from holdfast.store.database import Database
 from holdfast.store.tables import previews, workloads
 from holdfast.store.workloads import preview_row, workload_of
+
+_OF_WORKLOAD = select(previews.c.preview).where(previews.c.workload_id == bindparam("workload_id"))
+_OF_PARENT = select(previews.c.preview).where(
+    previews.c.parent_id == bindparam("parent_id"), previews.c.key == bindparam("key")
+)
+_ALL = (
+    select(previews.c.preview, workloads)
+    .join(workloads, workloads.c.id == previews.c.workload_id)
+    .order_by(workloads.c.id.desc())
+)
+_EXPIRED = select(previews.c.preview).where(previews.c.expires_at <= bindparam("at")).order_by(previews.c.expires_at)
+_NEXT_EXPIRY = select(func.min(previews.c.expires_at).label("at"))
+_UPDATE = update(previews).where(previews.c.workload_id == bindparam("this"))
 
 
 class PreviewStore:
@@ -20,41 +33,29 @@ class PreviewStore:
 
     async def of(self, workload_id: str) -> Preview | None:
         """What a workload is a preview of; ``None`` if it is none."""
-        return await self._one(previews.c.workload_id == workload_id)
+        return await self._one(_OF_WORKLOAD, workload_id=workload_id)
 
     async def find(self, parent_id: str, key: str) -> Preview | None:
         """The one of a parent for a key."""
-        return await self._one((previews.c.parent_id == parent_id) & (previews.c.key == key))
+        return await self._one(_OF_PARENT, parent_id=parent_id, key=key)
 
     async def list(self) -> tuple[tuple[Preview, Workload], ...]:
         """All, with their workloads, newest first."""
-        query = (
-            select(previews.c.preview, workloads)
-            .join(workloads, workloads.c.id == previews.c.workload_id)
-            .order_by(workloads.c.id.desc())
-        )
-        async with self._database.read() as connection:
-            return tuple((decode(Preview, row.preview), workload_of(row)) for row in await connection.execute(query))
+        return tuple((decode(Preview, row.preview), workload_of(row)) for row in await self._database.rows(_ALL))
 
     async def renew(self, preview: Preview) -> None:
         """Keep what is on record of one as it is now. Fine if it is gone."""
-        this = previews.c.workload_id == preview.workload_id
-        async with self._database.write() as connection:
-            await connection.execute(update(previews).where(this).values(**preview_row(preview)))
+        await self._database.change(_UPDATE, this=preview.workload_id, **preview_row(preview))
 
     async def expired(self, at: str) -> tuple[Preview, ...]:
         """Those that had to be gone by then, the longest overdue first."""
-        query = select(previews.c.preview).where(previews.c.expires_at <= at).order_by(previews.c.expires_at)
-        async with self._database.read() as connection:
-            return tuple(decode(Preview, row.preview) for row in await connection.execute(query))
+        return tuple(decode(Preview, row.preview) for row in await self._database.rows(_EXPIRED, at=at))
 
     async def next_expiry(self) -> str | None:
         """When the first one expires; ``None`` if there is none."""
-        async with self._database.read() as connection:
-            found: str | None = (await connection.execute(select(func.min(previews.c.expires_at)))).scalar()
-        return found
+        row = await self._database.row(_NEXT_EXPIRY)
+        return None if row is None else row.at
 
-    async def _one(self, condition: ColumnElement[bool]) -> Preview | None:
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(previews.c.preview).where(condition))).one_or_none()
+    async def _one(self, query: Select[tuple[str]], **parameters: str) -> Preview | None:
+        row = await self._database.row(query, **parameters)
         return None if row is None else decode(Preview, row.preview)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, bindparam, delete, select
 
-from holdfast.store.database import Database
+from holdfast.store.database import Database, upsert
 from holdfast.store.tables import registries
+
+_OF_HOST = select(registries).where(registries.c.host == bindparam("host"))
+_ALL = select(registries).order_by(registries.c.host)
+_DELETE = delete(registries).where(registries.c.host == bindparam("host"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,28 +32,21 @@ class RegistryStore:
 
     async def put(self, login: SealedLogin) -> None:
         """Keep a login, in place of the one that there was."""
-        row = {"host": login.host, "username": login.username, "sealed": login.sealed, "set_at": login.set_at}
-        async with self._database.write() as connection:
-            await connection.execute(delete(registries).where(registries.c.host == login.host))
-            await connection.execute(insert(registries).values(**row))
+        values = {"username": login.username, "sealed": login.sealed, "set_at": login.set_at}
+        await self._database.write(lambda connection: upsert(connection, registries, {"host": login.host}, values))
 
     async def find(self, host: str) -> SealedLogin | None:
         """The login of a registry."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(registries).where(registries.c.host == host))).one_or_none()
+        row = await self._database.row(_OF_HOST, host=host)
         return None if row is None else _login(row)
 
     async def list(self) -> tuple[SealedLogin, ...]:
         """All, by host."""
-        async with self._database.read() as connection:
-            return tuple(
-                _login(row) for row in await connection.execute(select(registries).order_by(registries.c.host))
-            )
+        return tuple(map(_login, await self._database.rows(_ALL)))
 
     async def delete(self, host: str) -> None:
         """Forget a login. Fine if there is none."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(registries).where(registries.c.host == host))
+        await self._database.change(_DELETE, host=host)
 
 
 def _login(row: Row[tuple[object, ...]]) -> SealedLogin:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from holdfast.domain.errors import Conflict
@@ -10,6 +10,11 @@ from holdfast.domain.repository import RepositoryPlace, SecondRepository
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database
 from holdfast.store.tables import repositories
+
+_BY_NAME = select(repositories).where(repositories.c.name == bindparam("name"))
+_ALL = select(repositories).order_by(repositories.c.name)
+_INSERT = insert(repositories)
+_DELETE = delete(repositories).where(repositories.c.name == bindparam("name"))
 
 
 class RepositoryNames:
@@ -33,8 +38,7 @@ class RepositoryNames:
             "created_at": repository.created_at,
         }
         try:
-            async with self._database.write() as connection:
-                await connection.execute(insert(repositories).values(**row))
+            await self._database.change(_INSERT, **row)
         except IntegrityError as error:
             raise Conflict(
                 "repository_known",
@@ -44,20 +48,16 @@ class RepositoryNames:
 
     async def find(self, name: str) -> SecondRepository | None:
         """The one of this name."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(repositories).where(repositories.c.name == name))).one_or_none()
+        row = await self._database.row(_BY_NAME, name=name)
         return None if row is None else _repository(row)
 
     async def list(self) -> tuple[SecondRepository, ...]:
         """All, by name."""
-        async with self._database.read() as connection:
-            found = await connection.execute(select(repositories).order_by(repositories.c.name))
-            return tuple(_repository(row) for row in found)
+        return tuple(map(_repository, await self._database.rows(_ALL)))
 
     async def delete(self, name: str) -> None:
         """Forget one, durably. Fine if there is none."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(repositories).where(repositories.c.name == name))
+        await self._database.change(_DELETE, name=name)
 
 
 def _repository(row: Row[tuple[object, ...]]) -> SecondRepository:

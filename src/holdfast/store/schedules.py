@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from holdfast.domain.schedule import ScheduleState
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database, upsert
 from holdfast.store.tables import schedules
+
+_ALL = select(schedules)
+_BY_ID = select(schedules).where(schedules.c.id == bindparam("id"))
+_DELETE = delete(schedules).where(schedules.c.id.in_(bindparam("ids", expanding=True)))
 
 
 class ScheduleStore:
@@ -20,26 +24,24 @@ class ScheduleStore:
 
     async def all(self) -> dict[str, ScheduleState]:
         """Every state that is known."""
-        async with self._database.read() as connection:
-            return {row.id: decode(ScheduleState, row.state) for row in await connection.execute(select(schedules))}
+        return {row.id: decode(ScheduleState, row.state) for row in await self._database.rows(_ALL)}
 
     async def get(self, schedule_id: str) -> ScheduleState | None:
         """The state of one schedule."""
-        async with self._database.read() as connection:
-            query = select(schedules).where(schedules.c.id == schedule_id)
-            row = (await connection.execute(query)).one_or_none()
+        row = await self._database.row(_BY_ID, id=schedule_id)
         return None if row is None else decode(ScheduleState, row.state)
 
     async def save(self, states: Mapping[str, ScheduleState]) -> None:
         """Record how these stand, durably and together."""
-        if not states:
-            return
-        async with self._database.write() as connection:
+
+        def write(connection: Connection) -> None:
             for schedule_id, state in states.items():
-                await upsert(connection, schedules, {"id": schedule_id}, {"state": encode(state)})
+                upsert(connection, schedules, {"id": schedule_id}, {"state": encode(state)})
+
+        if states:
+            await self._database.write(write)
 
     async def forget(self, ids: Iterable[str]) -> None:
         """Forget schedules that are no more."""
         if gone := list(ids):
-            async with self._database.write() as connection:
-                await connection.execute(delete(schedules).where(schedules.c.id.in_(gone)))
+            await self._database.change(_DELETE, ids=gone)

@@ -10,14 +10,25 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from sqlalchemy import ColumnElement, and_, delete, exists, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, select, update
 
 from holdfast.domain.workload import Workload, WorkloadSpec
 from holdfast.store.database import Database
 from holdfast.store.tables import deployments, secrets
 from holdfast.store.workloads import change_spec
+
+_OF_WORKLOAD = select(secrets).where(secrets.c.workload_id == bindparam("workload_id")).order_by(secrets.c.id)
+_NAMED = and_(secrets.c.workload_id == bindparam("of"), secrets.c.name.in_(bindparam("names", expanding=True)))
+_NAMED_BY_A_DEPLOYMENT = exists().where(
+    deployments.c.workload_id == secrets.c.workload_id, deployments.c.spec.contains(secrets.c.id)
+)
+_INSERT = insert(secrets)
+_REMOVE = update(secrets).where(_NAMED).values(removed=True)
+_DELETE_UNUSED = delete(secrets).where(
+    _NAMED, secrets.c.id.not_in(bindparam("present", expanding=True)), ~_NAMED_BY_A_DEPLOYMENT
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +56,17 @@ class SecretStore:
 
     async def of(self, workload_id: str) -> tuple[SealedSecret, ...]:
         """All values of a workload's secrets, oldest first."""
-        query = select(secrets).where(secrets.c.workload_id == workload_id).order_by(secrets.c.id)
-        async with self._database.read() as connection:
-            return tuple(
-                SealedSecret(
-                    id=row.id,
-                    workload_id=row.workload_id,
-                    name=row.name,
-                    sealed=row.sealed,
-                    set_at=row.set_at,
-                    removed=row.removed,
-                )
-                for row in await connection.execute(query)
+        return tuple(
+            SealedSecret(
+                id=row.id,
+                workload_id=row.workload_id,
+                name=row.name,
+                sealed=row.sealed,
+                set_at=row.set_at,
+                removed=row.removed,
             )
+            for row in await self._database.rows(_OF_WORKLOAD, workload_id=workload_id)
+        )
 
     async def set(self, workload_id: str, spec: WorkloadSpec, values: Sequence[SealedSecret]) -> Workload:
         """Keep new values and the configuration that names them. Returns the workload as it is now.
@@ -74,30 +83,16 @@ class SecretStore:
     async def _change(
         self, workload_id: str, spec: WorkloadSpec, values: Sequence[SealedSecret], *, removed: str | None
     ) -> Workload:
-        async with self._database.write() as connection:
-            workload = await change_spec(connection, workload_id, spec)
+        names = [value.name for value in values] if removed is None else [removed]
+        present = [secret.version for secret in spec.secrets]
+
+        def write(connection: Connection) -> Workload:
+            workload = change_spec(connection, workload_id, spec)
             for value in values:
-                row = {
-                    "id": value.id,
-                    "workload_id": value.workload_id,
-                    "name": value.name,
-                    "sealed": value.sealed,
-                    "set_at": value.set_at,
-                    "removed": value.removed,
-                }
-                await connection.execute(insert(secrets).values(**row))
+                connection.execute(_INSERT, asdict(value))
             if removed is not None:
-                await connection.execute(update(secrets).where(_named(workload_id, [removed])).values(removed=True))
-            names = [value.name for value in values] if removed is None else [removed]
-            present = [secret.version for secret in spec.secrets]
-            named_by_a_deployment = exists().where(
-                deployments.c.workload_id == secrets.c.workload_id, deployments.c.spec.contains(secrets.c.id)
-            )
-            await connection.execute(
-                delete(secrets).where(_named(workload_id, names), secrets.c.id.not_in(present), ~named_by_a_deployment)
-            )
-        return workload
+                connection.execute(_REMOVE, {"of": workload_id, "names": names})
+            connection.execute(_DELETE_UNUSED, {"of": workload_id, "names": names, "present": present})
+            return workload
 
-
-def _named(workload_id: str, names: Sequence[str]) -> ColumnElement[bool]:
-    return and_(secrets.c.workload_id == workload_id, secrets.c.name.in_(names))
+        return await self._database.write(write)

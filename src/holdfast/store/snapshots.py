@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Row, bindparam, delete, select
 
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database, upsert
 from holdfast.store.tables import snapshots
+
+_BY_ID = select(snapshots).where(snapshots.c.id == bindparam("id"))
+_OF_WORKLOAD = (
+    select(snapshots).where(snapshots.c.workload_id == bindparam("workload_id")).order_by(snapshots.c.id.desc())
+)
+_DELETE = delete(snapshots).where(snapshots.c.id == bindparam("id"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,25 +61,22 @@ class SnapshotStateStore:
     async def _change(self, snapshot_id: str, workload_id: str, **values: object) -> None:
         """Change these columns and no other, so that two that change at once don't take each other back."""
         new = {"workload_id": workload_id, "pinned": False, "damaged": encode(())}
-        async with self._database.write() as connection:
-            await upsert(connection, snapshots, {"id": snapshot_id}, values, new=new)
+        await self._database.write(
+            lambda connection: upsert(connection, snapshots, {"id": snapshot_id}, values, new=new)
+        )
 
     async def get(self, snapshot_id: str) -> SnapshotState | None:
         """The state of one snapshot."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(snapshots).where(snapshots.c.id == snapshot_id))).one_or_none()
+        row = await self._database.row(_BY_ID, id=snapshot_id)
         return None if row is None else _state(row)
 
     async def list(self, workload_id: str) -> tuple[SnapshotState, ...]:
         """The states of a workload's snapshots, newest snapshot first."""
-        query = select(snapshots).where(snapshots.c.workload_id == workload_id).order_by(snapshots.c.id.desc())
-        async with self._database.read() as connection:
-            return tuple(_state(row) for row in await connection.execute(query))
+        return tuple(map(_state, await self._database.rows(_OF_WORKLOAD, workload_id=workload_id)))
 
     async def delete(self, snapshot_id: str) -> None:
         """Forget a snapshot's state. Fine if there is none."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(snapshots).where(snapshots.c.id == snapshot_id))
+        await self._database.change(_DELETE, id=snapshot_id)
 
 
 def _state(row: Row[tuple[object, ...]]) -> SnapshotState:

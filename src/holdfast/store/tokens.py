@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Row, func, insert, select
+from sqlalchemy import Row, bindparam, func, insert, select
 
 from holdfast.domain.accounts import Role
 from holdfast.store.database import Database
 from holdfast.store.tables import tokens
+
+_BY_HASH = select(tokens).where(tokens.c.hash == bindparam("hash"))
+_COUNT = select(func.count().label("all")).select_from(tokens)
+_INSERT = insert(tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,19 +41,16 @@ class TokenStore:
             "role": record.role.value,
             "created_at": record.created_at,
         }
-        async with self._database.write() as connection:
-            await connection.execute(insert(tokens).values(**row))
+        await self._database.change(_INSERT, **row)
 
     async def find(self, token_hash: str) -> TokenRecord | None:
         """The token with this hash."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(tokens).where(tokens.c.hash == token_hash))).one_or_none()
+        row = await self._database.row(_BY_HASH, hash=token_hash)
         return None if row is None else _record(row)
 
     async def count(self) -> int:
         """How many tokens there are."""
-        async with self._database.read() as connection:
-            return int((await connection.execute(select(func.count()).select_from(tokens))).scalar_one())
+        return await self._database.read(lambda connection: connection.execute(_COUNT).scalar_one())
 
 
 def _record(row: Row[tuple[object, ...]]) -> TokenRecord:

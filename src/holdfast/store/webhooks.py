@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, delete, func, insert, or_, select, update
 
 from holdfast.domain.times import now
 from holdfast.domain.webhook import Binding, DeliveryState, HookDelivery, HookEvent
@@ -19,6 +20,7 @@ from holdfast.domain.workload import WorkloadSpec
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database
 from holdfast.store.tables import bindings, hook_deliveries, workloads
+from holdfast.store.workloads import spec_of
 
 KEPT: Final = 1000
 KEPT_IGNORED: Final = 200
@@ -27,6 +29,45 @@ KEPT_IGNORED: Final = 200
 _OPEN: Final = [state.value for state in DeliveryState if not state.ended]
 _LED_TO_NOTHING: Final = [DeliveryState.IGNORED.value, DeliveryState.PING.value, DeliveryState.SUPERSEDED.value]
 _DECIDED: Final = [DeliveryState.SUCCEEDED.value, DeliveryState.FAILED.value]
+
+
+_INSERT_BINDING = insert(bindings)
+_DELETE_BINDING = delete(bindings).where(bindings.c.id == bindparam("id"))
+_AT = (
+    select(bindings.c.binding, bindings.c.sealed, workloads.c.spec)
+    .join(workloads, workloads.c.id == bindings.c.workload_id)
+    .where(bindings.c.hash == bindparam("hash"))
+)
+_OF_WORKLOAD = (
+    select(bindings.c.binding).where(bindings.c.workload_id == bindparam("workload_id")).order_by(bindings.c.id.desc())
+)
+_BINDING = select(bindings.c.id).where(bindings.c.id == bindparam("id"))
+
+_INSERT = insert(hook_deliveries)
+_UPDATE = update(hook_deliveries).where(hook_deliveries.c.id == bindparam("this"))
+_BY_ID = select(hook_deliveries).where(hook_deliveries.c.id == bindparam("id"))
+_OPEN_OF_WORKLOAD = (
+    select(hook_deliveries)
+    .where(hook_deliveries.c.workload_id == bindparam("workload_id"), hook_deliveries.c.state.in_(_OPEN))
+    .order_by(hook_deliveries.c.id)
+)
+_WITH_OPEN = select(hook_deliveries.c.workload_id).where(hook_deliveries.c.state.in_(_OPEN)).distinct()
+_COUNT_WAITING = select(func.count()).where(
+    hook_deliveries.c.binding_id == bindparam("binding_id"),
+    hook_deliveries.c.state == DeliveryState.WAITING.value,
+)
+_IN_STATES = and_(
+    hook_deliveries.c.binding_id == bindparam("of"),
+    hook_deliveries.c.state.in_(bindparam("states", expanding=True)),
+)
+_NEWEST = (
+    select(hook_deliveries.c.id)
+    .where(_IN_STATES)
+    .order_by(hook_deliveries.c.id.desc())
+    .offset(bindparam("skip"))
+    .limit(1)
+)
+_DELETE_OLDER = delete(hook_deliveries).where(_IN_STATES, hook_deliveries.c.id < bindparam("oldest_kept"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,43 +122,34 @@ class BindingStore:
 
     async def insert(self, binding: Binding, address_hash: str, sealed: bytes | None) -> None:
         """Keep a new one, durably."""
-        row = {
-            "id": binding.id,
-            "workload_id": binding.workload_id,
-            "hash": address_hash,
-            "binding": encode(binding),
-            "sealed": sealed,
-        }
-        async with self._database.write() as connection:
-            await connection.execute(insert(bindings).values(**row))
+        await self._database.change(
+            _INSERT_BINDING,
+            id=binding.id,
+            workload_id=binding.workload_id,
+            hash=address_hash,
+            binding=encode(binding),
+            sealed=sealed,
+        )
 
     async def at(self, address_hash: str) -> Bound | None:
         """The one with this address."""
-        query = (
-            select(bindings.c.binding, bindings.c.sealed, workloads.c.spec)
-            .join(workloads, workloads.c.id == bindings.c.workload_id)
-            .where(bindings.c.hash == address_hash)
-        )
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+        row = await self._database.row(_AT, hash=address_hash)
         if row is None:
             return None
         return Bound(
             binding=decode(Binding, row.binding),
             sealed=None if row.sealed is None else bytes(row.sealed),
-            spec=decode(WorkloadSpec, row.spec),
+            spec=spec_of(row.spec),
         )
 
     async def of(self, workload_id: str) -> tuple[Binding, ...]:
         """All of a workload, newest first."""
-        query = select(bindings.c.binding).where(bindings.c.workload_id == workload_id).order_by(bindings.c.id.desc())
-        async with self._database.read() as connection:
-            return tuple(decode(Binding, row.binding) for row in await connection.execute(query))
+        rows = await self._database.rows(_OF_WORKLOAD, workload_id=workload_id)
+        return tuple(decode(Binding, row.binding) for row in rows)
 
     async def delete(self, binding_id: str) -> None:
         """Forget one and what came in through it, durably."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(bindings).where(bindings.c.id == binding_id))
+        await self._database.change(_DELETE_BINDING, id=binding_id)
 
 
 class HookDeliveryStore:
@@ -151,38 +183,28 @@ class HookDeliveryStore:
                 _trim(connection, binding_id, _LED_TO_NOTHING, self._kept_ignored)
             return kept
 
-        async with self._database.write() as transaction:
-            return await transaction.run(work)
+        return await self._database.write(work)
 
     async def list(self, binding_id: str, *, limit: int, before: str | None = None) -> tuple[HookDelivery, ...]:
         """Those of a binding, newest first."""
         query = select(hook_deliveries).where(hook_deliveries.c.binding_id == binding_id)
         if before is not None:
             query = query.where(hook_deliveries.c.id < before)
-        async with self._database.read() as connection:
-            found = await connection.execute(query.order_by(hook_deliveries.c.id.desc()).limit(limit))
-            return tuple(map(_delivery, found))
+        found = await self._database.rows(query.order_by(hook_deliveries.c.id.desc()).limit(limit))
+        return tuple(map(_delivery, found))
 
     async def get(self, delivery_id: str) -> HookDelivery | None:
         """The one with this id."""
-        async with self._database.read() as connection:
-            query = select(hook_deliveries).where(hook_deliveries.c.id == delivery_id)
-            row = (await connection.execute(query)).one_or_none()
+        row = await self._database.row(_BY_ID, id=delivery_id)
         return None if row is None else _delivery(row)
 
     async def open(self, workload_id: str) -> tuple[HookDelivery, ...]:
         """Those of a workload that have not ended, oldest first."""
-        query = select(hook_deliveries).where(
-            hook_deliveries.c.workload_id == workload_id, hook_deliveries.c.state.in_(_OPEN)
-        )
-        async with self._database.read() as connection:
-            return tuple(map(_delivery, await connection.execute(query.order_by(hook_deliveries.c.id))))
+        return tuple(map(_delivery, await self._database.rows(_OPEN_OF_WORKLOAD, workload_id=workload_id)))
 
     async def workloads_with_open(self) -> tuple[str, ...]:
         """The ids of workloads of which deliveries have not ended."""
-        query = select(hook_deliveries.c.workload_id).where(hook_deliveries.c.state.in_(_OPEN)).distinct()
-        async with self._database.read() as connection:
-            return tuple(row.workload_id for row in await connection.execute(query))
+        return tuple(row.workload_id for row in await self._database.rows(_WITH_OPEN))
 
     async def began(self, delivery_id: str, operation_id: str) -> None:
         """Record which operation a delivery led to."""
@@ -195,10 +217,9 @@ class HookDeliveryStore:
     async def _set(self, delivery_ids: Sequence[str], **values: str) -> None:
         def work(connection: Connection) -> None:
             for delivery_id in delivery_ids:
-                connection.execute(update(hook_deliveries).where(hook_deliveries.c.id == delivery_id).values(**values))
+                connection.execute(_UPDATE, {"this": delivery_id, **values})
 
-        async with self._database.write() as transaction:
-            await transaction.run(work)
+        await self._database.write(work)
 
 
 class _Room:
@@ -222,18 +243,16 @@ class _Room:
         self._left[binding_id] = left - 1
 
     def _counted(self, binding_id: str) -> int | None:
-        binding = select(bindings.c.id).where(bindings.c.id == binding_id)
-        if self._connection.execute(binding).first() is None:
+        if self._connection.execute(_BINDING, {"id": binding_id}).first() is None:
             return None
-        waiting = select(func.count()).where(
-            hook_deliveries.c.binding_id == binding_id, hook_deliveries.c.state == DeliveryState.WAITING.value
-        )
-        return self._most_waiting - int(self._connection.execute(waiting).scalar_one())
+        waiting = self._connection.execute(_COUNT_WAITING, {"binding_id": binding_id}).scalar_one()
+        return self._most_waiting - int(waiting)
 
 
 def _keep(connection: Connection, arrival: Arrival, room: _Room) -> Kept:
     delivery = arrival.delivery
-    earlier = connection.execute(_like(arrival)).first()
+    asked = {"id": delivery.id, "of": delivery.binding_id, "key": delivery.key, "digest": delivery.digest}
+    earlier = connection.execute(_like(delivery.key is not None, arrival.same_body), asked).first()
     if earlier is not None:
         return Kept(delivery=_delivery(earlier), duplicate=True)
     left = room.of(delivery.binding_id)
@@ -243,33 +262,34 @@ def _keep(connection: Connection, arrival: Arrival, room: _Room) -> Kept:
         if left <= 0:
             return Kept(full=True)
         room.take(delivery.binding_id)
-    connection.execute(insert(hook_deliveries).values(**_values(delivery)))
+    connection.execute(_INSERT, _values(delivery))
     return Kept(delivery=delivery)
 
 
-def _like(arrival: Arrival) -> Any:
+@cache
+def _like(keyed: bool, same_body: SameBody) -> Select[Any]:  # noqa: FBT001 - whether it has a key of the sender's
     """The query for the newest delivery that an arrival repeats."""
-    delivery, table = arrival.delivery, hook_deliveries.c
-    same = [table.key == delivery.key] if delivery.key is not None else []
-    match arrival.same_body:
+    table = hook_deliveries.c
+    same = [table.key == bindparam("key")] if keyed else []
+    match same_body:
         case SameBody.ALWAYS:
-            same.append(and_(table.digest == delivery.digest, table.replay_of.is_(None)))
+            same.append(and_(table.digest == bindparam("digest"), table.replay_of.is_(None)))
         case SameBody.WHILE_WAITING:
-            same.append(and_(table.digest == delivery.digest, table.state == DeliveryState.WAITING.value))
+            waiting = table.state == DeliveryState.WAITING.value
+            same.append(and_(table.digest == bindparam("digest"), waiting))
         case SameBody.NEVER:
             pass
     if not same:
-        return select(hook_deliveries).where(table.id == delivery.id)
+        return _BY_ID
     newest = select(hook_deliveries).order_by(table.id.desc()).limit(1)
-    return newest.where(table.binding_id == delivery.binding_id, or_(*same))
+    return newest.where(table.binding_id == bindparam("of"), or_(*same))
 
 
 def _trim(connection: Connection, binding_id: str, states: Sequence[str], kept: int) -> None:
-    of_it = and_(hook_deliveries.c.binding_id == binding_id, hook_deliveries.c.state.in_(states))
-    newest = select(hook_deliveries.c.id).where(of_it).order_by(hook_deliveries.c.id.desc())
-    oldest_kept = connection.execute(newest.offset(kept - 1).limit(1)).scalar()
+    of_it = {"of": binding_id, "states": states}
+    oldest_kept = connection.execute(_NEWEST, {**of_it, "skip": kept - 1}).scalar()
     if oldest_kept is not None:
-        connection.execute(delete(hook_deliveries).where(of_it, hook_deliveries.c.id < oldest_kept))
+        connection.execute(_DELETE_OLDER, {**of_it, "oldest_kept": oldest_kept})
 
 
 def _values(delivery: HookDelivery) -> dict[str, object]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
-from sqlalchemy import ColumnElement, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from holdfast.domain.deployment import DeploymentState
@@ -13,8 +14,24 @@ from holdfast.domain.preview import Preview
 from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Workload, WorkloadSpec
 from holdfast.store.codec import decode, encode
-from holdfast.store.database import Database, Transaction
+from holdfast.store.database import Database
 from holdfast.store.tables import deployments, previews, workloads
+
+_BY_ID = select(workloads).where(workloads.c.id == bindparam("id"))
+_BY_REF = (
+    select(workloads)
+    .where(or_(workloads.c.id == bindparam("ref"), workloads.c.name == bindparam("ref")))
+    .order_by(workloads.c.id != bindparam("ref"))
+    .limit(1)
+)
+_ALL = select(workloads).order_by(workloads.c.id.desc())
+_DEPLOYED = _ALL.where(
+    workloads.c.id.in_(select(deployments.c.workload_id).where(deployments.c.state == DeploymentState.SUCCEEDED.value))
+)
+_INSERT = insert(workloads)
+_INSERT_PREVIEW = insert(previews)
+_UPDATE = update(workloads).where(workloads.c.id == bindparam("this"))
+_DELETE = delete(workloads).where(workloads.c.id == bindparam("id"))
 
 
 class WorkloadStore:
@@ -40,12 +57,14 @@ class WorkloadStore:
             "created_at": workload.created_at,
             "updated_at": workload.updated_at,
         }
+
+        def write(connection: Connection) -> None:
+            connection.execute(_INSERT, row)
+            if preview is not None:
+                connection.execute(_INSERT_PREVIEW, preview_row(replace(preview, workload_id=workload.id)))
+
         try:
-            async with self._database.write() as connection:
-                await connection.execute(insert(workloads).values(**row))
-                if preview is not None:
-                    preview = replace(preview, workload_id=workload.id)
-                    await connection.execute(insert(previews).values(**preview_row(preview)))
+            await self._database.write(write)
         except IntegrityError as error:
             raise _name_taken(workload.name) from error
 
@@ -71,40 +90,33 @@ class WorkloadStore:
 
     async def get(self, workload_id: str) -> Workload | None:
         """The workload with this id."""
-        return await self._one(workloads.c.id == workload_id)
+        return await self._one(_BY_ID, id=workload_id)
 
     async def find(self, ref: str) -> Workload | None:
         """The workload with this id or, failing that, this name."""
-        return await self.get(ref) or await self._one(workloads.c.name == ref)
+        return await self._one(_BY_REF, ref=ref)
 
     async def list(self, *, limit: int | None = None, before: str | None = None) -> tuple[Workload, ...]:
         """Workloads, newest first; with ``before`` only those older than the one with that id."""
-        query = select(workloads).order_by(workloads.c.id.desc()).limit(limit)
+        query = _ALL if limit is None else _ALL.limit(limit)
         if before is not None:
             query = query.where(workloads.c.id < before)
-        async with self._database.read() as connection:
-            return tuple(workload_of(row) for row in await connection.execute(query))
+        return tuple(map(workload_of, await self._database.rows(query)))
 
     async def deployed(self) -> tuple[Workload, ...]:
         """All of which a deployment succeeded, newest first."""
-        succeeded = select(deployments.c.workload_id).where(deployments.c.state == DeploymentState.SUCCEEDED.value)
-        query = select(workloads).where(workloads.c.id.in_(succeeded)).order_by(workloads.c.id.desc())
-        async with self._database.read() as connection:
-            return tuple(workload_of(row) for row in await connection.execute(query))
+        return tuple(map(workload_of, await self._database.rows(_DEPLOYED)))
 
     async def delete(self, workload_id: str) -> None:
         """Forget a workload, its deployments and volume states. Fine if it is gone. Touches no data."""
-        async with self._database.write() as connection:
-            await connection.execute(delete(workloads).where(workloads.c.id == workload_id))
+        await self._database.change(_DELETE, id=workload_id)
 
-    async def _one(self, condition: ColumnElement[bool]) -> Workload | None:
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(workloads).where(condition))).one_or_none()
+    async def _one(self, query: Select[tuple[object, ...]], **parameters: str) -> Workload | None:
+        row = await self._database.row(query, **parameters)
         return None if row is None else workload_of(row)
 
     async def _update(self, workload_id: str, **values: str) -> Workload:
-        async with self._database.write() as connection:
-            return await _updated(connection, workload_id, **values)
+        return await self._database.write(lambda connection: _updated(connection, workload_id, **values))
 
 
 def preview_row(preview: Preview) -> dict[str, str]:
@@ -118,19 +130,18 @@ def preview_row(preview: Preview) -> dict[str, str]:
     }
 
 
-async def change_spec(connection: Transaction, workload_id: str, spec: WorkloadSpec) -> Workload:
-    """Give a workload another configuration, in a transaction of the caller's. Returns it as it is then.
+def change_spec(connection: Connection, workload_id: str, spec: WorkloadSpec) -> Workload:
+    """Give a workload another configuration, as part of a write. Returns it as it is then.
 
     Raises:
         NotFound: ``workload_unknown``.
     """
-    return await _updated(connection, workload_id, spec=encode(spec))
+    return _updated(connection, workload_id, spec=encode(spec))
 
 
-async def _updated(connection: Transaction, workload_id: str, **values: str) -> Workload:
-    this = workloads.c.id == workload_id
-    await connection.execute(update(workloads).where(this).values(**values, updated_at=now()))
-    row = (await connection.execute(select(workloads).where(this))).one_or_none()
+def _updated(connection: Connection, workload_id: str, **values: str) -> Workload:
+    connection.execute(_UPDATE, {"this": workload_id, "updated_at": now(), **values})
+    row = connection.execute(_BY_ID, {"id": workload_id}).one_or_none()
     if row is None:
         raise NotFound(
             "workload_unknown",
@@ -144,11 +155,17 @@ def workload_of(row: Row[tuple[object, ...]]) -> Workload:
     """The workload of a row of its table."""
     return Workload(
         id=row.id,
-        spec=decode(WorkloadSpec, row.spec),
+        spec=spec_of(row.spec),
         desired=DesiredState(row.desired),
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
+
+
+@lru_cache(maxsize=512)
+def spec_of(text: str) -> WorkloadSpec:
+    """The configuration of a column. The same text gives the same record: most are read over and over."""
+    return decode(WorkloadSpec, text)
 
 
 def _name_taken(name: str) -> Conflict:

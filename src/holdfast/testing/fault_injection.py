@@ -27,21 +27,23 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 from sqlalchemy.exc import OperationalError
 
 from holdfast.config import Settings
 from holdfast.domain.errors import Failed, HoldfastError, Unavailable
 from holdfast.domain.restore import Identity
 from holdfast.engine.fs import Fs
-from holdfast.store.database import Database, Transaction
+from holdfast.store.database import Database, translated
 from holdfast.testing.crash import ASKING, QuickClock, crashing_files
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import Installation
 from holdfast.testing.kill_points import UNCOUNTED
 from holdfast.testing.quick_workers import QuickWorkers
+
+T = TypeVar("T")
 
 ERRORS: Final = (errno.ENOSPC, errno.EIO, errno.EMFILE, errno.EINTR, errno.EDQUOT, errno.EROFS)
 """What is injected. EINTR too, though Python itself calls again after a signal (PEP 475)."""
@@ -301,25 +303,24 @@ class InjectedDatabase(Database):
         self._engine, self._writer = first._engine, first._writer
         self._calls = calls
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[Transaction]:
+    async def read(self, work: Callable[[Connection], T]) -> T:
         """Read, or fail to."""
-        async with super().read() as connection:
-            if fault := self._calls.call(Part.DATABASE, "read", changes=False):
+        fault = self._calls.call(Part.DATABASE, "read", changes=False)
+        with translated():
+            if fault:
                 raise fault.of_database()
-            yield connection
+        return await super().read(work)
 
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[Transaction]:
+    async def write(self, work: Callable[[Connection], T]) -> T:
         """Write, and commit or fail to."""
-        fault = None
-        async with super().write() as connection:
-            yield connection
-            fault = self._calls.call(Part.DATABASE, "commit", changes=True)
+        fault = self._calls.call(Part.DATABASE, "commit", changes=True)
+        with translated():
             if fault and not fault.after:
                 raise fault.of_database()
+        done = await super().write(work)
         if fault:
             raise Failed("database_failed", "The database did not say whether that was written.", next_step="Look.")
+        return done
 
 
 class InjectedRuntime(FakeRuntime):

@@ -102,13 +102,12 @@ async def test_an_attempt_is_on_record_before_anything_is_touched(bench: Bench) 
 async def test_a_success_that_is_not_on_record_configures_nothing(bench: Bench) -> None:
     workload = await bench.deployed()
     bench.runtime.add_image("notes:2")
-    async with bench.database.write() as connection:
-        await connection.execute(
-            text(
-                "CREATE TRIGGER no_success BEFORE UPDATE ON deployments WHEN NEW.state = 'succeeded' "
-                "BEGIN SELECT RAISE(ABORT, 'no'); END"
-            )
+    await bench.database.change(
+        text(
+            "CREATE TRIGGER no_success BEFORE UPDATE ON deployments WHEN NEW.state = 'succeeded' "
+            "BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
+    )
     assert (await bench.deploy(workload, "notes:2")).state is OperationState.FAILED
     assert (await bench.reload(workload)).spec == workload.spec
     (instance,) = await bench.running(workload)

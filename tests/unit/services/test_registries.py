@@ -79,8 +79,7 @@ async def test_the_password_is_in_plain_nowhere(place: Installation) -> None:
 
 async def test_a_password_serves_no_other_registry(holdfast: Holdfast) -> None:
     await add(holdfast)
-    async with holdfast.database.write() as connection:
-        await connection.execute(update(registries).values(host="elsewhere.example"))
+    await holdfast.database.change(update(registries).values(host="elsewhere.example"))
     assert [login.readable for login in await holdfast.api.registries.list()] == [False]
 
 

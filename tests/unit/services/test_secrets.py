@@ -212,8 +212,7 @@ async def test_a_removed_secret_stays_only_for_the_deployments_that_need_it(hold
     await put(holdfast, workload, SECOND)  # which no deployment needs
     await holdfast.api.secrets.remove(workload.id, "KEY", actor="ann")
     assert await states(holdfast, workload) == {}
-    async with holdfast.database.read() as connection:
-        kept = [row.id for row in await connection.execute(select(secrets.c.id))]
+    kept = [row.id for row in await holdfast.database.rows(select(secrets.c.id))]
     assert kept == [first.spec.secrets[0].version]
     await holdfast.api.workloads.apply(SECRET, actor="ann")
     assert await states(holdfast, workload) == {"KEY": SecretState.NOT_SET}, "it does not come back by itself"
@@ -303,10 +302,9 @@ async def test_a_lost_key_is_told_by_the_names_that_have_to_be_set_again(
 async def test_a_sealed_value_serves_no_other_workload_and_no_other_secret(holdfast: Holdfast) -> None:
     workload = await ready(holdfast)
     await put(holdfast, workload, SECOND, "OTHER")
-    async with holdfast.database.write() as connection:
-        rows = list(await connection.execute(select(secrets.c.id, secrets.c.sealed)))
-        for row, other in zip(rows, reversed(rows), strict=True):
-            await connection.execute(update(secrets).where(secrets.c.id == row.id).values(sealed=other.sealed))
+    rows = await holdfast.database.rows(select(secrets.c.id, secrets.c.sealed))
+    for row, other in zip(rows, reversed(rows), strict=True):
+        await holdfast.database.change(update(secrets).where(secrets.c.id == row.id).values(sealed=other.sealed))
     assert set((await states(holdfast, workload)).values()) == {SecretState.UNREADABLE}
     operation = await ended(holdfast, await holdfast.api.deployer.deploy(workload.id, actor="ann"))
     assert (operation.error or {})["code"] == "secret_unreadable"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database, upsert
 from holdfast.store.migrations.upgrade import configuration, upgrade
 from holdfast.store.tables import metadata, snapshots
+
+INSERT = insert(snapshots)
 
 
 @pytest.fixture
@@ -41,16 +44,14 @@ def modes(directory: Path) -> dict[str, int]:
 
 
 async def ids(database: Database) -> list[str]:
-    async with database.read() as connection:
-        return list((await connection.execute(select(snapshots.c.id).order_by(snapshots.c.id))).scalars())
+    return [found.id for found in await database.rows(select(snapshots.c.id).order_by(snapshots.c.id))]
 
 
 async def test_every_connection_is_durable_and_checks_foreign_keys(database: Database) -> None:
-    async with database.read() as connection:
-        found = [
-            (await connection.execute(text(f"PRAGMA {pragma}"))).scalar()
-            for pragma in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-        ]
+    pragmas = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+    found = await database.read(
+        lambda connection: [connection.execute(text(f"PRAGMA {pragma}")).scalar() for pragma in pragmas]
+    )
     assert found == ["wal", 2, 1, 5000]
 
 
@@ -83,9 +84,8 @@ async def test_migrations_build_exactly_the_tables_that_a_new_database_has(datab
         upgrade(connection)
         assert differences(connection) == []
         migrated = schema(connection)
-    async with database.read() as new:
-        assert await new.run(differences) == []
-        assert await new.run(schema) == migrated
+    assert await database.read(differences) == []
+    assert await database.read(schema) == migrated
     assert "workloads" in migrated
 
 
@@ -104,8 +104,7 @@ def test_the_known_revisions_are_those_of_the_files() -> None:
 
 
 async def test_opening_again_finds_what_was_written(database: Database, tmp_path: Path) -> None:
-    async with database.write() as connection:
-        await connection.execute(insert(snapshots).values(row(1)))
+    await database.change(INSERT, **row(1))
     await database.close()
     again = Database.at(tmp_path / "state.db")
     await again.open()
@@ -114,8 +113,7 @@ async def test_opening_again_finds_what_was_written(database: Database, tmp_path
 
 
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Database, tmp_path: Path) -> None:
-    async with database.write() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await database.change(text("UPDATE alembic_version SET version_num = '9999'"))
     await database.close()
     again = Database.at(tmp_path / "state.db")
     with pytest.raises(Failed) as caught:
@@ -143,45 +141,47 @@ async def test_a_file_that_is_no_database_is_an_error_of_ours(tmp_path: Path) ->
 
 
 async def test_a_failure_inside_of_a_write_undoes_it(database: Database) -> None:
-    async def fail() -> None:
-        async with database.write() as connection:
-            await connection.execute(insert(snapshots).values(row(1)))
-            raise ValueError("inside")
+    def fail(connection: Connection) -> None:
+        connection.execute(INSERT, row(1))
+        raise ValueError("inside")
 
     with pytest.raises(ValueError, match="inside"):
-        await fail()
+        await database.write(fail)
     assert await ids(database) == []
 
 
 async def test_a_broken_constraint_undoes_the_write(database: Database) -> None:
-    async def insert_twice() -> None:
-        async with database.write() as connection:
-            await connection.execute(insert(snapshots).values(row(1)))
-            await connection.execute(insert(snapshots).values(row(1)))
+    def insert_twice(connection: Connection) -> None:
+        connection.execute(INSERT, row(1))
+        connection.execute(INSERT, row(1))
 
     with pytest.raises(IntegrityError):
-        await insert_twice()
+        await database.write(insert_twice)
     assert await ids(database) == []
 
 
 async def test_writers_queue_and_readers_do_not_wait_for_them(database: Database) -> None:
-    async def write(number: int) -> None:
-        async with database.write() as connection:
-            await connection.execute(insert(snapshots).values(row(number)))
+    begun, go = threading.Event(), threading.Event()
 
-    async with database.write() as connection:
-        await connection.execute(insert(snapshots).values(row(0)))
-        writers = [asyncio.create_task(write(number)) for number in range(1, 30)]
-        assert await asyncio.wait_for(ids(database), 5) == []
-    await asyncio.gather(*writers)
+    def write(connection: Connection) -> None:
+        connection.execute(INSERT, row(0))
+        begun.set()
+        go.wait(30)
+
+    first = asyncio.create_task(database.write(write))
+    await asyncio.to_thread(begun.wait, 30)
+    others = [asyncio.create_task(database.change(INSERT, **row(number))) for number in range(1, 30)]
+    try:
+        assert await asyncio.wait_for(ids(database), 20) == []
+    finally:
+        go.set()
+    await asyncio.gather(first, *others)
     assert len(await ids(database)) == 30
 
 
 async def test_cancelled_writers_leave_the_database_usable_and_whole(database: Database) -> None:
     async def write_two(number: int) -> None:
-        async with database.write() as connection:
-            await connection.execute(insert(snapshots).values(row(2 * number)))
-            await connection.execute(insert(snapshots).values(row(2 * number + 1)))
+        await database.write(lambda connection: connection.execute(INSERT, [row(2 * number), row(2 * number + 1)]))
 
     for number in range(40):
         task = asyncio.create_task(write_two(number))
@@ -206,8 +206,7 @@ async def test_who_is_cancelled_goes_on_only_when_the_thread_is_done_with_the_co
 
     async def ask() -> None:
         try:
-            async with database.read() as connection:
-                await connection.run(work)
+            await database.read(work)
         finally:
             told.append("went on")
 
@@ -233,12 +232,10 @@ async def test_no_thread_outlives_it(tmp_path: Path) -> None:
 
 async def test_an_upsert_makes_a_row_once_and_changes_it_afterwards(database: Database) -> None:
     for pinned in (False, True):
-        async with database.write() as connection:
-            await upsert(connection, snapshots, {"id": "s"}, {"workload_id": "w", "pinned": pinned, "damaged": "[]"})
-    async with database.read() as connection:
-        assert [tuple(found) for found in await connection.execute(select(snapshots.c.id, snapshots.c.pinned))] == [
-            ("s", True)
-        ]
+        values = {"workload_id": "w", "pinned": pinned, "damaged": "[]"}
+        await database.write(partial(upsert, table=snapshots, key={"id": "s"}, values=values))
+    rows = await database.rows(select(snapshots.c.id, snapshots.c.pinned))
+    assert [tuple(found) for found in rows] == [("s", True)]
 
 
 @pytest.mark.parametrize("new", [True, False])

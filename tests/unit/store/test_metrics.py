@@ -48,9 +48,8 @@ async def ats(store: MetricsStore, span: Span, since: int = 0) -> list[int]:
 
 async def kept(database: Database) -> dict[int, int]:
     """How many rows there are of each span."""
-    async with database.read() as connection:
-        rows = await connection.execute(select(usage.c.span, func.count().label("many")).group_by(usage.c.span))
-        return {row.span: row.many for row in rows}
+    rows = await database.rows(select(usage.c.span, func.count().label("many")).group_by(usage.c.span))
+    return {row.span: row.many for row in rows}
 
 
 async def test_a_workload_s_values_are_its_own_and_in_order(store: MetricsStore) -> None:
