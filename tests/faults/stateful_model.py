@@ -85,6 +85,7 @@ class State:
         runs: what runs; ``None``: nothing does.
         there: whether a stopped instance of what was deployed is left, so that none is made in its place.
         unsure: whether it runs, and what, was left open by something that was cut off, or by data it can't live on.
+        loops: the image of a container that ends and is started again and again, since it can't live on its data.
     """
 
     image: str = VERSIONS[0]
@@ -94,6 +95,7 @@ class State:
     runs: Instance | None = None
     there: bool = False
     unsure: bool = False
+    loops: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,13 +146,18 @@ class World:
         return Kept(owner=owner, trees=trees, image=ran.image if ran else "", pinned=pinned)
 
     def resolved(self) -> list[World]:
-        """The worlds that this may be: where it is open what runs of a workload, each version of it, or none."""
+        """The worlds that this may be: where it is open what runs of a workload, each version of it, or none.
+
+        What can't live on its data may be started again and again; whether it is stays open until it is stopped.
+        """
         choices: list[list[tuple[str, State]]] = []
         for name, state in self.workloads.items():
-            images = VERSIONS if state.unsure else ()
-            running = [replace(state, runs=Instance(image=i, policy=ANY), there=True, unsure=False) for i in images]
-            open_ones = [replace(state, runs=None, there=there, unsure=False) for there in (True, False)]
-            choices.append([(name, each) for each in ([*running, *open_ones] if state.unsure else [state])])
+            sure = replace(state, runs=None, unsure=False)
+            open_ones = [replace(sure, runs=Instance(image=i, policy=ANY), there=True) for i in VERSIONS]
+            dead = [image for image in VERSIONS if not self.lives(name, image)]
+            open_ones += [replace(sure, there=True, unsure=True, loops=image) for image in dead]
+            open_ones += [replace(sure, there=True, unsure=bool(dead)), replace(sure, there=False)]
+            choices.append([(name, each) for each in (open_ones if state.unsure else [state])])
         return [replace(self, workloads=dict(chosen)) for chosen in product(*choices)]
 
     # --- what operations make of it ------------------------------------------------------------------------------
@@ -177,15 +184,20 @@ class World:
         """How a restore that nothing disturbs ends, and after it.
 
         Args:
-            keep: keep the data on which a workload is unhealthy; ``None``: as is safe where it is found.
+            keep: keep the data on which a workload is unhealthy; ``None``: as is safe where it is found, and what
+                was no better before takes nothing back.
             image: the image to go back to as well.
         """
         goes_on = {
-            each: state.runs.image for each, state in self.workloads.items() if state.runs is not None
+            each: state.runs.image if state.runs else state.loops
+            for each, state in self.workloads.items()
+            if state.runs or state.loops
         }  # both share a volume, so that both are stopped, and what ran runs again
         own = self.workloads[name]
+        excused: set[str] = set()
         if keep is None:
-            keep = own.runs is None and own.wanted
+            keep = own.runs is None and (own.wanted or bool(own.loops))
+            excused = {each for each, state in self.workloads.items() if state.loops and each != name}
         if name not in goes_on and own.wanted and own.deployed is not None:
             goes_on[name] = own.deployed.image
         if image is not None and name in goes_on:
@@ -195,10 +207,13 @@ class World:
             world = world.with_tree(name, target, tree)
         if not goes_on:
             return RestoreResult.RESTORED_STOPPED, world
-        if not all(world.lives(each, image) for each, image in goes_on.items()):
-            if not keep:
+        if bad := {each for each, image in goes_on.items() if not world.lives(each, image)}:
+            if not keep and bad - excused:
                 back = self.called_off()
-                sick = any(state.runs and not self.lives(n, state.runs.image) for n, state in self.workloads.items())
+                sick = any(
+                    state.loops or (state.runs and not self.lives(n, state.runs.image))
+                    for n, state in self.workloads.items()
+                )
                 return (RestoreResult.REVERTED_UNHEALTHY if sick else RestoreResult.REVERTED), back
             return RestoreResult.RESTORED_UNHEALTHY, world.running_again(goes_on)
         return RestoreResult.RESTORED, world.running_again(goes_on)

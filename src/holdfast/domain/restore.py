@@ -284,6 +284,7 @@ class Redeploy:
         first: whether it never ran before: what runs then is a version that somebody asked for, and repeats none.
         as_deployed: the deployment whose configuration it gets; empty: its configuration of now.
         adopt: whether that becomes its configuration, once the restore is confirmed.
+        unwell: it shares a volume, and was not healthy before either: that it isn't afterwards takes nothing back.
     """
 
     workload_id: str
@@ -291,6 +292,7 @@ class Redeploy:
     first: bool = False
     as_deployed: str = ""
     adopt: bool = False
+    unwell: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from holdfast.config import Settings
@@ -26,7 +27,13 @@ from holdfast.services.quiesce import facts_of
 from holdfast.services.restore_images import RestoreImages
 from holdfast.services.restore_parts import RestoreParts, choose, chosen_in
 from holdfast.services.restore_places import RestorePlaces
-from holdfast.services.restore_plan import PlannedStop, PlannedVolume, RestorePlan, RestoreRequest
+from holdfast.services.restore_plan import (
+    PlannedImages,
+    PlannedStop,
+    PlannedVolume,
+    RestorePlan,
+    RestoreRequest,
+)
 from holdfast.services.restore_sources import RestoreSources
 from holdfast.services.sealed_values import SealedValues
 from holdfast.services.sharing import Sharing
@@ -123,6 +130,10 @@ class RestorePreflight:
         warnings += images.warnings
         if problems:
             raise Refused(problems)
+        on_unhealthy = request.on_unhealthy or await self._default_on_unhealthy(workload, volumes, own)
+        if request.on_unhealthy is None and on_unhealthy is OnUnhealthy.REVERT:
+            images, noticed = await self._not_worse(workload, images)
+            warnings += noticed
         return RestorePlan(
             workload=workload,
             manifest=manifest,
@@ -132,7 +143,7 @@ class RestorePreflight:
             stops=await self._stops(own),
             images=images,
             desired=workload.desired,
-            on_unhealthy=request.on_unhealthy or await self._default_on_unhealthy(workload, volumes, own),
+            on_unhealthy=on_unhealthy,
             with_image=request.with_image and any(r.workload_id == workload.id for r in images.redeploys),
             warnings=tuple(warnings),
             runs=request.runs,
@@ -279,11 +290,31 @@ class RestorePreflight:
         running = [c for c in own if c.labels.get(LABEL_WORKLOAD) == workload.id and c.running]
         if not running:
             return OnUnhealthy.KEEP if workload.desired is DesiredState.RUNNING else OnUnhealthy.REVERT
+        return OnUnhealthy.REVERT if await self._healthy_now(workload) else OnUnhealthy.KEEP
+
+    async def _not_worse(self, workload: Workload, images: PlannedImages) -> tuple[PlannedImages, list[str]]:
+        """Mark those that share a volume, run again afterwards, and are not healthy now: going back mends none of them.
+
+        Raises:
+            Refused: ``health_unknown``.
+        """
+        unwell = {
+            sharer.id: sharer.name
+            for sharer in await self._sharing.workloads({r.workload_id for r in images.redeploys} - {workload.id})
+            if not await self._healthy_now(sharer)
+        }
+        redeploys = tuple(replace(r, unwell=r.workload_id in unwell) for r in images.redeploys)
+        return replace(images, redeploys=redeploys), [
+            f"{name} shares a volume, and is not healthy now: if it is not afterwards either, the restored data stays "
+            "all the same."
+            for name in unwell.values()
+        ]
+
+    async def _healthy_now(self, workload: Workload) -> bool:
         try:
-            healthy = await self._deployer.healthy_now(workload)
+            return await self._deployer.healthy_now(workload)
         except HoldfastError as error:
             raise Refused([_health_unknown(workload, error)]) from error
-        return OnUnhealthy.REVERT if healthy else OnUnhealthy.KEEP
 
 
 def _health_unknown(workload: Workload, error: HoldfastError) -> Problem:

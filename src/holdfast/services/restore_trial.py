@@ -11,7 +11,7 @@ Enters with every volume exchanged and SWAPPED durable, freshly or after a crash
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, cast
@@ -39,6 +39,7 @@ from holdfast.services.deployer import Deployer
 from holdfast.services.health_gate import Clock
 from holdfast.services.instances import Instances
 from holdfast.services.quiesce import Quiescer
+from holdfast.services.restore_failures import RedeployFailure
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_registry import DECIDABLE, RestoreRegistry, Undecided
 from holdfast.services.retrying import until_database_takes
@@ -158,48 +159,37 @@ class RestoreTrial:
         """Have what ran before run on the restored data, judge it, and confirm what comes of that."""
         if not restore.facts.redeploys:
             return await self._confirm(restore, RestoreResult.RESTORED_STOPPED)
-        try:
-            await self._redeploy(restore, on_unhealthy)
-        except (Cancelled, Unavailable):
-            raise
-        except HoldfastError as error:
-            if error.code != "deploy_unhealthy":
-                await self._confirm(restore, RestoreResult.RESTORED_DEPLOY_FAILED)
-                raise Failed(
-                    "restore_deploy_failed",
-                    f"The data is restored, but the workload could not be started: {error.message}",
-                    next_step=f"Mend that, then deploy again; or return with `holdfast undo {restore.workload.name}`.",
-                    details={**error.details, "cause": error.code},
-                ) from error
-            restore.ctx.outcome["instance_logs"] = error.details.get("logs", [])
-            if on_unhealthy is OnUnhealthy.REVERT:
-                return await self.backward(restore, error.message)
-            await self._confirm(restore, RestoreResult.RESTORED_UNHEALTHY)
-            raise Failed(
-                "restore_unhealthy",
-                f"The data is restored, but the workload is not healthy on it: {error.message}",
-                next_step=f"Look at its logs; return with `holdfast undo {restore.workload.name}`.",
-                details=error.details,
-            ) from error
-        return await self._confirm(restore, RestoreResult.RESTORED)
+        failures = await self._redeploy(restore, on_unhealthy)
+        if not failures:
+            return await self._confirm(restore, RestoreResult.RESTORED)
+        failure, *others = failures
+        if failure.unhealthy:
+            restore.ctx.outcome["instance_logs"] = failure.error.details.get("logs", [])
+        if failure.takes_back(on_unhealthy):
+            return await self.backward(restore, failure.error.message)
+        for also in others:
+            await restore.tell(also.error.message)
+        await self._confirm(restore, failure.result)
+        raise failure.told(restore) from failure.error
 
-    async def _redeploy(self, restore: ActiveRestore, on_unhealthy: OnUnhealthy) -> None:
-        """Bring up what ran before, on trial. After a crash, what is on trial already is judged, not made again."""
-        on_trial = await self._on_trial(restore)
-        failures: list[HoldfastError] = []
+    async def _redeploy(self, restore: ActiveRestore, on_unhealthy: OnUnhealthy) -> list[RedeployFailure]:
+        """Bring up what ran before, on trial. After a crash, what is on trial already is judged, not made again.
+
+        Returns:
+            What failed: only what takes the restore back, or else all, the restored workload first.
+        """
+        failures: list[RedeployFailure] = []
         for redeploy in restore.facts.redeploys:
             try:
-                await self._bring_up(restore, redeploy, on_trial)
+                await self._bring_up(restore, redeploy)
             except (Cancelled, Unavailable):
                 raise
             except HoldfastError as error:
-                if error.code == "deploy_unhealthy" and on_unhealthy is OnUnhealthy.REVERT:
-                    raise
-                failures.append(error)  # those that share a volume were stopped too, and come up all the same
-        for also in failures[1:]:
-            await restore.tell(also.message)
-        if failures:
-            raise failures[0]
+                failure = RedeployFailure(redeploy=redeploy, error=error)
+                if failure.takes_back(on_unhealthy):
+                    return [failure]
+                failures.append(failure)  # those that share a volume were stopped too, and come up all the same
+        return sorted(failures, key=lambda failure: failure.redeploy.workload_id != restore.facts.workload_id)
 
     async def _write(self, restore: ActiveRestore, record: Record, meanwhile: str) -> None:
         try:
@@ -207,11 +197,11 @@ class RestoreTrial:
         except Damaged as damaged:
             raise await self.leave_undecided(restore, damaged.message) from damaged
 
-    async def _bring_up(self, restore: ActiveRestore, redeploy: Redeploy, on_trial: Sequence[ContainerFacts]) -> None:
+    async def _bring_up(self, restore: ActiveRestore, redeploy: Redeploy) -> None:
         """Have one of the locked workloads run on the restored data, and judge it."""
         ctx = restore.ctx
         workload = restore.afterwards[redeploy.workload_id]
-        mine = [facts for facts in on_trial if facts.workload_id == workload.id]
+        mine = [facts for facts in await self._on_trial(restore) if facts.workload_id == workload.id]
         if mine and all(facts.running for facts in mine):
             await self._deployer.gate_instances(workload, [facts.id for facts in mine], ctx)
             return
