@@ -91,7 +91,7 @@ async def test_who_crashed_before_the_restore_as_well_takes_nothing_back(pair: P
     pair.crash_shelf()
     plan = (await ended(pair.holdfast, await restore(pair.holdfast, pair.notes, pair.without, dry_run=True))).outcome
     assert plan["on_unhealthy"] == "revert"
-    assert any("shelf shares a volume, and is not healthy now" in str(each) for each in plan["warnings"])
+    assert "shelf shares a volume, and is not healthy now" in str(plan["warnings"])
     end = await pair.restored(pair.without)
     assert end.outcome["result"] == "restored_unhealthy"
     assert "shelf, which shares a volume, is not healthy on it, and was not before" in told(end)
