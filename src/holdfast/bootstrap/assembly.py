@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from holdfast.api.services import ApiServices
+from holdfast.bootstrap.accounts import accounts_of
 from holdfast.bootstrap.data_directory import (
     LOCK_WAIT,
     clean_temporaries,
@@ -107,7 +108,6 @@ from holdfast.services.snapshot_files import SnapshotFiles
 from holdfast.services.snapshots import Snapshots, former_workload
 from holdfast.services.sources import Sources
 from holdfast.services.swap_recovery import SwapRecovery
-from holdfast.services.tokens import Tokens
 from holdfast.services.traffic import Traffic
 from holdfast.services.trials import Trials
 from holdfast.services.unreadable_snapshots import UnreadableSnapshots
@@ -126,7 +126,6 @@ from holdfast.store.repositories import RepositoryNames
 from holdfast.store.schedules import ScheduleStore
 from holdfast.store.secrets import SecretStore
 from holdfast.store.snapshots import SnapshotStateStore
-from holdfast.store.tokens import TokenStore
 from holdfast.store.volume_states import VolumeStateStore
 from holdfast.store.workloads import WorkloadStore
 
@@ -211,7 +210,7 @@ async def _assembled(
     deployment_store = DeploymentStore(database)
     operation_store = OperationStore(database)
     snapshot_states = SnapshotStateStore(database)
-    tokens = Tokens(TokenStore(database), fs)
+    who = accounts_of(settings, database, fs, seams.password_cost)
 
     registry = RestoreRegistry()
     readiness = Readiness(registry)
@@ -698,7 +697,7 @@ async def _assembled(
                 previews=previews.previews,
                 sources=image_sources,
                 operations=operations,
-                tokens=tokens,
+                tokens=who.tokens,
                 readiness=readiness,
                 doctor=doctor,
                 schedules=scheduler,
@@ -716,7 +715,7 @@ async def _assembled(
             preview_expiry=previews.expiry,
             runtime=runtime,
             database=database,
-            first_token=await tokens.ensure_first_admin(settings.admin_token_file),
+            first_token=await who.tokens.ensure_first_admin(),
         )
     finally:
         await metrics.close()

@@ -15,6 +15,7 @@ from holdfast.engine.fs import Fs
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.health_gate import Clock, SystemClock
+from holdfast.services.passwords import PasswordCost
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.workers import COMMAND, Workers
 from holdfast.store.database import Database
@@ -47,6 +48,7 @@ class Seams:
         files: makes the restore's file operations, the seam at which crashes are placed.
         workers: makes the workers.
         worker_command: how a worker process is started.
+        password_cost: what hashing one password costs.
     """
 
     fs: Fs = field(default_factory=Fs)
@@ -59,3 +61,4 @@ class Seams:
     files: Callable[..., RestoreFiles] = RestoreFiles
     workers: Callable[..., Workers] = Workers
     worker_command: Sequence[str] = COMMAND
+    password_cost: PasswordCost = field(default_factory=PasswordCost)

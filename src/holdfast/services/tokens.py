@@ -1,60 +1,143 @@
-"""Bearer tokens: who calls the API.
+"""Bearer tokens: programs that call the API, and who makes the first admin.
 
-A token is ``hf_`` and 43 characters of randomness (256 bits), shown once. The database keeps its SHA-256 only; with
-that much randomness a slow hash would protect nothing more. It is looked up by its hash, so that what timing could tell
-is about a hash that nobody can choose.
+A user's token may do what it was made for, and never more than its user may do now. The first token belongs to nobody:
+it is made where no admin could get in, and ends as soon as one can, by being made or by getting a new password.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import re
-import secrets
+from collections.abc import Collection
 from pathlib import Path
-from typing import Final
 
-from holdfast.domain.accounts import Principal, Role
-from holdfast.domain.errors import Failed
+import structlog
+
+from holdfast.domain.accounts import FIRST_ADMIN, ApiToken, Principal, Role, TokenScope, User, lesser
+from holdfast.domain.errors import Failed, Forbidden, InvalidInput, NotFound
 from holdfast.domain.ids import new_id
-from holdfast.domain.times import now
+from holdfast.domain.times import from_unix
 from holdfast.engine.fs import Fs
-from holdfast.store.tokens import TokenRecord, TokenStore
-
-__all__ = ["Principal", "Role", "Tokens"]
-
-_FORM: Final = re.compile(r"hf_[A-Za-z0-9_-]{43}")
+from holdfast.services.bearer_secrets import OF_TOKEN, hash_of, is_secret, new_secret
+from holdfast.services.health_gate import Clock
+from holdfast.store.tokens import TokenStore
 
 
 class Tokens:
-    """Makes and checks tokens."""
+    """Makes, checks and ends tokens.
 
-    def __init__(self, store: TokenStore, fs: Fs) -> None:
+    Args:
+        file: where the first token is kept.
+    """
+
+    def __init__(self, *, store: TokenStore, fs: Fs, file: Path, clock: Clock) -> None:
         self._store = store
         self._fs = fs
+        self._file = file
+        self._clock = clock
+        self._log = structlog.get_logger("tokens")
 
     async def verify(self, token: str) -> Principal | None:
-        """Who carries this token; ``None`` if nobody does."""
-        if _FORM.fullmatch(token) is None:
+        """Who carries this token; ``None`` if nobody does, or not any more."""
+        if not is_secret(OF_TOKEN, token):
             return None
-        record = await self._store.find(_hash(token))
-        return None if record is None else Principal(name=record.name, role=record.role)
+        found = await self._store.find(hash_of(token))
+        if found is None:
+            return None
+        if found.token is None or found.user_role is None:
+            return Principal(name=FIRST_ADMIN, role=Role.ADMIN)
+        its = found.token
+        if its.expires_at is not None and its.expires_at <= from_unix(self._clock.time()):
+            return None
+        return Principal(
+            name=f"{its.user}/{its.name}",
+            role=lesser(its.role, found.user_role),
+            user_id=its.user_id,
+            scopes=frozenset(its.scopes),
+        )
 
-    async def create(self, name: str, role: Role) -> str:
-        """Make a token. It can't be shown again."""
-        token = _new_token()
-        await self._register(token, name, role)
-        return token
+    async def create(
+        self,
+        user: User,
+        name: str,
+        *,
+        role: Role,
+        scopes: Collection[TokenScope] = (),
+        lasts: float | None,
+        actor: str,
+    ) -> tuple[str, ApiToken]:
+        """Make a token of a user.
 
-    async def ensure_first_admin(self, path: Path) -> str | None:
-        """Make sure that somebody can get in: where there is no token at all, make one for ``admin``.
+        Args:
+            scopes: the only parts of the API that it may use; all, if there are none.
+            lasts: seconds; for ever, if ``None``.
+
+        Returns:
+            The token, which can't be shown again, and what is known of it.
+
+        Raises:
+            InvalidInput: ``token_lasts_too_short``.
+            Forbidden: ``token_role_too_high``.
+            Conflict: ``token_exists``, ``tokens_too_many``, ``user_gone``.
+        """
+        if not user.role.includes(role):
+            raise Forbidden(
+                "token_role_too_high",
+                f"{user.name} has the role {user.role}, and so a token of {user.name} can't have {role}.",
+                next_step=f"Ask for {user.role} or less. Nothing was changed.",
+            )
+        at = self._clock.time()
+        if lasts is not None and lasts <= 0:
+            raise InvalidInput(
+                "token_lasts_too_short",
+                "A token that has ended already is of no use.",
+                next_step="Let it last longer. Nothing was changed.",
+            )
+        token = ApiToken(
+            id=new_id(),
+            user_id=user.id,
+            user=user.name,
+            name=name,
+            role=role,
+            scopes=tuple(sorted(set(scopes))),
+            created_at=from_unix(at),
+            expires_at=None if lasts is None else from_unix(at + lasts),
+        )
+        text = new_secret(OF_TOKEN)
+        await self._store.insert(token, hash_of(text))
+        self._log.info("token_created", token_id=token.id, user=user.name, token=name, role=role.value, actor=actor)
+        return text, token
+
+    async def list(self, user_id: str | None = None) -> tuple[ApiToken, ...]:
+        """The tokens of a user, or of all, newest first; those that have expired as well."""
+        return await self._store.list(user_id)
+
+    async def remove(self, token_id: str, *, of_user: str | None, actor: str) -> None:
+        """End a token at once.
+
+        Args:
+            of_user: the id of the only user whose tokens may be ended; ``None`` for everybody's.
+
+        Raises:
+            NotFound: ``token_not_there``.
+        """
+        token = await self._store.get(token_id)
+        if token is None or of_user not in (None, token.user_id):
+            raise NotFound(
+                "token_not_there",
+                "There is no such token.",
+                next_step="Look at what there is with `holdfast token list`.",
+            )
+        await self._store.delete(token_id)
+        self._log.info("token_removed", token_id=token_id, user=token.user, token=token.name, actor=actor)
+
+    # --- the first token -------------------------------------------------------------------------------------------
+
+    async def ensure_first_admin(self) -> str | None:
+        """Make sure that somebody can get in: where no admin can, and there is no first token, make one.
 
         The token is in the file, durably, before it is valid, so that no crash leaves a valid token that nobody knows:
         a file without a valid token is taken up at the next start.
-
-        Args:
-            path: the file for the token, made with mode 0600.
 
         Returns:
             The token if it became valid now, to be printed once; ``None`` otherwise.
@@ -62,29 +145,42 @@ class Tokens:
         Raises:
             Failed: ``admin_token_unwritable``.
         """
-        if await self._store.count():
+        ways_in = await self._store.ways_in()
+        if ways_in.first:
             return None
+        if ways_in.admin:
+            await self._remove_file()
+            return None
+        return await self.renew_first()
+
+    async def renew_first(self) -> str:
+        """Make the first token, or another one in its place.
+
+        Raises:
+            Failed: ``admin_token_unwritable``.
+        """
         try:
-            token = await asyncio.to_thread(_read_or_create, self._fs, path)
+            token = await asyncio.to_thread(_read_or_create, self._fs, self._file)
         except OSError as error:
             raise Failed(
                 "admin_token_unwritable",
-                f"The first token can't be written to {path}: {error.strerror}.",
+                f"The first token can't be written to {self._file}: {error.strerror}.",
                 next_step="Check the data directory's permissions and free space, then start again.",
             ) from error
-        await self._register(token, "admin", Role.ADMIN)
+        await self._store.put_first(hash_of(token), FIRST_ADMIN)
         return token
 
-    async def _register(self, token: str, name: str, role: Role) -> None:
-        await self._store.insert(TokenRecord(id=new_id(), hash=_hash(token), name=name, role=role, created_at=now()))
+    async def tidy_first(self) -> None:
+        """Remove the file of the first token if that has ended."""
+        if not (await self._store.ways_in()).first:
+            await self._remove_file()
 
-
-def _new_token() -> str:
-    return f"hf_{secrets.token_urlsafe(32)}"
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    async def _remove_file(self) -> None:
+        """What it holds is of no use any more: that it can't be removed is no reason to fail."""
+        try:
+            await asyncio.to_thread(_remove, self._fs, self._file)
+        except OSError as error:
+            self._log.warning("the file of the first token stays", file=str(self._file), reason=error.strerror)
 
 
 def _read_or_create(fs: Fs, path: Path) -> str:
@@ -93,12 +189,23 @@ def _read_or_create(fs: Fs, path: Path) -> str:
         kept = path.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
         kept = ""
-    if _FORM.fullmatch(kept) is not None:
+    if is_secret(OF_TOKEN, kept):
         return kept
-    token = _new_token()
+    token = new_secret(OF_TOKEN)
     directory = fs.open_root(str(path.parent))
     try:
         fs.write_file_durable(directory, os.fsencode(path.name), f"{token}\n".encode())
     finally:
         fs.close(directory)
     return token
+
+
+def _remove(fs: Fs, path: Path) -> None:
+    """Remove a file, if it is there."""
+    directory = fs.open_root(str(path.parent))
+    try:
+        fs.unlinkat(directory, os.fsencode(path.name))
+    except FileNotFoundError:
+        pass
+    finally:
+        fs.close(directory)

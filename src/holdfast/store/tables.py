@@ -110,6 +110,33 @@ volume_states: Final = Table(
     Column("had_content", Boolean, nullable=False),
 )
 
+users: Final = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    Column("password", Text, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("password_set_at", Text, nullable=False),
+)
+"""Of passwords what argon2id makes of them."""
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("used_at", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Index(None, "user_id", "id"),
+)
+
 tokens: Final = Table(
     "tokens",
     metadata,
@@ -118,7 +145,12 @@ tokens: Final = Table(
     Column("name", Text, nullable=False),
     Column("role", Text, nullable=False),
     Column("created_at", Text, nullable=False),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE")),
+    Column("scopes", Text, nullable=False),
+    Column("expires_at", Text),
+    UniqueConstraint("user_id", "name"),
 )
+"""Without a user: the first token."""
 
 secrets: Final = Table(
     "secrets",

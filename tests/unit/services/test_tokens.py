@@ -7,66 +7,163 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.unit.services.account_bench import MOST, PASSWORD, AccountBench, account_bench
 
-from holdfast.domain.accounts import Principal, Role
-from holdfast.domain.errors import Failed
+from holdfast.domain.accounts import Principal, Role, TokenScope
+from holdfast.domain.errors import Conflict, Failed, Forbidden, HoldfastError, InvalidInput, NotFound
 from holdfast.engine.fs import Fs
-from holdfast.services.tokens import Tokens
-from holdfast.store.database import Database
-from holdfast.store.tokens import TokenRecord, TokenStore
+from holdfast.services.bearer_secrets import hash_of, new_secret
+from holdfast.store.tokens import TokenStore, WaysIn
+
+DAY = 86400.0
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[TokenStore]:
-    database = Database.at(tmp_path / "state.db")
-    await database.open()
-    yield TokenStore(database)
-    await database.close()
-
-
-@pytest.fixture
-def tokens(store: TokenStore) -> Tokens:
-    return Tokens(store, Fs())
+async def bench(tmp_path: Path) -> AsyncIterator[AccountBench]:
+    async with account_bench(tmp_path) as bench:
+        yield bench
 
 
 def text(path: Path) -> str:
     return path.read_text(encoding="ascii")
 
 
-async def test_a_token_names_its_principal_and_nothing_else_does(tokens: Tokens) -> None:
-    token = await tokens.create("ann", Role.OPERATOR)
+def there(path: Path) -> bool:
+    return os.path.lexists(path)
+
+
+async def token_of(bench: AccountBench, name: str = "ci", role: Role = Role.OPERATOR, lasts: float | None = DAY) -> str:
+    secret, _ = await bench.tokens.create(
+        await bench.accounts.get("ann"), name, role=role, scopes=(TokenScope.LOGS,), lasts=lasts, actor="test"
+    )
+    return secret
+
+
+async def test_a_token_acts_as_its_user_and_nothing_else_does(bench: AccountBench) -> None:
+    user = await bench.user()
+    token = await token_of(bench)
     assert token.startswith("hf_")
     assert len(token) == 46
-    assert await tokens.verify(token) == Principal(name="ann", role=Role.OPERATOR)
+    assert await bench.tokens.verify(token) == Principal(
+        name="ann/ci", role=Role.OPERATOR, user_id=user.id, scopes=frozenset({TokenScope.LOGS})
+    )
     for other in ("", "hf_", token[:-1], token + "\n", token.swapcase(), "hf_" + "a" * 43, "é" * 46):
-        assert await tokens.verify(other) is None
+        assert await bench.tokens.verify(other) is None
 
 
-async def test_the_database_never_holds_a_token(tokens: Tokens, tmp_path: Path) -> None:
-    token = await tokens.create("ann", Role.VIEWER)
-    assert all(token.encode() not in content for content in contents(tmp_path))
+async def test_the_database_never_holds_a_token_a_session_or_a_password(bench: AccountBench, tmp_path: Path) -> None:
+    await bench.user()
+    secrets = [await token_of(bench), await bench.sign_in(), PASSWORD]
+    assert all(secret.encode() not in content for secret in secrets for content in contents(tmp_path))
 
 
 def contents(directory: Path) -> list[bytes]:
     return [path.read_bytes() for path in directory.iterdir()]
 
 
+async def test_a_token_may_never_do_more_than_its_user_may_now(bench: AccountBench) -> None:
+    await bench.user()
+    await bench.user("eve")
+    token = await token_of(bench)
+    await bench.accounts.change("ann", role=Role.VIEWER, actor="eve")
+    found = await bench.tokens.verify(token)
+    assert found is not None
+    assert found.role is Role.VIEWER
+    with pytest.raises(Forbidden) as caught:
+        await token_of(bench, "more")
+    assert caught.value.code == "token_role_too_high"
+    await bench.accounts.change("ann", disabled=True, actor="eve")
+    assert await bench.tokens.verify(token) is None
+    await bench.accounts.change("ann", disabled=False, actor="eve")
+    assert await bench.tokens.verify(token) is not None
+    await bench.accounts.delete("ann", actor="eve")
+    assert await bench.tokens.verify(token) is None
+    assert await bench.tokens.list() == ()
+
+
+async def test_a_token_ends_by_itself_or_when_it_is_removed(bench: AccountBench) -> None:
+    user = await bench.user()
+    short, lasting = await token_of(bench), await token_of(bench, "lasting", lasts=None)
+    bench.clock.at += DAY - 1
+    assert await bench.tokens.verify(short) is not None
+    bench.clock.at += 1
+    assert await bench.tokens.verify(short) is None
+    assert await bench.tokens.verify(lasting) is not None
+    newest, oldest = await bench.tokens.list(user.id)
+    assert (newest.name, newest.expires_at, oldest.name) == ("lasting", None, "ci")
+    for of_user, known in (("another", newest.id), (None, user.id)):
+        with pytest.raises(NotFound) as caught:
+            await bench.tokens.remove(known, of_user=of_user, actor="test")
+        assert caught.value.code == "token_not_there"
+    await bench.tokens.remove(newest.id, of_user=user.id, actor="test")
+    assert await bench.tokens.verify(lasting) is None
+
+
+async def test_what_no_token_can_be_made_of_is_refused(bench: AccountBench) -> None:
+    user = await bench.user()
+    await token_of(bench)
+
+    async def refused(name: str, lasts: float) -> HoldfastError:
+        with pytest.raises(HoldfastError) as caught:
+            await token_of(bench, name, lasts=lasts)
+        return caught.value
+
+    assert isinstance(error := await refused("ci", DAY), Conflict)
+    assert error.code == "token_exists"
+    assert isinstance(error := await refused("past", 0), InvalidInput)
+    assert error.code == "token_lasts_too_short"
+    for number in range(MOST - 1):
+        await token_of(bench, f"t{number}")
+    assert (await refused("one-more", DAY)).code == "tokens_too_many"
+    await bench.user("eve")
+    await bench.accounts.delete("ann", actor="eve")
+    with pytest.raises(Conflict) as caught:
+        await bench.tokens.create(user, "late", role=Role.VIEWER, lasts=None, actor="test")
+    assert caught.value.code == "user_gone"
+
+
 async def test_the_first_start_makes_an_admin_token_in_a_private_file_and_later_ones_do_not(
-    tokens: Tokens, tmp_path: Path
+    bench: AccountBench,
 ) -> None:
-    path = tmp_path / "admin-token"
-    token = await tokens.ensure_first_admin(path)
+    token = await bench.tokens.ensure_first_admin()
     assert token is not None
-    assert text(path) == f"{token}\n"
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-    assert await tokens.verify(token) == Principal(name="admin", role=Role.ADMIN)
-    assert await tokens.ensure_first_admin(path) is None
-    assert text(path) == f"{token}\n"
+    assert text(bench.file) == f"{token}\n"
+    assert stat.S_IMODE(os.stat(bench.file).st_mode) == 0o600
+    assert await bench.tokens.verify(token) == Principal(name="admin", role=Role.ADMIN)
+    assert await bench.tokens.ensure_first_admin() is None
+    assert text(bench.file) == f"{token}\n"
 
 
-async def test_a_crash_between_the_file_and_the_database_is_repaired_at_the_next_start(
-    store: TokenStore, tmp_path: Path
-) -> None:
+async def test_the_first_token_ends_with_the_first_admin(bench: AccountBench) -> None:
+    token = await bench.tokens.ensure_first_admin()
+    assert token is not None
+    await bench.user("eve", Role.OPERATOR)
+    assert await bench.tokens.verify(token) is not None
+    await bench.user("ann")
+    assert await bench.tokens.verify(token) is None
+    assert not there(bench.file)
+    assert await bench.tokens.ensure_first_admin() is None
+
+
+async def test_a_new_first_token_ends_when_it_gave_an_admin_a_new_password(bench: AccountBench) -> None:
+    await bench.user()
+    for role_of in ("eve", "ann"):
+        if role_of == "eve":
+            await bench.user("eve", Role.VIEWER)
+        token = await bench.tokens.renew_first()
+        await bench.accounts.set_password(role_of, "another long password", actor="admin")
+        assert (await bench.tokens.verify(token) is None) == (role_of == "ann")
+    assert not there(bench.file)
+
+
+async def test_what_is_left_of_the_first_token_goes_at_the_next_start(bench: AccountBench) -> None:
+    await bench.user()
+    fill(bench.file, b"left by a crash")
+    assert await bench.tokens.ensure_first_admin() is None
+    assert not there(bench.file)
+
+
+async def test_a_crash_between_the_file_and_the_database_is_repaired_at_the_next_start(bench: AccountBench) -> None:
     class Crash(Exception):
         pass
 
@@ -74,42 +171,51 @@ async def test_a_crash_between_the_file_and_the_database_is_repaired_at_the_next
         def __init__(self) -> None:
             """Never reaches a database."""
 
-        async def count(self) -> int:
-            return 0
+        async def ways_in(self) -> WaysIn:
+            return WaysIn(first=False, admin=False)
 
-        async def insert(self, record: TokenRecord) -> None:
+        async def put_first(self, token_hash: str, name: str) -> None:
             raise Crash
 
-    path = tmp_path / "admin-token"
     with pytest.raises(Crash):
-        await Tokens(CrashingStore(), Fs()).ensure_first_admin(path)
-    again = Tokens(store, Fs())
-    token = await again.ensure_first_admin(path)
+        await bench.tokens_on(Fs(), CrashingStore()).ensure_first_admin()
+    token = await bench.tokens.ensure_first_admin()
     assert token is not None
-    assert text(path) == f"{token}\n"
-    assert await again.verify(token) is not None
+    assert text(bench.file) == f"{token}\n"
+    assert await bench.tokens.verify(token) is not None
 
 
-async def test_a_file_that_holds_no_token_is_replaced(tokens: Tokens, tmp_path: Path) -> None:
-    path = tmp_path / "admin-token"
-    fill(path, b"\xff torn")
-    token = await tokens.ensure_first_admin(path)
-    assert text(path) == f"{token}\n"
+async def test_a_file_that_holds_no_token_is_replaced(bench: AccountBench) -> None:
+    fill(bench.file, b"\xff torn")
+    token = await bench.tokens.ensure_first_admin()
+    assert text(bench.file) == f"{token}\n"
 
 
 def fill(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-async def test_a_token_that_can_not_be_written_down_is_not_made_valid(store: TokenStore, tmp_path: Path) -> None:
+async def test_a_token_that_can_not_be_written_down_is_not_made_valid(bench: AccountBench) -> None:
     class FullFs(Fs):
         def write_all(self, fd: int, data: bytes | memoryview) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(Failed) as caught:
-        await Tokens(store, FullFs()).ensure_first_admin(tmp_path / "admin-token")
+        await bench.tokens_on(FullFs()).ensure_first_admin()
     assert caught.value.code == "admin_token_unwritable"
-    assert await store.count() == 0
+    assert not (await bench.token_store.ways_in()).first
+
+
+async def test_a_file_that_can_not_be_removed_stops_nothing(bench: AccountBench) -> None:
+    class StubbornFs(Fs):
+        def unlinkat(self, dirfd: int, name: bytes) -> None:
+            raise OSError(errno.EROFS, "Read-only file system")
+
+    token = new_secret("hf_")
+    await bench.token_store.put_first(hash_of(token), "admin")
+    await bench.user()
+    await bench.tokens_on(StubbornFs()).tidy_first()
+    assert await bench.tokens.verify(token) is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.domain.accounts import Role
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.errors import Conflict, NotFound
 from holdfast.domain.ids import new_id
@@ -18,7 +17,7 @@ from holdfast.store.database import Database
 from holdfast.store.deployments import DeploymentStore
 from holdfast.store.operations import MAX_LOG_LINES, OperationStore
 from holdfast.store.snapshots import SnapshotState, SnapshotStateStore
-from holdfast.store.tokens import TokenRecord, TokenStore
+from holdfast.store.tokens import TokenStore, WaysIn
 from holdfast.store.volume_states import VolumeState, VolumeStateStore
 from holdfast.store.workloads import WorkloadStore
 
@@ -277,9 +276,10 @@ class TestVolumeStates:
 class TestTokens:
     async def test_a_token_is_found_by_its_hash_only(self, database: Database) -> None:
         store = TokenStore(database)
-        assert await store.count() == 0
-        record = TokenRecord(id=new_id(), hash="ab", name="admin", role=Role.ADMIN, created_at=now())
-        await store.insert(record)
-        assert await store.find("ab") == record
+        assert await store.ways_in() == WaysIn(first=False, admin=False)
+        await store.put_first("ab", "admin")
+        found = await store.find("ab")
+        assert found is not None
+        assert found.token is None
         assert await store.find("admin") is None
-        assert await store.count() == 1
+        assert await store.ways_in() == WaysIn(first=True, admin=False)

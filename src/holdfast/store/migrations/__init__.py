@@ -13,7 +13,21 @@ from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, Strin
 from holdfast.domain.errors import Failed
 from holdfast.store.tables import metadata
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
+REVISIONS: Final = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0006",
+    "0007",
+    "0008",
+    "0009",
+    "0010",
+    "0011",
+    "0012",
+    "0013",
+)
 """All revisions, oldest first. A test compares them with the files."""
 
 HEAD: Final = REVISIONS[-1]
