@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url -
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check serve bench torture lock setup packages clean
+.PHONY: help demo test tests check serve bench torture lock setup packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,11 +19,15 @@ help: ## list the targets
 demo: setup ## watch a bad migration be rolled back, code and data, in a minute
 	@$(WITH_ENGINE) $(BIN)/python scripts/demo.py
 
-# Three workers that wait for containers, and two that compute (tests/scheduling.py). What they load is compiled beside the
-# checks, once: in a fresh clone each of them would do it for itself.
+# The checks say nothing unless something is wrong; so the tests begin while mypy is still at it.
 test: setup ## everything that must hold: checks and all tests, with a real Docker Engine
-	@$(BIN)/python -m pytest --collect-only -qq > /dev/null 2>&1 & $(MAKE) --no-print-directory check && wait && \
-		$(WITH_ENGINE) $(BIN)/python -m pytest -q -n 5 --dist loadgroup
+	@$(MAKE) --no-print-directory --jobs=2 check tests
+
+# Three workers that wait for containers, and two that compute (tests/scheduling.py). What they load is compiled before,
+# once: in a fresh clone each of them would do it for itself.
+tests: setup
+	@$(BIN)/python -m pytest --collect-only -qq > /dev/null 2>&1 || true
+	@$(WITH_ENGINE) $(BIN)/python -m pytest -q -n 5 --dist loadgroup
 
 check: setup ## format, lint, types and import contracts
 	@$(BIN)/ruff format --check --quiet
