@@ -136,12 +136,12 @@ class ActiveRestore:
     async def enter(self, step: RestoreStep) -> None:
         """Tell that a step begins. After COMMIT what can't be told (a full disk) must not decide anything."""
         with suppress(HoldfastError):
-            await self.ctx.step(step)
+            self.ctx.step(step)
 
     async def tell(self, warning: str) -> None:
         """Add a warning to the operation's log, if that can be written."""
         with suppress(HoldfastError):
-            await self.ctx.log(warning, level="warning")
+            self.ctx.log(warning, level="warning")
 
     async def tell_unclean(self, stops: Sequence[UncleanStop]) -> None:
         """Say what did not end well when it was stopped, in the outcome and, if it can be written, in the log."""

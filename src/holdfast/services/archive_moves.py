@@ -30,7 +30,7 @@ class ArchiveMoves:
         return await self._operations.start(OperationKind.MOVE_IN, None, "system", self._run)
 
     async def _run(self, ctx: OperationContext) -> dict[str, object]:
-        await ctx.step("moving archives into the repository")
+        ctx.step("moving archives into the repository")
         moved, left = 0, []
         archived = await asyncio.to_thread(self._stores.archived)
         async with self._workers.session(ctx) as worker:
@@ -43,10 +43,10 @@ class ArchiveMoves:
                 except Cancelled:
                     raise
                 except Conflict as error:
-                    await ctx.log(f"{snapshot_id} is moved at the next start: {error.message}", level="warning")
+                    ctx.log(f"{snapshot_id} is moved at the next start: {error.message}", level="warning")
                     left.append(snapshot_id)
                 except HoldfastError as error:
-                    await ctx.log(f"{snapshot_id} stays an archive: {error.message}", level="warning")
+                    ctx.log(f"{snapshot_id} stays an archive: {error.message}", level="warning")
                     left.append(snapshot_id)
                 else:
                     moved += 1

@@ -118,11 +118,11 @@ class Capture:
                 ``post_snapshot_failed``: there is one, and what it was taken of may still be held.
         """
         async with self._workers.session(ctx) as worker:
-            await ctx.step("waiting")
+            ctx.step("waiting")
             async with self._lock(ctx, workload_id) as workload:
-                await ctx.step("checking")
+                ctx.step("checking")
                 warmed = await self.warm(ctx, worker, workload)
-                await ctx.step("quiescing")
+                ctx.step("quiescing")
                 ctx.check()
                 return await self.finish(ctx, warmed, quiesce, reason=reason, note=note)
 
@@ -136,7 +136,7 @@ class Capture:
             Refused: a volume is not what it was; with every problem.
         """
         sources = await self._sources(workload)
-        await ctx.step("warming")
+        ctx.step("warming")
         await worker.run(WarmRequest(workload_id=workload.id, sources=sources))
         ran = await self._ran_on(workload)  # before it is stopped: then nothing tells any more
         return Warmed(worker=worker, workload=workload, sources=sources, ran=ran)
@@ -165,7 +165,7 @@ class Capture:
         paths = [source.live.path for source in warmed.sources]
         ids = await self._sharing.lockable(workload) - (frozenset() if own else {workload.id})
         async with self._held(ctx, workload, quiesce, paths, sorted(ids)) as held:
-            await ctx.step("capturing")
+            ctx.step("capturing")
             draft = draft_manifest(
                 workload=workload,
                 volumes=enumerate(workload.spec.captured_volumes),
@@ -179,7 +179,7 @@ class Capture:
             manifest: SnapshotManifest = await warmed.worker.run(CaptureRequest(draft=draft, sources=warmed.sources))
             await self._require_held(ctx, held, manifest)
             ctx.outcome["snapshot_id"] = manifest.id
-        await ctx.log_lines(manifest.warnings, level="warning")
+        ctx.log_lines(manifest.warnings, level="warning")
         if held.not_undone:
             stands = f"The snapshot {manifest.id} was taken and is complete."
             raise release_failed(held.not_undone, what_stands=stands, snapshot_id=manifest.id)
@@ -244,7 +244,7 @@ class Capture:
         own = await self._own(ids)
         strangers = await self._strangers({container.id for container in own}, paths)
         for name in strangers:
-            await ctx.log(f"the container {name} writes here too and can't be held: captured live", level="warning")
+            ctx.log(f"the container {name} writes here too and can't be held: captured live", level="warning")
         facts = tuple(facts_of(container) for container in own)
         running = [container for container in facts if container.running]
         if quiesce is Quiesce.NONE or not running:
@@ -324,7 +324,7 @@ class Capture:
         finally:
             not_undone = await self._hooks.after(ctx, hold)
         for name in result.gone:
-            await ctx.log(f"the container {name} is gone and was not started again", level="warning")
+            ctx.log(f"the container {name} is gone and was not started again", level="warning")
         await asyncio.to_thread(self._holds.remove, hold.operation_id)
         return not_undone
 

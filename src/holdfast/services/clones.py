@@ -184,7 +184,7 @@ class Clones:
                 return await carry_out(final)
             except HoldfastError:
                 if made.created and "result" not in ctx.outcome and await self._unmade(workload.id):
-                    await ctx.log(f"{spec.name} was not made: nothing is left of it")
+                    ctx.log(f"{spec.name} was not made: nothing is left of it")
                 raise
 
         try:
@@ -287,7 +287,7 @@ class Clones:
             Refused: such an image can't run with this configuration.
             HoldfastError: it can't be had.
         """
-        await ctx.step(DeployStep.RESOLVING)
+        ctx.step(DeployStep.RESOLVING)
         version = await self._sources.resolve(spec, ctx)
         problems = check_spec(spec, image_has_healthcheck=version.has_healthcheck)
         if problems:

@@ -146,7 +146,7 @@ class Copies:
     async def _run(
         self, ctx: OperationContext, second: Second, chosen: list[str], rate: int | None
     ) -> dict[str, object]:
-        await ctx.step("copying")
+        ctx.step("copying")
         tally = _Tally(repository=second.name, snapshots=len(chosen))
         watcher = _Counted(ctx, tally)
         try:
@@ -162,11 +162,11 @@ class Copies:
                     except (Damaged, NotFound, Conflict) as error:
                         if error.code not in _OF_ONE_SNAPSHOT:
                             raise
-                        await ctx.log(f"{snapshot_id} is not copied: {error.message}", level="warning")
+                        ctx.log(f"{snapshot_id} is not copied: {error.message}", level="warning")
                         tally.left.append({"snapshot": snapshot_id, "code": error.code, "message": error.message})
                         continue
                     if tally.add(snapshot_id, result):
-                        await ctx.log(f"copied {snapshot_id}: {format_size(result.sent_bytes)} sent")
+                        ctx.log(f"copied {snapshot_id}: {format_size(result.sent_bytes)} sent")
         finally:
             ctx.outcome.update(tally.told())
         if tally.left:

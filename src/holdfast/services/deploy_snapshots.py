@@ -59,7 +59,7 @@ class DeploySnapshots:
         if before is None or problems:
             # A volume that the new configuration has as well was refused already: what is amiss is left behind.
             for problem in problems:
-                await ctx.log(f"There is no snapshot of the data before this: {problem.message}", "warning")
+                ctx.log(f"There is no snapshot of the data before this: {problem.message}", "warning")
             yield nothing
             return
         held.require(*await self._sharing.lockable(before))

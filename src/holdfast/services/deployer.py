@@ -172,9 +172,9 @@ class Deployer:
         async with self._locked_to_deploy(workload_id, ctx) as held:
             self._require_decided(workload_id)
             workload = await self._records.workload(workload_id)
-            await ctx.step(DeployStep.RESOLVING)
+            ctx.step(DeployStep.RESOLVING)
             if intent.note:
-                await ctx.log(intent.note)
+                ctx.log(intent.note)
             if intent.require is not None:
                 await intent.require()
             wanted, version = await self._resolved(workload, intent, ctx)
@@ -194,7 +194,7 @@ class Deployer:
         """The workload with the configuration that is wanted, and the version that this means now."""
         if intent.to is not None:
             rollback = Rollback.of(workload, intent.to)
-            await ctx.log(rollback.words)
+            ctx.log(rollback.words)
             image = ImageFacts(id=intent.to.image_id, reference=intent.to.spec.image, digest=intent.to.digest)
             return replace(workload, spec=rollback.spec), await self._images.again(image, ctx)
         if intent.image is not None:

@@ -122,10 +122,10 @@ class Drills:
         targets = tuple(volume.target for volume in snapshot.manifest.volumes)
         copy = ThrowAway.of(ctx.id, workload.spec.stage, targets)
         try:
-            await ctx.step("restoring")
+            ctx.step("restoring")
             await self._restored(ctx, snapshot, copy)
             if check:
-                await ctx.step("checking")
+                ctx.step("checking")
                 await self._checked(ctx, copy.name, check, timeout)
         finally:
             removed = await self._removed(ctx, copy.name)
@@ -137,7 +137,7 @@ class Drills:
         """Clone, and wait until the copy is healthy."""
         wish = CloneWish(snapshot_id=snapshot.id, confirm=snapshot.id, with_image=True, actor=ctx.actor)
         begun = await self._clones.new(wish, copy)
-        await ctx.log(f"the clone {begun.id} restores it into {copy.name}")
+        ctx.log(f"the clone {begun.id} restores it into {copy.name}")
         ctx.outcome["clone_id"] = begun.id
         end = await self._ended(ctx, begun)
         if end.state is not OperationState.SUCCEEDED:
@@ -157,7 +157,7 @@ class Drills:
         with ctx.interruptible():
             result = await self._runtime.exec(container.id, command, timeout)
         lines = result.output.splitlines()[-_LINES:]
-        await ctx.log_lines(lines)
+        ctx.log_lines(lines)
         if result.code:
             raise Failed(
                 "drill_check_failed",
@@ -171,16 +171,16 @@ class Drills:
         workload = await self._store.find(name)
         if workload is None:
             return True
-        await ctx.step("removing")
+        ctx.step("removing")
         try:
             end = await self._operations.wait(
                 (await self._deletion.start(workload, delete_data=True, actor=ctx.actor)).id
             )
         except HoldfastError as error:
-            await ctx.log(f"{name} could not be removed: {error.message}", "warning")
+            ctx.log(f"{name} could not be removed: {error.message}", "warning")
             return False
         if end.state is not OperationState.SUCCEEDED:
-            await ctx.log(f"{name} could not be removed: see the operation {end.id}", "warning")
+            ctx.log(f"{name} could not be removed: see the operation {end.id}", "warning")
         return end.state is OperationState.SUCCEEDED
 
     async def _ended(self, ctx: OperationContext, begun: Operation) -> Operation:

@@ -132,7 +132,7 @@ class SnapshotHooks:
             why = await until_engine_answers(ctx, partial(self._undo, ctx, hooked))
             if why:
                 wrong.append(why)
-                await ctx.log(why, level="error")
+                ctx.log(why, level="error")
         return tuple(wrong)
 
     async def _undo(self, ctx: OperationContext, hooked: HookedContainer) -> str:
@@ -140,16 +140,16 @@ class SnapshotHooks:
         where = f"in the container {hooked.name}"
         try:
             if not await self._runtime.end_exec(hooked.id, hooked.exec_id):
-                await ctx.log(f"the pre_snapshot hook could not be ended {where} and may still run", level="error")
+                ctx.log(f"the pre_snapshot hook could not be ended {where} and may still run", level="error")
             if not hooked.post_snapshot:
                 return ""
             container = await self._runtime.inspect(hooked.id)
             if container.state not in (ContainerState.RUNNING, ContainerState.PAUSED):
-                await ctx.log(f"nothing runs any more {where}: no post_snapshot hook was needed", level="warning")
+                ctx.log(f"nothing runs any more {where}: no post_snapshot hook was needed", level="warning")
                 return ""
             result = await self._runtime.exec(hooked.id, hooked.post_snapshot, hooked.timeout)
         except NotFound:
-            await ctx.log(f"the container {hooked.name} is gone: it needs no post_snapshot hook", level="warning")
+            ctx.log(f"the container {hooked.name} is gone: it needs no post_snapshot hook", level="warning")
             return ""
         except Unavailable:
             raise
@@ -162,9 +162,9 @@ class SnapshotHooks:
         """The last lines of what a hook printed, without the values of the workload's secrets."""
         masked = await self._secrets.masked(container.labels.get(LABEL_WORKLOAD, ""))
         if masked.complete:
-            await ctx.log_lines(_told(hook, container.name, masked.text(output)))
+            ctx.log_lines(_told(hook, container.name, masked.text(output)))
         else:
-            await ctx.log(f"{hook} in {container.name}: what it printed may hold secrets that can't be opened")
+            ctx.log(f"{hook} in {container.name}: what it printed may hold secrets that can't be opened")
 
 
 def check_hooks(workload: Workload) -> None:

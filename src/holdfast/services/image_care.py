@@ -125,7 +125,7 @@ class ImageCare:
             for removal in await self._removals(own):
                 await self._remove(removal, ctx)
         except HoldfastError as error:
-            await ctx.log(f"images that are no longer needed were not looked for: {error.message}", "warning")
+            ctx.log(f"images that are no longer needed were not looked for: {error.message}", "warning")
 
     async def _removals(self, images: Iterable[KeptImage]) -> Sequence[Removal]:
         """What is to become of those of the images on which something is unneeded."""
@@ -153,10 +153,10 @@ class ImageCare:
         except Conflict as conflict:  # a container was made of it since it was looked at
             return conflict.message
         except HoldfastError as error:
-            await ctx.log(f"the image {what} could not be let go: {error.message}", "warning")
+            ctx.log(f"the image {what} could not be let go: {error.message}", "warning")
             return error.message
         if removal.goes:
-            await ctx.log(f"the image {what} was removed: no deployment that is kept needs it")
+            ctx.log(f"the image {what} was removed: no deployment that is kept needs it")
         return None
 
     async def _looked_at(self, images: Sequence[ListedImage]) -> list[KeptImage]:

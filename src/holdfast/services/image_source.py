@@ -97,17 +97,17 @@ class ImageSource:
         here = await self._runtime.image(ref.with_tag)
         if here is not None and not _may_be_newer_elsewhere(ref, here, pull):
             if not here.digests:
-                await ctx.log(f"{image} was built on this host and is used as it is")
+                ctx.log(f"{image} was built on this host and is used as it is")
             return _able(image, here, ref)
         if pull is PullPolicy.NEVER:
             raise _missing(image)
         try:
-            await ctx.step(DeployStep.PULLING)
+            ctx.step(DeployStep.PULLING)
             pulled = await self._pull(ref.with_tag, ctx)
         except Failed as error:
             if here is None:
                 raise
-            await ctx.log(f"{image} could not be pulled ({error.message}); the one on this host is used", "warning")
+            ctx.log(f"{image} could not be pulled ({error.message}); the one on this host is used", "warning")
             return _able(image, here, ref)
         return _able(image, pulled, ref)
 
@@ -154,7 +154,7 @@ class ImageSource:
             Unavailable: the engine does not answer.
         """
         assert image.digest is not None
-        await ctx.step(DeployStep.PULLING)
+        ctx.step(DeployStep.PULLING)
         pulled = await self._pull(image.digest, ctx)
         if pulled.id != image.id:
             raise Failed(

@@ -43,7 +43,7 @@ class LastSnapshots:
         """
         held.require(*await self._sharing.lockable(workload))
         if not await self._volumes.present(workload.spec):
-            await ctx.log("There is no last snapshot: none of its volumes was ever made")
+            ctx.log("There is no last snapshot: none of its volumes was ever made")
             yield _nothing
             return
         async with self._workers.session(ctx) as worker:

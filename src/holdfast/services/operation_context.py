@@ -1,7 +1,8 @@
 """One running operation: what its readers see, and what the code that carries it out may say and ask.
 
-- Steps, log lines and the end are on disk before the call that made them returns. Progress and waiting are told at once
-  or soon (:data:`PUBLISH_SECONDS`) and written now and then (:data:`SAVE_SECONDS`): losing them loses nothing.
+- The end is on disk before anybody is told of it. What comes before it is told at once or soon
+  (:data:`PUBLISH_SECONDS`) and written within :data:`SAVE_SECONDS`: nothing is decided by it, so that a server that
+  dies loses a second of a story, while one that lives doesn't wait for the disk at each step of a downtime.
 - Readers get the latest state, not every state: a slow one skips what is outdated and never holds the operation up.
 """
 
@@ -26,7 +27,7 @@ PUBLISH_SECONDS: Final = 0.1
 """Progress is told to readers at most this often."""
 
 SAVE_SECONDS: Final = 1.0
-"""Progress is written at most this often."""
+"""How long what changed may be in memory only."""
 
 
 class LiveOperation:
@@ -39,7 +40,6 @@ class LiveOperation:
         self.over = False
         """Nothing will change any more: the operation ended, or the server stops."""
         self._store = store
-        self._saving = asyncio.Lock()
         self._publisher: asyncio.TimerHandle | None = None
         self._published_at = -PUBLISH_SECONDS
         self._saver: asyncio.Task[None] | None = None
@@ -58,7 +58,12 @@ class LiveOperation:
         tick, self.tick = self.tick, asyncio.Event()
         tick.set()
 
-    def publish_soon(self) -> None:
+    def tell(self) -> None:
+        """Tell the readers now, and the disk soon."""
+        self.publish()
+        self._save_soon()
+
+    def tell_soon(self) -> None:
         """Tell the readers and the disk soon; both at most so often."""
         loop = asyncio.get_running_loop()
         due = self._published_at + PUBLISH_SECONDS
@@ -66,14 +71,7 @@ class LiveOperation:
             self.publish()
         elif self._publisher is None:
             self._publisher = loop.call_at(due, self.publish)
-        if self._saver is None:
-            self._saver = asyncio.create_task(self._save_later())
-
-    async def save(self) -> None:
-        """Write the record as it is now, durably, and tell the readers."""
-        async with self._saving:
-            await self._store.save(self.operation)
-        self.publish()
+        self._save_soon()
 
     async def finish(self, final: Operation) -> None:
         """Write the end, then tell it: nobody learns of an end that is not on disk.
@@ -84,8 +82,7 @@ class LiveOperation:
         await self._stop_saver()
         while True:
             try:
-                async with self._saving:
-                    await self._store.save(final, notice_of(final))
+                await self._store.save(final, notice_of(final))
                 break
             except HoldfastError as error:
                 self._log.error("operation_not_saved", operation_id=final.id, state=final.state, reason=error.message)
@@ -97,17 +94,27 @@ class LiveOperation:
         self.publish()
 
     async def cut_off(self) -> None:
-        """The server stops while the operation runs: let the readers go."""
+        """The server stops while the operation runs: keep what is known of it, and let the readers go."""
         await self._stop_saver()
+        await self._save()
         self.over = True
         self.publish()
 
+    def _save_soon(self) -> None:
+        if self._saver is None:
+            self._saver = asyncio.create_task(self._save_later())
+
     async def _save_later(self) -> None:
-        await asyncio.sleep(SAVE_SECONDS)
+        known = None
+        while self.operation is not known:
+            await asyncio.sleep(SAVE_SECONDS)
+            known = self.operation
+            await self._save()
         self._saver = None
+
+    async def _save(self) -> None:
         try:
-            async with self._saving:
-                await self._store.save(self.operation)
+            await self._store.save(self.operation)
         except HoldfastError as error:
             self._log.warning("progress_not_saved", operation_id=self.operation.id, reason=error.message)
 
@@ -143,8 +150,8 @@ class OperationContext:
     def actor(self) -> str:
         return self._live.operation.actor
 
-    async def step(self, name: str) -> None:
-        """Enter the next step; the present one has ended. Durable."""
+    def step(self, name: str) -> None:
+        """Enter the next step; the present one has ended."""
         at = times.now()
         self._live.change(
             state=OperationState.RUNNING,
@@ -152,23 +159,23 @@ class OperationContext:
             progress=Progress(),
             waiting_for="",
         )
-        await self._live.save()
+        self._live.tell()
 
     def progress(self, progress: Progress) -> None:
         """Tell how far the present step is. Call it as often as you like."""
         self._live.change(progress=progress)
-        self._live.publish_soon()
+        self._live.tell_soon()
 
-    async def log(self, message: str, level: str = "info") -> None:
-        """Add a line to the operation's log (``info``, ``warning`` or ``error``). Durable."""
-        await self.log_lines([message], level)
+    def log(self, message: str, level: str = "info") -> None:
+        """Add a line to the operation's log (``info``, ``warning`` or ``error``)."""
+        self.log_lines([message], level)
 
-    async def log_lines(self, messages: Iterable[str], level: str = "info") -> None:
-        """Add several lines at once. Durable; nothing is done if there are none."""
+    def log_lines(self, messages: Iterable[str], level: str = "info") -> None:
+        """Add several lines at once; nothing is done if there are none."""
         lines = [LogLine(at=times.now(), message=" ".join(message.split()), level=level) for message in messages]
         if lines:
             self._live.change(log=(*self._live.operation.log, *lines)[-MAX_LOG_LINES:])
-            await self._live.save()
+            self._live.tell()
 
     def waiting(self, reason: str) -> None:
         """Tell whom the operation waits for (``restore 01j…``); ``""`` when the waiting is over."""
@@ -177,7 +184,7 @@ class OperationContext:
             waiting_for=reason and f"waiting for {reason}",
             state=OperationState.RUNNING if begun else OperationState.QUEUED,
         )
-        self._live.publish_soon()
+        self._live.tell_soon()
 
     def check(self) -> None:
         """Raise ``Cancelled`` if a person cancelled."""
@@ -204,7 +211,7 @@ class OperationContext:
         if hook is None:
             self.cancelled.clear()
         self._live.change(cancellable=hook is not None)
-        self._live.publish_soon()
+        self._live.tell_soon()
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:

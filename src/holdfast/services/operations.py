@@ -160,7 +160,7 @@ class Operations:
         if running is None:
             raise not_cancellable(await self.get(operation_id))
         running.context.request_cancel()
-        await running.context.log("a person asked to cancel")
+        running.context.log("a person asked to cancel")
         return running.live.operation
 
     async def events(self, operation_id: str) -> AsyncIterator[Operation]:
@@ -311,7 +311,7 @@ class Operations:
     async def _attempt(self, live: LiveOperation, context: OperationContext, run: Run) -> _End:
         try:
             live.change(state=OperationState.RUNNING, started_at=live.operation.started_at or times.now())
-            await live.save()
+            live.tell()
             context.outcome.update(await run(context) or {})
             return _End(OperationState.SUCCEEDED, plain(context.outcome))
         except Cancelled as cancelled:

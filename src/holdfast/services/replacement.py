@@ -75,7 +75,7 @@ class Replacement:
             accept: a person accepts the volumes' directories as they are.
         """
         held.require(workload.id)
-        await ctx.step(DeployStep.CHECKING)
+        ctx.step(DeployStep.CHECKING)
         problems = [
             *check_spec(workload.spec, image_has_healthcheck=version.has_healthcheck),
             *await self._traffic.problems(workload.spec, reason),
@@ -94,20 +94,20 @@ class Replacement:
         there = await self._instances.of(workload.id)
         running = await self._verified_running(workload, version, there, ctx)
         if running is not None:
-            await ctx.log(f"{workload.name} already runs this version, and is healthy")
+            ctx.log(f"{workload.name} already runs this version, and is healthy")
             await self._settle(workload, adopt=adopt)
             return running
         await self._rollout.require_secrets(workload)
         everyone = await self._records.workloads()
         for warning in await self._rollout.check_volumes(workload, version, everyone, accept=accept):
-            await ctx.log(warning, "warning")
+            ctx.log(warning, "warning")
         previous = await self._previous(workload, there)
         ctx.check()
         deployment = await self._records.begin(workload, version, reason, ctx.id)
         try:
             await self._records.keep_image(deployment)
             await self._replace(held, workload, version, deployment, previous, ctx)
-            await ctx.step(DeployStep.RECORDING)
+            ctx.step(DeployStep.RECORDING)
             await self._rollout.remember_volumes(workload)
             deployment = await self._records.succeeded(deployment, adopt=adopt)
         except Exception as error:
@@ -128,7 +128,7 @@ class Replacement:
         """
         held.require(workload_id)
         workload = await self._records.workload(workload_id)
-        await ctx.step(DeployStep.CHECKING)
+        ctx.step(DeployStep.CHECKING)
         last = await self._records.last_successful(workload_id)
         if last is None:
             raise Conflict(
@@ -145,11 +145,11 @@ class Replacement:
         await self._rollout.require_out_of_reach(then)
         ctx.point_of_no_return()
         await self._records.want(workload, DesiredState.RUNNING)
-        await ctx.step(DeployStep.STARTING)
+        ctx.step(DeployStep.STARTING)
         for container in mine:
             await self._rollout.wake(container)
         await self._rollout.arm([container.id for container in mine], last.spec.restart)
-        await ctx.step(DeployStep.GATING)
+        ctx.step(DeployStep.GATING)
         await self._rollout.judge([c.id for c in mine], then, ctx, code="start_unhealthy")
         return last
 
@@ -158,7 +158,7 @@ class Replacement:
         held.require(workload.id)
         ctx.point_of_no_return()
         await self._records.want(workload, DesiredState.STOPPED)
-        await ctx.step(DeployStep.STOPPING)
+        ctx.step(DeployStep.STOPPING)
         return not await self._rollout.hold(await self._previous(workload), ctx)
 
     async def _replace(
@@ -177,15 +177,15 @@ class Replacement:
             if strategy is Strategy.RECREATE:
                 ctx.check()
                 if previous.containers:
-                    await ctx.step(DeployStep.STOPPING)
+                    ctx.step(DeployStep.STOPPING)
                     await self._traffic.close((workload.id,))
                     stops = await self._rollout.hold(previous, ctx)
             await capture(stops if previous.running else None)
         made = await self._rollout.make(workload, version, deployment.id, count, ctx.step)
-        await ctx.step(DeployStep.GATING)
+        ctx.step(DeployStep.GATING)
         await self._rollout.judge(made, workload, ctx)
         ctx.point_of_no_return()
-        await ctx.step(DeployStep.SWITCHING)
+        ctx.step(DeployStep.SWITCHING)
         await self._traffic.switch(workload, made, deployment.reason)
         await self._rollout.arm(made, workload.spec.restart)
         if strategy is Strategy.BLUE_GREEN:
@@ -196,10 +196,10 @@ class Replacement:
         """Let the old version answer what it was asked before the switch."""
         if not previous.running:
             return
-        await ctx.step(DeployStep.DRAINING)
+        ctx.step(DeployStep.DRAINING)
         grace = previous.workload.spec.stop_grace
         if not await self._traffic.drain(previous.workload.id, grace):
-            await ctx.log(f"requests to the old version were still under way after {grace:g} seconds", "warning")
+            ctx.log(f"requests to the old version were still under way after {grace:g} seconds", "warning")
 
     async def _return(
         self, held: Held, deployment: Deployment, previous: Previous, error: Exception, ctx: OperationContext
@@ -212,7 +212,7 @@ class Replacement:
         cause = error if isinstance(error, HoldfastError) else _unforeseen()
         lines = log_lines(cause)
         with suppress(HoldfastError):  # a full disk must not keep the old version from coming back
-            await ctx.step(DeployStep.RETURNING)
+            ctx.step(DeployStep.RETURNING)
         deployment = await self._with_snapshot(deployment)
         ran = await self._data.ran(deployment)
         details = {**cause.details, "deployment_id": deployment.id, "ran_on_data": ran}
@@ -286,9 +286,9 @@ class Replacement:
     async def _reap(self, workload: Workload, deployment: Deployment, ctx: OperationContext) -> None:
         """Remove what is no longer needed. The deployment has succeeded whatever happens here."""
         with suppress(HoldfastError):  # what is left over is reaped by reconciliation, or the next deployment
-            await ctx.step(DeployStep.REAPING)
+            ctx.step(DeployStep.REAPING)
             for failure in await self._rollout.reap(workload, deployment.id):
-                await ctx.log(failure, "warning")
+                ctx.log(failure, "warning")
             await self._image_care.tidy(workload.id, ctx)
 
     async def _previous(self, workload: Workload, there: Sequence[Container] | None = None) -> Previous:

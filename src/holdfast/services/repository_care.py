@@ -120,10 +120,10 @@ class RepositoryCare:
         except Cancelled:
             raise
         except HoldfastError as error:
-            await ctx.log(f"what is no longer kept was not deleted: {error.message}", level="warning")
+            ctx.log(f"what is no longer kept was not deleted: {error.message}", level="warning")
 
     async def _prune(self, ctx: OperationContext, workload_id: str | None, *, dry_run: bool) -> dict[str, object]:
-        await ctx.step("judging")
+        ctx.step("judging")
         verdicts: list[dict[str, object]] = []
         doomed: list[str] = []
         for workload in await self._workloads.list():
@@ -136,7 +136,7 @@ class RepositoryCare:
             verdicts += [_told(workload, verdict, gone=verdict.id in gone) for verdict in found]
             doomed += sorted(gone)
         ctx.outcome.update({"dry_run": dry_run, "deleted_snapshots": len(doomed), "snapshots": verdicts})
-        await ctx.step("pruning")
+        ctx.step("pruning")
         async with self._workers.session(ctx) as worker:
             result = await worker.run(
                 PruneRequest(
@@ -146,14 +146,14 @@ class RepositoryCare:
                 )
             )
         for problem in result.problems:
-            await ctx.log(problem, level="warning")
+            ctx.log(problem, level="warning")
         if result.postponed_packs:
-            await ctx.log(f"{result.postponed_packs} packs are left to the next prune: {result.postponed_why}")
+            ctx.log(f"{result.postponed_packs} packs are left to the next prune: {result.postponed_why}")
         return {name: value for name, value in dataclasses.asdict(result).items() if name != "problems"}
 
     async def _delete(self, ctx: OperationContext, workload: Workload) -> set[str]:
         """Delete what a workload no longer keeps, oldest first. Returns what was deleted."""
-        await ctx.step("deleting")
+        ctx.step("deleting")
         deleted: set[str] = set()
         tried: set[str] = set()
         while True:
@@ -165,10 +165,10 @@ class RepositoryCare:
             try:
                 await self._snapshots.delete(workload.id, left[-1], actor=ctx.actor)
             except (Conflict, NotFound) as error:
-                await ctx.log(f"snapshot {left[-1]} stays: {error.message}")
+                ctx.log(f"snapshot {left[-1]} stays: {error.message}")
                 continue
             deleted.add(left[-1])
-            await ctx.log(f"deleted snapshot {left[-1]} of {workload.name}")
+            ctx.log(f"deleted snapshot {left[-1]} of {workload.name}")
 
     async def _judged(self, workload: Workload) -> tuple[Verdict, ...]:
         """What becomes of a workload's snapshots by what it says now."""
@@ -205,11 +205,11 @@ class RepositoryCare:
         """
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            await ctx.step("verifying")
+            ctx.step("verifying")
             async with self._workers.session(ctx) as worker:
                 result = await worker.run(AuditRequest(share=percent / 100))
             for problem in result.problems:
-                await ctx.log(problem, level="warning")
+                ctx.log(problem, level="warning")
             await self._note(result, all_was_read=percent == 100)
             ctx.outcome.update(
                 {"share": percent}

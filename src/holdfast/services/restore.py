@@ -334,19 +334,19 @@ class Restores:
 
     async def _dry_run(self, ctx: OperationContext, request: RestoreRequest, workload: Workload) -> Outcome:
         """Exactly the preflight, and what would change."""
-        await ctx.step(RestoreStep.PREFLIGHT)
+        ctx.step(RestoreStep.PREFLIGHT)
         plan = await self._preflight.check(request, workload, await self._preflight.lock_ids(request, workload))
         async with self._sources.reading(request, f"dry run {ctx.id}") as second, self._workers.session(ctx) as worker:
             await self._sources.check(worker, plan, second)
             plan, live_bytes = await self._measure(worker, replace(plan, second=second))
             await self._preflight.check_space(plan, live_bytes)
-            await ctx.step("comparing")
+            ctx.step("comparing")
             diffs = [await worker.run(comparison) for comparison in plan.comparisons]
         last = await self._newest(workload.id, lambda operation: "downtime_seconds" in operation.outcome)
         return describe_plan(plan, diffs, live_bytes, last.outcome["downtime_seconds"] if last else None)
 
     async def _restore_claimed(self, ctx: OperationContext, request: RestoreRequest, restore_id: str) -> Outcome:
-        await ctx.step(RestoreStep.REQUESTED)
+        ctx.step(RestoreStep.REQUESTED)
         async with self._locked(ctx, request) as (held, workload, lock_ids):
             return await self._carry_out(ctx, held, workload, lock_ids, request, restore_id)
 
@@ -364,7 +364,7 @@ class Restores:
         def keep() -> bool:
             return "result" in ctx.outcome or self._registry.pending(workload.id) is not None
 
-        await ctx.step(RestoreStep.PREFLIGHT)
+        ctx.step(RestoreStep.PREFLIGHT)
         async with self._volumes.made_by_engine(request.wanting(workload), keep):
             return await self._on_volumes(ctx, held, workload, lock_ids, request, restore_id)
 
@@ -386,13 +386,13 @@ class Restores:
                 await self._sources.check(worker, plan, second)
                 plan, live_bytes = await self._measure(worker, replace(plan, second=second))
                 for warning in plan.warnings:
-                    await ctx.log(warning, level="warning")
+                    ctx.log(warning, level="warning")
                 await self._preflight.check_space(plan, live_bytes)
                 ctx.check()
                 restore = await self._active.begin(ctx, held, plan, restore_id)
                 ctx.outcome.update(restore.told, warnings=list(plan.warnings))
                 for left in self._reaper.left(request.workload_id):
-                    await ctx.log(f"{left} {left.mend} It is tried again now.", level="warning")
+                    ctx.log(f"{left} {left.mend} It is tried again now.", level="warning")
                 self._reaper.try_again(request.workload_id)
                 async with self._active.guarded(restore):
                     await self._to_swapped(restore, plan, worker)
@@ -425,7 +425,7 @@ class Restores:
                     continue
                 for locked in ids:
                     self._registry.require_decided(locked)
-                await ctx.step(RestoreStep.LOCKED)
+                ctx.step(RestoreStep.LOCKED)
                 yield held, workload, ids
                 return
 
@@ -457,7 +457,7 @@ class Restores:
 
     async def _release_kept(self, ctx: OperationContext, workload: Workload) -> Outcome:
         """Remove the trees that reverted restores of this workload left for looking at."""
-        await ctx.step(RestoreStep.REAPING)
+        ctx.step(RestoreStep.REAPING)
         async with self._hold(ctx, (workload.id,)):
             return {"released": await self._reaper.release(workload.id)}
 

@@ -123,11 +123,11 @@ class PartsRun:
 
     async def catch_up_with_the_stop(self, restore: ActiveRestore) -> None:
         """Bring the rest up to the safety snapshot: to what was written last."""
-        await restore.ctx.step(RestoreStep.CATCHING_UP)
+        restore.ctx.step(RestoreStep.CATCHING_UP)
         with restore.timed("catch_up"):
             found = await self._catch_up(restore, restore.safety_snapshot_id)
         paths = "path" if found.changed == 1 else "paths"
-        await restore.ctx.log(f"all else was brought up to the stop; {found.changed} {paths} had changed")
+        restore.ctx.log(f"all else was brought up to the stop; {found.changed} {paths} had changed")
 
     async def _catch_up(self, restore: ActiveRestore, stopped_as: str | None) -> CaughtUp:
         found = await self._worker.run(

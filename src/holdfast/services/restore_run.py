@@ -131,7 +131,7 @@ class RestoreRun:
     async def _stage(
         self, restore: ActiveRestore, plan: RestorePlan, worker: WorkerSession, parts: PartsRun | None
     ) -> None:
-        await restore.ctx.step(RestoreStep.STAGING)
+        restore.ctx.step(RestoreStep.STAGING)
         if parts is None:
             staged = await worker.run(
                 StageRequest(snapshot_id=restore.facts.snapshot_id, volumes=restore.facts.volumes, second=plan.second),
@@ -140,13 +140,13 @@ class RestoreRun:
             staged = await parts.stage(restore)
         for index, written in sorted(staged.written.items()):
             for name in written.not_taken:
-                await restore.ctx.log(f"volume {index}: not taken: {name}", level="warning")
+                restore.ctx.log(f"volume {index}: not taken: {name}", level="warning")
         await self._files.append(
             restore.journal, StagedRecord(staged=staged.identities, parents=staged.parents, wrappers=staged.wrappers)
         )
 
     async def _warm(self, restore: ActiveRestore, worker: WorkerSession, parts: PartsRun | None) -> None:
-        await restore.ctx.step(RestoreStep.WARMING)
+        restore.ctx.step(RestoreStep.WARMING)
         for _ in range(self._warm_passes_max):
             if parts is not None:
                 useful = await parts.catch_up(restore)
@@ -164,7 +164,7 @@ class RestoreRun:
 
     async def _quiesce(self, restore: ActiveRestore) -> None:
         ctx = restore.ctx
-        await ctx.step(RestoreStep.QUIESCING)
+        ctx.step(RestoreStep.QUIESCING)
         ctx.check()
         containers = await self._quiescer.survey(restore.facts.lock_ids)
         await self._files.append(restore.journal, PreparedRecord(containers=containers))
@@ -186,7 +186,7 @@ class RestoreRun:
     async def _safeguard(self, restore: ActiveRestore, plan: RestorePlan, worker: WorkerSession) -> None:
         """I5: pinned before it exists, so that there is no moment in which it could be pruned."""
         ctx = restore.ctx
-        await ctx.step(RestoreStep.SAFEGUARDING)
+        ctx.step(RestoreStep.SAFEGUARDING)
         draft = draft_manifest(
             workload=restore.workload,
             volumes=enumerate(volume.mapped.configured for volume in plan.volumes),
@@ -206,14 +206,14 @@ class RestoreRun:
             await self._files.append(
                 restore.journal, SafeRecord(snapshot_id=manifest.id, unclean_stops=restore.unclean_stops)
             )
-        await ctx.log(f"safety snapshot {manifest.id}: {manifest.files} files, {format_size(manifest.bytes)}")
+        ctx.log(f"safety snapshot {manifest.id}: {manifest.files} files, {format_size(manifest.bytes)}")
 
     async def _check_staged(self, restore: ActiveRestore, plan: RestorePlan, worker: WorkerSession) -> None:
         """See that nobody has changed what lay where containers could write, now that none runs (I3)."""
         inside = {volume.index: volume for volume in restore.volumes if volume.way.inside}
         if not inside:
             return
-        await restore.ctx.step(RestoreStep.COMPARING)
+        restore.ctx.step(RestoreStep.COMPARING)
         with restore.timed("compare"):
             await worker.run(
                 CheckWrappedRequest(
@@ -223,7 +223,7 @@ class RestoreRun:
 
     async def _check_again(self, restore: ActiveRestore) -> None:
         ctx = restore.ctx
-        await ctx.step(RestoreStep.COMMITTING)
+        ctx.step(RestoreStep.COMMITTING)
         with restore.timed("recheck"):
             await self._preflight.recheck(restore.volumes, restore.facts.lock_ids)
             found = await self._files.observe(restore.volumes)
@@ -237,7 +237,7 @@ class RestoreRun:
             restore.children = await self._files.list_children(restore.volumes)
             info = await self._runtime.info()
             if not await self._files.flush_engine_state(info.root_dir):
-                await ctx.log(f"the engine's directory {info.root_dir} can't be flushed from here", level="warning")
+                ctx.log(f"the engine's directory {info.root_dir} can't be flushed from here", level="warning")
         ctx.check()
         ctx.point_of_no_return()
 

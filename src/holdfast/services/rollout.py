@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -39,7 +39,7 @@ ENGINE_AWAY: Final = "engine_away_too_long"
 """The code of a way back that found no engine in all that time."""
 
 T = TypeVar("T")
-Announce = Callable[[DeployStep], Awaitable[None]]
+Announce = Callable[[DeployStep], None]
 """Told which step begins."""
 
 
@@ -177,12 +177,12 @@ class Rollout:
             Refused: as :meth:`require_out_of_reach`.
         """
         await self.require_out_of_reach(workload)
-        await announce(DeployStep.CREATING)
+        announce(DeployStep.CREATING)
         async with self._secrets.masking(workload.id):
             made = [
                 await self._instances.create(workload, version, deployment_id, number) for number in range(1, count + 1)
             ]
-            await announce(DeployStep.STARTING)
+            announce(DeployStep.STARTING)
             for container_id in made:
                 await self._runtime.start(container_id)
         return tuple(made)

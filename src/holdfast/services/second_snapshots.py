@@ -93,7 +93,7 @@ class SecondSnapshots:
         manifest = await self.manifest(name, snapshot_id)
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            await ctx.step("verifying")
+            ctx.step("verifying")
             with self._in_use.hold(use_of(name, snapshot_id), f"verification {ctx.id}"):
                 async with self._repositories.using(name) as second, self._workers.session(ctx) as worker:
                     damage = await worker.run(VerifyRequest(snapshot_id=snapshot_id, second=second))
@@ -112,11 +112,11 @@ class SecondSnapshots:
         await self._repositories.get(name)
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            await ctx.step("verifying")
+            ctx.step("verifying")
             async with self._repositories.using(name) as second, self._workers.session(ctx) as worker:
                 result = await worker.run(AuditRequest(share=percent / 100, second=second))
             for problem in result.problems:
-                await ctx.log(problem, level="warning")
+                ctx.log(problem, level="warning")
             told = {key: value for key, value in dataclasses.asdict(result).items() if key not in ("problems", "whole")}
             ctx.outcome.update({"repository": name, "share": percent} | told)
             if result.touched:
@@ -154,14 +154,14 @@ class SecondSnapshots:
         return await self._operations.start(OperationKind.PRUNE, None, actor, run)
 
     async def _prune(self, ctx: OperationContext, second: Second, *, dry_run: bool) -> dict[str, object]:
-        await ctx.step("pruning")
+        ctx.step("pruning")
         ctx.outcome.update({"repository": second.name, "dry_run": dry_run})
         async with self._workers.session(ctx) as worker:
             result = await worker.run(
                 PruneRequest(dry_run=dry_run, without=(), unused_percent=self._unused_percent, second=second)
             )
         for problem in result.problems:
-            await ctx.log(problem, level="warning")
+            ctx.log(problem, level="warning")
         if result.postponed_packs:
-            await ctx.log(f"{result.postponed_packs} packs are left to the next prune: {result.postponed_why}")
+            ctx.log(f"{result.postponed_packs} packs are left to the next prune: {result.postponed_why}")
         return {key: value for key, value in dataclasses.asdict(result).items() if key != "problems"}

@@ -124,7 +124,7 @@ class SnapshotFiles:
             await asyncio.to_thread(self._stores.browsable, new.id)
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            await ctx.step("comparing")
+            ctx.step("comparing")
             with self._in_use.hold(old.id, f"comparison {ctx.id}"), self._in_use.hold(against or old.id, "the same"):
                 async with self._workers.session(ctx) as worker:
                     requests = await self._requests(old, new)

@@ -222,7 +222,7 @@ class Snapshots:
         snapshot = await self.get(ref, snapshot_id)
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            await ctx.step("verifying")
+            ctx.step("verifying")
             with self._in_use.hold(snapshot_id, f"verification {ctx.id}"):
                 async with self._workers.session(ctx) as worker:
                     damage = await worker.run(VerifyRequest(snapshot_id=snapshot_id))
@@ -282,7 +282,7 @@ class Snapshots:
         upload: Path,
         allow_links: bool,  # noqa: FBT001 - passed on
     ) -> dict[str, object]:
-        await ctx.step("importing")
+        ctx.step("importing")
         try:
             async with self._workers.session(ctx) as worker:
                 manifest: SnapshotManifest = await worker.run(
@@ -298,7 +298,7 @@ class Snapshots:
         finally:
             await asyncio.to_thread(upload.unlink, missing_ok=True)
         for warning in manifest.warnings:
-            await ctx.log(warning, level="warning")
+            ctx.log(warning, level="warning")
         return _told(manifest)
 
 

@@ -183,7 +183,7 @@ async def _context(spec: WorkloadSpec, engine: str, ctx: OperationContext) -> As
 
     async def write() -> None:
         while True:
-            await ctx.log_lines([await lines.get(), *(lines.get_nowait() for _ in range(lines.qsize()))])
+            ctx.log_lines([await lines.get(), *(lines.get_nowait() for _ in range(lines.qsize()))])
 
     writer = asyncio.create_task(write())
     try:
@@ -201,7 +201,7 @@ async def _context(spec: WorkloadSpec, engine: str, ctx: OperationContext) -> As
         await asyncio.wait([writer])
         if not writer.cancelled():
             writer.exception()  # a disk that takes no line takes the next one neither, and that is told
-        await ctx.log_lines([lines.get_nowait() for _ in range(lines.qsize())])
+        ctx.log_lines([lines.get_nowait() for _ in range(lines.qsize())])
 
 
 def _place(each: Provided) -> tuple[str, str]:

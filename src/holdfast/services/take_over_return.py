@@ -126,7 +126,7 @@ class TakeOverReturn:
             return  # told as gone
         except Failed as error:
             with suppress(HoldfastError):  # a full disk must not keep it from running
-                await ctx.log(f"{facts.name} runs on, and could not be given its name back: {error.message}", "warning")
+                ctx.log(f"{facts.name} runs on, and could not be given its name back: {error.message}", "warning")
 
     async def _require_unused(self, record: TakeOver, facts: ContainerFacts) -> None:
         """Raise ``Failed`` where a container that is to start again would not be the only one that writes to its data.

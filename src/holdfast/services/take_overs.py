@@ -183,14 +183,14 @@ class TakeOvers:
     ) -> dict[str, object]:
         record = None
         try:
-            await ctx.step("checking")
+            ctx.step("checking")
             record = TakeOver(
                 operation_id=ctx.id,
                 containers=tuple([await self._facts(member) for member in members]),
                 keep=keep,
             )
             snapshots = await self._hold_and_capture(ctx, members, record)
-            await ctx.step("renaming")
+            ctx.step("renaming")
             for facts in record.containers:
                 await self._runtime.rename(facts.id, _aside(facts, ctx.id))
             deployed = [await self._deploy(ctx, held, member) for member in members]
@@ -263,7 +263,7 @@ class TakeOvers:
             ]
             ctx.check()
             await asyncio.to_thread(self._files.write, record)
-            await ctx.step("stopping")
+            ctx.step("stopping")
             stops: dict[str, tuple[UncleanStop, ...]] = {}
             graces = {member.workload.id: member.workload.spec.stop_grace for member in members}
             for facts in reversed(record.containers):
@@ -294,13 +294,13 @@ class TakeOvers:
 
     async def _finish(self, ctx: OperationContext, record: TakeOver) -> None:
         """Remove the old containers, unless they are kept. Idempotent."""
-        await ctx.step("removing")
+        ctx.step("removing")
         for facts in () if record.keep else record.containers:
             try:
                 await until_engine_answers(ctx, partial(self._runtime.remove, facts.id, keep_volumes=True))
             except HoldfastError as error:
                 name = _aside(facts, record.operation_id)
-                await ctx.log(f"{name} could not be removed: {error.message}", "warning")
+                ctx.log(f"{name} could not be removed: {error.message}", "warning")
         with suppress(HoldfastError):  # what is left of it is removed at the next start
             await asyncio.to_thread(self._files.remove, record.operation_id)
 

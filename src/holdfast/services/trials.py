@@ -148,5 +148,5 @@ def _timed(ctx: OperationContext, part: str) -> Iterator[None]:
         seconds[part] = round(seconds.get(part, 0.0) + time.monotonic() - before, 3)
 
 
-async def _in_silence(_step: DeployStep) -> None:
+def _in_silence(_step: DeployStep) -> None:
     """A restore's steps are told by the restore."""

@@ -200,7 +200,7 @@ class WorkloadDeletion:
                     details={"workload": known.id},
                 )
             if still is not None and not await still():
-                await ctx.log(f"{workload.name} stays: it was updated in the meantime")
+                ctx.log(f"{workload.name} stays: it was updated in the meantime")
                 return {"instances": [], "removed": [], "kept": []}
             self.require_decided(workload)
             going = self._removable(workload) if delete_data else []
@@ -214,11 +214,11 @@ class WorkloadDeletion:
                 else:
                     removed = await self._end_instances(ctx, workload, delete_data=delete_data)
                 if going:
-                    await ctx.step("removing_data")
+                    ctx.step("removing_data")
                     await self._volumes.forget(workload, going)
                     await self._data.remove(going, ctx)
                     await self._named.remove(workload.spec)
-                await ctx.step("forgetting")
+                ctx.step("forgetting")
                 await self.forget(workload, ctx)
             trees = await self._leftovers.kept(workload.id)
         kept = [
@@ -233,7 +233,7 @@ class WorkloadDeletion:
         """Pass the point of no return: remove what restores left, if the data goes, and the instances."""
         ctx.point_of_no_return()
         if delete_data:  # while the live directories are there, by which it is known what is theirs
-            await ctx.step("removing_leftovers")
+            ctx.step("removing_leftovers")
             await self._leftovers.clear(workload.id)
         return await self._remove_instances(ctx, workload)
 
@@ -248,7 +248,7 @@ class WorkloadDeletion:
     async def _remove_instances(self, ctx: OperationContext, workload: Workload) -> list[str]:
         """Stop and remove the workload's containers. Nothing brings them back: it should not run any more."""
         await self._store.set_desired(workload.id, DesiredState.STOPPED)
-        await ctx.step("stopping")
+        ctx.step("stopping")
         containers = await self._instances.of(workload.id)
         for container in containers:
             if container.running:
@@ -256,7 +256,7 @@ class WorkloadDeletion:
                 grace = workload.spec.stop_grace
                 unclean = unclean_stop(container.name, await self._runtime.stop(container.id, grace), grace)
                 await tell_unclean_stops(ctx, [unclean] if unclean else [])
-        await ctx.step("removing_instances")
+        ctx.step("removing_instances")
         for container in containers:
             await self._instances.remove(facts_of(container), force=True)
         return [container.name for container in containers]

@@ -19,11 +19,16 @@ from holdfast.store.operations import OperationStore
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[OperationStore]:
-    database = Database.at(tmp_path / "state.db")
-    await database.open()
-    yield OperationStore(database)
-    await database.close()
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database.at(tmp_path / "state.db")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def store(database: Database) -> OperationStore:
+    return OperationStore(database)
 
 
 @pytest.fixture
@@ -49,7 +54,7 @@ class Gate:
         self.open = asyncio.Event()
 
     async def __call__(self, ctx: OperationContext) -> dict[str, object]:
-        await ctx.step("waiting")
+        ctx.step("waiting")
         self.entered.set()
         await self.open.wait()
         ctx.check()
@@ -82,9 +87,9 @@ class TestRunning:
     ) -> None:
         async def run(ctx: OperationContext) -> dict[str, object]:
             assert ctx.actor == "ann"
-            await ctx.step(RestoreStep.STAGING)
-            await ctx.log("two\nlines")
-            await ctx.step(RestoreStep.SWAPPING)
+            ctx.step(RestoreStep.STAGING)
+            ctx.log("two\nlines")
+            ctx.step(RestoreStep.SWAPPING)
             ctx.outcome["early"] = 1
             return {"result": RestoreResult.RESTORED, "paths": {1: ("a",)}}
 
@@ -97,20 +102,26 @@ class TestRunning:
         assert not done.cancellable
         assert await seen_on_disk(store, done) == done == await operations.get(done.id)
 
-    async def test_each_step_and_line_is_on_disk_when_the_call_returns(
-        self, operations: Operations, store: OperationStore
-    ) -> None:
+    async def test_its_steps_and_lines_are_soon_on_disk_while_it_goes_on(self, database: Database) -> None:
         kept: list[Operation] = []
+        written = asyncio.Event()
+
+        class TellingStore(OperationStore):
+            async def save(self, operation: Operation, notice: Notice | None = None) -> None:
+                await super().save(operation, notice)
+                kept.append(await seen_on_disk(self, operation))
+                written.set()
 
         async def run(ctx: OperationContext) -> None:
-            await ctx.step("one")
-            await ctx.log("said", "warning")
-            kept.append(await seen_on_disk(store, await operations.get(ctx.id)))
+            ctx.step("one")
+            ctx.log("said", "warning")
+            await written.wait()
 
+        operations = Operations(TellingStore(database), DrainBarrier())
         await ended(operations, await start(operations, run))
-        assert kept[0].steps[0].name == "one"
-        assert (kept[0].log[0].message, kept[0].log[0].level) == ("said", "warning")
-        assert kept[0].state is OperationState.RUNNING
+        soon = kept[0]
+        assert (soon.state, [step.name for step in soon.steps]) == (OperationState.RUNNING, ["one"])
+        assert [(line.message, line.level) for line in soon.log] == [("said", "warning")]
 
     async def test_a_failure_keeps_its_code_and_what_was_produced_until_then(self, operations: Operations) -> None:
         async def run(ctx: OperationContext) -> None:
@@ -208,7 +219,7 @@ class TestWatching:
         async def run(ctx: OperationContext) -> None:
             await gate(ctx)
             for number in range(50):
-                await ctx.log(f"line {number}")
+                ctx.log(f"line {number}")
 
         operation = await start(operations, run)
         seen: list[Operation] = []
@@ -264,7 +275,7 @@ class TestWatching:
         gate = Gate()
 
         async def run(ctx: OperationContext) -> None:
-            await ctx.step("copying")
+            ctx.step("copying")
             ctx.progress(Progress(done_bytes=7))
             await gate.open.wait()
 
@@ -279,7 +290,7 @@ class TestWatching:
 
         async def run(ctx: OperationContext) -> None:
             async with locks.hold(["w1"], f"deploy {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible):
-                await ctx.step("deploying")
+                ctx.step("deploying")
 
         async with locks.hold(["w1"], "restore 1"):
             operation = await start(operations, run)
@@ -472,7 +483,9 @@ class TestShutdownAndRecovery:
         await asyncio.sleep(0)
         await operations.close(0)
         assert not (await asyncio.wait_for(reader, 10)).state.ended
-        assert (await seen_on_disk(store, operation)).state is OperationState.RUNNING
+        kept = await seen_on_disk(store, operation)
+        assert kept.state is OperationState.RUNNING
+        assert [step.name for step in kept.steps] == ["waiting"]
 
         again = Operations(store, DrainBarrier())
         assert [found.id for found in await again.recover_unfinished()] == [operation.id]
