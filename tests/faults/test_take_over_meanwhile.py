@@ -17,7 +17,7 @@ from holdfast.bootstrap import Holdfast, Seams
 from holdfast.config import Settings
 from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.operation import Operation, OperationState
-from holdfast.domain.workload import WorkloadSpec
+from holdfast.domain.workload import RestartPolicy, WorkloadSpec
 from holdfast.engine.fs import Fs
 from holdfast.services.workload_status import Condition
 from holdfast.testing.fake_records import engine_error
@@ -253,3 +253,34 @@ async def test_what_a_person_has_deployed_since_a_way_back_failed_is_left_alone(
         assert (await failed(holdfast, operation))["code"] == "take_over_return_failed"
         assert (await holdfast.api.workloads.status("db")).condition is Condition.RUNNING
         assert not running(engine_of(holdfast)) & {*BOTH}
+
+
+async def test_a_workload_that_somebody_deploys_before_a_take_over_has_its_lock_is_left_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_at(tmp_path)
+    await db_and_web(place)
+    async with place.running() as holdfast:
+        real, engine = holdfast.api.workloads.apply, engine_of(holdfast)
+        old = [by_name(engine)[name] for name in BOTH]
+
+        async def apply(spec: WorkloadSpec, **options: Any) -> Any:
+            made = await real(spec, **options)
+            if spec.name == "web":  # the db is there already, with all that it needs
+                for container in old:
+                    container.restart = RestartPolicy.NO
+                    engine.engine.stop(container, 1.0)
+                await succeeded(holdfast, await holdfast.api.deployer.deploy("db", actor="test"))
+                for container in old:
+                    container.spec = replace(container.spec, ports=())  # the db has its port by now
+                    engine.engine.start(container)
+            return made
+
+        monkeypatch.setattr(holdfast.api.workloads, "apply", apply)
+        operation = await taken_over(holdfast, *BOTH)
+        before = running(engine)
+        assert before > {*BOTH}
+        assert (await failed(holdfast, operation))["code"] == "take_over_overtaken"
+        assert running(engine) == before
+        assert "stop" not in {call.name for call in engine.calls}
+    assert place.leftovers() == []
