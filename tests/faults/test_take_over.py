@@ -78,7 +78,7 @@ async def test_containers_of_a_project_are_taken_over_on_their_data_after_a_firs
         assert (db.spec.project, web.spec.project) == ("home", "home")
         for workload in (db, web):
             (snapshot,) = (await holdfast.api.snapshots.list(workload.id, limit=10, cursor=None)).items
-            assert snapshot.manifest.consistency == "stopped"
+            assert (snapshot.manifest.consistency, snapshot.pinned) == ("stopped", True)
             (container,) = [c for c in by_name(engine_of(holdfast)).values() if c.spec.name.startswith(workload.name)]
             assert container.spec.env == {"TZ": "UTC", "DB_PASSWORD": "sesame"}
             assert container.restart is workload.spec.restart

@@ -582,6 +582,7 @@ async def _assembled(
         deployer=deployer,
         records=records,
         capture=capture,
+        states=snapshot_states,
         workers=workers,
         quiescer=quiescer,
         locks=locks,

@@ -24,6 +24,7 @@ from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workers import Workers
 from holdfast.services.workload_deletion import WorkloadDeletion
 from holdfast.services.workloads import Workloads
+from holdfast.store.snapshots import SnapshotStateStore
 
 
 def take_overs_of(
@@ -40,6 +41,7 @@ def take_overs_of(
     deployer: Deployer,
     records: DeployRecords,
     capture: Capture,
+    states: SnapshotStateStore,
     workers: Workers,
     quiescer: Quiescer,
     locks: LifecycleLocks,
@@ -57,6 +59,7 @@ def take_overs_of(
         deployer=deployer,
         records=records,
         capture=capture,
+        states=states,
         workers=workers,
         quiescer=quiescer,
         back=TakeOverReturn(

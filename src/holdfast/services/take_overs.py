@@ -5,6 +5,7 @@
   there on it is finished. No data is moved, on neither way.
 - An old container is stopped, its exit confirmed and its data captured before anything else starts on that data, and it
   is still stopped when the take-over succeeds.
+- That first snapshot is pinned before anything else runs on the data: it is the way back to how the others left it.
 - An old container is removed only once all have succeeded, and never with its volumes.
 - The new instances come through the deployer, under the lifecycle locks, as any others do.
 
@@ -47,6 +48,7 @@ from holdfast.services.take_over_return import TakeOverReturn
 from holdfast.services.unclean_stops import tell_unclean_stops
 from holdfast.services.workers import Workers
 from holdfast.services.workloads import Workloads
+from holdfast.store.snapshots import SnapshotStateStore
 
 _SHORT: Final = 6
 """Characters of the operation's id in the name of a container that is out of the way."""
@@ -78,6 +80,7 @@ class TakeOvers:
         deployer: Deployer,
         records: DeployRecords,
         capture: Capture,
+        states: SnapshotStateStore,
         workers: Workers,
         quiescer: Quiescer,
         back: TakeOverReturn,
@@ -94,6 +97,7 @@ class TakeOvers:
         self._deployer = deployer
         self._records = records
         self._capture = capture
+        self._states = states
         self._workers = workers
         self._quiescer = quiescer
         self._back = back
@@ -254,7 +258,7 @@ class TakeOvers:
     async def _hold_and_capture(
         self, ctx: OperationContext, members: Sequence[_Member], record: TakeOver
     ) -> list[dict[str, object]]:
-        """Stop the containers, the last of them first, and take the first snapshot of each one's data."""
+        """Stop the containers, the last of them first; take the first snapshot of each one's data, and pin it."""
         async with self._workers.session(ctx) as worker:
             warmed = [
                 await self._capture.warm(ctx, worker, member.workload)
@@ -279,6 +283,7 @@ class TakeOvers:
                     note="before Holdfast took the container over",
                     stops=stops[each.workload.id],
                 )
+                await self._states.pin(manifest.id, each.workload.id, True)  # noqa: FBT003 - what it is set to
                 taken.append({"workload": each.workload.name, "snapshot_id": manifest.id})
         return taken
 
