@@ -334,7 +334,7 @@ class LiveRoots:
     def _look(self, ref: RootRef, live: int, parent: int) -> list[Problem]:
         problems = []
         mounts = mounts_at_or_below(ref.path, read_own(self._fs))
-        below = next((mount.mount_point for mount in mounts if mount.mount_point != ref.path), None)
+        below = next((mount.shown for mount in mounts if mount.mount_point != ref.path), None)
         if below is not None:
             problems.append(
                 Problem(

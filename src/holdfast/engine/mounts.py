@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from holdfast.engine.entries import display_path
 from holdfast.engine.fs import Fs
 from holdfast.engine.os_errors import translate
 
@@ -47,6 +48,11 @@ class Mount:
     mount_point: str
     type: str
 
+    @property
+    def shown(self) -> str:
+        """The mount point as people and programs may be told it: a path is bytes, and need be no text."""
+        return display_path(os.fsencode(self.mount_point))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
@@ -54,9 +60,9 @@ class Holder:
 
     Attributes:
         namespace: its mount namespace, read along with its mounts: the process may be gone by now, and be nobody's.
-        command: the process's short name.
+        command: the process's short name, which it chose itself, for people.
         path: the host path that was asked about.
-        mount_point: where the process sees it.
+        mount_point: where the process sees it, for people.
     """
 
     pid: int
@@ -129,7 +135,7 @@ def filesystem_of(fs: Fs, fd: int) -> str:
         mount = mount_by_id(fs.mount_id(fd), read_own(fs))
     except OSError as error:
         raise translate(error, "finding out the filesystem of a file") from error
-    return f"{mount.type} at {mount.mount_point}" if mount else f"type {fs.filesystem_type(fd):#x}"
+    return f"{mount.type} at {mount.shown}" if mount else f"type {fs.filesystem_type(fd):#x}"
 
 
 def inside_filesystem(path: str, mounts: Sequence[Mount]) -> tuple[str, str]:
@@ -189,7 +195,7 @@ def holders(fs: Fs, paths: Sequence[str], *, patience: float = _PATIENCE) -> lis
                 above = is_at_or_below(inside, mount.root) and (mount.device, mount.root) not in common
                 if below or above:
                     found.append(
-                        Holder(pid=pid, namespace=namespace, command=command, path=path, mount_point=mount.mount_point)
+                        Holder(pid=pid, namespace=namespace, command=command, path=path, mount_point=mount.shown)
                     )
                     break
     return found
@@ -220,7 +226,7 @@ def _foreign_namespaces(fs: Fs, patience: float) -> Iterator[tuple[int, str, str
                 if namespace in seen:
                     continue
                 mounts = parse(_read_below(fs, proc, b"%d/mountinfo" % pid))
-                command = _read_below(fs, proc, b"%d/comm" % pid).strip()
+                command = display_path(os.fsencode(_read_below(fs, proc, b"%d/comm" % pid).strip()))
             except OSError as error:
                 # It ended meanwhile. Its namespace isn't marked as seen: another process may live on in it.
                 # The system's own init may be hidden even from root; it is nobody's container.

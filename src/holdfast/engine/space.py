@@ -74,7 +74,7 @@ def space_of(fs: Fs, path: str) -> FilesystemSpace:
         raise translate(error, f"looking at the free space of {path}") from error
     mount = mount_by_id(mount_id, read_own(fs)) or _unlisted(mount_id, path)
     return FilesystemSpace(
-        mount_point=mount.mount_point,
+        mount_point=mount.shown,
         device=mount.device,
         type=mount.type,
         free_bytes=facts.f_bavail * facts.f_frsize,

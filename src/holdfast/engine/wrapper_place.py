@@ -157,14 +157,14 @@ def wrapper_path(facts: VolumeFacts) -> str:
 
 def mounted_inside(fs: Fs, path: str) -> str | None:
     """The first mount point below ``path``. Raises ``Failed`` if the mounts can't be read."""
-    found = (mount.mount_point for mount in mounts_at_or_below(path, read_own(fs)))
-    return next((mount_point for mount_point in found if mount_point != path), None)
+    found = mounts_at_or_below(path, read_own(fs))
+    return next((mount.shown for mount in found if mount.mount_point != path), None)
 
 
 def mounted_at(fs: Fs, *paths: str) -> str | None:
     """The first mount point at or below one of ``paths``. Raises ``Failed`` if the mounts can't be read."""
     mountinfo = read_own(fs)
-    return next((mount.mount_point for path in paths for mount in mounts_at_or_below(path, mountinfo)), None)
+    return next((mount.shown for path in paths for mount in mounts_at_or_below(path, mountinfo)), None)
 
 
 def exchange_failed(facts: VolumeFacts, reason: str, done: Sequence[int]) -> Failed:

@@ -122,10 +122,10 @@ class RestorePlaces:
         if mount is not None:
             yield Problem(
                 code="volume_mounted_elsewhere",
-                message=f"A directory in {live.path} is mounted at {mount.mount_point} as well, which would go on to "
+                message=f"A directory in {live.path} is mounted at {mount.shown} as well, which would go on to "
                 "show what the restore displaces, until that is removed.",
-                next_step=f"Unmount it (umount {mount.mount_point}), restore, then mount it again.",
-                details={"path": live.path, "mount_point": mount.mount_point},
+                next_step=f"Unmount it (umount {mount.shown}), restore, then mount it again.",
+                details={"path": live.path, "mount_point": mount.shown},
             )
 
     def _one_directory(self, planned: Sequence[PlannedVolume]) -> Iterator[Problem]:

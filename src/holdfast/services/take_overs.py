@@ -283,7 +283,7 @@ class TakeOvers:
                     note="before Holdfast took the container over",
                     stops=stops[each.workload.id],
                 )
-                await self._states.pin(manifest.id, each.workload.id, True)  # noqa: FBT003 - what it is set to
+                await self._states.pin(manifest.id, each.workload.id, True)
                 taken.append({"workload": each.workload.name, "snapshot_id": manifest.id})
         return taken
 

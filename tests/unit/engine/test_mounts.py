@@ -83,6 +83,12 @@ def test_the_filesystem_of_a_descriptor_is_named_for_people(fs: Fs, tmpfs: Calla
     assert mounts_at_or_below(str(at), read_own(fs))
 
 
+def test_a_mount_point_that_is_no_text_is_told_as_text_and_compared_as_it_is() -> None:
+    (mount,) = parse("36 22 0:52 / /srv/\udcff\\012x rw - tmpfs tmpfs rw\n")
+    assert mount.shown == "/srv/\\xff\\nx"
+    assert mounts_at_or_below("/srv/\udcff\nx", "36 22 0:52 / /srv/\udcff\\012x rw - tmpfs tmpfs rw\n") == [mount]
+
+
 @contextmanager
 def other_namespace(script: str) -> Iterator[int]:
     """A process in a mount namespace of its own that has run ``script`` and stays until the end of the block."""
@@ -107,6 +113,13 @@ def test_a_process_elsewhere_that_has_the_path_or_its_surroundings_mounted_is_fo
     assert found.path == str(tmp_path / "volume")
     assert found.mount_point == str(tmp_path / "point")
     assert not holders(fs, [str(tmp_path / "volume")])
+
+
+def test_a_process_whose_name_is_no_text_is_told_as_text(fs: Fs, tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    with other_namespace(f"mount --bind '{tmp_path}/volume' /mnt; printf '\\377\\033' > /proc/self/comm"):
+        (found,) = holders(fs, [str(tmp_path / "volume")])
+    assert found.command == "\\xff\\x1b"
 
 
 def test_whose_namespace_it_was_is_told_also_when_the_process_is_gone(fs: Fs, tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """Space is counted for each filesystem, in bytes and in inodes."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from holdfast.api.exposition import exposed
 from holdfast.domain.errors import Failed
 from holdfast.engine.fs import Fs
 from holdfast.engine.space import Need, check, space_of
+from holdfast.services.monitoring import Family
 
 
 @pytest.fixture
@@ -23,6 +26,14 @@ def test_what_does_not_exist_yet_is_on_the_filesystem_of_its_nearest_ancestor(fs
     space = space_of(fs, str(small / "not" / "there"))
     assert (space.mount_point, space.type, space.free_bytes) == (str(small), "tmpfs", 1 << 20)
     assert 90 <= space.free_inodes < 100
+
+
+def test_a_filesystem_mounted_where_no_text_is_can_be_told(fs: Fs, tmpfs: Callable[..., Path], tmp_path: Path) -> None:
+    at = tmpfs("size=1m", at=tmp_path / os.fsdecode(b"\xff"))
+    mount_point = space_of(fs, str(at)).mount_point
+    assert mount_point == f"{tmp_path}/\\xff"
+    figures = Family(name="free", help="Free.", labels=("mount_point",), values={(mount_point,): 1})
+    assert f'{{mount_point="{tmp_path}/\\\\xff"}} 1.0'.encode() in exposed([figures])[0]
 
 
 def test_enough_is_no_problem(fs: Fs, small: Path) -> None:
