@@ -6,9 +6,22 @@ tenth of a server's memory, is imported only where an older database has to be b
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
-from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, insert, inspect, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    create_mock_engine,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.schema import ExecutableDDLElement
 
 from holdfast.domain.errors import Failed
 from holdfast.store.tables import metadata
@@ -48,6 +61,20 @@ def revision(connection: Connection) -> str | None:
     return connection.execute(select(_VERSION.c.version_num)).scalar()
 
 
+@cache
+def _of_a_new_database(dialect: str) -> tuple[str, ...]:
+    """What makes all tables. To put it together takes several times as long as to execute it."""
+    statements: list[str] = []
+
+    def keep(statement: ExecutableDDLElement, *_arguments: object, **_options: object) -> None:
+        statements.append(str(statement.compile(dialect=recorder.dialect)))
+
+    recorder = create_mock_engine(f"{dialect}://", keep)
+    metadata.create_all(recorder, checkfirst=False)
+    _VERSION.create(recorder, checkfirst=False)
+    return tuple(statements)
+
+
 def migrate(connection: Connection) -> None:
     """Bring the database to the newest schema, inside of the connection's transaction: wholly or not at all.
 
@@ -58,8 +85,8 @@ def migrate(connection: Connection) -> None:
     if current == HEAD:
         return
     if current is None:
-        metadata.create_all(connection, checkfirst=False)
-        _VERSION.create(connection)
+        for statement in _of_a_new_database(connection.dialect.name):
+            connection.exec_driver_sql(statement)
         connection.execute(insert(_VERSION).values(version_num=HEAD))
         return
     if current not in REVISIONS:
