@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
 from holdfast.api.services import ApiServices
 from holdfast.bootstrap.accounts import accounts_of
+from holdfast.bootstrap.base import Base, base_of
 from holdfast.bootstrap.data_directory import (
     LOCK_WAIT,
     clean_temporaries,
@@ -25,9 +27,12 @@ from holdfast.bootstrap.data_directory import (
     store_settings_of,
     worker_settings_of,
 )
-from holdfast.bootstrap.logs import kept_logs_of, tidy_kept_logs
+from holdfast.bootstrap.deploying import Deploying, deploying_of
+from holdfast.bootstrap.keeping import keeping_of
+from holdfast.bootstrap.logs import tidy_kept_logs
 from holdfast.bootstrap.metrics import metrics_of
 from holdfast.bootstrap.previews import previews_of
+from holdfast.bootstrap.restoring import Restoring, restoring_of
 from holdfast.bootstrap.seams import Seams
 from holdfast.bootstrap.take_overs import take_overs_of
 from holdfast.bootstrap.webhooks import webhooks_of
@@ -36,98 +41,35 @@ from holdfast.domain import edge as edge_kinds
 from holdfast.domain.errors import HoldfastError
 from holdfast.edge.caddy import end_own
 from holdfast.engine.data_lock import DataLock
-from holdfast.engine.holds import HoldFiles
-from holdfast.engine.live import LiveRoots
-from holdfast.engine.sealing import Sealing
 from holdfast.engine.stores import Stores, open_stores
 from holdfast.runtime.port import ContainerRuntime, EngineInfo
-from holdfast.services.active_restores import ActiveRestores
-from holdfast.services.alarms import Alarms
 from holdfast.services.archive_moves import ArchiveMoves
-from holdfast.services.capture import Capture
-from holdfast.services.clones import Clones
 from holdfast.services.container_import import ContainerImport
-from holdfast.services.copies import Copies
-from holdfast.services.data_returns import DataReturns
 from holdfast.services.data_rollbacks import DataRollbacks
-from holdfast.services.deploy_records import DeployRecords
-from holdfast.services.deploy_snapshots import DeploySnapshots
-from holdfast.services.deployer import Deployer
 from holdfast.services.deployment_changes import DeploymentChanges
-from holdfast.services.doctor import Doctor
-from holdfast.services.drills import Drills
 from holdfast.services.edge_watch import EdgeWatch
-from holdfast.services.engine_volumes import EngineVolumes
 from holdfast.services.engine_watch import EngineWatch
-from holdfast.services.health_gate import HealthGate
-from holdfast.services.hooks import SnapshotHooks
-from holdfast.services.image_care import ImageCare
-from holdfast.services.image_source import ImageSource
-from holdfast.services.in_use import SnapshotsInUse
-from holdfast.services.instances import Instances
-from holdfast.services.last_snapshots import LastSnapshots
-from holdfast.services.locks import DrainBarrier, Held, LifecycleLocks
-from holdfast.services.log_keeping import LogKeeping
+from holdfast.services.locks import Held
 from holdfast.services.logs import Logs
-from holdfast.services.notifications import Notifications
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.preview_expiry import PreviewExpiry
 from holdfast.services.probe_removal import remove_left_probes
-from holdfast.services.promotions import Promotions
-from holdfast.services.quiesce import Quiescer
-from holdfast.services.ran import RanVersions
-from holdfast.services.readiness import Readiness
 from holdfast.services.reaper import Reaper
 from holdfast.services.reconcile import Reconciler
-from holdfast.services.registries import Registries
-from holdfast.services.replacement import Replacement
-from holdfast.services.repositories import Repositories
-from holdfast.services.repository_care import RepositoryCare
-from holdfast.services.restore import Restores
-from holdfast.services.restore_images import RestoreImages
-from holdfast.services.restore_parts import RestoreParts
-from holdfast.services.restore_places import RestorePlaces
 from holdfast.services.restore_plan import RestoreRequest
-from holdfast.services.restore_preflight import RestorePreflight
-from holdfast.services.restore_recovery import RestoreRecovery
-from holdfast.services.restore_registry import RestoreRegistry
-from holdfast.services.restore_run import RestoreRun
-from holdfast.services.restore_sources import RestoreSources
-from holdfast.services.restore_trial import RestoreTrial
-from holdfast.services.rollbacks import Rollbacks
-from holdfast.services.rollout import Rollout
-from holdfast.services.scheduled_care import ScheduledCare
-from holdfast.services.scheduled_drills import ScheduledDrills
-from holdfast.services.scheduled_snapshots import ScheduledSnapshots, schedule_facts
 from holdfast.services.scheduler import Scheduler
-from holdfast.services.sealed_values import SealedValues
-from holdfast.services.second_snapshots import SecondSnapshots
-from holdfast.services.secrets import Secrets
-from holdfast.services.sharing import Sharing
 from holdfast.services.snapshot_files import SnapshotFiles
-from holdfast.services.snapshots import Snapshots, former_workload
-from holdfast.services.sources import Sources
-from holdfast.services.swap_recovery import SwapRecovery
-from holdfast.services.traffic import Traffic
-from holdfast.services.trials import Trials
 from holdfast.services.unreadable_snapshots import UnreadableSnapshots
 from holdfast.services.volume_looks import LOWEST_PRIORITY
-from holdfast.services.volume_removal import WorkerDataRemover
-from holdfast.services.volumes import VolumeResolver
-from holdfast.services.workload_deletion import WorkloadDeletion
-from holdfast.services.workloads import Workloads
 from holdfast.store.database import Database
-from holdfast.store.deployments import DeploymentStore
-from holdfast.store.notices import ChannelStore, Outbox
-from holdfast.store.operations import OperationStore
-from holdfast.store.previews import PreviewStore
-from holdfast.store.registries import RegistryStore
-from holdfast.store.repositories import RepositoryNames
-from holdfast.store.schedules import ScheduleStore
-from holdfast.store.secrets import SecretStore
-from holdfast.store.snapshots import SnapshotStateStore
-from holdfast.store.volume_states import VolumeStateStore
-from holdfast.store.workloads import WorkloadStore
+
+
+class _Part(Protocol):
+    """What does something by itself from its start to its end."""
+
+    def start(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +109,8 @@ async def running(settings: Settings, seams: Seams | None = None) -> AsyncIterat
         roots = live_roots_of(settings, fs)
         stores = await asyncio.to_thread(open_stores, fs, roots, store_settings_of(settings, installation))
         try:
-            async with _assembled(settings, seams, lock, installation, database, runtime, roots, stores) as holdfast:
+            base = base_of(settings, seams, lock, installation, database, runtime, roots, stores)
+            async with _assembled(base) as holdfast:
                 yield holdfast
         finally:
             stores.close()
@@ -195,541 +138,191 @@ async def _move_archives(moves: ArchiveMoves) -> None:
 
 
 @asynccontextmanager
-async def _assembled(
-    settings: Settings,
-    seams: Seams,
-    lock: DataLock,
-    installation: str,
-    database: Database,
-    runtime: ContainerRuntime,
-    roots: LiveRoots,
-    stores: Stores,
-) -> AsyncIterator[Holdfast]:
-    fs = seams.fs
-    workload_store = WorkloadStore(database)
-    deployment_store = DeploymentStore(database)
-    operation_store = OperationStore(database)
-    snapshot_states = SnapshotStateStore(database)
-    who = accounts_of(settings, database, fs, seams.password_cost)
-
-    registry = RestoreRegistry()
-    readiness = Readiness(registry)
-    locks = LifecycleLocks()
-    barrier = DrainBarrier()
-    in_use = SnapshotsInUse()
-    operations = Operations(operation_store, barrier)
-    workers = seams.workers(
-        worker_settings_of(settings, installation),
-        count=settings.workers,
-        keep=[lock.fileno()],
-        command=seams.worker_command,
-    )
-    copy_workers = seams.workers(
-        worker_settings_of(settings, installation), count=1, keep=[lock.fileno()], command=seams.worker_command
-    )
-    files = seams.files(fs=fs, roots=roots, journal_dir=settings.journal_dir, workers=workers)
-    holds = HoldFiles(fs, settings.holds_dir)
-
-    named = EngineVolumes(settings, installation, runtime, roots)
-    volumes = VolumeResolver(settings, roots, VolumeStateStore(database), named)
-    sealing = Sealing(fs, settings.keys_dir)
-    secret_store = SecretStore(database)
-    sealed_values = SealedValues(secret_store, sealing)
-    kept_logs = kept_logs_of(settings, fs)
-    log_keeping = LogKeeping(runtime, kept_logs, sealed_values)
-    instances = Instances(runtime, installation, volumes, sealed_values, log_keeping)
-    quiescer = Quiescer(runtime, installation)
-    registries = Registries(RegistryStore(database), sealing, runtime)
-    images = ImageSource(runtime, installation, registries.login_for)
-    image_sources = Sources(images, engine=settings.docker_host, patience=settings.source_timeout)
-    records = DeployRecords(deployment_store, workload_store, images)
-    image_care = ImageCare(
-        runtime=runtime,
-        installation=installation,
-        records=records,
-        operations=operations,
-        restore_pending=registry.unfinished,
-    )
-    ran = RanVersions(records)
-    sharing = Sharing(workloads=workload_store, deployments=deployment_store, volumes=volumes)
-    capture = Capture(
-        installation=installation,
-        workloads=workload_store,
-        volumes=volumes,
-        sharing=sharing,
-        runtime=runtime,
-        quiescer=quiescer,
-        hooks=SnapshotHooks(runtime, sealed_values),
-        holds=holds,
-        store=stores,
-        locks=locks,
-        workers=workers,
-        registry=registry,
-        ran=ran,
-    )
-    deploy_snapshots = DeploySnapshots(records=records, sharing=sharing, capture=capture, workers=workers)
-    rollout = Rollout(
-        runtime=runtime,
-        instances=instances,
-        gate=HealthGate(runtime, settings, seams.clock),
-        quiescer=quiescer,
-        volumes=volumes,
-        secrets=sealed_values,
-    )
+async def _assembled(base: Base) -> AsyncIterator[Holdfast]:
+    settings = base.settings
 
     async def restore_locked(ctx: OperationContext, held: Held, request: RestoreRequest) -> object:
-        return await restores.carry_out_locked(ctx, held, request)  # restores redeploy, so that they are made later
+        return await restoring.restores.carry_out_locked(ctx, held, request)
 
-    data_returns = DataReturns(
-        records=records,
-        instances=instances,
-        rollout=rollout,
-        sharing=sharing,
-        undecided=registry.pending,
-        restore=restore_locked,
-    )
-    edge = seams.edge(settings, installation)
-    traffic = Traffic(edge=edge, records=records, instances=instances, clock=seams.clock)
-    deployer = Deployer(
-        operations=operations,
-        barrier=barrier,
-        locks=locks,
-        require_decided=registry.require_decided,
-        records=records,
-        images=images,
-        sources=image_sources,
-        replacement=Replacement(
-            records=records,
-            images=images,
-            image_care=image_care,
-            instances=instances,
-            rollout=rollout,
-            snapshots=deploy_snapshots,
-            data=data_returns,
-            traffic=traffic,
-        ),
-        snapshots=deploy_snapshots,
-        trials=Trials(records=records, rollout=rollout, instances=instances, traffic=traffic),
-    )
-    reaper = Reaper(files)
-    deletion = WorkloadDeletion(
-        store=workload_store,
-        volumes=volumes,
-        named=named,
-        locks=locks,
-        operations=operations,
-        runtime=runtime,
-        instances=instances,
-        data=WorkerDataRemover(workers),
-        last=LastSnapshots(capture=capture, sharing=sharing, volumes=volumes, workers=workers),
-        leftovers=reaper,
-        images=image_care,
-        logs=log_keeping,
-        restore_pending=registry.pending,
-        traffic=traffic,
-    )
-
-    repositories = Repositories(settings=settings, installation=installation, fs=fs, names=RepositoryNames(database))
-
-    async def former_id(name: str) -> str | None:
-        return await former_workload(stores, workload_store, name, repositories.manifests)
-
-    workloads = Workloads(
-        store=workload_store,
-        deployments=deployment_store,
-        volumes=volumes,
-        locks=locks,
-        runtime=runtime,
-        instances=instances,
-        deletion=deletion,
-        secrets=sealed_values,
-        restore_pending=registry.pending,
-        former_id=former_id,
-        preview_of=PreviewStore(database).of,
-        traffic=traffic,
-        check_source=image_sources.check,
-    )
-    secrets = Secrets(
-        workloads=workloads,
-        store=secret_store,
-        values=sealed_values,
-        locks=locks,
-        everyone=workload_store.list,
-        require_decided=registry.require_decided,
-    )
-    snapshots = Snapshots(
-        workloads=workloads,
-        store=stores,
-        states=snapshot_states,
-        operations=operations,
-        workers=workers,
-        capture=capture,
-        in_use=in_use,
-    )
-    parts = RestoreParts(stores)
-    second = SecondSnapshots(
-        repositories=repositories,
-        operations=operations,
-        workers=workers,
-        in_use=in_use,
-        unused_percent=settings.prune_unused_percent,
-    )
-    sources = RestoreSources(store=stores, repositories=repositories, second=second, in_use=in_use)
-    preflight = RestorePreflight(
-        settings=settings,
-        installation=installation,
-        fs=fs,
-        sources=sources,
-        sharing=sharing,
-        places=RestorePlaces(fs=fs, roots=roots, volumes=volumes),
-        images=RestoreImages(runtime=runtime, ran=ran),
-        parts=parts,
-        runtime=runtime,
-        deployer=deployer,
-        secrets=sealed_values,
-        traffic=traffic,
-    )
-    restore_run = RestoreRun(
-        files=files,
-        reaper=reaper,
-        preflight=preflight,
-        quiescer=quiescer,
-        runtime=runtime,
-        snapshot_states=snapshot_states,
-        traffic=traffic,
-        warm_passes_max=settings.warm_passes_max,
-    )
-    trial = RestoreTrial(
-        files=files,
-        deployer=deployer,
-        quiescer=quiescer,
-        instances=instances,
-        volumes=volumes,
-        registry=registry,
-        clock=seams.clock,
-        reap_in_background=reaper.reap_in_background,
-    )
-    active = ActiveRestores(
-        files=files,
-        registry=registry,
-        workloads=workload_store,
-        deployments=deployment_store,
-        images=images,
-        traffic=traffic,
-    )
-    restores = Restores(
-        workloads=workloads,
-        volumes=volumes,
-        snapshots=snapshots,
-        operations=operations,
-        operation_store=operation_store,
-        locks=locks,
-        workers=workers,
-        files=files,
-        registry=registry,
-        in_use=in_use,
-        preflight=preflight,
-        run=restore_run,
-        trial=trial,
-        reaper=reaper,
-        active=active,
-        images=images,
-        parts=parts,
-        sources=sources,
-        records=records,
-    )
-    rollbacks = Rollbacks(deployer=deployer, records=records, images=images)
-    swaps = SwapRecovery(files=files, registry=registry, workloads=workload_store)
-    reconciler = Reconciler(
-        records=records,
-        instances=instances,
-        rollout=rollout,
-        deployer=deployer,
-        data=data_returns,
-        operations=operations,
-        locks=locks,
-        restore_pending=registry.unfinished,
-    )
-    recovery = RestoreRecovery(
-        swaps=swaps,
-        registry=registry,
-        operations=operations,
-        locks=locks,
-        restores=restores,
-        active=active,
-        run=restore_run,
-        trial=trial,
-        holds=holds,
-        capture=capture,
-        reap_in_background=reaper.reap_in_background,
-        records=records,
-        reconcile=reconciler.look,
-    )
-    care = RepositoryCare(
-        settings=settings,
-        workloads=workload_store,
-        snapshots=snapshots,
-        store=stores,
-        states=snapshot_states,
-        operations=operations,
-        workers=workers,
-        in_use=in_use,
-        registry=registry,
-    )
-    copies = Copies(
-        repositories=repositories,
-        workloads=workloads,
-        snapshots=snapshots,
-        operations=operations,
-        workers=copy_workers,
-        in_use=in_use,
-        limit_rate=settings.copy_limit_rate,
-    )
-    scheduled_snapshots = ScheduledSnapshots(
-        settings=settings,
-        workloads=workload_store,
-        previews=PreviewStore(database),
-        snapshots=snapshots,
-        care=care,
-        locks=locks,
-    )
-    clones = Clones(
-        restores=restores,
-        workloads=workloads,
-        store=workload_store,
-        deployments=deployment_store,
-        snapshots=snapshots,
-        volumes=volumes,
-        images=images,
-        sources=image_sources,
-        secrets=secrets,
-        locks=locks,
-        operation_store=operation_store,
-    )
+    deploying = deploying_of(base, restore_locked)
+    restoring = restoring_of(base, deploying)
+    keeping = keeping_of(base, deploying, restoring)
+    who = accounts_of(settings, base.database, base.fs, base.seams.password_cost)
     previews = previews_of(
         settings=settings,
-        database=database,
-        clock=seams.clock,
-        workloads=workloads,
-        snapshots=snapshots,
-        clones=clones,
-        deployer=deployer,
-        deletion=deletion,
-        secrets=secrets,
-        volumes=volumes,
-        locks=locks,
-        operations=operations,
+        database=base.database,
+        clock=base.seams.clock,
+        workloads=deploying.workloads,
+        snapshots=restoring.snapshots,
+        clones=restoring.clones,
+        deployer=deploying.deployer,
+        deletion=deploying.deletion,
+        secrets=deploying.secrets,
+        volumes=deploying.volumes,
+        locks=base.locks,
+        operations=base.operations,
     )
-    drills = Drills(
-        operations=operations,
-        workloads=workloads,
-        store=workload_store,
-        snapshots=snapshots,
-        states=snapshot_states,
-        clones=clones,
-        deletion=deletion,
-        instances=instances,
-        runtime=runtime,
-    )
-    scheduled_drills = ScheduledDrills(
-        settings=settings,
-        workloads=workload_store,
-        snapshots=snapshots,
-        drills=drills,
-    )
-    scheduled_care = ScheduledCare(settings=settings, care=care, copies=copies, repositories=repositories)
-    scheduler = Scheduler(
-        clock=seams.clock,
-        zone=settings.zone,
-        store=ScheduleStore(database),
-        operations=operations,
-        work=[scheduled_snapshots, scheduled_care, scheduled_drills],
-        most=max(1, settings.workers - 1),  # one is left for people
-    )
-    outbox = Outbox(database)
-    notifications = Notifications(
-        clock=seams.clock,
-        sealing=sealing,
-        channels=ChannelStore(database),
-        outbox=outbox,
-    )
-    doctor = Doctor(
-        settings=settings,
-        runtime=runtime,
-        fs=fs,
-        database_check=database.check,
-        snapshot_facts=snapshots.facts,
-        unfinished_restores=restores.unfinished,
-        schedule_facts=lambda: schedule_facts(scheduler, scheduled_snapshots),
-        unreadable_secrets=secrets.unreadable,
-        channel_facts=notifications.facts,
-        leftovers=lambda: [(str(left), left.mend) for left in reaper.left()],
-        edge=traffic.sync,
-    )
-
-    alarms = Alarms(clock=seams.clock, outbox=outbox, schedules=scheduler.list, space=doctor.space)
-
     take_overs = take_overs_of(
         settings,
-        fs,
-        workloads=workloads,
-        deletion=deletion,
-        secrets=secrets,
-        volumes=volumes,
-        sharing=sharing,
-        runtime=runtime,
-        instances=instances,
-        deployer=deployer,
-        records=records,
-        capture=capture,
-        states=snapshot_states,
-        workers=workers,
-        quiescer=quiescer,
-        locks=locks,
-        operations=operations,
-        notice=registry.notice,
+        base.fs,
+        workloads=deploying.workloads,
+        deletion=deploying.deletion,
+        secrets=deploying.secrets,
+        volumes=deploying.volumes,
+        sharing=deploying.sharing,
+        runtime=base.runtime,
+        instances=deploying.instances,
+        deployer=deploying.deployer,
+        records=deploying.records,
+        capture=deploying.capture,
+        states=base.snapshot_states,
+        workers=base.workers,
+        quiescer=deploying.quiescer,
+        locks=base.locks,
+        operations=base.operations,
+        notice=base.registry.notice,
     )
-    promotions = Promotions(deployer=deployer, records=records, instances=instances)
     hooks = webhooks_of(
-        database=database,
-        sealing=sealing,
-        records=records,
-        deployer=deployer,
-        promotions=promotions,
+        database=base.database,
+        sealing=base.sealing,
+        records=deploying.records,
+        deployer=deploying.deployer,
+        promotions=deploying.promotions,
         previews=previews.previews,
-        operations=operations,
-        runtime=runtime,
+        operations=base.operations,
+        runtime=base.runtime,
     )
-
     metrics = metrics_of(
         settings=settings,
-        installation=installation,
-        fs=fs,
-        database=database,
-        runtime=runtime,
-        records=records,
-        volumes=volumes,
-        stores=stores,
-        locks=locks,
-        workers=seams.workers(
-            worker_settings_of(settings, installation),
+        installation=base.installation,
+        fs=base.fs,
+        database=base.database,
+        runtime=base.runtime,
+        records=deploying.records,
+        volumes=deploying.volumes,
+        stores=base.stores,
+        locks=base.locks,
+        workers=base.seams.workers(
+            worker_settings_of(settings, base.installation),
             count=1,
-            keep=[lock.fileno()],
-            command=(*LOWEST_PRIORITY, *seams.worker_command),
+            keep=[base.lock.fileno()],
+            command=(*LOWEST_PRIORITY, *base.seams.worker_command),
         ),
-        images=image_care,
-        operations=operations,
-        readiness=readiness,
-        schedules=scheduler.list,
-        clock=seams.clock,
+        images=deploying.image_care,
+        operations=base.operations,
+        readiness=base.readiness,
+        schedules=keeping.scheduler.list,
+        clock=base.seams.clock,
     )
 
     async def engine_arrived(info: EngineInfo) -> None:
-        volumes.learn_engine_root(info.root_dir)
-        await drills.clear()
-        await reconciler.run()
-        traffic.changed.set()
+        deploying.volumes.learn_engine_root(info.root_dir)
+        await restoring.drills.clear()
+        await restoring.reconciler.run()
+        deploying.traffic.changed.set()
         await hooks.work.start()
 
-    await operations.recover_unfinished()
-    decided = await swaps.decide()
-    trusted = (str(settings.volumes_base), *map(str, settings.allowed_roots), str(settings.docker_volumes))
-    await remove_left_probes(fs, roots, trusted, volumes, await workload_store.list())
-    await _clean_orphans(stores)
-    await tidy_kept_logs(kept_logs, {workload.id for workload in await workload_store.list()})
-    clean_uploads(settings)
-    await repositories.clean()
-    await recovery.resume(decided)
+    await _recover(base, deploying, restoring)
     await take_overs.recover()
-    await _move_archives(ArchiveMoves(stores=stores, operations=operations, workers=workers, in_use=in_use))
+    await _move_archives(
+        ArchiveMoves(stores=base.stores, operations=base.operations, workers=base.workers, in_use=base.in_use)
+    )
     if settings.edge != edge_kinds.OWN:
         await end_own(settings.edge_dir)
-    edge_watch = EdgeWatch(traffic, pause=edge.pause) if edge is not None else None
-    watch = EngineWatch(runtime, readiness, engine_arrived, traffic.happened)
-    watch.start()
-    if edge_watch is not None:
-        edge_watch.start()
-    reaper.start()
-    scheduler.start()
-    alarms.start()
-    previews.expiry.start()
-    notifications.start()
-    metrics.start()
-    try:
+    async with AsyncExitStack() as until_the_end:
+
+        def begin(part: _Part) -> None:
+            until_the_end.push_async_callback(part.close)
+            part.start()
+
+        if deploying.edge is not None:
+            until_the_end.push_async_callback(deploying.edge.close)
+        until_the_end.callback(deploying.repositories.close)
+        begin(deploying.reaper)
+        until_the_end.push_async_callback(base.operations.close, settings.drain_deadline)
+        if deploying.edge is not None:
+            begin(EdgeWatch(deploying.traffic, pause=deploying.edge.pause))
+        until_the_end.push_async_callback(hooks.work.close)
+        begin(EngineWatch(base.runtime, base.readiness, engine_arrived, deploying.traffic.happened))
+        for part in (keeping.scheduler, keeping.alarms, previews.expiry, keeping.notifications, metrics):
+            begin(part)
         yield Holdfast(
             api=ApiServices(
-                workloads=workloads,
-                deployer=deployer,
-                logs=Logs(runtime, instances, kept_logs, records.workload),
+                workloads=deploying.workloads,
+                deployer=deploying.deployer,
+                logs=Logs(base.runtime, deploying.instances, deploying.kept_logs, deploying.records.workload),
                 metrics=metrics.metrics,
                 disk=metrics.disk,
                 monitoring=metrics.monitoring,
-                rollbacks=rollbacks,
+                rollbacks=deploying.rollbacks,
                 data_rollbacks=DataRollbacks(
-                    rollbacks=rollbacks, records=records, snapshots=snapshots, restores=restores
+                    rollbacks=deploying.rollbacks,
+                    records=deploying.records,
+                    snapshots=restoring.snapshots,
+                    restores=restoring.restores,
                 ),
-                promotions=promotions,
-                snapshots=snapshots,
+                promotions=deploying.promotions,
+                snapshots=restoring.snapshots,
                 snapshot_files=SnapshotFiles(
-                    snapshots=snapshots,
-                    workloads=workloads,
-                    stores=stores,
-                    volumes=volumes,
-                    operations=operations,
-                    workers=workers,
-                    in_use=in_use,
+                    snapshots=restoring.snapshots,
+                    workloads=deploying.workloads,
+                    stores=base.stores,
+                    volumes=deploying.volumes,
+                    operations=base.operations,
+                    workers=base.workers,
+                    in_use=base.in_use,
                 ),
-                images=image_care,
-                care=care,
+                images=deploying.image_care,
+                care=restoring.care,
                 unreadable=UnreadableSnapshots(
-                    store=stores, states=snapshot_states, workloads=workload_store, in_use=in_use
+                    store=base.stores, states=base.snapshot_states, workloads=base.workload_store, in_use=base.in_use
                 ),
-                registries=registries,
-                secrets=secrets,
-                deployment_changes=DeploymentChanges(records=records, secrets=sealed_values),
-                repositories=repositories,
-                second_snapshots=second,
-                copies=copies,
-                restores=restores,
-                clones=clones,
-                containers=ContainerImport(runtime, installation),
+                registries=deploying.registries,
+                secrets=deploying.secrets,
+                deployment_changes=DeploymentChanges(records=deploying.records, secrets=deploying.sealed_values),
+                repositories=deploying.repositories,
+                second_snapshots=restoring.second,
+                copies=restoring.copies,
+                restores=restoring.restores,
+                clones=restoring.clones,
+                containers=ContainerImport(base.runtime, base.installation),
                 take_overs=take_overs,
-                drills=drills,
+                drills=restoring.drills,
                 previews=previews.previews,
-                sources=image_sources,
-                operations=operations,
+                sources=deploying.image_sources,
+                operations=base.operations,
                 tokens=who.tokens,
-                readiness=readiness,
-                doctor=doctor,
-                schedules=scheduler,
-                notifications=notifications,
+                readiness=base.readiness,
+                doctor=keeping.doctor,
+                schedules=keeping.scheduler,
+                notifications=keeping.notifications,
                 webhooks=hooks.webhooks,
                 uploads_dir=settings.uploads_dir,
                 max_upload_bytes=settings.max_upload_bytes,
                 disk_reserve_bytes=settings.disk_reserve_bytes,
             ),
             settings=settings,
-            operations=operations,
-            reaper=reaper,
-            reconciler=reconciler,
-            scheduler=scheduler,
+            operations=base.operations,
+            reaper=deploying.reaper,
+            reconciler=restoring.reconciler,
+            scheduler=keeping.scheduler,
             preview_expiry=previews.expiry,
-            runtime=runtime,
-            database=database,
+            runtime=base.runtime,
+            database=base.database,
             first_token=await who.tokens.ensure_first_admin(),
         )
-    finally:
-        await metrics.close()
-        await notifications.close()
-        await previews.expiry.close()
-        await alarms.close()
-        await scheduler.close()
-        await watch.close()
-        await hooks.work.close()
-        if edge_watch is not None:
-            await edge_watch.close()
-        await operations.close(settings.drain_deadline)
-        await reaper.close()
-        repositories.close()
-        if edge is not None:
-            await edge.close()
+
+
+async def _recover(base: Base, deploying: Deploying, restoring: Restoring) -> None:
+    """Finish what was interrupted, before anything is served."""
+    settings, stores = base.settings, base.stores
+    await base.operations.recover_unfinished()
+    decided = await restoring.swaps.decide()
+    trusted = (str(settings.volumes_base), *map(str, settings.allowed_roots), str(settings.docker_volumes))
+    workloads = await base.workload_store.list()
+    await remove_left_probes(base.fs, base.roots, trusted, deploying.volumes, workloads)
+    await _clean_orphans(stores)
+    await tidy_kept_logs(deploying.kept_logs, {workload.id for workload in workloads})
+    clean_uploads(settings)
+    await deploying.repositories.clean()
+    await restoring.recovery.resume(decided)
