@@ -14,8 +14,8 @@ OPERATIONS_PATH: Final = "/api/operations"
 
 _MEANINGS: Final = {
     400: "What was sent is malformed. Nothing was done.",
-    401: "The token is missing or unknown.",
-    403: "The token's role is not sufficient.",
+    401: "Who is asking is unknown.",
+    403: "Who is asking may not do this.",
     404: "The named thing does not exist.",
     409: "The present state of things forbids it; with `Retry-After`, something else is at work and will end.",
     413: "The body, or the head, is larger than its bound.",

@@ -32,13 +32,17 @@ from holdfast.api.routes import (
     restores,
     schedules,
     secrets,
+    sessions,
     snapshot_files,
     snapshots,
     system,
+    tokens,
+    users,
     webhooks,
     workloads,
 )
 from holdfast.api.services import ApiServices
+from holdfast.api.strict_route import StrictRoute
 
 _IMPORT: Final = re.compile(r"/api/workloads/[^/]+/snapshots/import")
 """Where archives are received."""
@@ -68,6 +72,9 @@ def bare_app() -> FastAPI:
     )
     # not `include_router`: it makes every route a second time, which takes a third of a second of the first request
     app.router.routes.extend(route for router in routers() for route in router.routes)
+    for route in app.router.routes:
+        if not isinstance(route, StrictRoute):
+            raise TypeError(f"{route} is no StrictRoute, and so nothing says who may use it")
     return app
 
 
@@ -80,6 +87,7 @@ def routers() -> tuple[APIRouter, ...]:
         deployments.router,
         logs.router,
         metrics.router,
+        metrics.figures,
         secrets.router,
         snapshots.router,
         snapshot_files.router,
@@ -96,6 +104,9 @@ def routers() -> tuple[APIRouter, ...]:
         notifications.router,
         webhooks.router,
         webhooks.public,
+        sessions.router,
+        users.router,
+        tokens.router,
     )
 
 

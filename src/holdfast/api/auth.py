@@ -1,59 +1,95 @@
 """Who is asking, and whether they may.
 
-Every route declares the role that it needs with :class:`Requires`; a test walks all routes and fails on one that
-declares none. The bearer token is also what makes every request one that a foreign page cannot forge: browsers attach
-cookies by themselves, never an ``Authorization`` header, and sending one needs a CORS permission, never given here.
+Every route declares who may use it: the role that it needs with :class:`Requires`, or :class:`Public`. A route that
+declares neither, or both, can't be made (:mod:`holdfast.api.strict_route`).
+
+Programs prove who they are by a token in a header; who signed in, in a browser or on the command line, by a cookie.
+Browsers attach cookies by themselves, also to what a foreign page sends, or that of a workload on a neighbouring
+domain, which counts as the same site. So what comes with a cookie and is to change something needs a header
+(:data:`HEADER`) that such a page can only send with a CORS permission, never given here. A token's own header is one
+that it can't send either.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Final
 
-from fastapi import Depends, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Request, Response, Security
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
 from holdfast.api.services import ApiServices, services_of
 from holdfast.domain.accounts import Principal, Role
 from holdfast.domain.errors import Forbidden, Unauthorized
 
-_MAX_TOKEN_LENGTH: Final = 512
+HEADER: Final = "X-Holdfast-Request"
+COOKIE: Final = "holdfast"
+PROXIED_COOKIE: Final = "__Host-holdfast"
+"""Where TLS ends before the server: of this name browsers take a cookie from this very host only, from no neighbour."""
+_MAX_SECRET_LENGTH: Final = 512
+_CHANGES_NOTHING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="token", description="A token, see `holdfast serve`.")
+_bearer = HTTPBearer(auto_error=False, scheme_name="token", description="A token, see `holdfast token`.")
+_cookie = APIKeyCookie(
+    name=PROXIED_COOKIE,
+    auto_error=False,
+    scheme_name="session",
+    description=f"As `POST /api/session` sets it; without a proxy before the server its name is `{COOKIE}`. "
+    f"What changes something needs the header `{HEADER}` as well, with any value.",
+)
+
+
+class Public:
+    """A dependency: anybody may."""
+
+    async def __call__(self) -> None:
+        """Nothing is asked of anybody."""
 
 
 class Requires:
-    """A dependency: the caller, who has at least ``role``."""
+    """A dependency: the caller, who has at least ``role``.
 
-    def __init__(self, role: Role) -> None:
+    Args:
+        session: whether they have to be signed in: a token is not enough.
+    """
+
+    def __init__(self, role: Role, *, session: bool = False) -> None:
         self.role = role
+        self.session = session
 
     async def __call__(
         self,
+        request: Request,
         credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+        _documented: Annotated[str | None, Security(_cookie)],
         services: Annotated[ApiServices, Depends(services_of)],
     ) -> Principal:
         """The caller.
 
         Raises:
-            Unauthorized: ``token_missing`` or ``token_unknown``.
-            Forbidden: ``role_insufficient``.
+            Unauthorized: ``token_missing``, ``token_unknown`` or ``session_over``.
+            Forbidden: ``role_insufficient``, ``scope_insufficient``, ``session_needed`` or ``request_header_missing``.
         """
-        if credentials is None:
+        if credentials is not None:
+            principal = await _by_token(services, credentials.credentials)
+        elif secret := request.cookies.get(cookie_name(services)):
+            require_header(request)
+            principal = await _by_session(services, secret)
+        else:
             raise Unauthorized(
                 "token_missing",
-                "This address needs a token.",
-                next_step="Set HOLDFAST_TOKEN or HOLDFAST_TOKEN_FILE; programs send 'Authorization: Bearer …'. "
-                "The first token is in the server's data directory (admin-token).",
-            )
-        token = credentials.credentials
-        principal = await services.tokens.verify(token) if 0 < len(token) <= _MAX_TOKEN_LENGTH else None
-        if principal is None:
-            raise Unauthorized(
-                "token_unknown",
-                "The token is not one of this server's.",
-                next_step="Check HOLDFAST_TOKEN, or use the file admin-token in the server's data directory.",
+                "This address needs a token, or somebody who is signed in.",
+                next_step="Sign in with `holdfast login`, or set HOLDFAST_TOKEN or HOLDFAST_TOKEN_FILE; programs send "
+                "'Authorization: Bearer …'. The first token is in the server's data directory (admin-token).",
             )
         require_role(principal, self.role)
+        _require_scope(principal, request)
+        if self.session and principal.session_id is None:
+            raise Forbidden(
+                "session_needed",
+                "This is for who is signed in with a password; a token is not enough.",
+                next_step="Sign in with `holdfast login`. Nothing was changed.",
+            )
         return principal
 
 
@@ -66,12 +102,94 @@ def require_role(principal: Principal, role: Role) -> None:
     if not principal.role.includes(role):
         raise Forbidden(
             "role_insufficient",
-            f"This needs the role {role}; the token has {principal.role}.",
+            f"This needs the role {role}; {principal.name} has {principal.role}.",
             next_step=f"Ask someone with the role {role}.",
             details={"needed": str(role), "role": str(principal.role)},
         )
 
 
+def require_header(request: Request) -> None:
+    """Make sure that no foreign page sent what is to change something.
+
+    Raises:
+        Forbidden: ``request_header_missing``.
+    """
+    if request.method not in _CHANGES_NOTHING and not request.headers.get(HEADER):
+        raise Forbidden(
+            "request_header_missing",
+            f"What changes something needs the header {HEADER}, so that no other site can send it.",
+            next_step=f"Send {HEADER}: 1 with it. Nothing was changed.",
+        )
+
+
+def cookie_name(services: ApiServices) -> str:
+    """The name of the cookie that holds a session."""
+    return PROXIED_COOKIE if services.trusted_proxy else COOKIE
+
+
+def set_session(response: Response, services: ApiServices, secret: str, seconds: float) -> None:
+    """Have the browser keep a session, out of reach for scripts and for what other sites send."""
+    response.set_cookie(
+        cookie_name(services), secret, max_age=int(seconds), path="/", secure=True, httponly=True, samesite="strict"
+    )
+
+
+def forget_session(response: Response, services: ApiServices) -> None:
+    """Have the browser forget a session."""
+    response.delete_cookie(cookie_name(services), path="/", secure=True, httponly=True, samesite="strict")
+
+
+def address_of(request: Request, services: ApiServices) -> str:
+    """Where a request comes from. Of what a proxy tells only what it saw itself is believed: the end of the list."""
+    peer = request.client.host if request.client is not None else ""
+    if not services.trusted_proxy:
+        return peer
+    told = ",".join(request.headers.getlist("X-Forwarded-For")).rpartition(",")[2].strip()
+    try:
+        return str(ipaddress.ip_address(told))
+    except ValueError:
+        return peer
+
+
+async def _by_token(services: ApiServices, token: str) -> Principal:
+    principal = await services.tokens.verify(token) if 0 < len(token) <= _MAX_SECRET_LENGTH else None
+    if principal is None:
+        raise Unauthorized(
+            "token_unknown",
+            "The token is not one of this server's, or not any more.",
+            next_step="Check HOLDFAST_TOKEN, sign in with `holdfast login`, or, before there is an admin, use the file "
+            "admin-token in the server's data directory.",
+        )
+    return principal
+
+
+async def _by_session(services: ApiServices, secret: str) -> Principal:
+    principal = await services.sessions.verify(secret) if len(secret) <= _MAX_SECRET_LENGTH else None
+    if principal is None:
+        raise Unauthorized(
+            "session_over",
+            "You are not signed in any more.",
+            next_step="Sign in again; on the command line with `holdfast login`.",
+        )
+    return principal
+
+
+def _require_scope(principal: Principal, request: Request) -> None:
+    """Make sure that a token that is confined to parts of the API stays there. A route's tag is its part."""
+    (part,) = request.scope["route"].tags
+    if principal.scopes and part not in principal.scopes:
+        raise Forbidden(
+            "scope_insufficient",
+            f"{principal.name} is confined to {', '.join(sorted(principal.scopes))}; this belongs to {part}.",
+            next_step=f"Use a token whose scopes include {part}.",
+            details={"needed": part, "scopes": sorted(principal.scopes)},
+        )
+
+
+PUBLIC: Final = Depends(Public())
+"""Declares, among a route's ``dependencies``, that anybody may use it."""
+
 Viewer = Annotated[Principal, Depends(Requires(Role.VIEWER))]
 Operator = Annotated[Principal, Depends(Requires(Role.OPERATOR))]
 Admin = Annotated[Principal, Depends(Requires(Role.ADMIN))]
+SignedIn = Annotated[Principal, Depends(Requires(Role.VIEWER, session=True))]

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from fastapi import Header, Path, Query
 from pydantic import AfterValidator, AwareDatetime, Field
 
+from holdfast.domain.accounts import USER_NAME, user_unknown
 from holdfast.domain.environment import ENV_NAME, is_env_name
 from holdfast.domain.errors import InvalidInput, NotFound
 from holdfast.domain.ids import is_id
@@ -207,6 +208,29 @@ OperationId = Annotated[
     AfterValidator(_printable),
     AfterValidator(_operation_id),
 ]
+
+
+def _user_name(text: str) -> str:
+    if not re.fullmatch(USER_NAME, text):
+        shown = text if text.isprintable() and len(text) <= 64 else f"{text[:60]!r}…"
+        raise user_unknown(shown)
+    return text
+
+
+UserName = Annotated[
+    str,
+    Path(alias="user", description="A user's name.", json_schema_extra={"pattern": f"^{USER_NAME}$"}),
+    AfterValidator(_user_name),
+]
+UserFilter = Annotated[
+    str | None,
+    Query(description="Those of this user.", json_schema_extra={"pattern": f"^{USER_NAME}$"}),
+    AfterValidator(lambda text: None if text is None else _user_name(text)),
+]
+SessionId = Annotated[
+    str, Path(alias="session", description="A session's id.", max_length=64), AfterValidator(_printable)
+]
+TokenId = Annotated[str, Path(alias="token", description="A token's id.", max_length=64), AfterValidator(_printable)]
 
 
 def _countable(moment: datetime) -> datetime:

@@ -13,7 +13,7 @@ from typing import Annotated, Protocol
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from holdfast.domain.accounts import Principal
+from holdfast.domain.accounts import ApiToken, Principal, Role, Session, TokenScope, User
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.container_import import ContainersProposal
 from holdfast.domain.deployment import Deployment
@@ -378,6 +378,53 @@ class OperationsPort(Protocol):
 class TokensPort(Protocol):
     async def verify(self, token: str) -> Principal | None: ...
 
+    async def create(
+        self,
+        user: User,
+        name: str,
+        *,
+        role: Role,
+        scopes: Collection[TokenScope] = (),
+        lasts: float | None,
+        actor: str,
+    ) -> tuple[str, ApiToken]: ...
+
+    async def list(self, user_id: str | None = None) -> tuple[ApiToken, ...]: ...
+
+    async def remove(self, token_id: str, *, of_user: str | None, actor: str) -> None: ...
+
+
+class SessionsPort(Protocol):
+    async def sign_in(self, name: str, password: str, *, address: str, agent: str) -> tuple[str, Session, User]: ...
+
+    async def verify(self, secret: str) -> Principal | None: ...
+
+    async def list(self, user_id: str) -> tuple[Session, ...]: ...
+
+    async def end(self, user_id: str, session_id: str) -> None: ...
+
+    async def end_all(self, user_id: str) -> int: ...
+
+
+class AccountsPort(Protocol):
+    async def list(self) -> tuple[User, ...]: ...
+
+    async def get(self, name: str) -> User: ...
+
+    async def user_of(self, caller: Principal) -> User: ...
+
+    async def create(self, name: str, password: str, role: Role, *, actor: str) -> User: ...
+
+    async def change(
+        self, name: str, *, role: Role | None = None, disabled: bool | None = None, actor: str
+    ) -> User: ...
+
+    async def set_password(self, name: str, password: str, *, actor: str) -> User: ...
+
+    async def change_password(self, caller: Principal, current: str, password: str, *, address: str) -> None: ...
+
+    async def delete(self, name: str, *, actor: str) -> None: ...
+
 
 class ReadinessPort(Protocol):
     def ready(self) -> tuple[bool, list[str]]: ...
@@ -435,6 +482,7 @@ class ApiServices:
         uploads_dir: where archives are received; a directory of the server's own.
         max_upload_bytes: largest archive that is received.
         disk_reserve_bytes: what an upload leaves free on the filesystem of ``uploads_dir``.
+        trusted_proxy: whether a proxy that ends TLS stands before the server and says where requests come from.
     """
 
     workloads: WorkloadsPort
@@ -465,6 +513,8 @@ class ApiServices:
     previews: PreviewsPort
     sources: SourcesPort
     operations: OperationsPort
+    accounts: AccountsPort
+    sessions: SessionsPort
     tokens: TokensPort
     readiness: ReadinessPort
     doctor: DoctorPort
@@ -474,6 +524,7 @@ class ApiServices:
     uploads_dir: Path
     max_upload_bytes: int
     disk_reserve_bytes: int
+    trusted_proxy: bool
 
 
 async def services_of(connection: HTTPConnection) -> ApiServices:

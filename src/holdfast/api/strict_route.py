@@ -1,6 +1,10 @@
-"""Routes that take nothing in silence: a query parameter that does nothing is refused, and so is one given twice.
+"""Routes that say who may use them, and take nothing in silence.
 
-``DELETE …?data=true`` must not keep the data because the parameter is called ``delete_data``.
+A route that does not declare just one of :class:`~holdfast.api.auth.Requires` and :class:`~holdfast.api.auth.Public`,
+and just one tag, the part of the API that it belongs to, can't be made: the server would not start.
+
+A query parameter that does nothing is refused, and so is one given twice: ``DELETE …?data=true`` must not keep the data
+because the parameter is called ``delete_data``.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
+from holdfast.api.auth import Public, Requires
 from holdfast.domain.errors import InvalidInput
 
 _SHOWN: Final = 60
@@ -23,6 +28,9 @@ class StrictRoute(APIRoute):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **(options | {"generate_unique_id_function": _function_name}))
+        declared = list(declarations(self.dependant))
+        if len(declared) != 1 or len(self.tags) != 1:
+            raise TypeError(f"{self.path} declares {len(declared)} times who may use it, and {len(self.tags)} tags")
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler, behind the check where it is a route of the API."""
@@ -36,6 +44,14 @@ class StrictRoute(APIRoute):
             return await handle(request)
 
         return strict
+
+
+def declarations(dependant: Dependant) -> Iterator[Requires | Public]:
+    """What a route, or what it depends on, declares of who may use it."""
+    for inner in dependant.dependencies:
+        if isinstance(inner.call, Requires | Public):
+            yield inner.call
+        yield from declarations(inner)
 
 
 def _function_name(route: APIRoute) -> str:

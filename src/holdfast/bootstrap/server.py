@@ -64,6 +64,7 @@ async def _serve(settings: Settings, address: socket.socket, seams: Seams | None
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # what a proxy says is read where it is needed, and only where one is trusted
                 timeout_graceful_shutdown=CLOSE_WAIT,
                 h11_max_incomplete_event_size=64 * 1024,
             )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from holdfast.domain.errors import InvalidInput
+from holdfast.domain.errors import InvalidInput, NotFound
 
 USER_NAME: Final = "[a-z0-9][a-z0-9._-]{0,62}"
 """What a user's name looks like. It has no '/', which parts it from its tokens' names where both are told."""
@@ -86,6 +86,11 @@ class Principal:
     user_id: str | None = None
     session_id: str | None = None
     scopes: frozenset[TokenScope] = frozenset()
+
+    @property
+    def user(self) -> str:
+        """The user's name, also with a token."""
+        return self.name.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +193,15 @@ def check_password(name: str, password: str) -> None:
         "password_unfit",
         f"That is no good password: {why}.",
         next_step="Choose a longer one, of several words for example. Nothing was changed.",
+    )
+
+
+def user_unknown(name: str) -> NotFound:
+    """There is no user of that name."""
+    return NotFound(
+        "user_unknown",
+        f"There is no user {name}.",
+        next_step="Look at what there is with `holdfast user list`.",
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import structlog
 
-from holdfast.domain.accounts import Principal, Role, User, check_password, check_user_name
+from holdfast.domain.accounts import Principal, Role, User, check_password, check_user_name, user_unknown
 from holdfast.domain.errors import Conflict, Forbidden
 from holdfast.domain.ids import new_id
 from holdfast.domain.times import now
 from holdfast.services.passwords import Passwords
 from holdfast.services.sign_in_bounds import SignInBounds
 from holdfast.services.tokens import Tokens
-from holdfast.store.users import UserStore, user_unknown
+from holdfast.store.users import UserStore
 
 
 class Accounts:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from holdfast.domain.accounts import Role, User
-from holdfast.domain.errors import Conflict, NotFound
+from holdfast.domain.accounts import Role, User, user_unknown
+from holdfast.domain.errors import Conflict
 from holdfast.store.database import Database
 from holdfast.store.tables import sessions, tokens, users
 
@@ -132,15 +132,6 @@ class UserStore:
             connection.execute(_DELETE, {"id": user.id})
 
         await self._database.write(write)
-
-
-def user_unknown(name: str) -> NotFound:
-    """There is no user of that name."""
-    return NotFound(
-        "user_unknown",
-        f"There is no user {name}.",
-        next_step="Look at what there is with `holdfast user list`.",
-    )
 
 
 def _known(connection: Connection, name: str) -> User:

@@ -11,7 +11,7 @@ import httpx
 from fastapi import FastAPI
 
 from holdfast.api.services import ApiServices
-from holdfast.domain.accounts import Principal, Role
+from holdfast.domain.accounts import ApiToken, Principal, Role, Session, TokenScope, User
 from holdfast.domain.changes import changes
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.container_import import ContainersProposal, ForeignContainer, propose_containers
@@ -82,6 +82,29 @@ FOREIGN = ForeignContainer(
 )
 """A container that others made."""
 TOKENS = {role: f"hf_{role}" for role in Role}
+SESSIONS = {role: f"hfs_{role}" for role in Role}
+USER = User(
+    id="01jzzzzzzzzzzzzzzzzzzzzzz3", name="ann", role=Role.ADMIN, password="kept", created_at=AT, password_set_at=AT
+)
+SESSION = Session(
+    id="01jzzzzzzzzzzzzzzzzzzzzzz4",
+    user_id=USER.id,
+    created_at=AT,
+    used_at=AT,
+    expires_at=AT,
+    address="192.0.2.7",
+    agent="a browser",
+)
+API_TOKEN = ApiToken(
+    id="01jzzzzzzzzzzzzzzzzzzzzzz5",
+    user_id=USER.id,
+    user="ann",
+    name="ci",
+    role=Role.OPERATOR,
+    scopes=(TokenScope.DEPLOYMENTS,),
+    created_at=AT,
+    expires_at=AT,
+)
 
 SPEC = WorkloadSpec(
     name="notes",
@@ -666,6 +689,64 @@ class StandInTokens:
         role = next((role for role, text in TOKENS.items() if text == token), None)
         return Principal(name=f"the {role}", role=role) if role else None
 
+    async def create(
+        self,
+        user: User,
+        name: str,
+        *,
+        role: Role,
+        scopes: Collection[TokenScope] = (),
+        lasts: float | None,
+        actor: str,
+    ) -> tuple[str, ApiToken]:
+        return "hf_new", API_TOKEN
+
+    async def list(self, user_id: str | None = None) -> tuple[ApiToken, ...]:
+        return (API_TOKEN,)
+
+    async def remove(self, token_id: str, *, of_user: str | None, actor: str) -> None: ...
+
+
+class StandInSessions:
+    async def sign_in(self, name: str, password: str, *, address: str, agent: str) -> tuple[str, Session, User]:
+        return SESSIONS[Role.ADMIN], SESSION, USER
+
+    async def verify(self, secret: str) -> Principal | None:
+        role = next((role for role, text in SESSIONS.items() if text == secret), None)
+        return Principal(name="ann", role=role, user_id=USER.id, session_id=SESSION.id) if role else None
+
+    async def list(self, user_id: str) -> tuple[Session, ...]:
+        return (SESSION,)
+
+    async def end(self, user_id: str, session_id: str) -> None: ...
+
+    async def end_all(self, user_id: str) -> int:
+        return 1
+
+
+class StandInAccounts:
+    async def list(self) -> tuple[User, ...]:
+        return (USER,)
+
+    async def get(self, name: str) -> User:
+        return USER
+
+    async def user_of(self, caller: Principal) -> User:
+        return USER
+
+    async def create(self, name: str, password: str, role: Role, *, actor: str) -> User:
+        return USER
+
+    async def change(self, name: str, *, role: Role | None = None, disabled: bool | None = None, actor: str) -> User:
+        return USER
+
+    async def set_password(self, name: str, password: str, *, actor: str) -> User:
+        return USER
+
+    async def change_password(self, caller: Principal, current: str, password: str, *, address: str) -> None: ...
+
+    async def delete(self, name: str, *, actor: str) -> None: ...
+
 
 class StandInReadiness:
     waiting: tuple[str, ...] = ()
@@ -938,6 +1019,8 @@ def services_in(uploads: Path) -> ApiServices:
         previews=StandInPreviews(),
         sources=StandInSources(),
         operations=StandInOperations(),
+        accounts=StandInAccounts(),
+        sessions=StandInSessions(),
         tokens=StandInTokens(),
         readiness=StandInReadiness(),
         doctor=StandInDoctor(),
@@ -947,6 +1030,7 @@ def services_in(uploads: Path) -> ApiServices:
         uploads_dir=uploads,
         max_upload_bytes=1 << 20,
         disk_reserve_bytes=0,
+        trusted_proxy=False,
     )
 
 

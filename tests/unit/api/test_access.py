@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from pathlib import Path
+from typing import Final
 
+import httpx
 import pytest
-from fastapi.dependencies.models import Dependant
+from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from holdfast.api.app import routers
-from holdfast.api.auth import Requires
-from holdfast.domain.accounts import Role
-from tests.unit.api.standins import OPERATION_ID, SNAPSHOT_ID, Api
+from holdfast.api import app as application
+from holdfast.api.app import bare_app, routers
+from holdfast.api.auth import PUBLIC, Requires, Viewer
+from holdfast.api.strict_route import StrictRoute, declarations
+from holdfast.domain.accounts import Role, TokenScope
+from tests.unit.api.standins import OPERATION_ID, SESSIONS, SNAPSHOT_ID, TOKENS, Api
 
-PUBLIC = {"/healthz", "/readyz"}
+OPEN = {"/healthz", "/readyz"}
 HOOKS = "/hooks/{address}"
+PUBLISHED = Path(__file__).parents[3] / "docs/reference/openapi.json"
+HEADER: Final = {"X-Holdfast-Request": "1"}
+ADMIN: Final = {"Authorization": f"Bearer {TOKENS[Role.ADMIN]}"}
 V, O, A = Role.VIEWER, Role.OPERATOR, Role.ADMIN  # noqa: E741 - a table is read at a glance
 
 NEEDED = {
@@ -109,6 +117,20 @@ NEEDED = {
     "get_operation": V,
     "cancel_operation": O,
     "follow_operation": V,
+    "get_session": V,
+    "sign_out": V,
+    "list_sessions": V,
+    "sign_out_everywhere": V,
+    "end_session": V,
+    "change_password": V,
+    "list_users": A,
+    "create_user": A,
+    "change_user": A,
+    "set_password": A,
+    "remove_user": A,
+    "list_tokens": V,
+    "create_token": V,
+    "remove_token": V,
     "get_version": V,
     "get_doctor": A,
     "get_openapi": V,
@@ -130,52 +152,113 @@ def filled(route: APIRoute) -> str:
         webhook=OPERATION_ID,
         delivery=OPERATION_ID,
         address="none",
+        user="ann",
+        session=OPERATION_ID,
+        token=OPERATION_ID,
     )
+
+
+def client_of(api: Api) -> httpx.AsyncClient:
+    """One for many requests."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(api.app), base_url="http://test")
+
+
+def is_public(route: APIRoute) -> bool:
+    return route.path in OPEN or route.path == HOOKS or route.name == "sign_in"
 
 
 def routes() -> list[APIRoute]:
     return [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
 
 
-@pytest.mark.parametrize("route", routes(), ids=lambda route: route.name)
-async def test_a_query_parameter_that_does_nothing_is_refused(api: Api, route: APIRoute) -> None:
-    path = filled(route)
-    for method in route.methods or ():
-        answer = await api.ask(method, f"{path}?no_such_thing=1")
-        if path in PUBLIC or route.path == HOOKS:  # caches and providers may add what they like
-            assert answer.status_code == 200
-        else:
-            assert (answer.status_code, answer.json()["error"]["code"]) == (400, "query_unknown")
+async def test_a_query_parameter_that_does_nothing_is_refused(api: Api) -> None:
+    async with client_of(api) as client:
+        for route in routes():
+            path = filled(route)
+            for method in route.methods or ():
+                answer = await client.request(method, f"{path}?no_such_thing=1", headers=ADMIN)
+                if path in OPEN or route.path == HOOKS:  # caches and providers may add what they like
+                    assert answer.status_code == 200
+                else:
+                    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "query_unknown"), path
 
 
-def _requirements(dependant: Dependant) -> Iterator[Requires]:
-    for inner in dependant.dependencies:
-        if isinstance(inner.call, Requires):
-            yield inner.call
-        yield from _requirements(inner)
-
-
-def test_every_route_declares_the_role_that_it_needs() -> None:
+def test_every_route_declares_who_may_use_it() -> None:
     declared = {}
     for route in routes():
-        found = list(_requirements(route.dependant))
-        if route.path not in PUBLIC and route.path != HOOKS:
-            assert len(found) == 1, f"{route.path} declares {len(found)} roles"
-            declared[route.name] = found[0].role
+        (found,) = declarations(route.dependant)
+        assert isinstance(found, Requires) != is_public(route), route.path
+        if isinstance(found, Requires):
+            declared[route.name] = found.role
     assert declared == NEEDED
 
 
-async def test_without_a_token_nothing_but_health_is_told(api: Api) -> None:
-    for route in routes():
-        path = filled(route)
-        for method in route.methods or ():
-            answer = await api.ask(method, path, role=None)
-            if route.path in PUBLIC or route.path == HOOKS:
-                assert answer.status_code == 200
-            else:
-                assert (answer.status_code, answer.json()["error"]["code"]) == (401, "token_missing"), path
-                assert answer.headers["WWW-Authenticate"] == "Bearer"
-    assert not any(r.calls for r in (api.deployer, api.snapshots, api.restores, api.operations))
+def test_what_declares_nothing_or_twice_can_not_be_made() -> None:
+    async def nobody() -> None: ...
+
+    async def somebody(_caller: Viewer) -> None: ...
+
+    router = APIRouter(route_class=StrictRoute, tags=["system"])
+    router.get("/fine")(somebody)
+    router.get("/public", dependencies=[PUBLIC])(nobody)
+    for make in (
+        lambda: router.get("/nobody")(nobody),
+        lambda: router.get("/both", dependencies=[PUBLIC])(somebody),
+        lambda: router.get("/parts", tags=["logs"])(somebody),
+    ):
+        with pytest.raises(TypeError, match="declares"):
+            make()
+
+
+def test_the_server_does_not_start_with_a_route_that_declares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = APIRouter()
+
+    @plain.get("/api/plain")
+    async def nobody() -> None: ...
+
+    monkeypatch.setattr(application, "routers", lambda: (plain,))
+    with pytest.raises(TypeError, match="nothing says who may use it"):
+        bare_app()
+
+
+def test_every_route_belongs_to_a_part_that_tokens_can_be_confined_to() -> None:
+    assert {tag for route in routes() for tag in route.tags} == set(TokenScope)
+
+
+def described() -> dict[str, tuple[str, str, bool]]:
+    """Method and path of each route, and whether it needs somebody, as published: what another test holds current."""
+    paths = json.loads(PUBLISHED.read_text())["paths"]
+    return {
+        about["operationId"]: (method.upper(), path, "security" in about)
+        for path, methods in paths.items()
+        for method, about in methods.items()
+    }
+
+
+async def test_each_route_as_it_is_described_lets_in_just_the_roles_that_it_is_for(api: Api) -> None:
+    """With nothing, and with a session of each role; what is let in may still be refused for what it lacks."""
+    known = {route.name: route for route in routes()}
+    told = described()
+    assert told.keys() == known.keys()
+    async with client_of(api) as client:
+        for name, (method, path, protected) in told.items():
+            assert (known[name].path, is_public(known[name])) == (path, not protected)
+            address = filled(known[name])
+            answer = await client.request(method, address)
+            if not protected:
+                assert (answer.status_code == 200) != (name == "sign_in"), path
+                continue
+            assert (answer.status_code, answer.json()["error"]["code"]) == (401, "token_missing"), path
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+            for role, secret in SESSIONS.items():
+                if not role.includes(NEEDED[name]):
+                    assert not any(r.calls for r in (api.deployer, api.snapshots, api.restores, api.operations))
+                answer = await client.request(method, address, headers={"Cookie": f"holdfast={secret}"} | HEADER)
+                refused = answer.json()["error"]["code"] if answer.status_code in (401, 403) else ""
+                expected = "" if role.includes(NEEDED[name]) else "role_insufficient"
+                assert refused == expected, (method, path, role, answer.text)
+            for recorder in (api.deployer, api.snapshots, api.restores, api.operations):
+                recorder.calls.clear()
 
 
 @pytest.mark.parametrize("value", ["Bearer nonsense", "Bearer " + "x" * 600, "Bearer hf_admin hf_admin"])

@@ -1,19 +1,22 @@
-"""What workloads use of the machine."""
+"""What workloads use of the machine, and figures of all for Prometheus."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from holdfast.api.answers import problems
 from holdfast.api.auth import Viewer
+from holdfast.api.exposition import exposed
 from holdfast.api.parameters import Moment, WorkloadRef
 from holdfast.api.schemas.metrics import MetricsView
 from holdfast.api.services import Services
 from holdfast.api.strict_route import StrictRoute
 
 router = APIRouter(prefix="/api/workloads/{workload}/metrics", tags=["metrics"], route_class=StrictRoute)
+figures = APIRouter(tags=["metrics"], route_class=StrictRoute)
 
 _LONGEST_STEP = 31 * 24 * 3600
 
@@ -51,3 +54,17 @@ async def read_metrics(
         step=step,
     )
     return MetricsView.of(found)
+
+
+@figures.get(
+    "/metrics",
+    summary="Tell figures in the text form of Prometheus",
+    description="Operations, workloads, snapshots, volumes, schedules and filesystems, from what is known: the engine "
+    "is not asked for it.",
+    response_class=Response,
+    responses=problems() | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def get_figures(services: Services, _caller: Viewer) -> Response:
+    families = await services.monitoring.figures()
+    text, media_type = await asyncio.to_thread(exposed, families)
+    return Response(text, headers={"Content-Type": media_type})

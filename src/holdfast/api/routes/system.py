@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from holdfast import __version__
 from holdfast.api.answers import problems
-from holdfast.api.auth import Admin, Viewer
-from holdfast.api.exposition import exposed
+from holdfast.api.auth import PUBLIC, Admin, Viewer
 from holdfast.api.schemas.system import (
     DoctorView,
     FindingView,
@@ -27,7 +25,7 @@ from holdfast.services.doctor import worst
 router = APIRouter(tags=["system"], route_class=StrictRoute)
 
 
-@router.get("/healthz", summary="Tell that the server is alive", responses=problems())
+@router.get("/healthz", summary="Tell that the server is alive", dependencies=[PUBLIC], responses=problems())
 async def healthz() -> HealthView:
     return HealthView(status="ok")
 
@@ -35,26 +33,13 @@ async def healthz() -> HealthView:
 @router.get(
     "/readyz",
     summary="Tell whether the server is ready, and what it waits for",
+    dependencies=[PUBLIC],
     responses=problems() | {503: {"model": ReadinessView, "description": "Not ready yet."}},
 )
 async def readyz(response: Response, services: Services) -> ReadinessView:
     ready, waiting_for = services.readiness.ready()
     response.status_code = 200 if ready else 503
     return ReadinessView(ready=ready, waiting_for=waiting_for)
-
-
-@router.get(
-    "/metrics",
-    summary="Tell figures in the text form of Prometheus",
-    description="Operations, workloads, snapshots, volumes, schedules and filesystems, from what is known: the engine "
-    "is not asked for it.",
-    response_class=Response,
-    responses=problems() | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
-)
-async def get_figures(services: Services, _caller: Viewer) -> Response:
-    families = await services.monitoring.figures()
-    text, media_type = await asyncio.to_thread(exposed, families)
-    return Response(text, headers={"Content-Type": media_type})
 
 
 @router.get("/api/version", summary="Tell the server's version", responses=problems())

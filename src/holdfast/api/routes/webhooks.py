@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.requests import ClientDisconnect
 
 from holdfast.api.answers import problems
-from holdfast.api.auth import Operator, Viewer
+from holdfast.api.auth import PUBLIC, Operator, Viewer
 from holdfast.api.errors import HOOKS
 from holdfast.api.parameters import BindingId, Cursor, DeliveryId, Limit, WorkloadRef
 from holdfast.api.schemas.pages import PageView, page_view
@@ -109,6 +109,7 @@ async def replay_delivery(
 @public.post(
     f"{HOOKS}{{address}}",
     summary="Deliver to a webhook",
+    dependencies=[PUBLIC],
     description="Answered once it is on disk. Needs no token: the address is the secret, and what the provider signs.",
     responses=problems(404, 422, 429),
     openapi_extra=_DELIVERED,
