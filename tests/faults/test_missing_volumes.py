@@ -124,6 +124,9 @@ async def test_a_missing_directory_is_made_and_gets_the_snapshots_data_and_undo_
         assert running_of(engine(holdfast), there.workload)
         assert policies(holdfast, there.workload) == [RestartPolicy.ALWAYS]
 
+        undo = await holdfast.api.restores.undo(there.workload.id, confirm=None, dry_run=True, actor="test")
+        told = str((await succeeded(holdfast, undo)).outcome["warnings"])
+        assert "holds nothing of /data: whatever runs finds an empty directory there" in told
         await undone(holdfast, there.workload)
         assert list(there.data.iterdir()) == []
         facts = there.data.stat()

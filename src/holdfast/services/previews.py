@@ -20,7 +20,7 @@ from typing import Final
 
 from holdfast.domain import clone as clone_rules
 from holdfast.domain import times
-from holdfast.domain.deployment import DeployReason
+from holdfast.domain.deployment import DeploymentState, DeployReason
 from holdfast.domain.errors import Busy, Conflict, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.ids import is_id
 from holdfast.domain.image_ref import parse_image_ref
@@ -72,10 +72,15 @@ class PreviewWish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewState:
-    """A preview with its workload."""
+    """A preview with its workload.
+
+    Attributes:
+        deployment: how its newest deployment stands; ``None`` before the first one began: its image is not there, say.
+    """
 
     preview: Preview
     workload: Workload
+    deployment: DeploymentState | None
 
 
 class Previews:
@@ -149,9 +154,11 @@ class Previews:
         """All previews, or those of the workload ``of``, newest first. Raises ``NotFound`` (``workload_unknown``)."""
         parent = None if of is None else await self._workloads.get(of)
         return tuple(
-            PreviewState(preview=preview, workload=workload)
-            for preview, workload in await self._store.list()
-            if parent is None or preview.parent_id == parent.id
+            [
+                await self._state(preview, workload)
+                for preview, workload in await self._store.list()
+                if parent is None or preview.parent_id == parent.id
+            ]
         )
 
     async def get(self, ref: str) -> PreviewState:
@@ -165,7 +172,7 @@ class Previews:
                 next_step="See which there are: holdfast preview list",
                 details={"preview": ref},
             )
-        return PreviewState(preview=preview, workload=workload)
+        return await self._state(preview, workload)
 
     async def of_key(self, parent_id: str, key: str) -> Preview | None:
         """The one of a workload (by id) for a key."""
@@ -203,6 +210,10 @@ class Previews:
         )
 
     # Steps
+
+    async def _state(self, preview: Preview, workload: Workload) -> PreviewState:
+        newest = await self._deployments.list(workload.id, limit=1)
+        return PreviewState(preview=preview, workload=workload, deployment=newest[0].state if newest else None)
 
     async def _expired(self, workload_id: str, at: str) -> bool:
         preview = await self._store.of(workload_id)

@@ -68,6 +68,12 @@ class RestorePlaces:
             planned.append(place)
             problems += found
             warnings += _told_of_swap(place)
+            captured = volume.captured
+            if not (captured.files or captured.directories or captured.links or request.paths or request.cloned_from):
+                warnings.append(
+                    f"The snapshot holds nothing of {place.target}: whatever runs finds an empty directory there, and "
+                    "may begin anew in it."
+                )
             if place.before is LiveBefore.MISSING:
                 if request.starts is None:  # of a workload that is new nothing was ever there
                     warnings.append(

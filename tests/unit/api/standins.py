@@ -125,6 +125,7 @@ PREVIEW = PreviewState(
         created_by="ann",
     ),
     workload=WORKLOAD,
+    deployment=DeploymentState.FAILED,
 )
 DEPLOYMENT = Deployment(
     id=OPERATION_ID,

@@ -48,6 +48,7 @@ async def test_previews_are_listed_looked_at_and_removed(api: Api) -> None:
     assert api.previews.last == {"of": "notes"}
     shown = (await api.ask("GET", "/api/previews/notes-feature-x")).json()
     assert listed == [shown]
+    assert shown["deployment"] == "failed"
     assert (shown["parent"], shown["made_for"], shown["seed"], shown["last_snapshot"]) == (
         "notes",
         "feature/x",

@@ -12,6 +12,7 @@ PREVIEW = {
     "parent": "notes",
     "made_for": "pr-17",
     "image": "notes:pr-17",
+    "deployment": "failed",
     "domains": ["pr-17.notes.example.org"],
     "seed": None,
     "expires_seconds": 172800.0,
@@ -66,7 +67,7 @@ def test_previews_are_listed_and_shown(server: FakeServer) -> None:
     server.on("GET", "/api/previews/notes-pr-17", answer(PREVIEW))
     for command in (("list",), ("list", "notes"), ("show", "notes-pr-17")):
         shown = server.run("preview", *command).stdout
-        for words in ("notes-pr-17", "notes:pr-17", "pr-17.notes.example.org", "2026-11-23 09:00:00 UTC"):
+        for words in ("notes-pr-17", "notes:pr-17", "failed", "pr-17.notes.example.org", "2026-11-23 09:00:00 UTC"):
             assert words in shown
     assert [dict(request.url.params) for request in server.sent("GET", "/api/previews")] == [{}, {"workload": "notes"}]
 

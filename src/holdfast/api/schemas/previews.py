@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from holdfast.api.parameters import PrintableText
 from holdfast.api.schemas.workload_previews import SHORTEST
 from holdfast.api.schemas.workload_values import Duration, ImageReference
+from holdfast.domain.deployment import DeploymentState
 from holdfast.domain.preview import MAX_KEY
 from holdfast.domain.units import MAX_DURATION
 from holdfast.services.previews import PreviewState, PreviewWish
@@ -71,6 +72,10 @@ class PreviewView(BaseModel):
     parent: Annotated[str, Field(description="The name of the workload that it is a copy of.")]
     made_for: Annotated[str, Field(description="The branch, the pull request, or what a person called it.")]
     image: str
+    deployment: Annotated[
+        DeploymentState | None,
+        Field(description="How its newest deployment stands; null before the first one began."),
+    ]
     domains: list[str]
     seed: Annotated[str | None, Field(description="The snapshot that its data came from; null where it began empty.")]
     expires_seconds: float
@@ -90,6 +95,7 @@ class PreviewView(BaseModel):
             parent=preview.parent,
             made_for=preview.key,
             image=workload.spec.image_words,
+            deployment=state.deployment,
             domains=[domain.name for domain in workload.spec.domains],
             seed=preview.seed or None,
             expires_seconds=preview.expires,

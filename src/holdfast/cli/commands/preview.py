@@ -94,13 +94,14 @@ def list_previews(
     document = session.client.get("/api/previews", **asked)
     session.output.document(document)
     session.output.table(
-        ("name", "of", "for", "image", "reached at", "made", "goes"),
+        ("name", "of", "for", "image", "deployment", "reached at", "made", "goes"),
         [
             (
                 each["name"],
                 each["parent"],
                 each["made_for"],
                 each["image"],
+                each["deployment"] or "none yet",
                 ", ".join(each["domains"]) or "–",
                 ago(each["created_at"]),
                 exact(each["expires_at"]),
@@ -121,6 +122,7 @@ def show(context: typer.Context, preview: Preview, *, as_json: options.Json = Fa
             ("of", found["parent"]),
             ("for", found["made_for"]),
             ("image", found["image"]),
+            ("deployment", found["deployment"] or "none yet"),
             ("reached at", ", ".join(found["domains"]) or "–"),
             ("began with", f"the snapshot {found['seed']}" if found["seed"] else "nothing"),
             ("made", f"{both(found['created_at'])} by {found['created_by']}"),

@@ -1,0 +1,30 @@
+"""Previews that begin badly, or on a name that another workload has left."""
+
+from __future__ import annotations
+
+import pytest
+from tests.faults.test_previews import engine_of, holdfast, made, names, place, removal_of, wish, with_previews
+
+from holdfast.bootstrap import Holdfast
+from holdfast.domain.deployment import DeploymentState
+from holdfast.domain.operation import OperationState
+from holdfast.testing.fake_records import Behaviour
+from holdfast.testing.installation import ended, succeeded
+
+__all__ = ["holdfast", "place"]
+
+
+@pytest.mark.parametrize("image", ["notes:not-built-yet", "notes:broken"])
+async def test_one_whose_first_deployment_fails_is_seen_updated_and_removed(holdfast: Holdfast, image: str) -> None:
+    await holdfast.api.workloads.apply(with_previews(), actor="test")
+    engine_of(holdfast).add_image("notes:broken", Behaviour(exit_code=3))
+    for key in ("pr-1", "pr-2"):
+        first = await ended(holdfast, await holdfast.api.previews.begin("notes", wish(key, image=image)))
+        assert first.state is OperationState.FAILED
+    expected = DeploymentState.FAILED if image == "notes:broken" else None
+    assert [state.deployment for state in await holdfast.api.previews.list()] == [expected] * 2
+
+    assert (await made(holdfast, "pr-1", image="notes:1")).deployment is DeploymentState.SUCCEEDED
+    await succeeded(holdfast, await removal_of(holdfast, "notes-pr-2"))
+    assert await names(holdfast) == ["notes", "notes-pr-1"]
+    await made(holdfast, "pr-3", image="notes:1")
