@@ -22,7 +22,7 @@ async def test_one_whose_first_deployment_fails_is_seen_updated_and_removed(hold
         first = await ended(holdfast, await holdfast.api.previews.begin("notes", wish(key, image=image)))
         assert first.state is OperationState.FAILED
     expected = DeploymentState.FAILED if image == "notes:broken" else None
-    assert [state.deployment for state in await holdfast.api.previews.list()] == [expected] * 2
+    assert [state.deployment for state in await holdfast.api.previews.list(None)] == [expected] * 2
 
     assert (await made(holdfast, "pr-1", image="notes:1")).deployment is DeploymentState.SUCCEEDED
     await succeeded(holdfast, await removal_of(holdfast, "notes-pr-2"))
