@@ -273,8 +273,13 @@ def keep_to(directory: Path, body: Any) -> None:
 
 
 def keep_to_this_host(body: Any) -> None:
-    """A channel leads wherever the request says; here what can be reached is nothing but a closed port."""
-    for place, key, safe in (("webhook", "url", "http://127.0.0.1:1/"), ("mail", "host", "127.0.0.1")):
+    """A channel leads wherever the request says; here to nothing but a closed port, and to no service at all."""
+    safe_places = (
+        ("webhook", "url", "http://127.0.0.1:1/"),
+        ("mail", "host", "127.0.0.1"),
+        ("service", "url", "none"),
+    )
+    for place, key, safe in safe_places:
         inner = body.get(place) if isinstance(body, dict) else None
         if isinstance(inner, dict) and isinstance(inner.get(key), str) and inner[key]:
             inner[key] = safe

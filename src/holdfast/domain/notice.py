@@ -125,6 +125,8 @@ def pause_after(attempts: int) -> timedelta:
 class ChannelKind(StrEnum):
     WEBHOOK = "webhook"
     MAIL = "mail"
+    SERVICE = "service"
+    """One of those that Apprise knows."""
 
 
 class MailTls(StrEnum):
@@ -167,6 +169,7 @@ class Channel:
     """A way to tell somebody. What is secret of it is sealed.
 
     Attributes:
+        service: the name of the service (``Telegram``); nothing else of its address may be seen.
         kinds: what is told through it; empty: everything.
     """
 
@@ -176,6 +179,7 @@ class Channel:
     created_at: str
     webhook: Webhook | None = None
     mail: Mail | None = None
+    service: str = ""
     kinds: tuple[NoticeKind, ...] = field(default=())
 
     def takes(self, notice: Notice) -> bool:
@@ -188,7 +192,7 @@ class ChannelSecrets:
     """What is secret of a channel.
 
     Attributes:
-        url: a webhook's whole address.
+        url: the whole address of a webhook or service.
         secret: signs what is posted, or logs in to a mail server; empty for none.
     """
 

@@ -20,6 +20,7 @@ from holdfast.domain.ids import new_id
 from holdfast.domain.notice import (
     GIVEN_UP,
     Channel,
+    ChannelKind,
     ChannelSecrets,
     Delivery,
     Level,
@@ -32,7 +33,8 @@ from holdfast.domain.times import parse, rfc3339
 from holdfast.engine.sealing import Sealing
 from holdfast.services.doctor import ChannelFacts
 from holdfast.services.health_gate import Clock
-from holdfast.services.senders import mail, post
+from holdfast.services.senders import mail, post, text_of
+from holdfast.services.service_sender import service_of, tell
 from holdfast.store.codec import decode, encode
 from holdfast.store.notices import ChannelStore, Outbox
 
@@ -55,6 +57,8 @@ async def send(channel: Channel, secrets: ChannelSecrets, delivery: Delivery) ->
     """Deliver a notice through a channel."""
     if channel.mail is not None:
         await mail(channel.mail, secrets, delivery)
+    elif channel.kind is ChannelKind.SERVICE:
+        await tell(secrets.url, delivery.notice, text_of(delivery.notice))
     else:
         await post(secrets, delivery)
 
@@ -88,8 +92,12 @@ class Notifications:
 
         Raises:
             Conflict: ``channel_known``.
+            InvalidInput: ``service_address_invalid``.
+            Failed: ``service_failed``.
         """
         added = replace(channel, id=new_id(), created_at=rfc3339(self._now()))
+        if channel.kind is ChannelKind.SERVICE:
+            added = replace(added, service=await service_of(secrets.url))
         sealed = await asyncio.to_thread(self._sealing.seal, f"channel {added.id}", encode(secrets).encode())
         await self._channels.insert(added, sealed)
         return added

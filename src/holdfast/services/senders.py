@@ -25,6 +25,7 @@ from holdfast import __version__
 from holdfast.domain.errors import Failed
 from holdfast.domain.notice import ChannelSecrets, Delivery, Level, Mail, MailTls, Notice
 from holdfast.domain.times import parse
+from holdfast.services.addresses import never_told
 
 TIMEOUT: Final = 15.0
 """Seconds that a delivery may take at each of its steps."""
@@ -101,12 +102,7 @@ async def _address(url: httpx.URL) -> str:
     addresses = [ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found]
     for address in addresses:
         real = getattr(address, "ipv4_mapped", None) or address
-        if (
-            real.is_link_local
-            or real.is_multicast
-            or real.is_unspecified
-            or (real.is_reserved and not real.is_loopback)
-        ):
+        if never_told(address):
             raise _refused(f"{url.host} is {real}, where nothing is posted to.")
         if url.scheme != "https" and not real.is_private:
             raise _refused(f"{url.host} is {real}: beyond this machine and private networks it has to be https.")

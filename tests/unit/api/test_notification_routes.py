@@ -38,10 +38,19 @@ async def test_a_mail_server_is_added_with_tls_unless_said_otherwise(api: Api) -
     assert api.notifications.last["secrets"] == ChannelSecrets(secret="s3cret")
 
 
+async def test_a_service_is_added_by_its_secret_address(api: Api) -> None:
+    answer = await api.ask("POST", CHANNELS, json={"name": "ops", "service": {"url": "tgram://t0ken/1"}})
+    assert (answer.status_code, answer.json()["kind"]) == (201, "service")
+    assert "t0ken" not in answer.text
+    assert api.notifications.last["channel"].kind is ChannelKind.SERVICE
+    assert api.notifications.last["secrets"] == ChannelSecrets(url="tgram://t0ken/1")
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
         ({"name": "ops"}, "channel_target_missing"),
+        ({"name": "ops", "webhook": HOOK, "service": {"url": "tgram://t/1"}}, "channel_target_missing"),
         ({"name": "ops", "webhook": HOOK, "mail": MAIL}, "channel_target_missing"),
         ({"name": "ops", "mail": MAIL | {"username": "u", "tls": "none"}}, "mail_login_in_the_open"),
         ({"name": "../ops", "webhook": HOOK}, "request_malformed"),

@@ -30,7 +30,7 @@ def test_channels_are_listed_with_why_something_waits(server: FakeServer) -> Non
     assert "nobody is told" in server.run("notification", "list").stderr
 
 
-def test_a_webhook_and_a_mail_server_are_added(server: FakeServer, tmp_path: Path) -> None:
+def test_a_webhook_a_mail_server_and_a_service_are_added(server: FakeServer, tmp_path: Path) -> None:
     server.on("POST", CHANNELS, answer(CHANNEL, 201))
     (tmp_path / "secret").write_text("s3cret\n")
     given = ("--kind", "disk_low", "--secret-file", str(tmp_path / "secret"))
@@ -38,6 +38,8 @@ def test_a_webhook_and_a_mail_server_are_added(server: FakeServer, tmp_path: Pat
     assert "holdfast notification test ops" in added.stdout
     addresses = ("--from", "h@example.org", "--to", "a@example.org", "--to", "b@example.org")
     server.run("notification", "add-mail", "post", "--host", "mail.example.org", *addresses)
+    (tmp_path / "address").write_text("ntfy://ntfy.sh/t0pic\n")
+    server.run("notification", "add-service", "phone", "--address-file", str(tmp_path / "address"))
     assert server.bodies("POST", CHANNELS) == [
         {
             "name": "ops",
@@ -57,6 +59,7 @@ def test_a_webhook_and_a_mail_server_are_added(server: FakeServer, tmp_path: Pat
                 "password": "",
             },
         },
+        {"name": "phone", "kinds": [], "service": {"url": "ntfy://ntfy.sh/t0pic"}},
     ]
 
 

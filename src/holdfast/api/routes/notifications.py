@@ -25,11 +25,11 @@ async def list_channels(services: Services, _caller: Viewer) -> ChannelsView:
 @router.post("", summary="Add a channel", description="Try it with `test`.", status_code=201, responses=problems(409))
 async def add_channel(services: Services, _caller: Admin, request: ChannelBody) -> ChannelView:
     mail = request.mail
-    if (mail is None) == (request.webhook is None):
+    if [mail, request.webhook, request.service].count(None) != 2:
         raise InvalidInput(
             "channel_target_missing",
-            "A channel leads either to a webhook or to a mail server: exactly one of both has to be named.",
-            next_step="Name `webhook` or `mail`.",
+            "A channel leads to a webhook, a mail server or a service: exactly one of them has to be named.",
+            next_step="Name `webhook`, `mail` or `service`.",
         )
     if mail is not None and mail.username and mail.tls is MailTls.NONE:
         raise InvalidInput(

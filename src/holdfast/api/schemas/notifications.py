@@ -28,6 +28,18 @@ class WebhookBody(BaseModel, extra="forbid"):
     secret: Annotated[_Secret, Field(description="Signs what is posted. Never shown again.")] = SecretStr("")
 
 
+class ServiceBody(BaseModel, extra="forbid"):
+    url: Annotated[
+        SecretStr,
+        Field(
+            description="Its address as Apprise writes it, as in `ntfy://ntfy.sh/my-topic`. Never shown again.",
+            min_length=1,
+            max_length=2048,
+            json_schema_extra={"writeOnly": True},
+        ),
+    ]
+
+
 class MailBody(BaseModel, extra="forbid"):
     host: Annotated[PrintableText, Field(description="The mail server.", min_length=1, max_length=253)]
     port: Annotated[int, Field(ge=1, le=65535)] = 587
@@ -44,7 +56,8 @@ class MailBody(BaseModel, extra="forbid"):
 class ChannelBody(BaseModel, extra="forbid"):
     name: ChannelNameText
     webhook: Annotated[WebhookBody | None, Field(description="Either this …")] = None
-    mail: Annotated[MailBody | None, Field(description="… or this.")] = None
+    mail: Annotated[MailBody | None, Field(description="… or this …")] = None
+    service: Annotated[ServiceBody | None, Field(description="… or this.")] = None
     kinds: Annotated[
         list[Annotated[NoticeKind, Field(strict=False)]],
         Field(description="What is told through it; everything if left out.", max_length=len(NoticeKind)),
@@ -55,7 +68,16 @@ class ChannelBody(BaseModel, extra="forbid"):
         """What is sealed of it."""
         if self.webhook is not None:
             return ChannelSecrets(url=self.webhook.url, secret=self.webhook.secret.get_secret_value())
+        if self.service is not None:
+            return ChannelSecrets(url=self.service.url.get_secret_value())
         return ChannelSecrets(secret="" if self.mail is None else self.mail.password.get_secret_value())
+
+    @property
+    def kind(self) -> ChannelKind:
+        """Where it leads: what of the three is there."""
+        if self.mail is not None:
+            return ChannelKind.MAIL
+        return ChannelKind.WEBHOOK if self.webhook is not None else ChannelKind.SERVICE
 
     def channel(self) -> Channel:
         """The same as the inside of Holdfast knows it; without id and time."""
@@ -63,7 +85,7 @@ class ChannelBody(BaseModel, extra="forbid"):
         return Channel(
             id="",
             name=self.name,
-            kind=ChannelKind.MAIL if mail is not None else ChannelKind.WEBHOOK,
+            kind=self.kind,
             created_at="",
             webhook=None if webhook is None else Webhook(origin=_origin(webhook.url)),
             mail=None
@@ -84,7 +106,8 @@ class ChannelView(BaseModel):
     name: str
     kind: ChannelKind
     target: Annotated[
-        str, Field(description="Where it leads; of a webhook only the host, since the rest may be secret.")
+        str,
+        Field(description="Where it leads; of a webhook only the host, of a service its name: the rest may be secret."),
     ]
     kinds: Annotated[list[NoticeKind], Field(description="What is told through it; empty: everything.")]
     created_at: str
@@ -117,7 +140,7 @@ class DeliveredView(BaseModel):
 def _target(channel: Channel) -> str:
     if channel.mail is not None:
         return f"{', '.join(channel.mail.recipients)} by {channel.mail.host}"
-    return "" if channel.webhook is None else channel.webhook.origin
+    return channel.service if channel.webhook is None else channel.webhook.origin
 
 
 def _origin(url: str) -> str:

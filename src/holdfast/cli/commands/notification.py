@@ -13,6 +13,7 @@ from holdfast.cli.session import Session, session_of
 from holdfast.domain.notice import MailTls, NoticeKind
 
 _MAX_SECRET: Final = 1024
+_MAX_ADDRESS: Final = 2048
 
 Kinds = Annotated[
     list[NoticeKind] | None,
@@ -30,6 +31,7 @@ def commands() -> typer.Typer:
     group.command("list")(list_channels)
     group.command("add-webhook")(add_webhook)
     group.command("add-mail")(add_mail)
+    group.command("add-service")(add_service)
     group.command("test")(try_out)
     group.command("remove")(remove)
     return group
@@ -102,6 +104,26 @@ def add_mail(
         "password": read_secret(secret_file, _MAX_SECRET),
     }
     _add(session, name, kinds, "mail", body)
+
+
+def add_service(
+    context: typer.Context,
+    name: options.ChannelName,
+    address_file: Annotated[
+        str,
+        typer.Option(
+            "--address-file",
+            help="A file whose first line is the service's address as Apprise writes it (ntfy://ntfy.sh/my-topic); "
+            "- for stdin.",
+        ),
+    ],
+    kinds: Kinds = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Add a channel to one of the services that Apprise knows: Telegram, ntfy, Slack, Discord, Matrix and others."""
+    session = session_of(context, as_json=as_json)
+    _add(session, name, kinds, "service", {"url": read_secret(address_file, _MAX_ADDRESS)})
 
 
 def try_out(context: typer.Context, name: options.ChannelName, *, as_json: options.Json = False) -> None:
