@@ -337,6 +337,12 @@ class RuntimeContract:
         await lab.until(healthy, lambda c: c.health is ImageHealth.HEALTHY)
         await lab.until(unhealthy, lambda c: c.health is ImageHealth.UNHEALTHY)
         assert (await lab.runtime.inspect(plain)).health is ImageHealth.NONE
+        listed = {each.id: each.health for each in await lab.runtime.listed({LABEL_INSTALLATION: lab.installation})}
+        assert listed == {
+            healthy: ImageHealth.HEALTHY,
+            unhealthy: ImageHealth.UNHEALTHY,
+            plain: ImageHealth.NONE,
+        }
 
     async def test_a_published_port_tells_what_the_engine_chose(self, lab: Lab) -> None:
         container_id = await lab.run(

@@ -7,6 +7,7 @@ import dataclasses
 import secrets
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,13 @@ from holdfast.runtime.port import (
     ContainerRuntime,
     ContainerSpec,
     ContainerState,
+    EngineInfo,
+    ImageHealth,
 )
+from holdfast.services.engine_watch import EngineWatch
+from holdfast.services.readiness import Readiness
+from holdfast.services.restore_registry import RestoreRegistry
+from holdfast.services.sightings import Sightings
 from holdfast.testing.docker_engine import DockerEngine, private_engine
 from holdfast.testing.fake_records import Behaviour, Outage
 from holdfast.testing.fake_runtime import FakeRuntime
@@ -46,6 +53,16 @@ SCRIPTS = {
     "unhealthy": WAIT,
 }
 CHECKS = {"healthy": "true", "unhealthy": "false"}
+
+
+async def no_arrival(_: EngineInfo) -> None:
+    """Nothing has to be done."""
+
+
+async def keeps(sightings: Sightings, container_id: str) -> bool:
+    """Whether what is seen of a container is kept: two looks give the same object."""
+    [first], [second] = await sightings.all(), await sightings.all()
+    return first.id == container_id and first is second
 
 
 async def build(docker_host: str, name: str, session: str) -> str:
@@ -82,6 +99,33 @@ class TestDockerRuntime(RuntimeContract):
     @pytest.fixture
     async def steady(self, lab: Lab) -> str:
         return await lab.run(lab.images.steady)
+
+    async def test_what_is_told_of_containers_over_and_over_is_what_they_are(self, lab: Lab, steady: str) -> None:
+        sightings = Sightings(lab.runtime, lab.installation)
+        watch = EngineWatch(lab.runtime, Readiness(RestoreRegistry()), no_arrival, sightings.happened, sightings.follow)
+        watch.start()
+        try:
+            await eventually(partial(keeps, sightings, steady))
+            await lab.runtime.stop(steady, 10)
+            await lab.runtime.start(steady)
+            assert await sightings.all() == (await lab.runtime.inspect(steady),)
+            await lab.runtime.exec(steady, ["kill", "-TERM", "1"], 10)
+            await lab.until(steady, lambda container: not container.running)
+            assert await sightings.all() == (await lab.runtime.inspect(steady),)
+            checked = await lab.run(lab.images.unhealthy, "checked")
+            assert {container.id for container in await sightings.all()} == {checked, steady}
+            await lab.until(checked, lambda container: container.health is ImageHealth.UNHEALTHY)
+            assert (await sightings.all())[0].health is ImageHealth.UNHEALTHY
+            await lab.runtime.set_restart_policy(checked, RestartPolicy.ALWAYS)
+
+            async def armed() -> bool:
+                return (await sightings.all())[0].restart is RestartPolicy.ALWAYS
+
+            await eventually(armed)
+            await lab.runtime.remove(checked, force=True)
+            assert [container.id for container in await sightings.all()] == [steady]
+        finally:
+            await watch.close()
 
     async def test_a_command_that_hangs_leaves_no_process_behind(self, lab: Lab, steady: str) -> None:
         with pytest.raises(Failed) as failure:

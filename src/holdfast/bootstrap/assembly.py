@@ -42,7 +42,7 @@ from holdfast.domain.errors import HoldfastError
 from holdfast.edge.caddy import end_own
 from holdfast.engine.data_lock import DataLock
 from holdfast.engine.stores import Stores, open_stores
-from holdfast.runtime.port import ContainerRuntime, EngineInfo
+from holdfast.runtime.port import ContainerEvent, ContainerRuntime, EngineInfo
 from holdfast.services.archive_moves import ArchiveMoves
 from holdfast.services.container_import import ContainerImport
 from holdfast.services.data_rollbacks import DataRollbacks
@@ -222,6 +222,10 @@ async def _assembled(base: Base) -> AsyncIterator[Holdfast]:
         deploying.traffic.changed.set()
         await hooks.work.start()
 
+    def container_event(event: ContainerEvent) -> None:
+        deploying.sightings.happened(event)
+        deploying.traffic.happened(event)
+
     await _recover(base, deploying, restoring)
     await take_overs.recover()
     await _move_archives(
@@ -243,7 +247,8 @@ async def _assembled(base: Base) -> AsyncIterator[Holdfast]:
         if deploying.edge is not None:
             begin(EdgeWatch(deploying.traffic, pause=deploying.edge.pause))
         until_the_end.push_async_callback(hooks.work.close)
-        begin(EngineWatch(base.runtime, base.readiness, engine_arrived, deploying.traffic.happened))
+        followed = deploying.sightings.follow
+        begin(EngineWatch(base.runtime, base.readiness, engine_arrived, container_event, followed))
         for part in (keeping.scheduler, keeping.alarms, previews.expiry, keeping.notifications, metrics):
             begin(part)
         yield Holdfast(

@@ -10,7 +10,7 @@ from holdfast.edge.port import Edge
 from holdfast.engine.kept_logs import KeptLogFiles
 from holdfast.services.capture import Capture
 from holdfast.services.data_returns import DataReturns, RestoreLocked
-from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.deploy_records import REPEATING, DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots
 from holdfast.services.deployer import Deployer
 from holdfast.services.engine_volumes import EngineVolumes
@@ -33,6 +33,7 @@ from holdfast.services.rollout import Rollout
 from holdfast.services.sealed_values import SealedValues
 from holdfast.services.secrets import Secrets
 from holdfast.services.sharing import Sharing
+from holdfast.services.sightings import Sightings
 from holdfast.services.snapshots import former_workload
 from holdfast.services.sources import Sources
 from holdfast.services.traffic import Traffic
@@ -46,6 +47,7 @@ from holdfast.store.registries import RegistryStore
 from holdfast.store.repositories import RepositoryNames
 from holdfast.store.secrets import SecretStore
 from holdfast.store.volume_states import VolumeStateStore
+from holdfast.store.workload_records import WorkloadRecordStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,7 @@ class Deploying:
     reaper: Reaper
     deletion: WorkloadDeletion
     repositories: Repositories
+    sightings: Sightings
     workloads: Workloads
     secrets: Secrets
     promotions: Promotions
@@ -187,13 +190,16 @@ def deploying_of(base: Base, restore_locked: RestoreLocked) -> Deploying:
     async def former_id(name: str) -> str | None:
         return await former_workload(base.stores, base.workload_store, name, repositories.manifests)
 
+    sightings = Sightings(base.runtime, base.installation)
     workloads = Workloads(
         store=base.workload_store,
         deployments=base.deployment_store,
+        records=WorkloadRecordStore(base.database, REPEATING),
         volumes=volumes,
         locks=base.locks,
         runtime=base.runtime,
         instances=instances,
+        sightings=sightings,
         deletion=deletion,
         secrets=sealed_values,
         restore_pending=base.registry.pending,
@@ -234,6 +240,7 @@ def deploying_of(base: Base, restore_locked: RestoreLocked) -> Deploying:
         reaper=reaper,
         deletion=deletion,
         repositories=repositories,
+        sightings=sightings,
         workloads=workloads,
         secrets=secrets,
         promotions=promotions,

@@ -46,6 +46,7 @@ from holdfast.runtime.port import (
     Exit,
     Image,
     Inspection,
+    ListedContainer,
     ListedImage,
     OnMade,
 )
@@ -321,6 +322,11 @@ class DockerRuntime(ContainerRuntime):
             except NotFound:
                 return None  # removed since it was listed
 
+    async def listed(self, labels: Mapping[str, str]) -> Sequence[ListedContainer]:
+        filters = json.dumps(docker_spec.label_filters(labels))
+        answer = await self._ask("GET", "containers/json", params={"all": True, "filters": filters})
+        return [docker_view.listed_container(entry) for entry in answer]
+
     async def usage(self, labels: Mapping[str, str]) -> Sequence[ContainerUsage]:
         return await docker_usage.running(self._client, labels)
 
@@ -349,15 +355,17 @@ class DockerRuntime(ContainerRuntime):
     async def end_exec(self, container_id: str, exec_id: str) -> bool:
         return await docker_exec.end(self._client, quote(container_id, safe=""), quote(exec_id, safe=""))
 
-    def events(self) -> AsyncIterator[ContainerEvent]:
+    def events(self, on_open: Callable[[], object] | None = None) -> AsyncIterator[ContainerEvent]:
         # Asked for since this very moment, so that nothing is missed between this call and the first wait.
-        return self._events(docker_view.rfc3339(time.time_ns()))
+        return self._events(docker_view.rfc3339(time.time_ns()), on_open)
 
-    async def _events(self, since: str) -> AsyncIterator[ContainerEvent]:
+    async def _events(self, since: str, on_open: Callable[[], object] | None) -> AsyncIterator[ContainerEvent]:
         params = {"filters": json.dumps({"type": ["container"]}), "since": docker_view.unix_time(since)}
         try:
             stream = self._client.stream("GET", "events", params=params)
             async with stream as pieces, aclosing(json_lines(pieces)) as messages:
+                if on_open is not None:
+                    on_open()
                 async for message in messages:
                     if (event := docker_view.event(message)) is not None:
                         yield event

@@ -19,6 +19,7 @@ from holdfast.runtime.port import (
     EngineVolume,
     Image,
     ImageHealth,
+    ListedContainer,
     ListedImage,
     Mount,
 )
@@ -94,6 +95,14 @@ def container(answer: Mapping[str, Any]) -> Container:
         ip=_address(network) if status in (ContainerState.RUNNING, ContainerState.PAUSED) else "",
         ports=_ports(network),
     )
+
+
+def listed_container(answer: Mapping[str, Any]) -> ListedContainer:
+    """An entry of ``GET /containers/json``, which has the health in brackets: ``Up 5 minutes (health: starting)``."""
+    state = ContainerState(answer["State"])
+    told = (answer.get("Status") or "").rpartition("(")[2].removesuffix(")").removeprefix("health: ")
+    known = state is ContainerState.RUNNING and told in set(ImageHealth)
+    return ListedContainer(id=answer["Id"], state=state, health=ImageHealth(told) if known else ImageHealth.NONE)
 
 
 def _mounts(answer: Iterable[Mapping[str, Any]]) -> tuple[Mount, ...]:

@@ -193,6 +193,19 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListedContainer:
+    """What the engine tells of a container in a list.
+
+    Attributes:
+        health: of one that runs, what the image's own health check says.
+    """
+
+    id: str
+    state: ContainerState
+    health: ImageHealth = ImageHealth.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
     """How a container stopped.
 
@@ -351,6 +364,9 @@ class ContainerRuntime(Protocol):
             without: none that carries all of these.
         """
 
+    async def listed(self, labels: Mapping[str, str]) -> Sequence[ListedContainer]:
+        """All containers that carry all of ``labels``, stopped ones included, newest first; none is looked at."""
+
     async def usage(self, labels: Mapping[str, str]) -> Sequence[ContainerUsage]:
         """What those running containers that carry all ``labels`` use, each looked at once.
 
@@ -380,8 +396,12 @@ class ContainerRuntime(Protocol):
             Whether it is known not to run; so it is when the command or its container is gone.
         """
 
-    def events(self) -> AsyncIterator[ContainerEvent]:
-        """Container events from now on, until closed or the engine goes away (``Unavailable``)."""
+    def events(self, on_open: Callable[[], object] | None = None) -> AsyncIterator[ContainerEvent]:
+        """Container events from now on, until closed or the engine goes away (``Unavailable``).
+
+        Args:
+            on_open: called once the engine has taken the request: from then on it tells each event.
+        """
 
     async def ensure_network(self, name: str, labels: Mapping[str, str], *, internal: bool = False) -> None:
         """Make a bridge network if it is not there.

@@ -19,6 +19,7 @@ class EngineWatch:
     """Follows the engine's events, and tells each; each time it comes (back), calls ``on_arrival``.
 
     Args:
+        on_follow: told ``True`` once each event is told from then on, and ``False`` when that is over.
         pause: seconds between two looks at an engine that does not answer.
     """
 
@@ -28,6 +29,7 @@ class EngineWatch:
         readiness: Readiness,
         on_arrival: Callable[[EngineInfo], Awaitable[object]],
         on_event: Callable[[ContainerEvent], object],
+        on_follow: Callable[[bool], object],
         *,
         pause: float = PAUSE,
     ) -> None:
@@ -35,6 +37,7 @@ class EngineWatch:
         self._readiness = readiness
         self._on_arrival = on_arrival
         self._on_event = on_event
+        self._on_follow = on_follow
         self._pause = pause
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("engine_watch")
@@ -57,8 +60,7 @@ class EngineWatch:
                 self._readiness.arrived(_PART)
                 self._log.info("engine answers", version=info.version, api=info.api_version)
                 await self._on_arrival(info)
-                async for event in self._runtime.events():
-                    self._on_event(event)
+                await self._follow()
             except HoldfastError as error:
                 self._readiness.wait_for(_PART, error.message)
                 self._log.warning("engine does not answer", code=error.code, reason=error.message)
@@ -66,3 +68,10 @@ class EngineWatch:
                 self._readiness.wait_for(_PART, "what was found at the engine could not be looked at; see the log")
                 self._log.exception("engine_watch_failed_unforeseen")
             await asyncio.sleep(self._pause)
+
+    async def _follow(self) -> None:
+        try:
+            async for event in self._runtime.events(lambda: self._on_follow(True)):
+                self._on_event(event)
+        finally:
+            self._on_follow(False)

@@ -15,6 +15,7 @@ Deleting is told in :mod:`holdfast.services.workload_deletion`.
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -28,17 +29,18 @@ from holdfast.domain.operation import Operation
 from holdfast.domain.preview import Preview
 from holdfast.domain.times import now
 from holdfast.domain.workload import DesiredState, Scope, SourceWish, Workload, WorkloadSpec
-from holdfast.runtime.port import Container, ContainerRuntime
-from holdfast.services.deploy_records import REPEATING
+from holdfast.runtime.port import LABEL_WORKLOAD, Container, ContainerRuntime
 from holdfast.services.instances import Instances
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.paging import Page, check_page, make_page
 from holdfast.services.sealed_values import SealedValues
+from holdfast.services.sightings import Sightings
 from holdfast.services.traffic import Traffic
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workload_deletion import WorkloadDeletion
 from holdfast.services.workload_status import Condition, InstanceStatus, WorkloadStatus, assess
 from holdfast.store.deployments import DeploymentStore
+from holdfast.store.workload_records import WorkloadRecord, WorkloadRecordStore
 from holdfast.store.workloads import WorkloadStore
 
 __all__ = ["ApplyResult", "Condition", "InstanceStatus", "WorkloadStatus", "Workloads"]
@@ -74,10 +76,12 @@ class Workloads:
         *,
         store: WorkloadStore,
         deployments: DeploymentStore,
+        records: WorkloadRecordStore,
         volumes: VolumeResolver,
         locks: LifecycleLocks,
         runtime: ContainerRuntime,
         instances: Instances,
+        sightings: Sightings,
         deletion: WorkloadDeletion,
         secrets: SealedValues,
         restore_pending: Callable[[str], str | None],
@@ -88,10 +92,12 @@ class Workloads:
     ) -> None:
         self._store = store
         self._deployments = deployments
+        self._records = records
         self._volumes = volumes
         self._locks = locks
         self._runtime = runtime
         self._instances = instances
+        self._sightings = sightings
         self._deletion = deletion
         self._secrets = secrets
         self._restore_pending = restore_pending
@@ -195,20 +201,48 @@ class Workloads:
         Raises:
             NotFound: ``workload_unknown``.
         """
-        workload = await self.get(ref)
-        containers: tuple[Container, ...] = ()
+        record = await self._records.find(ref)
+        if record is None:
+            raise _unknown(ref)
+        try:
+            return self._assessed(record, await self._instances.of(record.workload.id))
+        except HoldfastError as error:
+            return self._assessed(record, (), error.message)
+
+    async def statuses(self, limit: int, cursor: str | None = None) -> Page[WorkloadStatus]:
+        """How workloads are doing, newest first; see :mod:`holdfast.services.sightings`.
+
+        An engine that doesn't answer is part of the answer.
+
+        Raises:
+            InvalidInput: ``limit_invalid``, ``cursor_invalid``.
+        """
+        check_page(limit, cursor)
+        theirs: defaultdict[str, list[Container]] = defaultdict(list)
         engine_problem: str | None = None
         try:
-            containers = await self._instances.of(workload.id)
+            for container in await self._sightings.all():
+                theirs[container.labels.get(LABEL_WORKLOAD, "")].append(container)
         except HoldfastError as error:
             engine_problem = error.message
-        newest = await self._deployments.list(workload.id, limit=1)
+        found = make_page(
+            await self._records.list(limit=limit + 1, before=cursor), limit, lambda record: record.workload.id
+        )
+        return Page(
+            tuple(self._assessed(record, theirs[record.workload.id], engine_problem) for record in found.items),
+            found.next_cursor,
+        )
+
+    def _assessed(
+        self, record: WorkloadRecord, containers: Sequence[Container], engine_problem: str | None = None
+    ) -> WorkloadStatus:
+        workload = record.workload
         return assess(
             workload,
             containers=containers,
-            last_deployment=newest[0] if newest else None,
-            deployed=await self._deployments.last_successful(workload.id),
-            wished=await self._deployments.last_successful(workload.id, besides=REPEATING),
+            last_deployment=record.newest,
+            deployed=record.deployed,
+            wished=record.wished,
             busy=self._locks.holder(workload.id),
             undecided=self._restore_pending(workload.id),
             engine_problem=engine_problem,

@@ -87,7 +87,7 @@ class DeploymentStore:
     async def get(self, deployment_id: str) -> Deployment | None:
         """The deployment with this id."""
         row = await self._database.row(_BY_ID, id=deployment_id)
-        return None if row is None else _deployment(row)
+        return None if row is None else deployment_of(row)
 
     async def list(
         self, workload_id: str, *, limit: int | None = None, before: str | None = None
@@ -96,7 +96,7 @@ class DeploymentStore:
         query = _OF_WORKLOAD if limit is None else _OF_WORKLOAD.limit(limit)
         if before is not None:
             query = query.where(deployments.c.id < before)
-        return tuple(map(_deployment, await self._database.rows(query, workload_id=workload_id)))
+        return tuple(map(deployment_of, await self._database.rows(query, workload_id=workload_id)))
 
     async def last_successful(self, workload_id: str, *, besides: Sequence[DeployReason] = ()) -> Deployment | None:
         """The newest deployment of a workload that succeeded.
@@ -106,19 +106,20 @@ class DeploymentStore:
         """
         reasons = [reason.value for reason in besides]
         row = await self._database.row(_LAST_SUCCESSFUL, workload_id=workload_id, besides=reasons)
-        return None if row is None else _deployment(row)
+        return None if row is None else deployment_of(row)
 
     async def last_successful_of_all(self) -> dict[str, Deployment]:
         """The newest deployment of each workload that succeeded, by the workload's id."""
         rows = await self._database.rows(_LAST_SUCCESSFUL_OF_ALL)
-        return {row.workload_id: _deployment(row) for row in rows}
+        return {row.workload_id: deployment_of(row) for row in rows}
 
     async def unfinished(self) -> tuple[Deployment, ...]:
         """All deployments that have not ended, newest first; at start: those that the last server left behind."""
-        return tuple(map(_deployment, await self._database.rows(_UNFINISHED)))
+        return tuple(map(deployment_of, await self._database.rows(_UNFINISHED)))
 
 
-def _deployment(row: Row[tuple[object, ...]]) -> Deployment:
+def deployment_of(row: Row[tuple[object, ...]]) -> Deployment:
+    """The deployment of a row of its table."""
     return Deployment(
         id=row.id,
         workload_id=row.workload_id,

@@ -35,6 +35,7 @@ from holdfast.runtime.port import (
     ContainerUsage,
     Exit,
     ImageHealth,
+    ListedContainer,
     Mount,
 )
 from holdfast.testing.fake_records import (
@@ -289,6 +290,7 @@ class FakeEngine:
         if any(other.spec.name == name for other in self.state.containers.values() if other is not container):
             raise engine_error(f'the container name "/{name}" is already in use')
         container.spec = replace(container.spec, name=name)
+        self.tell(container, "rename")
 
     def remove(self, container: FakeContainer, *, force: bool) -> None:
         if container.alive or container.state is ContainerState.RESTARTING:
@@ -467,6 +469,12 @@ class FakeEngine:
             ip=self.behaviour(container).ip if runs else "",
             ports=self._ports(container),
         )
+
+    def listed(self, container: FakeContainer) -> ListedContainer:
+        """As a list shows it; no time passes for it."""
+        runs = container.state is ContainerState.RUNNING
+        health = self._health(container) if runs else ImageHealth.NONE
+        return ListedContainer(id=container.id, state=container.state, health=health)
 
     def _health(self, container: FakeContainer) -> ImageHealth:
         behaviour = self.behaviour(container)

@@ -35,6 +35,7 @@ from holdfast.runtime.port import (
     Exit,
     Image,
     Inspection,
+    ListedContainer,
     ListedImage,
     OnMade,
 )
@@ -314,6 +315,7 @@ class FakeRuntime(ContainerRuntime):
             container = self.engine.find(container_id)
             container.restart = policy
             container.max_retries = max_retries if policy is RestartPolicy.ON_FAILURE else 0
+            self.engine.tell(container, "update")
 
     async def inspect(self, container_id: str) -> Container:
         async with self._call("inspect", container_id):
@@ -333,6 +335,11 @@ class FakeRuntime(ContainerRuntime):
             newest_first = sorted(self.engine.state.containers.values(), key=lambda c: c.serial, reverse=True)
             wanted = [c for c in newest_first if matches(c.spec.labels, labels)]
             return [self.engine.look(c) for c in wanted if without is None or not matches(c.spec.labels, without)]
+
+    async def listed(self, labels: Mapping[str, str]) -> Sequence[ListedContainer]:
+        async with self._call("listed"):
+            newest_first = sorted(self.engine.state.containers.values(), key=lambda c: c.serial, reverse=True)
+            return [self.engine.listed(c) for c in newest_first if matches(c.spec.labels, labels)]
 
     async def usage(self, labels: Mapping[str, str]) -> Sequence[ContainerUsage]:
         async with self._call("usage"):
@@ -387,18 +394,22 @@ class FakeRuntime(ContainerRuntime):
             self._commands.end(container_id, exec_id)
             return True
 
-    def events(self) -> AsyncIterator[ContainerEvent]:
+    def events(self, on_open: Callable[[], object] | None = None) -> AsyncIterator[ContainerEvent]:
         queue: asyncio.Queue[ContainerEvent | HoldfastError] = asyncio.Queue()
         end = self.engine.listen(queue.put_nowait)
         self._watchers.append(queue)
-        return self._events(queue, end)
+        return self._events(queue, end, on_open)
 
     async def _events(
-        self, queue: asyncio.Queue[ContainerEvent | HoldfastError], end: Callable[[], None]
+        self,
+        queue: asyncio.Queue[ContainerEvent | HoldfastError],
+        end: Callable[[], None],
+        on_open: Callable[[], object] | None,
     ) -> AsyncIterator[ContainerEvent]:
         try:
             async with self._call("events"):
-                pass
+                if on_open is not None:
+                    on_open()
             while True:
                 event = await queue.get()
                 if isinstance(event, HoldfastError):

@@ -254,6 +254,11 @@ class StandInWorkloads(Recorder):
             pending=(),
         )
 
+    async def statuses(self, limit: int, cursor: str | None) -> Page[WorkloadStatus]:
+        status = await self.status("notes")
+        self.record("statuses", limit=limit, cursor=cursor)
+        return Page((status,), WORKLOAD_ID)
+
     async def delete(self, ref: str, *, delete_data: bool, actor: str) -> Operation:
         self.record("delete", ref=ref, delete_data=delete_data, actor=actor)
         return operation(OperationKind.DELETE)

@@ -33,6 +33,7 @@ NEEDED = {
     "put_workload": O,
     "delete_workload": A,
     "get_workload_status": V,
+    "list_statuses": V,
     "get_workload_schema": V,
     "deploy_workload": O,
     "get_rollback": V,

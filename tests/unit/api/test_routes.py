@@ -122,6 +122,15 @@ async def test_a_status_tells_condition_and_last_deployment(api: Api) -> None:
     assert (status["schedule"]["health"], status["schedule"]["last"]["result"]) == ("failed", "failed")
 
 
+async def test_all_statuses_are_listed_in_pages(api: Api) -> None:
+    page = (await api.ask("GET", "/api/statuses?limit=1")).json()
+    [status] = page["items"]
+    assert (status["name"], status["project"], status["condition"], status["running"]) == ("notes", "notes", "down", 0)
+    assert (status["last_deployment"]["image"], status["deployed"], status["pending"]) == ("notes:1", None, False)
+    assert page["next_cursor"] == WORKLOAD_ID
+    assert api.workloads.last == {"limit": 1, "cursor": None}
+
+
 async def test_schedules_are_listed_with_what_is_next_and_how_the_last_run_went(api: Api) -> None:
     answer = await api.ask("GET", "/api/schedules")
     [listed] = answer.json()["items"]

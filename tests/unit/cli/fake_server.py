@@ -147,6 +147,21 @@ def workload(name: str = "notes") -> dict[str, Any]:
     }
 
 
+def status_in_brief(name: str) -> dict[str, Any]:
+    shown = workload(name)
+    return {key: shown[key] for key in ("id", "name", "project", "stage", "image", "desired", "updated_at")} | {
+        "condition": "running",
+        "running": 1,
+        "last_deployment": None,
+        "deployed": None,
+        "pending": False,
+        "busy": None,
+        "undecided": None,
+        "engine_problem": None,
+        "edge_problem": None,
+    }
+
+
 KILLED = {
     "container": "notes-1",
     "end": "killed",

@@ -25,6 +25,7 @@ from tests.unit.cli.fake_server import (
     refusal,
     safety,
     snapshot,
+    status_in_brief,
     stream,
     workload,
 )
@@ -120,13 +121,23 @@ def test_apply_shows_where_a_declaration_is_wrong(server: FakeServer, tmp_path: 
 def test_workloads_are_listed_over_all_pages(server: FakeServer) -> None:
     server.on(
         "GET",
-        "/api/workloads",
-        answer({"items": [workload("notes")], "next_cursor": "next"}),
-        answer({"items": [workload("wiki")], "next_cursor": None}),
+        "/api/statuses",
+        answer({"items": [status_in_brief("notes")], "next_cursor": "next"}),
+        answer({"items": [status_in_brief("wiki")], "next_cursor": None}),
     )
     result = server.run("workload", "list")
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["NAME", "notes", "wiki"]
     assert server.requests[1].url.params["cursor"] == "next"
+
+
+def test_workloads_are_listed_with_their_condition_and_what_is_wrong_with_all_is_said_once(server: FakeServer) -> None:
+    silent = {"condition": "unknown", "engine_problem": "The engine does not answer.", "busy": "deploy 01j"}
+    items = [status_in_brief("notes") | silent, status_in_brief("wiki") | silent | {"pending": True}]
+    server.on("GET", "/api/statuses", answer({"items": items, "next_cursor": None}))
+    shown = server.run("workload", "list").stdout
+    for words in ("unknown", "unknown, not as configured", "deploy 01j", "never"):
+        assert words in shown
+    assert shown.count("The engine does not answer.") == 1
 
 
 def test_show_tells_times_relative_and_exact(server: FakeServer) -> None:

@@ -31,7 +31,10 @@ class Bench:
         self.arrivals: list[EngineInfo] = []
         self.refuse: list[Exception] = []
         self.events: list[ContainerEvent] = []
-        self.watch = EngineWatch(self.runtime, self.readiness, self._arrived, self.events.append, pause=0.0)
+        self.followed: list[bool] = []
+        self.watch = EngineWatch(
+            self.runtime, self.readiness, self._arrived, self.events.append, self.followed.append, pause=0.0
+        )
 
     async def _arrived(self, info: EngineInfo) -> None:
         self.arrivals.append(info)
@@ -91,6 +94,19 @@ async def test_an_engine_that_comes_back_is_greeted_again(bench: Bench) -> None:
         bench.runtime.restart_engine()
         await bench.arrived(2)
         assert bench.readiness.ready() == (True, [])
+
+
+async def test_whether_its_events_are_followed_is_told(bench: Bench) -> None:
+    async with bench.watching():
+        bench.runtime.fail("events")
+        await until(lambda: len(bench.arrivals) > 1)
+        assert set(bench.followed) == {False}, "an engine that takes no request for events is not followed"
+        bench.runtime.heal()
+        await until(lambda: bench.followed[-1])
+        bench.runtime.restart_engine()
+        await until(lambda: not bench.followed[-1])
+        await until(lambda: bench.followed[-1])
+    assert not bench.followed[-1]
 
 
 async def test_an_engine_that_goes_away_for_long_is_told(bench: Bench) -> None:

@@ -26,7 +26,7 @@ from holdfast.engine.kept_logs import KeptLogFiles
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.sealing import Sealing
 from holdfast.runtime.port import Bind, ContainerSpec
-from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.deploy_records import REPEATING, DeployRecords
 from holdfast.services.engine_volumes import EngineVolumes
 from holdfast.services.health_gate import SystemClock
 from holdfast.services.image_source import ImageSource, Version
@@ -35,6 +35,7 @@ from holdfast.services.locks import DrainBarrier, Held, LifecycleLocks
 from holdfast.services.log_keeping import LogKeeping
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.sealed_values import SealedValues
+from holdfast.services.sightings import Sightings
 from holdfast.services.traffic import Traffic
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workload_deletion import WorkloadDeletion
@@ -45,6 +46,7 @@ from holdfast.store.operations import OperationStore
 from holdfast.store.previews import PreviewStore
 from holdfast.store.secrets import SecretStore
 from holdfast.store.volume_states import VolumeStateStore
+from holdfast.store.workload_records import WorkloadRecordStore
 from holdfast.store.workloads import WorkloadStore
 from holdfast.testing.fake_records import Behaviour
 from holdfast.testing.fake_runtime import FakeRuntime
@@ -100,6 +102,7 @@ class Bench:
     operations: Operations
     runtime: FakeRuntime
     instances: Instances
+    sightings: Sightings
     volumes: VolumeResolver
     remover: Remover
     pending: dict[str, str]
@@ -177,6 +180,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         (tmp_path / "logs").mkdir()
         logs = LogKeeping(runtime, KeptLogFiles(Fs(), tmp_path / "logs", 1 << 20), secrets)
         instances = Instances(runtime, INSTALLATION, volumes, secrets, logs)
+        sightings = Sightings(runtime, INSTALLATION)
         records = DeployRecords(deployments, store, ImageSource(runtime, INSTALLATION, no_login))
         traffic = Traffic(edge=None, records=records, instances=instances, clock=SystemClock())
         deletion = WorkloadDeletion(
@@ -199,10 +203,12 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             workloads=Workloads(
                 store=store,
                 deployments=deployments,
+                records=WorkloadRecordStore(database, REPEATING),
                 volumes=volumes,
                 locks=locks,
                 runtime=runtime,
                 instances=instances,
+                sightings=sightings,
                 deletion=deletion,
                 secrets=secrets,
                 restore_pending=pending.get,
@@ -217,6 +223,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             operations=operations,
             runtime=runtime,
             instances=instances,
+            sightings=sightings,
             volumes=volumes,
             remover=remover,
             pending=pending,
@@ -454,6 +461,38 @@ class TestStatus:
         bench.pending[workload.id] = "both trees are kept"
         status = await bench.workloads.status("notes")
         assert (status.condition, status.undecided) == (Condition.UNDECIDED, "both trees are kept")
+
+    async def test_all_are_told_at_once_as_each_by_itself(self, bench: Bench) -> None:
+        for name in ("wiki", "notes", "blog"):
+            await bench.deploy(await bench.create(name=name))
+        await bench.create(name="new")
+        await bench.workloads.apply(spec(name="wiki", image="wiki:2"), actor="ann")
+        first = await bench.workloads.statuses(3)
+        rest = await bench.workloads.statuses(3, first.next_cursor)
+        names = [workload.name for workload in await bench.store.list()]
+        assert [*first.items, *rest.items] == [await bench.workloads.status(name) for name in names]
+        assert {status.condition for status in first.items} >= {Condition.NEVER_DEPLOYED}
+        assert rest.next_cursor is None
+
+    async def test_of_all_the_engine_is_asked_once_and_each_container_only_until_it_is_known(
+        self, bench: Bench
+    ) -> None:
+        for name in ("wiki", "notes"):
+            await bench.deploy(await bench.create(name=name))
+        bench.sightings.follow(True)
+        await bench.workloads.statuses(10)
+        bench.runtime.calls.clear()
+        assert {status.condition for status in (await bench.workloads.statuses(10)).items} == {Condition.RUNNING}
+        assert [call.name for call in bench.runtime.calls] == ["listed"]
+
+    async def test_an_engine_that_does_not_answer_leaves_the_state_of_all_unknown(self, bench: Bench) -> None:
+        await bench.deploy(await bench.create())
+        bench.sightings.follow(True)
+        await bench.workloads.statuses(10)
+        bench.runtime.fail("listed")
+        [status] = (await bench.workloads.statuses(10)).items
+        assert (status.condition, status.instances) == (Condition.UNKNOWN, ())
+        assert status.engine_problem
 
 
 class TestDelete:

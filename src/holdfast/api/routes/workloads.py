@@ -11,7 +11,7 @@ from holdfast.api.auth import Admin, Operator, Viewer
 from holdfast.api.parameters import Cursor, Limit, WorkloadRef
 from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.pages import PageView, page_view
-from holdfast.api.schemas.status import StatusView
+from holdfast.api.schemas.status import StatusInBriefView, StatusView
 from holdfast.api.schemas.workload import json_schema
 from holdfast.api.schemas.workload_view import ApplyView, WorkloadView
 from holdfast.api.services import Services
@@ -105,6 +105,13 @@ async def get_workload_status(services: Services, _caller: Viewer, ref: Workload
     status = await services.workloads.status(ref)
     of = status.workload.id
     return StatusView.of(status, await services.snapshots.safety_kept(of), await services.schedules.of(of))
+
+
+@router.get("/statuses", summary="Tell how all workloads are doing, newest first", responses=problems())
+async def list_statuses(
+    services: Services, _caller: Viewer, limit: Limit = 50, cursor: Cursor = None
+) -> PageView[StatusInBriefView]:
+    return page_view(await services.workloads.statuses(limit, cursor), StatusInBriefView.of)
 
 
 @router.get("/schemas/workload", summary="Get the JSON Schema of a workload's declaration", responses=problems())

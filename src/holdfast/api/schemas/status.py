@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from holdfast.api.schemas.deployment import DeploymentView
 from holdfast.api.schemas.schedule import ScheduleView
 from holdfast.api.schemas.workload_view import ChangeView
+from holdfast.domain.deployment import Deployment, DeploymentState
 from holdfast.domain.snapshot import SafetyKept
 from holdfast.domain.workload import DesiredState
 from holdfast.runtime.port import ContainerState, ImageHealth
@@ -125,4 +126,71 @@ class StatusView(BaseModel):
             edge_problem=status.edge_problem,
             safety_snapshots=SafetyKeptView.model_validate(safety),
             schedule=None if schedule is None else ScheduleView.of(schedule),
+        )
+
+
+class AttemptView(BaseModel):
+    """A deployment in brief."""
+
+    id: str
+    state: DeploymentState
+    image: str
+    started_at: str
+    finished_at: str | None
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> AttemptView:
+        """The view of ``deployment``."""
+        return cls(
+            id=deployment.id,
+            state=deployment.state,
+            image=deployment.spec.image_words,
+            started_at=deployment.started_at,
+            finished_at=deployment.finished_at,
+        )
+
+
+class StatusInBriefView(BaseModel):
+    """A workload as it stands, as far as a list shows it. `GET /api/workloads/{workload}/status` tells the rest."""
+
+    id: str
+    name: str
+    project: str
+    stage: str
+    image: Annotated[str, Field(description="As configured.")]
+    condition: Annotated[Condition, Field(description="Its state in one word.")]
+    desired: DesiredState
+    running: Annotated[int, Field(description="So many of its instances run.")]
+    last_deployment: Annotated[AttemptView | None, Field(description="The newest attempt, successful or not.")]
+    deployed: Annotated[AttemptView | None, Field(description="The last successful deployment.")]
+    pending: Annotated[bool, Field(description="Whether something is configured that is not deployed yet.")]
+    busy: Annotated[str | None, Field(description="Who holds the workload right now, in words.")]
+    undecided: Annotated[str | None, Field(description="Why a restore waits for a decision.")]
+    engine_problem: Annotated[str | None, Field(description="Why nothing is known about the instances.")]
+    edge_problem: Annotated[
+        str | None, Field(description="Why it may not be reached by its domains; null while the edge serves them.")
+    ]
+    updated_at: Annotated[str, Field(description="When its configuration changed last.")]
+
+    @classmethod
+    def of(cls, status: WorkloadStatus) -> StatusInBriefView:
+        """The view of ``status``."""
+        spec = status.workload.spec
+        return cls(
+            id=status.workload.id,
+            name=spec.name,
+            project=spec.project,
+            stage=spec.stage,
+            image=spec.image_words,
+            condition=status.condition,
+            desired=status.desired,
+            running=sum(instance.state is ContainerState.RUNNING for instance in status.instances),
+            last_deployment=AttemptView.of(status.last_deployment) if status.last_deployment else None,
+            deployed=AttemptView.of(status.deployed) if status.deployed else None,
+            pending=bool(status.pending),
+            busy=status.busy,
+            undecided=status.undecided,
+            engine_problem=status.engine_problem,
+            edge_problem=status.edge_problem,
+            updated_at=status.workload.updated_at,
         )

@@ -41,7 +41,7 @@ def status(
                 s["desired"],
                 len(s["instances"]),
                 s["image"],
-                _last(s),
+                last_deployment(s),
                 in_brief(s["schedule"]),
                 s["busy"] or "",
             )
@@ -59,7 +59,7 @@ def describe(output: Output, document: dict[str, Any]) -> None:
             ("desired", document["desired"]),
             ("image", document["image"]),
             ("digest", document["deployed"]["digest"] if document["deployed"] else None),
-            ("last deployment", _last(document)),
+            ("last deployment", last_deployment(document)),
             ("snapshots", in_brief(document["schedule"])),
             ("next snapshot", exact(document["schedule"]["next_at"]) if document["schedule"] else None),
             ("busy with", document["busy"]),
@@ -95,7 +95,8 @@ def describe(output: Output, document: dict[str, Any]) -> None:
         )
 
 
-def _last(document: dict[str, Any]) -> str:
+def last_deployment(document: dict[str, Any]) -> str:
+    """How the newest attempt stands, and since when."""
     deployment = document["last_deployment"]
     if deployment is None:
         return "never"

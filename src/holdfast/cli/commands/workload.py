@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import options
+from holdfast.cli.commands.status import last_deployment
 from holdfast.cli.confirm import confirm_by_name
 from holdfast.cli.listing import every_page
 from holdfast.cli.output import Output, ago, both
@@ -27,14 +28,28 @@ def commands() -> typer.Typer:
 
 
 def list_workloads(context: typer.Context, *, as_json: options.Json = False) -> None:
-    """List all workloads, newest first."""
+    """List all workloads and how they are doing, newest first."""
     session = session_of(context, as_json=as_json)
-    found = list(every_page(session.client, "/api/workloads"))
+    found = list(every_page(session.client, "/api/statuses"))
     session.output.document({"items": found})
     session.output.table(
-        ("name", "project", "stage", "desired", "image", "changed"),
-        [(w["name"], w["project"], w["stage"], w["desired"], w["image"], ago(w["updated_at"])) for w in found],
+        ("name", "project", "stage", "condition", "image", "last deployment", "changed", "busy with"),
+        [
+            (
+                w["name"],
+                w["project"],
+                w["stage"],
+                _condition(w),
+                w["image"],
+                last_deployment(w),
+                ago(w["updated_at"]),
+                w["busy"],
+            )
+            for w in found
+        ],
     )
+    for problem in dict.fromkeys(w[kind] for w in found for kind in ("engine_problem", "edge_problem") if w[kind]):
+        session.output.say(problem)
 
 
 def show(context: typer.Context, workload: options.WorkloadName, *, as_json: options.Json = False) -> None:
@@ -89,6 +104,10 @@ def delete(
     confirm_by_name(session, name, f"The workload {name} and its instances are removed; {fate}.", yes=yes)
     operation = session.client.send("DELETE", f"/api/workloads/{workload}", params={"delete_data": delete_data})
     follow(session, operation, detach=detach, done=f"{name} is deleted; {fate}.")
+
+
+def _condition(workload: dict[str, Any]) -> str:
+    return f"{workload['condition']}, not as configured" if workload["pending"] else str(workload["condition"])
 
 
 def _describe(output: Output, workload: dict[str, Any]) -> None:
