@@ -9,7 +9,7 @@ from holdfast.bootstrap import Holdfast
 from holdfast.domain.deployment import DeploymentState
 from holdfast.domain.operation import OperationState
 from holdfast.testing.fake_records import Behaviour
-from holdfast.testing.installation import ended, succeeded
+from holdfast.testing.installation import TWO_VOLUMES, deployed, ended, snapshotted, spec_of, succeeded
 
 __all__ = ["holdfast", "place"]
 
@@ -28,3 +28,30 @@ async def test_one_whose_first_deployment_fails_is_seen_updated_and_removed(hold
     await succeeded(holdfast, await removal_of(holdfast, "notes-pr-2"))
     assert await names(holdfast) == ["notes", "notes-pr-1"]
     await made(holdfast, "pr-3", image="notes:1")
+
+
+async def test_a_preview_and_a_workload_of_one_name_each_have_only_the_snapshots_that_they_left(
+    holdfast: Holdfast,
+) -> None:
+    async def ids(ref: str) -> tuple[str, list[str]]:
+        found = (await holdfast.api.snapshots.list(ref, limit=10, cursor=None)).items
+        return (await holdfast.api.workloads.get(ref)).id, [snapshot.id for snapshot in found]
+
+    name = "notes-pr-1"
+    await holdfast.api.workloads.apply(with_previews(), actor="test")
+    lasting = await deployed(holdfast, spec_of(name, volumes=TWO_VOLUMES[:1]))
+    of_lasting = (lasting.id, [await snapshotted(holdfast, lasting)])
+    await succeeded(holdfast, await holdfast.api.workloads.delete(name, delete_data=True, actor="test"))
+
+    await made(holdfast, "pr-1", last_snapshot=True)
+    of_preview = await ids(name)
+    assert of_preview == (of_preview[0], [])
+    assert of_preview[0] != lasting.id
+    await succeeded(holdfast, await removal_of(holdfast, name))
+
+    await made(holdfast, "pr-1", last_snapshot=False)
+    assert ((again := await ids(name))[0], len(again[1])) == (of_preview[0], 1), "made again, it has what it left"
+    await succeeded(holdfast, await removal_of(holdfast, name))
+
+    await holdfast.api.workloads.apply(spec_of(name, volumes=TWO_VOLUMES[:1]), actor="test")
+    assert await ids(name) == of_lasting

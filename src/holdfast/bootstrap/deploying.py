@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from holdfast.bootstrap.base import Base
 from holdfast.bootstrap.logs import kept_logs_of
+from holdfast.domain.workload import WorkloadSpec
 from holdfast.edge.port import Edge
 from holdfast.engine.kept_logs import KeptLogFiles
 from holdfast.services.capture import Capture
@@ -187,8 +188,8 @@ def deploying_of(base: Base, restore_locked: RestoreLocked) -> Deploying:
         settings=base.settings, installation=base.installation, fs=base.fs, names=RepositoryNames(base.database)
     )
 
-    async def former_id(name: str) -> str | None:
-        return await former_workload(base.stores, base.workload_store, name, repositories.manifests)
+    async def former_id(spec: WorkloadSpec) -> str | None:
+        return await former_workload(base.stores, base.workload_store, spec, repositories.manifests)
 
     sightings = Sightings(base.runtime, base.installation)
     workloads = Workloads(

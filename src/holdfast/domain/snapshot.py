@@ -81,6 +81,7 @@ class SnapshotManifest:
     """The stored description of one snapshot, written last: a snapshot without it does not exist.
 
     Attributes:
+        stage: of the workload, when it was captured; a preview's tells that no other workload takes the snapshot over.
         own: whether Holdfast itself captured this content (then links, setuid and ``security.*`` xattrs are taken);
             ``False`` for what was imported without a valid MAC.
         allow_links: an import whose caller allowed symlinks and hardlinks.
@@ -95,6 +96,7 @@ class SnapshotManifest:
     id: str
     workload_id: str
     workload_name: str
+    stage: str = ""
     created_at: str
     reason: SnapshotReason
     consistency: Consistency

@@ -34,6 +34,7 @@ def draft_manifest(
         id=new_id(),
         workload_id=workload.id,
         workload_name=workload.name,
+        stage=workload.spec.stage,
         created_at=times.now(),
         reason=reason,
         consistency=consistency,

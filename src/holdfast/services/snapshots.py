@@ -16,8 +16,9 @@ from holdfast.domain import times
 from holdfast.domain.errors import Conflict, Damaged, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind
+from holdfast.domain.preview import STAGE
 from holdfast.domain.snapshot import SafetyKept, Snapshot, SnapshotManifest, SnapshotReason
-from holdfast.domain.workload import Quiesce, Workload
+from holdfast.domain.workload import Quiesce, Workload, WorkloadSpec
 from holdfast.engine.job import QuietJob
 from holdfast.engine.requests import ImportRequest, VerifyRequest
 from holdfast.engine.snapshot_store import SnapshotStore
@@ -305,10 +306,12 @@ class Snapshots:
 async def former_workload(
     store: SnapshotStore,
     workloads: WorkloadStore,
-    name: str,
+    spec: WorkloadSpec,
     elsewhere: Callable[[], Awaitable[Sequence[SnapshotManifest]]],
 ) -> str | None:
     """The id of a workload of this name that is no more and left snapshots, the newest one's; ``None`` if none did.
+
+    What a preview left is for the same preview, made again, and what others left for others.
 
     Args:
         elsewhere: snapshots that are not in ``store``, for where that has none: a machine that was set up anew.
@@ -316,8 +319,10 @@ async def former_workload(
     taken = {workload.id for workload in await workloads.list()}
 
     def newest(manifests: Iterable[SnapshotManifest]) -> str | None:
-        left = [m for m in manifests if m.workload_name == name and m.workload_id not in taken]
-        return max(left, key=lambda manifest: manifest.id).workload_id if left else None
+        left = [m for m in manifests if m.workload_name == spec.name and m.workload_id not in taken]
+        previews = {m.workload_id for m in left if m.stage == STAGE}
+        alike = [m for m in left if (m.workload_id in previews) is (spec.stage == STAGE)]
+        return max(alike, key=lambda manifest: manifest.id).workload_id if alike else None
 
     return await asyncio.to_thread(lambda: newest(store.manifests())) or newest(await elsewhere())
 

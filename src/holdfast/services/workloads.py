@@ -66,7 +66,7 @@ class Workloads:
 
     Args:
         restore_pending: why a restore of a workload waits for a person's decision; ``None`` if none does.
-        former_id: the id that a deleted workload of this name left with its snapshots; ``None`` if none did.
+        former_id: the id that a deleted workload of such a name left with its snapshots; ``None`` if none did.
         preview_of: what a workload (by id) is a preview of; ``None`` if it is none.
         check_source: raises where a declaration's source can't be used; see :meth:`Sources.check`.
     """
@@ -85,7 +85,7 @@ class Workloads:
         deletion: WorkloadDeletion,
         secrets: SealedValues,
         restore_pending: Callable[[str], str | None],
-        former_id: Callable[[str], Awaitable[str | None]],
+        former_id: Callable[[WorkloadSpec], Awaitable[str | None]],
         preview_of: Callable[[str], Awaitable[Preview | None]],
         traffic: Traffic,
         check_source: Callable[[SourceWish], Awaitable[None]],
@@ -303,7 +303,7 @@ class Workloads:
         # Nothing runs until the first deploy, which is also what makes RUNNING the desired state.
         # One made again under its old name takes its old id, and with it the snapshots that it left.
         workload = Workload(
-            id=await self._former_id(spec.name) or new_id(),
+            id=await self._former_id(spec) or new_id(),
             spec=spec,
             desired=DesiredState.STOPPED,
             created_at=at,

@@ -154,7 +154,7 @@ async def fine(_source: SourceWish) -> None:
     """The source can be used."""
 
 
-async def nobody(_name: str) -> str | None:
+async def nobody(_spec: WorkloadSpec) -> str | None:
     """No deleted workload left snapshots."""
     return None
 
