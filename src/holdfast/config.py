@@ -71,7 +71,10 @@ class Settings:
     Attributes:
         data_dir: everything that Holdfast itself keeps; one server at a time.
         listen: address and port of the API; port 0 lets the system choose.
-        trusted_proxy: whether a proxy that ends TLS stands before the server; without it only loopback is listened on.
+        trusted_proxy: whether a proxy that ends TLS stands before the server; without it, and without
+            TLS, only loopback is listened on.
+        tls_certificate, tls_key: absolute paths of a chain and its key, in PEM; looked up by these names each time,
+            since what renews them changes links. No key: it is in the same file. No certificate: plain HTTP.
         volumes_base: where the volumes of scope ``stage`` and ``project`` live; ``data_dir/volumes`` unless given.
         allowed_roots: volumes of scope ``absolute`` may only be below these.
         docker_host: address of the Docker Engine.
@@ -105,6 +108,8 @@ class Settings:
     data_dir: Path = Path("/var/lib/holdfast")
     listen: str = "127.0.0.1:8484"
     trusted_proxy: bool = False
+    tls_certificate: str = ""
+    tls_key: str = ""
     volumes_base: Path = Path()
     allowed_roots: tuple[Path, ...] = ()
     docker_host: str = DEFAULT_DOCKER_HOST
@@ -379,11 +384,16 @@ def _checked(settings: Settings) -> Settings:
         raise _invalid("copy_limit_rate", f"it is 0, for no bound, or {MIN_RATE} bytes a second and more")
     if _ADDRESS.fullmatch(settings.listen) is None or settings.listen_port > 65535:
         raise _invalid("listen", f"{settings.listen!r} is not an address and a port, such as 127.0.0.1:8484")
-    if not settings.trusted_proxy and not _loopback(settings.listen_host):
+    for name in ("tls_certificate", "tls_key"):
+        if (file := getattr(settings, name)) and (not os.path.isabs(file) or "\0" in file):
+            raise _invalid(name, f"{file!r} is not an absolute path")
+    if settings.tls_key and not settings.tls_certificate:
+        raise _invalid("tls_key", "it is the key of tls_certificate, which is not set")
+    if not settings.trusted_proxy and not settings.tls_certificate and not _loopback(settings.listen_host):
         raise _invalid(
             "listen",
-            f"{settings.listen_host} is not this machine only, and tokens would travel in the open; put a proxy that "
-            "ends TLS before Holdfast and set trusted_proxy",
+            f"{settings.listen_host} is not this machine only, and tokens would travel in the open; name a "
+            "certificate (tls_certificate), or put a proxy that ends TLS before Holdfast and set trusted_proxy",
         )
     _check_edge(settings)
     for name, roots in (("allowed_roots", settings.allowed_roots), ("volumes_base", (settings.volumes_base,))):

@@ -13,6 +13,7 @@ from holdfast.api.app import create_app
 from holdfast.bootstrap.assembly import running
 from holdfast.bootstrap.connections import BoundedConnection
 from holdfast.bootstrap.seams import Seams
+from holdfast.bootstrap.tls import BoundedSocket, Certificate
 from holdfast.config import Settings
 from holdfast.domain.errors import Conflict
 from holdfast.log_setup import configure_logging
@@ -29,18 +30,21 @@ def serve(settings: Settings, seams: Seams | None = None) -> None:
 
     Raises:
         Conflict: ``address_unavailable``; nothing was begun.
+        InvalidInput: ``tls_certificate_unusable``; nothing was begun.
         Busy: ``data_dir_in_use``.
     """
+    certificate = Certificate(settings) if settings.tls_certificate else None
     with _bound(settings) as address:
         configure_logging(settings.log_format)
-        asyncio.run(_serve(settings, address, seams))
+        asyncio.run(_serve(settings, address, certificate, seams))
 
 
 def _bound(settings: Settings) -> socket.socket:
     """The address, taken but not listened on yet: who connects before recovery is through is refused."""
     family = socket.AF_INET6 if ":" in settings.listen_host else socket.AF_INET
     # The protocol by its name: by it asyncio knows whose packets must not be held back (TCP_NODELAY).
-    address = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    kind = BoundedSocket if settings.tls_certificate else socket.socket
+    address = kind(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         address.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         address.bind((settings.listen_host, settings.listen_port))
@@ -54,29 +58,37 @@ def _bound(settings: Settings) -> socket.socket:
     return address
 
 
-async def _serve(settings: Settings, address: socket.socket, seams: Seams | None) -> None:
-    async with running(settings, seams) as holdfast:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(holdfast.api),
-                http=BoundedConnection,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,  # what a proxy says is read where it is needed, and only where one is trusted
-                timeout_graceful_shutdown=CLOSE_WAIT,
-                h11_max_incomplete_event_size=64 * 1024,
-            )
+async def _serve(
+    settings: Settings, address: socket.socket, certificate: Certificate | None, seams: Seams | None
+) -> None:
+    async with running(settings, seams) as holdfast, asyncio.TaskGroup() as beside:
+        config = uvicorn.Config(
+            create_app(holdfast.api),
+            http=BoundedConnection,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # what a proxy says is read where it is needed, and only where one is trusted
+            timeout_graceful_shutdown=CLOSE_WAIT,
+            h11_max_incomplete_event_size=64 * 1024,
         )
+        config.load()
+        keeping_up = None
+        if certificate is not None:
+            config.ssl = certificate.context
+            keeping_up = beside.create_task(certificate.keep_up(), name="certificate")
         _greet(settings, address.getsockname()[1], holdfast.first_token)
-        await server.serve(sockets=[address])
+        await uvicorn.Server(config).serve(sockets=[address])
+        if keeping_up is not None:
+            keeping_up.cancel()
 
 
 def _greet(settings: Settings, port: int, first_token: str | None) -> None:
     """The few lines that a person sees on the console; the token this once."""
     host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
-    lines = [f"Holdfast listens on http://{host}:{port}, data in {settings.data_dir}"]
+    scheme = "https" if settings.tls_certificate else "http"
+    lines = [f"Holdfast listens on {scheme}://{host}:{port}, data in {settings.data_dir}"]
     if first_token is not None:
         lines.append(f"Admin token (shown once, kept in {settings.admin_token_file}): {first_token}")
     print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201 - for the person at the console

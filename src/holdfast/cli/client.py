@@ -135,6 +135,13 @@ class Client:
             response.close()
 
     def _unreachable(self, error: httpx.TransportError) -> Unavailable:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return Unavailable(
+                "server_not_trusted",
+                f"The certificate of {self.url} is not one that this machine trusts.",
+                next_step="If an authority of your own signed it, set SSL_CERT_FILE to the authority's certificate. "
+                "Otherwise it may be another server than you think. Nothing was sent.",
+            )
         return Unavailable(
             "server_unreachable",
             f"No server answers at {self.url} ({str(error) or type(error).__name__}).",

@@ -61,6 +61,13 @@ def test_an_error_is_the_one_json_document_for_programs(server: FakeServer) -> N
     assert result.stderr.startswith("error: ")
 
 
+def test_a_server_that_is_not_trusted_is_told_apart_from_none(server: FakeServer) -> None:
+    server.on("GET", PATH, httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"))
+    result = server.run(*SHOW)
+    assert "not one that this machine trusts" in result.stderr
+    assert "SSL_CERT_FILE" in result.stderr
+
+
 def test_a_server_that_does_not_answer_is_named_with_what_works_without_it(server: FakeServer) -> None:
     server.on("GET", PATH, httpx.ConnectError("connection refused"))
     result = server.run(*SHOW)
