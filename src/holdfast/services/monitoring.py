@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from holdfast import __version__
 from holdfast.domain.errors import HoldfastError
@@ -22,6 +22,9 @@ from holdfast.services.operations import Operations
 from holdfast.services.readiness import Readiness
 from holdfast.services.scheduler import Standing
 from holdfast.store.volume_sizes import VolumeSizeStore
+
+_LOOKS: Final = 3
+_LOOK_SECONDS: Final = 0.01
 
 Values: TypeAlias = Mapping[tuple[str, ...], float]
 
@@ -87,6 +90,11 @@ class Monitoring:
             Family(
                 name="holdfast_ready", help="Whether it can do its work: 1, or 0 while it waits.", values={(): ready}
             ),
+            Family(
+                name="holdfast_event_loop_lag_seconds",
+                help="How much too late the server came to what it had put off, at worst, during this scrape.",
+                values={(): await _lag()},
+            ),
             *self._of_operations(),
             *self._of_workloads(workloads),
             *await self._of_snapshots(workloads),
@@ -110,6 +118,19 @@ class Monitoring:
                 values=ended,
                 counts=True,
             ),
+            Family(
+                name="holdfast_operations_seconds",
+                help="How long those took, together.",
+                labels=("kind",),
+                values={(str(kind),): seconds for kind, seconds in self._operations.seconds.items()},
+                counts=True,
+            ),
+            Family(
+                name="holdfast_restores_downtime_seconds",
+                help="For how long restores kept workloads down since the server was started, together.",
+                values={(): self._operations.downtime},
+                counts=True,
+            ),
         )
 
     def _of_workloads(self, workloads: Mapping[str, Workload]) -> tuple[Family, ...]:
@@ -124,6 +145,14 @@ class Monitoring:
                 "wanted",
                 "Whether it should run: 1, or 0.",
                 {(each.name,): each.desired is DesiredState.RUNNING for each in workloads.values()},
+            ),
+            gauge(
+                "unprotected",
+                "Whether it has data that no schedule captures: 1, or 0.",
+                {
+                    (each.name,): bool(each.spec.captured_volumes) and not each.spec.snapshots.schedule
+                    for each in workloads.values()
+                },
             ),
             gauge(
                 "instances",
@@ -155,17 +184,25 @@ class Monitoring:
     async def _of_snapshots(self, workloads: Mapping[str, Workload]) -> tuple[Family, ...]:
         manifests = await asyncio.to_thread(lambda: list(self._manifests()))
         count: dict[tuple[str, ...], float] = {(workload.name,): 0 for workload in workloads.values()}
+        held: dict[tuple[str, ...], float] = {(workload.name,): 0 for workload in workloads.values()}
         stored: dict[tuple[str, ...], float] = {(workload.name,): 0 for workload in workloads.values()}
         newest: dict[tuple[str, ...], float] = {}
         for manifest in manifests:
             if manifest.workload_id in workloads:
                 name = (workloads[manifest.workload_id].name,)
                 count[name] += 1
+                held[name] += manifest.bytes
                 stored[name] += manifest.stored_bytes
                 newest[name] = max(newest.get(name, 0), parse(manifest.created_at).timestamp())
         labels = ("workload",)
         return (
             Family(name="holdfast_snapshots", help="Snapshots that there are.", labels=labels, values=count),
+            Family(
+                name="holdfast_snapshots_bytes",
+                help="What they hold, each counted whole.",
+                labels=labels,
+                values=held,
+            ),
             Family(
                 name="holdfast_snapshots_stored_bytes",
                 help="What they added to the repository when they were taken.",
@@ -221,3 +258,13 @@ class Monitoring:
                 values={(space.mount_point,): space.total_bytes for space in spaces},
             ),
         )
+
+
+async def _lag() -> float:
+    """Seconds. The worst of a few looks."""
+    loop, worst = asyncio.get_running_loop(), 0.0
+    for _ in range(_LOOKS):
+        due = loop.time() + _LOOK_SECONDS
+        await asyncio.sleep(_LOOK_SECONDS)
+        worst = max(worst, loop.time() - due)
+    return worst

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 
 import structlog
@@ -57,6 +57,8 @@ class Operations:
 
     Attributes:
         ended: how many ended here, by kind and how they ended.
+        seconds: how long those took from their start, together, by kind.
+        downtime: for how many seconds restores kept workloads down, together.
     """
 
     def __init__(self, store: OperationStore, barrier: DrainBarrier) -> None:
@@ -66,6 +68,8 @@ class Operations:
         self._starting: set[asyncio.Task[Operation]] = set()
         self._closing = False
         self.ended: Counter[tuple[OperationKind, OperationState]] = Counter()
+        self.seconds: defaultdict[OperationKind, float] = defaultdict(float)
+        self.downtime = 0.0
         self._log = structlog.get_logger("operations")
 
     @property
@@ -303,7 +307,7 @@ class Operations:
                     error=end.error,
                 )
             )
-            self.ended[live.operation.kind, end.state] += 1
+            self._count(live.operation)
             for then in context.afterwards:
                 then()
         self._log.info("operation_ended", operation_id=live.operation.id, kind=live.operation.kind, state=end.state)
@@ -318,6 +322,17 @@ class Operations:
             return _End(OperationState.CANCELLED, plain(context.outcome), told(cancelled))
         except HoldfastError as error:
             return _End(OperationState.FAILED, plain(context.outcome), told(error))
+
+    def _count(self, operation: Operation) -> None:
+        self.ended[operation.kind, operation.state] += 1
+        began, ended = (
+            times.parse(operation.started_at or operation.created_at),
+            times.parse(str(operation.finished_at)),
+        )
+        self.seconds[operation.kind] += max(0.0, (ended - began).total_seconds())
+        downtime = operation.outcome.get("downtime_seconds")
+        if isinstance(downtime, int | float):
+            self.downtime += downtime
 
     def _unforeseen(self, live: LiveOperation) -> _End:
         """Log the exception in hand, and tell people that there was one."""
