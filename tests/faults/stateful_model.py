@@ -85,7 +85,8 @@ class State:
         runs: what runs; ``None``: nothing does.
         there: whether a stopped instance of what was deployed is left, so that none is made in its place.
         unsure: whether it runs, and what, was left open by something that was cut off, or by data it can't live on.
-        loops: the image of a container that ends and is started again and again, since it can't live on its data.
+        loops: the image of a container that ends and is started again and again, since it can't live on its data;
+            supposed for one step at a time, where it is open what runs.
     """
 
     image: str = VERSIONS[0]
@@ -159,6 +160,10 @@ class World:
             open_ones += [replace(sure, there=True, unsure=bool(dead)), replace(sure, there=False)]
             choices.append([(name, each) for each in (open_ones if state.unsure else [state])])
         return [replace(self, workloads=dict(chosen)) for chosen in product(*choices)]
+
+    def supposing_nothing(self) -> World:
+        """The same without what was only supposed of what runs: the next step supposes anew."""
+        return replace(self, workloads={name: replace(state, loops="") for name, state in self.workloads.items()})
 
     # --- what operations make of it ------------------------------------------------------------------------------
 
