@@ -107,6 +107,7 @@ def deploying_of(base: Base, restore_locked: RestoreLocked) -> Deploying:
         records=records,
         operations=base.operations,
         restore_pending=base.registry.unfinished,
+        locks=base.locks,
     )
     ran = RanVersions(records)
     sharing = Sharing(workloads=base.workload_store, deployments=base.deployment_store, volumes=volumes)

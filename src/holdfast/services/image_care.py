@@ -3,6 +3,7 @@
 - Only images that Holdfast itself has deployed are looked at: they have names of its own (``image_source.py``).
 - What a workload could go back to without a registry stays (``kept_deployments`` says what that is). So does what an
   unfinished deployment or restore needs, and whatever any container on this host was made of, also a stranger's.
+- A prune lets go of nothing that a workload once ran while that is at work: it may be about to go back to it.
 - An image that a registry can give again loses the names under which it came from there as well, and so goes. One
   that somebody gave another name, or that was built on this host, only loses Holdfast's own names, and never its last.
 """
@@ -10,16 +11,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from holdfast.domain.deployment import DeploymentState, kept_deployments
-from holdfast.domain.errors import Conflict, HoldfastError, InvalidInput
+from holdfast.domain.errors import Busy, Conflict, HoldfastError, InvalidInput
 from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.runtime.port import ContainerRuntime, ListedImage
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.image_source import KEPT_REPOSITORY
+from holdfast.services.locks import LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
 
 
@@ -75,8 +77,10 @@ class ImageCare:
         records: DeployRecords,
         operations: Operations,
         restore_pending: Callable[[str], bool],
+        locks: LifecycleLocks,
     ) -> None:
         self._runtime = runtime
+        self._locks = locks
         self._prefix: Final = f"{KEPT_REPOSITORY}/{installation}/"
         self._records = records
         self._operations = operations
@@ -92,7 +96,7 @@ class ImageCare:
 
         async def run(ctx: OperationContext) -> dict[str, object]:
             removals = await self._removals(await self.kept())
-            done = [(each, None if dry_run else await self._remove(each, ctx)) for each in removals]
+            done = [(each, None) if dry_run else await self._let_go(each, ctx) for each in removals]
             gone = [each for each, failure in done if each.goes and failure is None]
             return {
                 "dry_run": dry_run,
@@ -126,6 +130,24 @@ class ImageCare:
                 await self._remove(removal, ctx)
         except HoldfastError as error:
             ctx.log(f"images that are no longer needed were not looked for: {error.message}", "warning")
+
+    async def _let_go(self, removal: Removal, ctx: OperationContext) -> tuple[Removal, str | None]:
+        """Let go of an image, unless a workload that once ran it is at work: it may be on its way back to it.
+
+        Returns:
+            What became of it, and why it stays, if that was not meant.
+        """
+        if not removal.names:
+            return removal, None
+        owners = {self._owner(name) for name in removal.image.unneeded}
+        try:
+            with self._locks.try_hold(owners, f"image prune {ctx.id}"):
+                there = [image for image in await self._runtime.images() if image.id == removal.image.id]
+                for now in await self._removals(await self._looked_at(there)):
+                    return now, await self._remove(now, ctx)
+        except Busy as busy:
+            return removal, busy.message
+        return replace(removal, goes=False, why_not="it is needed by now"), None
 
     async def _removals(self, images: Iterable[KeptImage]) -> Sequence[Removal]:
         """What is to become of those of the images on which something is unneeded."""

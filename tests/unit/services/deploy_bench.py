@@ -153,6 +153,7 @@ class Bench:
             records=records,
             operations=self.operations,
             restore_pending=lambda workload_id: workload_id in self.undecided,
+            locks=self.locks,
         )
         self.rollout = Rollout(
             runtime=self.runtime,

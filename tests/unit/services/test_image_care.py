@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from holdfast.domain.deployment import KEPT_VERSIONS
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.workload import Workload
 from holdfast.runtime.port import ContainerSpec, Image
+from holdfast.testing.fake_runtime import Call
 
 NOTES = "registry.example/notes:1"
 APP = dataclasses.replace(STATELESS, image=NOTES)
@@ -185,6 +187,30 @@ async def test_while_a_restore_is_unfinished_nothing_of_its_workload_goes(bench:
     bench.undecided.clear()
     (told,) = (await pruned(bench))["images"]
     assert (told["removed"], told["reason"]) == (False, "notes can go back to it")
+
+
+async def test_what_a_rollback_is_about_to_run_stays_until_it_runs(bench: Bench, app: Workload) -> None:
+    first = (await bench.deployments.list(app.id))[-1]
+    bench.runtime.fail("images")
+    bench.runtime.add_remote_image(NOTES, version="newest")
+    assert (await bench.deploy(app)).state is OperationState.SUCCEEDED
+    bench.runtime.heal()
+    looked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def held(call: Call) -> None:
+        if call.name == "containers" and not looked.is_set():  # the image was found by then, and not kept yet
+            looked.set()
+            await go_on.wait()
+
+    bench.on_call = held
+    rollback = await bench.rollbacks.rollback(app.id, first.id, actor="ann")
+    await looked.wait()
+    (told,) = (await pruned(bench))["images"]
+    assert (told["id"], told["removed"]) == (first.image_id, False)
+    assert told["reason"] == f"The workload is busy: deploy {rollback.id}."
+    go_on.set()
+    assert (await bench.ended(rollback)).state is OperationState.SUCCEEDED
+    assert [container.image_id for container in await bench.running(app)] == [first.image_id]
 
 
 async def test_cut_off_between_two_names_an_image_is_found_again(bench: Bench, app: Workload) -> None:
