@@ -24,17 +24,17 @@ from holdfast.domain.errors import Forbidden, Unauthorized
 
 HEADER: Final = "X-Holdfast-Request"
 COOKIE: Final = "holdfast"
-PROXIED_COOKIE: Final = "__Host-holdfast"
-"""Where TLS ends before the server: of this name browsers take a cookie from this very host only, from no neighbour."""
+TLS_COOKIE: Final = "__Host-holdfast"
+"""With TLS: of this name browsers take a cookie from this very host only, from no neighbour."""
 _MAX_SECRET_LENGTH: Final = 512
 _CHANGES_NOTHING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="token", description="A token, see `holdfast token`.")
 _cookie = APIKeyCookie(
-    name=PROXIED_COOKIE,
+    name=TLS_COOKIE,
     auto_error=False,
     scheme_name="session",
-    description=f"As `POST /api/session` sets it; without a proxy before the server its name is `{COOKIE}`. "
+    description=f"As `POST /api/session` sets it; without TLS its name is `{COOKIE}`. "
     f"What changes something needs the header `{HEADER}` as well, with any value.",
 )
 
@@ -124,7 +124,7 @@ def require_header(request: Request) -> None:
 
 def cookie_name(services: ApiServices) -> str:
     """The name of the cookie that holds a session."""
-    return PROXIED_COOKIE if services.trusted_proxy else COOKIE
+    return TLS_COOKIE if services.tls else COOKIE
 
 
 def set_session(response: Response, services: ApiServices, secret: str, seconds: float) -> None:

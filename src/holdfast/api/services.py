@@ -485,6 +485,7 @@ class ApiServices:
         max_upload_bytes: largest archive that is received.
         disk_reserve_bytes: what an upload leaves free on the filesystem of ``uploads_dir``.
         trusted_proxy: whether a proxy that ends TLS stands before the server and says where requests come from.
+        tls: whether browsers reach the server by TLS, its own or a proxy's.
     """
 
     workloads: WorkloadsPort
@@ -527,6 +528,7 @@ class ApiServices:
     max_upload_bytes: int
     disk_reserve_bytes: int
     trusted_proxy: bool
+    tls: bool
 
 
 async def services_of(connection: HTTPConnection) -> ApiServices:

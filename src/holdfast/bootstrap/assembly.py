@@ -308,6 +308,7 @@ async def _assembled(base: Base) -> AsyncIterator[Holdfast]:
                 max_upload_bytes=settings.max_upload_bytes,
                 disk_reserve_bytes=settings.disk_reserve_bytes,
                 trusted_proxy=settings.trusted_proxy,
+                tls=settings.trusted_proxy or bool(settings.tls_certificate),
             ),
             settings=settings,
             operations=base.operations,

@@ -48,12 +48,22 @@ class Client:
         headers = {"User-Agent": f"holdfast/{__version__}", "Accept": "application/json"}
         if connection.token is not None:
             headers["Authorization"] = f"Bearer {connection.token}"
+        elif connection.session is not None:
+            headers["Cookie"] = connection.session
+        headers["X-Holdfast-Request"] = "1"
         self.url = connection.url
         self._http = httpx.Client(base_url=connection.url, headers=headers, timeout=_TIMEOUT, transport=transport)
 
     def close(self) -> None:
         """Let go of connections."""
         self._http.close()
+
+    def sign_in(self, username: str, password: str) -> tuple[Any, str]:
+        """Sign in: who one is then, and the cookie that says so from now on."""
+        document = {"username": username, "password": password}
+        response = self._request("POST", "/api/session", json=document)
+        cookie, _, _ = response.headers.get("Set-Cookie", "").partition(";")
+        return _decoded(response), cookie
 
     def get(self, path: str, /, **params: str | int | bool | None) -> Any:
         """The document at ``path``; parameters that are ``None`` are left out."""
@@ -107,13 +117,17 @@ class Client:
             yield _events(_translated(response.iter_lines()))
 
     def _ask(self, method: str, path: str, **arguments: Any) -> Any:
+        response = self._request(method, path, **arguments)
+        return _decoded(response) if response.content else None
+
+    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:
             response = self._http.request(method, path, **arguments)
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
         if response.is_error:
             raise error_of(response)
-        return _decoded(response) if response.content else None
+        return response
 
     @contextmanager
     def _stream(

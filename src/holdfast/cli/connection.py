@@ -1,4 +1,8 @@
-"""Which server, and with which token: from the options, then the environment, then the data directory of this host."""
+"""Which server, and as whom.
+
+A token from the options or the environment goes first, then the session that `holdfast login` began, then the first
+token in the data directory of this host.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from holdfast.cli.stored_sessions import stored_session
 from holdfast.domain.errors import InvalidInput
 
 DEFAULT_URL: Final = "http://127.0.0.1:8484"
@@ -16,10 +21,15 @@ _MAX_TOKEN_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Where to ask, and as whom. Without a token the server will ask for one."""
+    """Where to ask, and as whom. Without either the server will ask for one.
+
+    Attributes:
+        session: the cookie of a session.
+    """
 
     url: str
-    token: str | None
+    token: str | None = None
+    session: str | None = None
 
 
 def resolve(url: str | None, token_file: str | None, env: Mapping[str, str]) -> Connection:
@@ -28,11 +38,23 @@ def resolve(url: str | None, token_file: str | None, env: Mapping[str, str]) -> 
     Args:
         url: as given on the command line; ``HOLDFAST_URL``, or the default, if ``None``.
         token_file: as given on the command line. Else ``HOLDFAST_TOKEN``, the file that ``HOLDFAST_TOKEN_FILE`` names,
-            or ``admin-token`` in the data directory, where that can be read.
+            the session of who is signed in there, or ``admin-token`` in the data directory, where that can be read.
 
     Raises:
         InvalidInput: ``url_invalid`` or ``token_unreadable``.
     """
+    chosen = address(url, env)
+    token = _named_token(token_file, env)
+    if token is not None:
+        return Connection(url=chosen, token=token)
+    session = stored_session(chosen, env)
+    if session is not None:
+        return Connection(url=chosen, session=session)
+    return Connection(url=chosen, token=_first_token(env))
+
+
+def address(url: str | None, env: Mapping[str, str]) -> str:
+    """Where the server is. Raises ``InvalidInput`` (``url_invalid``)."""
     chosen = (url or env.get("HOLDFAST_URL") or DEFAULT_URL).rstrip("/")
     if not chosen.startswith(("http://", "https://")):
         raise InvalidInput(
@@ -40,7 +62,7 @@ def resolve(url: str | None, token_file: str | None, env: Mapping[str, str]) -> 
             f"{chosen!r} is not the address of a server.",
             next_step=f"Give it as http://… or https://…, for example {DEFAULT_URL}.",
         )
-    return Connection(url=chosen, token=_token(token_file, env))
+    return chosen
 
 
 def data_dir(env: Mapping[str, str]) -> Path:
@@ -48,22 +70,25 @@ def data_dir(env: Mapping[str, str]) -> Path:
     return Path(env.get("HOLDFAST_DATA_DIR") or DEFAULT_DATA_DIR)
 
 
-def _token(token_file: str | None, env: Mapping[str, str]) -> str | None:
+def _named_token(token_file: str | None, env: Mapping[str, str]) -> str | None:
     if token_file is None and env.get("HOLDFAST_TOKEN"):
         return _checked(env["HOLDFAST_TOKEN"], "HOLDFAST_TOKEN")
     named = token_file or env.get("HOLDFAST_TOKEN_FILE")
     try:
-        if named:
-            return _read(Path(named))
-        return _read(data_dir(env) / "admin-token")
+        return _read(Path(named)) if named else None
     except OSError as error:
-        if not named:  # not this host's server, or not this user's business: the server will say that a token is needed
-            return None
         raise InvalidInput(
             "token_unreadable",
             f"The token file {named} can't be read: {error.strerror}.",
             next_step="Check the path, and that you may read it.",
         ) from error
+
+
+def _first_token(env: Mapping[str, str]) -> str | None:
+    try:
+        return _read(data_dir(env) / "admin-token")
+    except OSError:
+        return None  # there is none, or it is not this user's business: the server will say that it needs something
 
 
 def _read(path: Path) -> str:

@@ -21,6 +21,7 @@ from holdfast.cli.commands import (
     env,
     image,
     import_,
+    login,
     logs,
     metrics,
     notification,
@@ -39,7 +40,9 @@ from holdfast.cli.commands import (
     snapshot,
     source,
     status,
+    token,
     undo,
+    user,
     webhook,
     workload,
 )
@@ -87,7 +90,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
         ] = None,
         token_file: Annotated[
             str | None,
-            typer.Option("--token-file", help="A file that holds the token (HOLDFAST_TOKEN, HOLDFAST_TOKEN_FILE)."),
+            typer.Option("--token-file", help="A file that holds a token (HOLDFAST_TOKEN, HOLDFAST_TOKEN_FILE)."),
         ] = None,
         _version: Annotated[
             bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
@@ -125,6 +128,11 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.add_typer(notification.commands(), name="notification")
     app.add_typer(preview.commands(), name="preview")
     app.add_typer(webhook.commands(), name="webhook")
+    app.command("login")(login.login)
+    app.command("logout")(login.logout)
+    app.command("password")(login.password)
+    app.add_typer(user.commands(), name="user")
+    app.add_typer(token.commands(), name="token")
     app.command("doctor")(doctor.doctor)
     app.command("serve")(serve.serve)
     app.command("recover")(recover.recover)

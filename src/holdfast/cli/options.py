@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.output import shown
+from holdfast.domain.accounts import USER_NAME
 from holdfast.domain.ids import is_id
 
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout; messages go to stderr.")]
@@ -60,6 +61,20 @@ def channel_name(text: str | None) -> str | None:
     return text
 
 
+def user_name(text: str | None) -> str | None:
+    """A user's or a token's name, likewise."""
+    if text is not None and not re.fullmatch(USER_NAME, text):
+        raise typer.BadParameter(
+            f"{shown(text)} can't be a name: names are 1 to 63 lower-case letters, digits, '.', '_' and '-'."
+        )
+    return text
+
+
+UserName = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.", callback=user_name)]
+PasswordFile = Annotated[
+    str | None,
+    typer.Option("--password-file", help="A file whose first line is the password; - for stdin, as without it."),
+]
 ChannelName = Annotated[str, typer.Argument(metavar="NAME", help="The channel's name.", callback=channel_name)]
 RepositoryName = Annotated[
     str, typer.Argument(metavar="NAME", help="The second repository's name.", callback=repository_name)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from holdfast.cli.connection import resolve
+from holdfast.cli.connection import Connection, address, resolve
 from holdfast.cli.output import Output
+from holdfast.cli.stored_sessions import stored_session
 
 if TYPE_CHECKING:  # the client's library takes a quarter of a second to load, which --help and serve don't need
     import httpx
@@ -50,6 +51,26 @@ class Session:
             from holdfast.cli.client import Client
 
             self._client = Client(resolve(self.url, self.token_file, self.env), self._transport)
+        return self._client
+
+    @property
+    def anonymous(self) -> Client:
+        """The server, for who does not say who they are yet."""
+        if self._client is None:
+            from holdfast.cli.client import Client
+
+            self._client = Client(Connection(url=address(self.url, self.env)), self._transport)
+        return self._client
+
+    @property
+    def signed_in(self) -> Client | None:
+        """The server, for who signed in there, whatever tokens there are; ``None`` if nobody did."""
+        url = address(self.url, self.env)
+        cookie = stored_session(url, self.env)
+        if self._client is None and cookie is not None:
+            from holdfast.cli.client import Client
+
+            self._client = Client(Connection(url=url, session=cookie), self._transport)
         return self._client
 
     def close(self) -> None:

@@ -19,22 +19,23 @@ _HEAD: Final = """\
 # Command line
 
 `holdfast <noun> <verb>`, and the verbs people reach for first on their own. Every command but `serve`, `recover`,
-`repository key`, `repository take-over` and `snapshot export --offline` asks a server; those work on the data directory
-itself, under its lock where they change it.
+`repository key`, `repository take-over`, `user recover` and `snapshot export --offline` asks a server; those work on
+the data directory itself, under its lock where they change it.
 
 This page is written by `python -m holdfast.testing.cli_reference`.
 
-## Which server, and with which token
+## Which server, and as whom
 
 | what | option | environment | otherwise |
 |---|---|---|---|
 | the server | `--url` | `HOLDFAST_URL` | `http://127.0.0.1:8484` |
-| the token | `--token-file` | `HOLDFAST_TOKEN`, `HOLDFAST_TOKEN_FILE` | `admin-token` in this host's data directory |
+| a token | `--token-file` | `HOLDFAST_TOKEN`, `HOLDFAST_TOKEN_FILE` | `holdfast login`, else `admin-token` |
 
-The first one that is given wins, from left to right. This host's data directory is `HOLDFAST_DATA_DIR`, else
-`/var/lib/holdfast`; where its token can't be read, the server says that one is needed. A token is never given as an
-option: others on the host could read it. `holdfast serve` and `holdfast recover` take their [settings](settings.md)
-from `HOLDFAST_*` as well.
+The first one that is given wins, from left to right. Who is signed in stands in `holdfast/sessions.json` in
+`XDG_CONFIG_HOME`, else `~/.config`, for each server; only its owner can read it. `admin-token` is in this host's data
+directory, `HOLDFAST_DATA_DIR`, else `/var/lib/holdfast`, until the first admin is made. A token or a password is never
+given as an option: others on the host could read it. `holdfast serve` and `holdfast recover` take their
+[settings](settings.md) from `HOLDFAST_*` as well.
 
 ## What is written where
 

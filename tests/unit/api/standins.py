@@ -1037,6 +1037,7 @@ def services_in(uploads: Path) -> ApiServices:
         max_upload_bytes=1 << 20,
         disk_reserve_bytes=0,
         trusted_proxy=False,
+        tls=False,
     )
 
 

@@ -86,7 +86,7 @@ async def test_the_cookie_is_out_of_reach_for_scripts_other_sites_and_open_lines
     assert "Domain" not in attributes
     assert site.sent["Cookie"].removeprefix("holdfast=") not in answer.text
     services = site.api.app.state.services
-    site.api.app.state.services = dataclasses.replace(services, trusted_proxy=True)
+    site.api.app.state.services = dataclasses.replace(services, tls=True)
     assert (await site.sign_in()).headers["Set-Cookie"].startswith("__Host-holdfast=")
     assert (await site.ask("GET", "/api/session")).status_code == 200
     neighbours = {"Cookie": site.sent["Cookie"].replace("__Host-", "")}

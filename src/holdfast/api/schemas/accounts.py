@@ -19,10 +19,10 @@ from holdfast.domain.accounts import (
     TokenScope,
     User,
 )
+from holdfast.domain.units import MAX_DURATION
 
 DEFAULT_LASTS: Final = 90 * 86400.0
-MAX_LASTS: Final = 3660 * 86400.0
-"""Seconds that a token lasts, if nothing else is said and at most."""
+"""Seconds that a token lasts, if nothing else is said."""
 
 Password = Annotated[SecretStr, Field(min_length=1, max_length=MAX_PASSWORD, json_schema_extra={"writeOnly": True})]
 UserNameText = Annotated[str, Field(pattern=f"^{USER_NAME}$", max_length=MAX_USER_NAME)]
@@ -137,7 +137,7 @@ class TokenBody(BaseModel, extra="forbid"):
         ),
     ] = []
     expires_in: Annotated[
-        float | None, Field(description="Seconds; null for never.", gt=0, le=MAX_LASTS, allow_inf_nan=False)
+        float | None, Field(description="Seconds; null for never.", gt=0, le=MAX_DURATION, allow_inf_nan=False)
     ] = DEFAULT_LASTS
 
 
