@@ -16,6 +16,7 @@ from holdfast import __version__
 from holdfast.api import errors
 from holdfast.api.middleware import MAX_JSON_BYTES, Bounds, Shield
 from holdfast.api.routes import (
+    audit,
     clones,
     deployments,
     disk,
@@ -102,6 +103,7 @@ def routers() -> tuple[APIRouter, ...]:
         operations.router,
         schedules.router,
         notifications.router,
+        audit.router,
         webhooks.router,
         webhooks.public,
         sessions.router,

@@ -69,6 +69,7 @@ class Requires:
         Raises:
             Unauthorized: ``token_missing``, ``token_unknown`` or ``session_over``.
             Forbidden: ``role_insufficient``, ``scope_insufficient``, ``session_needed`` or ``request_header_missing``.
+            Unavailable: ``audit_unwritable``.
         """
         if credentials is not None:
             principal = await _by_token(services, credentials.credentials)
@@ -82,6 +83,7 @@ class Requires:
                 next_step="Sign in with `holdfast login`, or set HOLDFAST_TOKEN or HOLDFAST_TOKEN_FILE; programs send "
                 "'Authorization: Bearer …'. The first token is in the server's data directory (admin-token).",
             )
+        request.state.principal = principal  # stands in the audit log, also where the rest refuses
         require_role(principal, self.role)
         _require_scope(principal, request)
         if self.session and principal.session_id is None:
@@ -90,6 +92,8 @@ class Requires:
                 "This is for who is signed in with a password; a token is not enough.",
                 next_step="Sign in with `holdfast login`. Nothing was changed.",
             )
+        if getattr(request.state, "recorded", False):
+            await services.audit.require_writable()
         return principal
 
 

@@ -14,6 +14,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from holdfast.domain.accounts import ApiToken, Principal, Role, Session, TokenScope, User
+from holdfast.domain.audit import AuditEntry, AuditLine, Head
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.container_import import ContainersProposal
 from holdfast.domain.deployment import Deployment
@@ -50,6 +51,7 @@ from holdfast.services.unreadable_snapshots import UnreadableSnapshot
 from holdfast.services.webhook_intake import Receipt
 from holdfast.services.webhooks import BindingState
 from holdfast.services.workloads import ApplyResult, WorkloadStatus
+from holdfast.store.audit import AuditFilter
 
 
 class WorkloadsPort(Protocol):
@@ -472,6 +474,18 @@ class WebhooksPort(Protocol):
     ) -> tuple[Receipt, ...]: ...
 
 
+class AuditPort(Protocol):
+    async def require_writable(self) -> None: ...
+
+    async def record(self, entry: AuditEntry) -> None: ...
+
+    async def head(self) -> Head: ...
+
+    async def list(self, wanted: AuditFilter, limit: int, cursor: int | None) -> Page[AuditLine]: ...
+
+    async def export(self) -> AsyncIterator[AuditLine]: ...
+
+
 class DoctorPort(Protocol):
     async def findings(self) -> Sequence[Finding]: ...
 
@@ -524,6 +538,7 @@ class ApiServices:
     schedules: SchedulesPort
     notifications: NotificationsPort
     webhooks: WebhooksPort
+    audit: AuditPort
     uploads_dir: Path
     max_upload_bytes: int
     disk_reserve_bytes: int

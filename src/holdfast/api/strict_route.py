@@ -4,7 +4,7 @@ A route that does not declare just one of :class:`~holdfast.api.auth.Requires` a
 and just one tag, the part of the API that it belongs to, can't be made: the server would not start.
 
 A query parameter that does nothing is refused, and so is one given twice: ``DELETE …?data=true`` must not keep the data
-because the parameter is called ``delete_data``.
+because the parameter is called ``delete_data``. What is asked for goes on record (:mod:`holdfast.api.auditing`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
+from holdfast.api.auditing import on_record
 from holdfast.api.auth import Public, Requires
+from holdfast.domain.accounts import Role
 from holdfast.domain.errors import InvalidInput
 
 _SHOWN: Final = 60
@@ -43,7 +45,19 @@ class StrictRoute(APIRoute):
             check_query([name for name, _ in request.query_params.multi_items()], known)
             return await handle(request)
 
-        return strict
+        return on_record(self, strict, queries=frozenset(known)) if is_recorded(self) else strict
+
+
+LOOKS: Final = frozenset({"preview_workload", "import_compose", "get_doctor", "list_audit"})
+"""Routes that change nothing and tell nothing secret, although their method or their role could make one think so."""
+
+
+def is_recorded(route: APIRoute) -> bool:
+    """Whether what is asked of a route goes on record: what changes something, and what not every viewer may read."""
+    if route.name in LOOKS or not route.path.startswith("/api/"):
+        return False
+    needs = [declared.role for declared in declarations(route.dependant) if isinstance(declared, Requires)]
+    return route.methods != {"GET"} or needs not in ([], [Role.VIEWER])
 
 
 def declarations(dependant: Dependant) -> Iterator[Requires | Public]:

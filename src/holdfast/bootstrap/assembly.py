@@ -44,6 +44,7 @@ from holdfast.engine.data_lock import DataLock
 from holdfast.engine.stores import Stores, open_stores
 from holdfast.runtime.port import ContainerEvent, ContainerRuntime, EngineInfo
 from holdfast.services.archive_moves import ArchiveMoves
+from holdfast.services.audit import Audit
 from holdfast.services.container_import import ContainerImport
 from holdfast.services.data_rollbacks import DataRollbacks
 from holdfast.services.deployment_changes import DeploymentChanges
@@ -61,6 +62,7 @@ from holdfast.services.scheduler import Scheduler
 from holdfast.services.snapshot_files import SnapshotFiles
 from holdfast.services.unreadable_snapshots import UnreadableSnapshots
 from holdfast.services.volume_looks import LOWEST_PRIORITY
+from holdfast.store.audit import AuditStore
 from holdfast.store.database import Database
 
 
@@ -242,6 +244,8 @@ async def _assembled(base: Base) -> AsyncIterator[Holdfast]:
         if deploying.edge is not None:
             until_the_end.push_async_callback(deploying.edge.close)
         until_the_end.callback(deploying.repositories.close)
+        audit = Audit(AuditStore(base.database))
+        until_the_end.push_async_callback(audit.close)
         begin(deploying.reaper)
         until_the_end.push_async_callback(base.operations.close, settings.drain_deadline)
         if deploying.edge is not None:
@@ -304,6 +308,7 @@ async def _assembled(base: Base) -> AsyncIterator[Holdfast]:
                 schedules=keeping.scheduler,
                 notifications=keeping.notifications,
                 webhooks=hooks.webhooks,
+                audit=audit,
                 uploads_dir=settings.uploads_dir,
                 max_upload_bytes=settings.max_upload_bytes,
                 disk_reserve_bytes=settings.disk_reserve_bytes,

@@ -13,6 +13,7 @@ from holdfast import __version__
 from holdfast.cli import exit_codes
 from holdfast.cli.commands import (
     apply,
+    audit,
     clone,
     deploy,
     deployment,
@@ -133,6 +134,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.command("password")(login.password)
     app.add_typer(user.commands(), name="user")
     app.add_typer(token.commands(), name="token")
+    app.add_typer(audit.commands(), name="audit")
     app.command("doctor")(doctor.doctor)
     app.command("serve")(serve.serve)
     app.command("recover")(recover.recover)

@@ -46,6 +46,7 @@ class Role(StrEnum):
 class TokenScope(StrEnum):
     """A part of the API that a token may be confined to; each route belongs to one."""
 
+    AUDIT = "audit"
     CLONES = "clones"
     DEPLOYMENTS = "deployments"
     IMAGES = "images"

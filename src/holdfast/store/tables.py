@@ -307,3 +307,35 @@ volume_sizes: Final = Table(
     sqlite_with_rowid=False,
 )
 """How large volumes were when they were looked at; likewise without a foreign key."""
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("operation_id", Text),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+"""What was done through the API. Rows are added and never changed; triggers see to it."""
+
+audit_head: Final = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+"""One row: the last line of the audit log, so that it is missed if it goes."""
+
+KEEPS_AUDIT: Final = (
+    "CREATE TRIGGER audit_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END",
+    "CREATE TRIGGER audit_not_removed BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END",
+)
+"""What keeps the audit log as it is against slips, in SQLite; against malice there is its chain."""

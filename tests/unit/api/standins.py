@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from holdfast.api.services import ApiServices
 from holdfast.domain.accounts import ApiToken, Principal, Role, Session, TokenScope, User
+from holdfast.domain.audit import EMPTY, AuditEntry, AuditLine, Head, next_line
 from holdfast.domain.changes import changes
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.container_import import ContainersProposal, ForeignContainer, propose_containers
@@ -65,6 +66,7 @@ from holdfast.services.webhook_intake import Receipt, Refusals
 from holdfast.services.webhooks import BindingState
 from holdfast.services.workload_status import Condition, WorkloadStatus
 from holdfast.services.workloads import ApplyResult
+from holdfast.store.audit import AuditFilter
 
 AT = "2026-11-23T09:00:00.000000Z"
 WORKLOAD_ID = "01jzzzzzzzzzzzzzzzzzzzzzz0"
@@ -714,7 +716,11 @@ class StandInTokens:
 
 
 class StandInSessions:
+    failure: HoldfastError | None = None
+
     async def sign_in(self, name: str, password: str, *, address: str, agent: str) -> tuple[str, Session, User]:
+        if self.failure is not None:
+            raise self.failure
         return SESSIONS[Role.ADMIN], SESSION, USER
 
     async def verify(self, secret: str) -> Principal | None:
@@ -1033,12 +1039,52 @@ def services_in(uploads: Path) -> ApiServices:
         schedules=StandInSchedules(),
         notifications=StandInNotifications(),
         webhooks=StandInWebhooks(),
+        audit=StandInAudit(),
         uploads_dir=uploads,
         max_upload_bytes=1 << 20,
         disk_reserve_bytes=0,
         trusted_proxy=False,
         tls=False,
     )
+
+
+class StandInAudit:
+    """A log in memory."""
+
+    refuses: HoldfastError | None = None
+    asked: tuple[AuditFilter, int, int | None] | None = None
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+
+    async def require_writable(self) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+
+    async def record(self, entry: AuditEntry) -> None:
+        self.entries.append(entry)
+
+    def lines(self) -> list[AuditLine]:
+        lines: list[AuditLine] = []
+        for entry in self.entries:
+            head = Head(lines[-1].number, lines[-1].hash) if lines else EMPTY
+            lines.append(next_line(head, entry))
+        return lines
+
+    async def head(self) -> Head:
+        lines = self.lines()
+        return Head(lines[-1].number, lines[-1].hash) if lines else EMPTY
+
+    async def list(self, wanted: AuditFilter, limit: int, cursor: int | None) -> Page[AuditLine]:
+        self.asked = (wanted, limit, cursor)
+        return Page(tuple(self.lines()[::-1]))
+
+    async def export(self) -> AsyncIterator[AuditLine]:
+        return self._lines(self.lines())
+
+    async def _lines(self, lines: Sequence[AuditLine]) -> AsyncIterator[AuditLine]:
+        for line in lines:
+            yield line
 
 
 class Api:
@@ -1078,6 +1124,8 @@ class Api:
         self.readiness = StandInReadiness()
         self.notifications = StandInNotifications()
         self.webhooks = StandInWebhooks()
+        self.audit = StandInAudit()
+        self.sessions = StandInSessions()
         self.services = dataclasses.replace(
             services_in(uploads),
             workloads=self.workloads,
@@ -1108,6 +1156,8 @@ class Api:
             readiness=self.readiness,
             notifications=self.notifications,
             webhooks=self.webhooks,
+            audit=self.audit,
+            sessions=self.sessions,
             **settings,
         )
         self.app = app

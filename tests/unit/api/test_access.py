@@ -114,6 +114,8 @@ NEEDED = {
     "add_channel": A,
     "remove_channel": A,
     "try_channel": A,
+    "list_audit": A,
+    "export_audit": A,
     "list_operations": V,
     "get_operation": V,
     "cancel_operation": O,

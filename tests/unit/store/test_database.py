@@ -66,7 +66,8 @@ def differences(connection: Connection) -> list[object]:
 def schema(connection: Connection) -> dict[str, object]:
     """All that there is of tables, whatever the order in which it came."""
     found = inspect(connection)
-    return {
+    triggers = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"))
+    return {"triggers": [tuple(trigger) for trigger in triggers]} | {
         table: [
             found.get_pk_constraint(table),
             *sorted(repr(column) for column in found.get_columns(table)),

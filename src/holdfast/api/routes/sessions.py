@@ -52,7 +52,9 @@ async def sign_in(services: Services, request: Request, response: Response, body
         agent=request.headers.get("User-Agent", ""),
     )
     set_session(response, services, secret, LONGEST_SECONDS)
-    return CallerView.of(Principal(name=user.name, role=user.role, user_id=user.id, session_id=session.id))
+    caller = Principal(name=user.name, role=user.role, user_id=user.id, session_id=session.id)
+    request.state.principal = caller
+    return CallerView.of(caller)
 
 
 @router.get("/session", summary="Tell who is asking", responses=problems())

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import ExecutableDDLElement
 
 from holdfast.domain.errors import Failed
-from holdfast.store.tables import metadata
+from holdfast.store.tables import KEEPS_AUDIT, metadata
 
 REVISIONS: Final = (
     "0001",
@@ -40,6 +40,7 @@ REVISIONS: Final = (
     "0011",
     "0012",
     "0013",
+    "0014",
 )
 """All revisions, oldest first. A test compares them with the files."""
 
@@ -72,6 +73,8 @@ def _of_a_new_database(dialect: str) -> tuple[str, ...]:
     recorder = create_mock_engine(f"{dialect}://", keep)
     metadata.create_all(recorder, checkfirst=False)
     _VERSION.create(recorder, checkfirst=False)
+    if dialect == "sqlite":
+        statements.extend(KEEPS_AUDIT)
     return tuple(statements)
 
 
