@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
 from holdfast.api.app import create_app
-from holdfast.api.openapi import document
 from holdfast.api.schemas.workload import json_schema
 from holdfast.api.services import SessionsPort
 from holdfast.bootstrap import Holdfast, Seams
@@ -37,8 +36,8 @@ from holdfast.services.previews import PreviewWish
 from holdfast.testing.installation import deployed, ended, installation, snapshotted
 from holdfast.testing.quick_workers import QuickWorkers
 
-DOCUMENT = document()
-"""Made once: it takes half a second."""
+DOCUMENT = json.loads((Path(__file__).parents[2] / "docs/reference/openapi.json").read_text())
+"""As published; a test of its own compares that with what the server tells."""
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 OPERATIONS: list[Any] = [cast("Any", result).ok() for result in SCHEMA.get_all_operations()]
 CHECKS = (
@@ -363,7 +362,7 @@ def test_no_value_is_so_odd_that_it_becomes_a_failure_of_holdfasts_own(target: T
         path = path.replace(f"{{{name}}}", value)
     headers = target.caller(operation.path)
     failures = []
-    with httpx.Client(base_url=target.url, headers=headers, trust_env=False, timeout=20) as client:
+    with httpx.Client(base_url=target.url, headers=headers, trust_env=False, verify=False, timeout=20) as client:
         for query in odd_queries(operation):
             answer = client.request(operation.method, path + query)
             failures += [(answer.status_code, query[:60])] if answer.status_code >= 500 else []
@@ -385,7 +384,7 @@ def test_nothing_but_health_answers_without_a_token(target: Target, operation: A
     path = operation.path
     for name, value in target.known.items():
         path = path.replace(f"{{{name}}}", value)
-    answer = httpx.request(operation.method, target.url + path, trust_env=False)
+    answer = httpx.request(operation.method, target.url + path, trust_env=False, verify=False)
     if operation.path in OPEN:
         assert answer.status_code == 200
     elif operation.label == "POST /api/session":

@@ -77,16 +77,22 @@ class FakeEngine:
         self.on_start: dict[str, Callable[[Container], None]] = {}
         """Image id → what runs in this process when a container of it starts. Not saved."""
         self.state = State()
+        self._saved = b""
         if state_file is not None and state_file.exists():
-            self.state = msgspec.json.decode(state_file.read_bytes(), type=State)
+            self._saved = state_file.read_bytes()
+            self.state = msgspec.json.decode(self._saved, type=State)
 
     def save(self) -> None:
-        """Write the whole state, in one step that a kill can't tear."""
+        """Write the whole state, in one step that a kill can't tear; nothing, if it is as it was saved last."""
         if self._file is None:
             return
+        state = msgspec.json.encode(self.state)
+        if state == self._saved:
+            return
         fresh = self._file.with_name(f"{self._file.name}.new")
-        fresh.write_bytes(msgspec.json.encode(self.state))
+        fresh.write_bytes(state)
         os.replace(fresh, self._file)
+        self._saved = state
 
     def listen(self, listener: Callable[[ContainerEvent], None]) -> Callable[[], None]:
         """Call ``listener`` with every event. Returns what ends it."""

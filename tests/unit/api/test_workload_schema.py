@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -740,11 +741,17 @@ class TestRoundTrip:
         assert to_document(spec) == {"name": "notes", "stage": "production", "source": MINIMAL["source"]}
 
 
+@cache
+def published() -> jsonschema_rs.Validator:
+    """The JSON Schema; to make it takes a twentieth of a second."""
+    return jsonschema_rs.validator_for(json_schema())
+
+
 class TestPublished:
     @settings(deadline=None, max_examples=50)
     @given(SPECS)
     def test_the_json_schema_takes_what_the_parser_takes(self, spec: WorkloadSpec) -> None:
-        jsonschema_rs.validator_for(json_schema()).validate(to_document(spec))
+        published().validate(to_document(spec))
 
     @pytest.mark.parametrize(
         "document",
@@ -759,7 +766,7 @@ class TestPublished:
         ],
     )
     def test_the_json_schema_refuses_what_the_parser_refuses(self, document: dict[str, Any]) -> None:
-        assert not jsonschema_rs.validator_for(json_schema()).is_valid({**MINIMAL, **document})
+        assert not published().is_valid({**MINIMAL, **document})
 
     def test_the_examples_in_the_schema_are_declarations(self) -> None:
         for example in json_schema()["examples"]:
