@@ -41,6 +41,7 @@ from holdfast.cli.commands import (
     snapshot,
     source,
     status,
+    support,
     token,
     undo,
     user,
@@ -136,6 +137,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.add_typer(token.commands(), name="token")
     app.add_typer(audit.commands(), name="audit")
     app.command("doctor")(doctor.doctor)
+    app.add_typer(support.commands(), name="support")
     app.command("serve")(serve.serve)
     app.command("recover")(recover.recover)
     return app
