@@ -222,12 +222,13 @@ class Intake:
 
     # --- keeping those that arrive together together ---------------------------------------------------------------
 
-    async def _keep(self, arrival: Arrival) -> Kept:
+    def _keep(self, arrival: Arrival) -> asyncio.Future[Kept]:
+        """Have it kept with those that arrive meanwhile; done once it is on disk."""
         done: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
         self._waiting.append((arrival, done))
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep_all(), name="webhook intake")
-        return await done
+        return done
 
     async def _keep_all(self) -> None:
         while self._waiting:

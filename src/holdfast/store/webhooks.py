@@ -44,7 +44,7 @@ _OF_WORKLOAD = (
 _BINDING = select(bindings.c.id).where(bindings.c.id == bindparam("id"))
 
 _INSERT = insert(hook_deliveries)
-_UPDATE = update(hook_deliveries).where(hook_deliveries.c.id == bindparam("this"))
+_UPDATE = update(hook_deliveries).where(hook_deliveries.c.id.in_(bindparam("these", expanding=True)))
 _BY_ID = select(hook_deliveries).where(hook_deliveries.c.id == bindparam("id"))
 _OPEN_OF_WORKLOAD = (
     select(hook_deliveries)
@@ -215,11 +215,7 @@ class HookDeliveryStore:
         await self._set(delivery_ids, state=state.value, code=code, message=message, ended_at=now())
 
     async def _set(self, delivery_ids: Sequence[str], **values: str) -> None:
-        def work(connection: Connection) -> None:
-            for delivery_id in delivery_ids:
-                connection.execute(_UPDATE, {"this": delivery_id, **values})
-
-        await self._database.write(work)
+        await self._database.change(_UPDATE, these=delivery_ids, **values)
 
 
 class _Room:
