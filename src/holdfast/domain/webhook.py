@@ -113,6 +113,7 @@ class HookEvent:
         image: of a pushed image, the path of its repository; of a request, the reference as written.
         tag, digest: of the image.
         pull: the number of a pull request; its branch is ``ref``.
+        opens: a pull request was opened, or opened again; otherwise there is only more in it.
         fork: its branch is none of the repository's own: whoever may not write to that can make one.
         preview: of a request, what the preview is for that is asked for.
         closed: that preview is not needed any more.
@@ -130,6 +131,7 @@ class HookEvent:
     tag: str = ""
     digest: str = ""
     pull: str = ""
+    opens: bool = False
     fork: bool = False
     preview: str = ""
     closed: bool = False

@@ -219,3 +219,11 @@ def superseded(wishes: Iterable[tuple[str, Effect]]) -> dict[str, str]:
     order = list(wishes)
     newest = {effect: delivery_id for delivery_id, effect in order}
     return {delivery_id: newest[effect] for delivery_id, effect in order if newest[effect] != delivery_id}
+
+
+def pull_closed(preview: str, binding: Binding, spec: WorkloadSpec, event: HookEvent) -> bool | None:
+    """Whether an event says that the pull request of a preview is closed, or open; ``None``: nothing of that."""
+    if event.happening is Happening.PULL:
+        return False if event.opens and not event.fork and preview == f"pr-{event.pull}" else None
+    effect = decide(binding, spec, event) if event.happening is Happening.PULL_CLOSED else None
+    return True if isinstance(effect, Effect) and effect.preview == preview else None

@@ -29,7 +29,8 @@ _TAGS: Final = "refs/tags/"
 _NO_BRANCH: Final = "refs/"
 """How the head begins of a pull request in Gitea or Forgejo that has no branch: one made by a push to ``refs/for/…``
 (AGit), which whoever may read a repository may do. It is said to be in the repository itself."""
-_OPEN: Final = ("opened", "reopened", "synchronize", "synchronized")
+_OPENED: Final = ("opened", "reopened")
+_OPEN: Final = (*_OPENED, "synchronize", "synchronized")
 """What GitHub, and then Gitea and Forgejo, call it when there is something new in a pull request."""
 _GITLAB: Final = {"push": _BRANCHES, "tag_push": _TAGS}
 
@@ -148,6 +149,7 @@ def _pull_request(document: Document, about: _About) -> HookEvent:
         ref,
         _text(head.get("sha")),
         about,
+        opens=action in _OPENED,
         fork=not whose[0] or whose[0] != whose[1] or ref.startswith(_NO_BRANCH),
         closed=action == "closed",
     )
@@ -166,16 +168,17 @@ def _merge_request(document: Document, about: _About) -> HookEvent:
         _text(request.get("source_branch")),
         _text(_part(request, "last_commit").get("id")),
         about,
+        opens=action in ("open", "reopen"),
         fork=whose[0] is None or whose[0] != whose[1],
         closed=not pushed,
     )
 
 
-def _pull(number: object, ref: str, sha: str, about: _About, *, fork: bool, closed: bool) -> HookEvent:
+def _pull(number: object, ref: str, sha: str, about: _About, *, opens: bool, fork: bool, closed: bool) -> HookEvent:
     if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < _MOST_PULLS:
         raise malformed("a pull request has no number")
     happening = Happening.PULL_CLOSED if closed else Happening.PULL
-    return HookEvent(happening=happening, pull=str(number), ref=ref, sha=sha, fork=fork, **about)
+    return HookEvent(happening=happening, pull=str(number), ref=ref, sha=sha, opens=opens, fork=fork, **about)
 
 
 def _package(document: Document, about: _About) -> HookEvent:

@@ -22,7 +22,7 @@ from holdfast.domain.errors import HoldfastError
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.preview import Preview
 from holdfast.domain.webhook import Binding, DeliveryState, Effect, HookAction, HookDelivery, Nothing
-from holdfast.domain.webhook_effects import decide, superseded
+from holdfast.domain.webhook_effects import decide, pull_closed, superseded
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deployer import Deployer, DeployIntent
 from holdfast.services.operations import Operations
@@ -33,6 +33,8 @@ from holdfast.store.webhooks import BindingStore, HookDeliveryStore
 
 ATTEMPTS: Final = 3
 """So often a delivery is begun whose operation the server's death cut off."""
+LOOKED_AT: Final = 500
+"""So many of a webhook's newest deliveries are looked at for whether a pull request was closed."""
 GATHERING: Final = 1.0
 """Seconds from the end of one delivery of a workload to the next: in a flood, most of it comes to ask for the same."""
 PAUSE: Final = 5.0
@@ -225,6 +227,8 @@ class WebhookWork:
                 return Nothing(f"there is no preview for {effect.preview}")
             return await self._previews.end(preview.workload_id, actor=binding.actor, idempotency_key=key)
         if effect.preview is not None:
+            if await self._comes_late(delivery, effect.preview):
+                return Nothing(f"the pull request of {effect.preview} was closed before, and not opened again since")
             wish = PreviewWish(
                 key=effect.preview, image=effect.image, why=why, actor=binding.actor, idempotency_key=key
             )
@@ -246,6 +250,25 @@ class WebhookWork:
         return await self._deployer.begin(
             OperationKind.DEPLOY, binding.workload_id, intent, actor=binding.actor, idempotency_key=key
         )
+
+    async def _comes_late(self, delivery: HookDelivery, preview: str) -> bool:
+        """Whether it would make a preview anew of a pull request that is closed: a push, or a build that took its time.
+
+        What opens a pull request, and a person who replays a delivery, always make one.
+        """
+        if delivery.event.opens or delivery.replay_of is not None:
+            return False
+        if await self._previews.of_key(delivery.workload_id, preview) is not None:
+            return False
+        spec = (await self._records.workload(delivery.workload_id)).spec
+        told: list[tuple[str, bool]] = []
+        for binding in await self._bindings.of(delivery.workload_id):
+            if binding.action is HookAction.PREVIEW:
+                for each in await self._deliveries.list(binding.id, limit=LOOKED_AT, before=delivery.id):
+                    closed = pull_closed(preview, binding, spec, each.event)
+                    if closed is not None:
+                        told.append((each.id, closed))
+        return max(told, default=("", False))[1]
 
 
 def _is_of_the_wish(error: HoldfastError) -> bool:
