@@ -14,6 +14,7 @@ from holdfast.domain.operation import Operation
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.workload import Workload
 from holdfast.runtime.port import LABEL_WORKLOAD, ContainerState
+from holdfast.services.restore_registry import Decision
 from holdfast.testing.crash import QuickClock
 from holdfast.testing.fake_records import Behaviour
 from holdfast.testing.installation import deployed, ended, installation, restore, snapshotted, spec_of, succeeded
@@ -107,19 +108,20 @@ async def test_who_crashed_before_the_restore_as_well_takes_nothing_back(pair: P
     assert end.outcome["result"] == "reverted_unhealthy", "whoever asks for the way back gets it"
 
 
-async def test_the_same_holds_for_an_undo_of_one_that_is_stopped(pair: Pair) -> None:
+async def test_beside_one_that_is_stopped_who_was_well_takes_the_data_back_and_who_crashed_before_does_not(
+    pair: Pair,
+) -> None:
     await pair.stop_notes()
+    end = await pair.restored(pair.without)
+    assert end.outcome["result"] == "reverted"
+    assert pair.holds == {"good"}
+    assert len(running_of(engine(pair.holdfast), pair.shelf)) == 1
+    release = await pair.holdfast.api.restores.decide(pair.notes.id, Decision.RELEASE, confirm=None, actor="test")
+    await succeeded(pair.holdfast, release)
+
     pair.crash_shelf()
     await pair.restored(pair.without)
     pair.crash_shelf()
     end = await pair.undone()
     assert end.outcome["result"] == "restored_unhealthy"
     assert pair.holds == set()
-
-
-async def test_who_was_well_before_takes_the_restore_back_though_only_a_volume_is_shared(pair: Pair) -> None:
-    await pair.stop_notes()
-    end = await pair.restored(pair.without)
-    assert end.outcome["result"] == "reverted"
-    assert pair.holds == {"good"}
-    assert len(running_of(engine(pair.holdfast), pair.shelf)) == 1
