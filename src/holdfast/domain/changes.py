@@ -43,6 +43,8 @@ def changes(before: WorkloadSpec | None, after: WorkloadSpec) -> tuple[Change, .
     Args:
         before: ``None`` for a new workload; then every value is listed that isn't a default.
     """
+    if before == after:  # as mostly, where many are looked at
+        return ()
     sides = [spec for spec in (before, after) if spec is not None]
     hidden = frozenset(secret.name for spec in sides for secret in spec.secrets)
     new = _tree(after, hidden)
