@@ -13,6 +13,7 @@ that it can't send either.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 from fastapi import Depends, Request, Response, Security
@@ -60,8 +61,8 @@ class Requires:
     async def __call__(
         self,
         request: Request,
-        credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-        _documented: Annotated[str | None, Security(_cookie)],
+        _token: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+        _session: Annotated[str | None, Security(_cookie)],
         services: Annotated[ApiServices, Depends(services_of)],
     ) -> Principal:
         """The caller.
@@ -71,18 +72,7 @@ class Requires:
             Forbidden: ``role_insufficient``, ``scope_insufficient``, ``session_needed`` or ``request_header_missing``.
             Unavailable: ``audit_unwritable``.
         """
-        if credentials is not None:
-            principal = await _by_token(services, credentials.credentials)
-        elif secret := request.cookies.get(cookie_name(services)):
-            require_header(request)
-            principal = await _by_session(services, secret)
-        else:
-            raise Unauthorized(
-                "token_missing",
-                "This address needs a token, or somebody who is signed in.",
-                next_step="Sign in with `holdfast login`, or set HOLDFAST_TOKEN or HOLDFAST_TOKEN_FILE; programs send "
-                "'Authorization: Bearer …'. The first token is in the server's data directory (admin-token).",
-            )
+        principal = await _caller(request, services)
         request.state.principal = principal  # stands in the audit log, also where the rest refuses
         require_role(principal, self.role)
         _require_scope(principal, request)
@@ -155,6 +145,38 @@ def address_of(request: Request, services: ApiServices) -> str:
         return peer
 
 
+async def _caller(request: Request, services: ApiServices) -> Principal:
+    """Who sent a request, as things are now.
+
+    Raises:
+        Unauthorized: ``token_missing``, ``token_unknown`` or ``session_over``.
+        Forbidden: ``request_header_missing``.
+    """
+    credentials = await _bearer(request)
+    if credentials is not None:
+        return await _by_token(services, credentials.credentials)
+    if secret := request.cookies.get(cookie_name(services)):
+        require_header(request)
+        return await _by_session(services, secret)
+    raise Unauthorized(
+        "token_missing",
+        "This address needs a token, or somebody who is signed in.",
+        next_step="Sign in with `holdfast login`, or set HOLDFAST_TOKEN or HOLDFAST_TOKEN_FILE; programs send "
+        "'Authorization: Bearer …'. The first token is in the server's data directory (admin-token).",
+    )
+
+
+async def check_of_follower(
+    request: Request, services: Annotated[ApiServices, Depends(services_of)]
+) -> Callable[[], Awaitable[None]]:
+    """What looks again whether who sent a request may still see what it asked for, and raises as at first if not."""
+
+    async def check() -> None:
+        require_role(await _caller(request, services), Role.VIEWER)
+
+    return check
+
+
 async def _by_token(services: ApiServices, token: str) -> Principal:
     principal = await services.tokens.verify(token) if 0 < len(token) <= _MAX_SECRET_LENGTH else None
     if principal is None:
@@ -196,4 +218,6 @@ PUBLIC: Final = Depends(Public())
 Viewer = Annotated[Principal, Depends(Requires(Role.VIEWER))]
 Operator = Annotated[Principal, Depends(Requires(Role.OPERATOR))]
 Admin = Annotated[Principal, Depends(Requires(Role.ADMIN))]
+Follower = Annotated[Callable[[], Awaitable[None]], Depends(check_of_follower)]
+"""For what goes on long after its caller was let in."""
 SignedIn = Annotated[Principal, Depends(Requires(Role.VIEWER, session=True))]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Final
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -39,7 +40,11 @@ STREAM: Final[dict[str, Any]] = {
 
 
 def event_stream(
-    name: str, documents: AsyncIterator[str], *, heartbeat: float = HEARTBEAT_SECONDS
+    name: str,
+    documents: AsyncIterator[str],
+    *,
+    still_allowed: Callable[[], Awaitable[None]],
+    heartbeat: float = HEARTBEAT_SECONDS,
 ) -> StreamingResponse:
     """An answer that sends each document as one event.
 
@@ -49,22 +54,31 @@ def event_stream(
     Args:
         name: the events' name.
         documents: JSON documents; its ``aclose`` is called when the client goes away.
+        still_allowed: raises once the client may not see them any more; asked at each heartbeat.
         heartbeat: seconds of silence after which a comment is sent, so that proxies keep the connection.
     """
     return StreamingResponse(
-        _encode(name, documents, heartbeat), media_type=MEDIA_TYPE, headers={"X-Accel-Buffering": "no"}
+        _encode(name, documents, still_allowed, heartbeat), media_type=MEDIA_TYPE, headers={"X-Accel-Buffering": "no"}
     )
 
 
-async def _encode(name: str, documents: AsyncIterator[str], heartbeat: float) -> AsyncGenerator[bytes]:
+async def _encode(
+    name: str, documents: AsyncIterator[str], still_allowed: Callable[[], Awaitable[None]], heartbeat: float
+) -> AsyncGenerator[bytes]:
     number = 0
+    now = asyncio.get_running_loop().time
+    allowed_until = now() + heartbeat
     try:
-        async for document in _with_pauses(documents, heartbeat):
-            if document is None:
-                yield KEEPALIVE_COMMENT
-            else:
-                number += 1
-                yield format_sse_event(data_str=document, event=name, id=str(number))
+        async with aclosing(_with_pauses(documents, heartbeat)) as pauses:
+            async for document in pauses:
+                if now() >= allowed_until:
+                    await still_allowed()
+                    allowed_until = now() + heartbeat
+                if document is None:
+                    yield KEEPALIVE_COMMENT
+                else:
+                    number += 1
+                    yield format_sse_event(data_str=document, event=name, id=str(number))
     except HoldfastError as error:
         yield format_sse_event(data_str=json.dumps({"error": error_body(error)}, default=str), event="error")
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
+from holdfast.api.auth import check_of_follower
 from holdfast.domain.accounts import Role
+from holdfast.domain.errors import Unauthorized
 from tests.unit.api.standins import WORKLOAD, Api
 from tests.unit.services.account_bench import PASSWORD, AccountBench, account_bench
 
@@ -274,3 +276,16 @@ async def test_only_a_trusted_proxy_says_where_a_request_comes_from_and_only_wha
         )
         user = await site.bench.accounts.get("ann")
         assert (await site.bench.sessions.list(user.id))[0].address == seen
+
+
+async def test_who_follows_is_asked_for_as_at_first(site: Site) -> None:
+    await site.bench.user()
+    await site.sign_in()
+    headers = [(name.lower().encode(), value.encode()) for name, value in site.sent.items()]
+    request = Request({"type": "http", "method": "GET", "headers": headers, "app": site.api.app})
+    check = await check_of_follower(request, site.api.app.state.services)
+    await check()
+    await site.ask("DELETE", "/api/session")
+    with pytest.raises(Unauthorized) as caught:
+        await check()
+    assert caught.value.code == "session_over"

@@ -6,8 +6,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
+import pytest
+
 from holdfast.api.sse import event_stream
-from holdfast.domain.errors import Unavailable
+from holdfast.domain.errors import Unauthorized, Unavailable
 from tests.unit.api.standins import OPERATION_ID, Api
 
 
@@ -15,6 +17,10 @@ def events(text: str) -> list[dict[str, str]]:
     """The events of a stream, comments left out."""
     blocks = [block for block in text.split("\n\n") if block and not block.startswith(":")]
     return [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
+
+
+async def allowed() -> None:
+    """Nobody stops it."""
 
 
 async def test_an_operation_is_streamed_until_its_final_state(api: Api) -> None:
@@ -54,7 +60,7 @@ async def test_silence_is_filled_with_comments_and_loses_nothing() -> None:
         await go.wait()
         yield "{}"
 
-    body = aiter(event_stream("x", slow(), heartbeat=0.001).body_iterator)
+    body = aiter(event_stream("x", slow(), still_allowed=allowed, heartbeat=0.001).body_iterator)
     assert await anext(body) == b": ping\n\n"
     assert await anext(body) == b": ping\n\n"
     go.set()
@@ -72,10 +78,34 @@ async def test_a_client_that_goes_away_closes_the_source() -> None:
         finally:
             closed.set()
 
-    body = aiter(event_stream("x", endless(), heartbeat=60).body_iterator)
+    body = aiter(event_stream("x", endless(), still_allowed=allowed, heartbeat=60).body_iterator)
     await anext(body)
     waiting = asyncio.ensure_future(anext(body))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.wait({waiting})
     await asyncio.wait_for(closed.wait(), 5)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_stream_ends_for_who_may_not_see_it_any_more_however_much_there_is_to_send(silent: bool) -> None:
+    asked = 0
+
+    async def at_first() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 2:
+            raise Unauthorized("session_over", "Over.", next_step="Sign in.")
+
+    async def endless() -> AsyncIterator[str]:
+        while True:
+            if silent:
+                await asyncio.Event().wait()
+            yield "{}"
+
+    heartbeat = 0.001 if silent else 0.0
+    body = event_stream("x", endless(), still_allowed=at_first, heartbeat=heartbeat).body_iterator
+    sent = [chunk async for chunk in body]
+    assert asked == 3
+    assert len(sent) >= 3
+    assert b"session_over" in sent[-1]

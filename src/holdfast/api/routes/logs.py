@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from starlette.responses import StreamingResponse
 
 from holdfast.api.answers import problems
-from holdfast.api.auth import Viewer
+from holdfast.api.auth import Follower, Viewer
 from holdfast.api.parameters import Moment, WorkloadRef
 from holdfast.api.schemas.logs import LogEntryView, LogsView
 from holdfast.api.services import Services
@@ -43,6 +43,7 @@ Search = Annotated[
 async def read_logs(
     services: Services,
     _caller: Viewer,
+    still_allowed: Follower,
     ref: WorkloadRef,
     *,
     follow: Annotated[bool, Query(description="Stay and send each new line.")] = False,
@@ -61,7 +62,8 @@ async def read_logs(
             "Following goes on until whoever follows leaves; it does not end at a time.",
             next_step="Leave out either follow or until.",
         )
-    return event_stream("log", _documents(await services.logs.follow(ref, query, tail=tail)))
+    followed = await services.logs.follow(ref, query, tail=tail)
+    return event_stream("log", _documents(followed), still_allowed=still_allowed)
 
 
 @router.get(

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from starlette.responses import StreamingResponse
 
 from holdfast.api.answers import OPERATIONS_PATH, problems
-from holdfast.api.auth import Operator, Viewer
+from holdfast.api.auth import Follower, Operator, Viewer
 from holdfast.api.parameters import Cursor, Limit, OperationId, WorkloadFilter
 from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.pages import PageView, page_view
@@ -57,9 +57,13 @@ async def _existing(services: Services, operation_id: OperationId) -> Operation:
     responses=problems(404) | {200: STREAM},
 )
 async def follow_operation(
-    services: Services, _caller: Viewer, operation: Annotated[Operation, Depends(_existing)]
+    services: Services,
+    _caller: Viewer,
+    still_allowed: Follower,
+    operation: Annotated[Operation, Depends(_existing)],
 ) -> StreamingResponse:
-    return event_stream("operation", _documents(services.operations.events(operation.id)))
+    documents = _documents(services.operations.events(operation.id))
+    return event_stream("operation", documents, still_allowed=still_allowed)
 
 
 async def _documents(operations: AsyncIterator[Operation]) -> AsyncIterator[str]:
