@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -84,7 +85,7 @@ def found_codes() -> dict[tuple[str, str], Code]:
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(_SOURCE.rglob("*.py"))}
     constants = {name: value for tree in trees.values() for name, value in _constants(tree)}
     trees = {path: _Inlined(constants).visit(tree) for path, tree in trees.items()}
-    usual_steps = {name: step for tree in trees.values() for name, step in _usual_steps(tree)}
+    usual_steps = {name: step for tree in trees.values() for name, step in _usual_steps(tree).items()}
     everywhere = {name: group for tree in trees.values() for name, (_, group) in _passing_on(tree).items()}
     positions = {name: index for tree in trees.values() for name, (index, _) in _passing_on(tree).items()}
     found: dict[tuple[str, str], Code] = {}
@@ -94,7 +95,7 @@ def found_codes() -> dict[tuple[str, str], Code]:
         own = _passing_on(tree)
         groups = everywhere | {name: group for name, (_, group) in own.items()}
         places = positions | {name: index for name, (index, _) in own.items()}
-        uses = list(_uses(tree, groups, places, usual_steps | dict(_usual_steps(tree))))
+        uses = list(_uses(tree, groups, places, usual_steps | _usual_steps(tree)))
         if str(path.relative_to(_SOURCE)) in _TABLES:
             uses += list(_tabled(tree))
         for use in uses:
@@ -134,6 +135,7 @@ def rendered(found: Iterable[Code]) -> str:
     return "\n".join(parts)
 
 
+@cache
 def _passing_on(tree: ast.AST) -> dict[str, tuple[int, str]]:
     """Functions with a parameter ``code``: its position, and the group of what they make of it."""
     found: dict[str, tuple[int, str]] = {}
@@ -177,9 +179,13 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
             yield statement.target.id, _text(statement.value)
 
 
-def _usual_steps(tree: ast.AST) -> Iterator[tuple[str, str]]:
+@cache
+def _usual_steps(tree: ast.AST) -> dict[str, str]:
     """What functions that pass a code on say as the next step: always, or unless told otherwise."""
     passing_on = _passing_on(tree)
+    found: dict[str, str] = {}
+    if not passing_on:
+        return found
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef) and function.name in passing_on:
             arguments = function.args
@@ -189,7 +195,8 @@ def _usual_steps(tree: ast.AST) -> Iterator[tuple[str, str]]:
                 if isinstance(call, ast.Call):
                     steps += [keyword.value for keyword in call.keywords if keyword.arg == "next_step"]
             if step := next((text for node in steps if (text := _text(node))), ""):
-                yield function.name, step
+                found[function.name] = step
+    return found
 
 
 def _uses(

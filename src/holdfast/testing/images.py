@@ -1,7 +1,7 @@
 """Images made from nothing but the distribution's static busybox and a script, without a registry.
 
-An image is written as the archive that ``docker save`` would make and is loaded into the engine; that takes a moment,
-so that tests and the demonstration make the images they need when they need them.
+An image is written as the archive that ``docker save`` would make and is loaded into the engine, unless that has it;
+that takes a moment, so that tests and the demonstration make the images they need when they need them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -72,9 +73,10 @@ async def build_image(
     layers = [_base_layer(), _tar({SCRIPT: script, **(files or {})})]
     if programs:
         layers.insert(1, _programs(programs))
-    return await _load(docker_host, name, _archive(name, config, layers))
+    return await _load(docker_host, name, *_archive(name, config, layers))
 
 
+@cache
 def _base_layer() -> bytes:
     """Busybox under all its names, and the few things that programs expect."""
     listed = subprocess.run([_BUSYBOX, "--list"], check=True, capture_output=True, text=True)  # noqa: S603 - fixed words
@@ -124,8 +126,12 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
     tar.addfile(entry, io.BytesIO(content))
 
 
-def _archive(name: str, config: Mapping[str, object], layers: Sequence[bytes]) -> bytes:
-    """What ``docker save`` writes: the image's configuration, its layers, and the manifest that names them."""
+def _archive(name: str, config: Mapping[str, object], layers: Sequence[bytes]) -> tuple[str, bytes]:
+    """What ``docker save`` writes: the image's configuration, its layers, and the manifest that names them.
+
+    Returns:
+        The id that engines give an image of this configuration, and the archive.
+    """
     digests = [hashlib.sha256(layer).hexdigest() for layer in layers]
     image = {
         "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
@@ -135,7 +141,8 @@ def _archive(name: str, config: Mapping[str, object], layers: Sequence[bytes]) -
         "history": [{"created_by": "holdfast.testing.images"} for _ in layers],
     }
     described = json.dumps(image, sort_keys=True).encode()
-    described_name = f"{hashlib.sha256(described).hexdigest()}.json"
+    image_id = hashlib.sha256(described).hexdigest()
+    described_name = f"{image_id}.json"
     manifest = [{"Config": described_name, "RepoTags": [name], "Layers": [f"{d}/layer.tar" for d in digests]}]
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
@@ -143,19 +150,23 @@ def _archive(name: str, config: Mapping[str, object], layers: Sequence[bytes]) -
         for digest, layer in zip(digests, layers, strict=True):
             _add(tar, f"{digest}/layer.tar", layer, 0o644)
         _add(tar, "manifest.json", json.dumps(manifest).encode(), 0o644)
-    return stream.getvalue()
+    return f"sha256:{image_id}", stream.getvalue()
 
 
-async def _load(docker_host: str, name: str, archive: bytes) -> str:
+async def _load(docker_host: str, name: str, image_id: str, archive: bytes) -> str:
     scheme, _, place = docker_host.partition("://")
     connector = aiohttp.UnixConnector(place) if scheme == "unix" else aiohttp.TCPConnector()
     address = "http://localhost" if scheme == "unix" else f"http://{place}"
+    found = f"/images/{quote(name, safe='/:@')}/json"
     async with aiohttp.ClientSession(address, connector=connector, raise_for_status=True) as session:
+        async with session.get(found, raise_for_status=False) as answer:
+            if answer.ok and (await answer.json())["Id"] == image_id:
+                return image_id
         headers = {"Content-Type": "application/x-tar"}
         body = io.BytesIO(archive)
         async with session.post("/images/load", params={"quiet": "1"}, data=body, headers=headers) as answer:
             said = await answer.text()
         if "errorDetail" in said:
             raise RuntimeError(f"The engine could not load the image {name}: {said}")
-        async with session.get(f"/images/{quote(name, safe='/:@')}/json") as answer:
+        async with session.get(found) as answer:
             return str((await answer.json())["Id"])
