@@ -417,7 +417,9 @@ class AccountsPort(Protocol):
 
     async def user_of(self, caller: Principal) -> User: ...
 
-    async def create(self, name: str, password: str, role: Role, *, actor: str) -> User: ...
+    async def create(
+        self, name: str, password: str, role: Role, *, actor: str, by_first_token: bool = False
+    ) -> User: ...
 
     async def change(
         self, name: str, *, role: Role | None = None, disabled: bool | None = None, actor: str

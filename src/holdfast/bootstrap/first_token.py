@@ -7,15 +7,19 @@ import asyncio
 from holdfast.bootstrap.accounts import accounts_of
 from holdfast.bootstrap.data_directory import LOCK_WAIT
 from holdfast.config import Settings
+from holdfast.domain.accounts import ON_HOST
+from holdfast.domain.audit import AuditEntry
 from holdfast.domain.errors import NotFound
+from holdfast.domain.times import now
 from holdfast.engine.data_lock import DataLock
 from holdfast.engine.fs import Fs
 from holdfast.services.passwords import PasswordCost
+from holdfast.store.audit import AuditStore
 from holdfast.store.database import Database
 
 
 def renew_first_token(settings: Settings, *, lock_wait: float = LOCK_WAIT) -> None:
-    """Write a new first token to its file, under the data directory's lock.
+    """Write a new first token to its file, under the data directory's lock; the audit log tells of it first.
 
     Args:
         lock_wait: seconds to wait for the data directory's lock.
@@ -39,6 +43,11 @@ async def _renew(settings: Settings) -> None:
     database = Database.at(settings.database_file)
     try:
         await database.open()
+        await AuditStore(database).append([_renewed()])
         await accounts_of(settings, database, Fs(), PasswordCost()).tokens.renew_first()
     finally:
         await database.close()
+
+
+def _renewed() -> AuditEntry:
+    return AuditEntry(at=now(), actor=ON_HOST, address="", action="renew_first_token", status=201, outcome="accepted")

@@ -24,9 +24,11 @@ MAX_PASSWORD: Final = 1024
 """Characters of a password."""
 _FEWEST_DIFFERENT: Final = 5
 """Different characters that a password has at least."""
-FIRST_ADMIN: Final = "admin"
+FIRST_ADMIN: Final = "first-token"
 """Who acts with the first token, in what is recorded."""
-RESERVED_NAMES: Final = frozenset({"drill", "expiry", "reconciliation", "schedule", "webhook"})
+ON_HOST: Final = "host"
+"""Who acts on the server's host, without the server, in what is recorded."""
+RESERVED_NAMES: Final = frozenset({FIRST_ADMIN, ON_HOST, "drill", "expiry", "reconciliation", "schedule", "webhook"})
 """Who acts without being a user, in what is recorded."""
 
 

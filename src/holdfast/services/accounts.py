@@ -39,12 +39,15 @@ class Accounts:
             raise user_unknown(name)
         return user
 
-    async def create(self, name: str, password: str, role: Role, *, actor: str) -> User:
+    async def create(self, name: str, password: str, role: Role, *, actor: str, by_first_token: bool = False) -> User:
         """Make a user. The first token ends with an admin.
+
+        Args:
+            by_first_token: whether the first token asks, which is good for one admin.
 
         Raises:
             InvalidInput: ``user_name_malformed``, ``password_unfit``.
-            Conflict: ``user_exists``.
+            Conflict: ``user_exists``, ``first_token_over``.
             TooMany: ``passwords_busy``.
         """
         check_user_name(name)
@@ -52,7 +55,7 @@ class Accounts:
         at = now()
         kept = await self._passwords.kept(password)
         user = User(id=new_id(), name=name, role=role, password=kept, created_at=at, password_set_at=at)
-        await self._store.insert(user)
+        await self._store.insert(user, by_first_token=by_first_token)
         self._log.info("user_created", user=name, role=role.value, actor=actor)
         await self._tokens.tidy_first()
         return user
@@ -60,12 +63,15 @@ class Accounts:
     async def change(self, name: str, *, role: Role | None = None, disabled: bool | None = None, actor: str) -> User:
         """Change what a user may do, at once. Whoever is disabled is signed out everywhere.
 
+        The first token ends with whoever becomes an admin who can get in.
+
         Raises:
             NotFound: ``user_unknown``.
             Conflict: ``last_admin``.
         """
         user = await self._store.change(name, role=role, disabled=disabled)
         self._log.info("user_changed", user=name, role=user.role.value, disabled=user.disabled, actor=actor)
+        await self._tokens.tidy_first()
         return user
 
     async def set_password(self, name: str, password: str, *, actor: str) -> User:

@@ -3,7 +3,8 @@
 What was done is done, whether or not its line can be written; so an answer is never withheld for that. Instead a line
 that can't be written is told by the server's log at once, waits in memory to be written with the next one, and until
 it is, nothing else that would need a line is begun (``audit_unwritable``). At most what was under way at that moment is
-done without being on record, and only if the server ends before its disk takes writes again.
+done without being on record, and only if the server ends before its disk takes writes again. What is refused meanwhile
+begins nothing, and anybody can have it refused: of that, only so many lines wait.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ from holdfast.store.audit import AuditFilter, AuditStore
 
 _BATCH: Final = 500
 """Lines that an export reads at a time."""
+MOST_WAITING: Final = 1000
+"""Lines that wait in memory; those beyond, of what was refused meanwhile, are told by the server's log only."""
+
+_REFUSED: Final = range(400, 499)
+"""Statuses of answers with which nothing was begun."""
+_UNWRITABLE: Final = "audit_unwritable"
 
 
 class Audit:
@@ -45,19 +52,21 @@ class Audit:
             await self._write()
         except HoldfastError as error:
             raise Unavailable(
-                "audit_unwritable",
+                _UNWRITABLE,
                 f"The audit log can't be written, so that nothing that belongs into it is begun: {error.message}",
                 next_step=error.next_step,
             ) from error
 
     async def record(self, entry: AuditEntry) -> None:
         """Put an entry on record, durably, if it can be. Raises nothing for what the database refuses."""
-        self._waiting.append(entry)
+        refused = entry.status in _REFUSED or entry.outcome == _UNWRITABLE
+        if not (refused and len(self._waiting) >= MOST_WAITING):
+            self._waiting.append(entry)
         try:
             await self._write()
         except HoldfastError as error:
             told = {f"audit_{name}": value for name, value in dataclasses.asdict(entry).items()}
-            self._log.error("audit_unwritable", code=error.code, reason=error.message, **told)
+            self._log.error(_UNWRITABLE, code=error.code, reason=error.message, **told)
 
     async def head(self) -> Head:
         """Where the log ends."""
@@ -85,7 +94,7 @@ class Audit:
         try:
             await self._write()
         except HoldfastError as error:
-            self._log.error("audit_unwritable", code=error.code, reason=error.message, lines=len(self._waiting))
+            self._log.error(_UNWRITABLE, code=error.code, reason=error.message, lines=len(self._waiting))
 
     async def _write(self) -> None:
         """Write all that waits, to its end, also for who is cancelled meanwhile: nothing is written twice."""

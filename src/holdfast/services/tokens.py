@@ -1,7 +1,8 @@
 """Bearer tokens: programs that call the API, and who makes the first admin.
 
 A user's token may do what it was made for, and never more than its user may do now. The first token belongs to nobody:
-it is made where no admin could get in, and ends as soon as one can, by being made or by getting a new password.
+it is made where no admin could get in, and ends as soon as one can: by being made, by becoming an admin, or by getting
+a new password.
 """
 
 from __future__ import annotations

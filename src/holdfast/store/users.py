@@ -22,6 +22,7 @@ _UPDATE_IF = _UPDATE.where(users.c.password == bindparam("expected"))
 _DELETE = delete(users).where(users.c.id == bindparam("id"))
 _SIGN_OUT = delete(sessions).where(sessions.c.user_id == bindparam("user_id"), sessions.c.id != bindparam("but"))
 _END_FIRST_TOKEN = delete(tokens).where(tokens.c.user_id.is_(None))
+_FIRST_TOKEN = select(tokens.c.id).where(tokens.c.user_id.is_(None))
 
 
 class UserStore:
@@ -44,14 +45,24 @@ class UserStore:
         """All, by name."""
         return tuple(map(_user, await self._database.rows(_ALL)))
 
-    async def insert(self, user: User) -> None:
+    async def insert(self, user: User, *, by_first_token: bool = False) -> None:
         """Keep a new user. The first token ends with an admin.
 
+        Args:
+            by_first_token: only if there still is one: of two that ask at once, one makes the first admin.
+
         Raises:
-            Conflict: ``user_exists``.
+            Conflict: ``user_exists``, ``first_token_over``.
         """
 
         def write(connection: Connection) -> None:
+            if by_first_token and connection.execute(_FIRST_TOKEN).first() is None:
+                raise Conflict(
+                    "first_token_over",
+                    "The first token ended meanwhile: somebody made an admin.",
+                    next_step="Sign in as that one. If nobody of yours made it, make a new first token on the host: "
+                    "`holdfast user recover`. Nothing was changed.",
+                )
             connection.execute(_INSERT, _values(user))
             if user.role is Role.ADMIN:
                 connection.execute(_END_FIRST_TOKEN)
@@ -68,6 +79,8 @@ class UserStore:
     async def change(self, name: str, *, role: Role | None = None, disabled: bool | None = None) -> User:
         """Change what a user may do. Whoever is disabled is signed out everywhere.
 
+        The first token ends with whoever becomes an admin who can get in.
+
         Raises:
             NotFound: ``user_unknown``.
             Conflict: ``last_admin``; nothing was changed.
@@ -82,7 +95,10 @@ class UserStore:
             connection.execute(_UPDATE, {"this": before.id, "role": now_role.value, "disabled": now_disabled})
             if now_disabled:
                 connection.execute(_SIGN_OUT, {"user_id": before.id, "but": ""})
-            return _known(connection, name)
+            after = _known(connection, name)
+            if _gets_in(after) and not _gets_in(before):
+                connection.execute(_END_FIRST_TOKEN)
+            return after
 
         return await self._database.write(write)
 
@@ -108,7 +124,7 @@ class UserStore:
             if not changed.rowcount:
                 return False
             connection.execute(_SIGN_OUT, {"user_id": user.id, "but": keep_session})
-            if _known(connection, user.name).role is Role.ADMIN:
+            if _gets_in(_known(connection, user.name)):
                 connection.execute(_END_FIRST_TOKEN)
             return True
 
@@ -141,9 +157,14 @@ def _known(connection: Connection, name: str) -> User:
     return _user(row)
 
 
+def _gets_in(user: User) -> bool:
+    """Whether this is an admin who can get in."""
+    return user.role is Role.ADMIN and not user.disabled
+
+
 def _check_admin_left(connection: Connection, user: User) -> None:
     """Make sure that there is an admin beside this user, if they are one."""
-    if user.role is not Role.ADMIN or user.disabled:
+    if not _gets_in(user):
         return
     if not connection.execute(_OTHER_ADMINS, {"id": user.id}).scalar_one():
         raise Conflict(

@@ -746,7 +746,7 @@ class StandInAccounts:
     async def user_of(self, caller: Principal) -> User:
         return USER
 
-    async def create(self, name: str, password: str, role: Role, *, actor: str) -> User:
+    async def create(self, name: str, password: str, role: Role, *, actor: str, by_first_token: bool = False) -> User:
         return USER
 
     async def change(self, name: str, *, role: Role | None = None, disabled: bool | None = None, actor: str) -> User:

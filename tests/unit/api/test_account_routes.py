@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -69,7 +70,7 @@ async def test_the_first_token_makes_the_first_admin_and_ends(site: Site) -> Non
     first = {"Authorization": f"Bearer {await site.bench.tokens.ensure_first_admin()}"}
     user = {"name": "ann", "password": PASSWORD, "role": "admin"}
     told = (await site.ask("GET", "/api/session", headers=first)).json()
-    assert told == {"name": "admin", "role": "admin", "signed_in": False, "scopes": []}
+    assert told == {"name": "first-token", "role": "admin", "signed_in": False, "scopes": []}
     assert refused(await site.ask("POST", "/api/tokens", {"name": "ci"}, first)) == (403, "session_needed")
     made = await site.ask("POST", "/api/users", user, first)
     assert (made.status_code, made.json()["name"], made.json()["role"]) == (201, "ann", "admin")
@@ -77,6 +78,14 @@ async def test_the_first_token_makes_the_first_admin_and_ends(site: Site) -> Non
     assert refused(await site.ask("GET", "/api/users", headers=first)) == (401, "token_unknown")
     assert (await site.sign_in()).status_code == 201
     assert [user["name"] for user in (await site.ask("GET", "/api/users")).json()["items"]] == ["ann"]
+
+
+async def test_who_was_not_first_with_the_first_token_makes_no_second_admin(site: Site) -> None:
+    first = {"Authorization": f"Bearer {await site.bench.tokens.ensure_first_admin()}"}
+    users = [{"name": name, "password": PASSWORD, "role": "admin"} for name in ("ann", "eve")]
+    answers = await asyncio.gather(*(site.ask("POST", "/api/users", user, first) for user in users))
+    assert sorted(answer.status_code for answer in answers) in ([201, 401], [201, 409])
+    assert len(await site.bench.accounts.list()) == 1
 
 
 async def test_the_cookie_is_out_of_reach_for_scripts_other_sites_and_open_lines(site: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import stat
 from pathlib import Path
 
@@ -178,5 +179,9 @@ def test_the_first_token_is_made_anew_on_the_host_while_the_server_is_stopped(
     token = settings.admin_token_file.read_text()
     assert token.startswith("hf_")
     assert token.strip() not in result.output
+    with sqlite3.connect(settings.database_file) as database:
+        assert database.execute("SELECT number, actor, action FROM audit").fetchall() == [
+            (1, "host", "renew_first_token")
+        ]
     with DataLock.acquire(settings.data_dir, 0), pytest.raises(Busy):
         renew_first_token(settings, lock_wait=0)

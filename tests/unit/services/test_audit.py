@@ -130,6 +130,21 @@ async def test_a_line_that_cant_be_written_is_told_waits_and_lets_nothing_else_b
     assert [line.entry for line in await all_lines(audit)] == [ENTRY, REFUSED]
 
 
+async def test_what_is_refused_while_nothing_can_be_written_fills_no_memory(
+    audit: Audit, store: FullStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.services.audit.MOST_WAITING", 3)
+    store.full = True
+    unwritable = dataclasses.replace(REFUSED, status=503, outcome="audit_unwritable")
+    for entry in (REFUSED, unwritable, REFUSED, unwritable, REFUSED, ENTRY):
+        await audit.record(entry)
+    store.full = False
+    await audit.require_writable()
+    assert [line.entry for line in await all_lines(audit)] == [REFUSED, unwritable, REFUSED, ENTRY], (
+        "what was done waits"
+    )
+
+
 async def test_what_waits_is_written_at_the_end(audit: Audit, store: FullStore) -> None:
     store.full = True
     await audit.record(ENTRY)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import stat
@@ -129,7 +130,7 @@ async def test_the_first_start_makes_an_admin_token_in_a_private_file_and_later_
     assert token is not None
     assert text(bench.file) == f"{token}\n"
     assert stat.S_IMODE(os.stat(bench.file).st_mode) == 0o600
-    assert await bench.tokens.verify(token) == Principal(name="admin", role=Role.ADMIN)
+    assert await bench.tokens.verify(token) == Principal(name="first-token", role=Role.ADMIN)
     assert await bench.tokens.ensure_first_admin() is None
     assert text(bench.file) == f"{token}\n"
 
@@ -154,6 +155,35 @@ async def test_a_new_first_token_ends_when_it_gave_an_admin_a_new_password(bench
         await bench.accounts.set_password(role_of, "another long password", actor="admin")
         assert (await bench.tokens.verify(token) is None) == (role_of == "ann")
     assert not there(bench.file)
+
+
+async def test_the_first_token_ends_with_whoever_becomes_an_admin_who_can_get_in(bench: AccountBench) -> None:
+    token = await bench.tokens.ensure_first_admin()
+    assert token is not None
+    await bench.user("eve", Role.OPERATOR)
+    await bench.accounts.change("eve", role=Role.ADMIN, disabled=True, actor="test")
+    await bench.accounts.set_password("eve", "another long password", actor="test")
+    assert await bench.tokens.verify(token) is not None, "nobody can get in yet"
+    await bench.accounts.change("eve", disabled=False, actor="test")
+    assert await bench.tokens.verify(token) is None
+    assert not there(bench.file)
+    token = await bench.tokens.renew_first()
+    await bench.accounts.change("eve", disabled=False, actor="test")
+    assert await bench.tokens.verify(token) is not None, "she could get in before, with a password that is lost"
+    await bench.user("bob", Role.VIEWER)
+    await bench.accounts.change("bob", role=Role.ADMIN, actor="test")
+    assert await bench.tokens.verify(token) is None
+
+
+async def test_of_two_who_have_the_first_token_one_makes_the_first_admin(bench: AccountBench) -> None:
+    await bench.tokens.ensure_first_admin()
+    made = await asyncio.gather(
+        *(bench.accounts.create(name, PASSWORD, Role.ADMIN, actor="test", by_first_token=True) for name in "ab"),
+        return_exceptions=True,
+    )
+    (refused,) = (each for each in made if isinstance(each, Conflict))
+    assert refused.code == "first_token_over"
+    assert len(await bench.accounts.list()) == 1
 
 
 async def test_what_is_left_of_the_first_token_goes_at_the_next_start(bench: AccountBench) -> None:

@@ -24,7 +24,10 @@ async def list_users(services: Services, _caller: Admin) -> UsersView:
 )
 async def create_user(services: Services, caller: Admin, body: UserBody) -> UserView:
     password = body.password.get_secret_value()
-    return UserView.of(await services.accounts.create(body.name, password, body.role, actor=caller.name))
+    user = await services.accounts.create(
+        body.name, password, body.role, actor=caller.name, by_first_token=caller.user_id is None
+    )
+    return UserView.of(user)
 
 
 @router.patch(
