@@ -69,7 +69,8 @@ class RestorePlaces:
             problems += found
             warnings += _told_of_swap(place)
             captured = volume.captured
-            if not (captured.files or captured.directories or captured.links or request.paths or request.cloned_from):
+            nothing = not (captured.files or captured.directories or captured.links or request.paths)
+            if nothing and not found and not await asyncio.to_thread(self._holds_nothing, place):
                 warnings.append(
                     f"The snapshot holds nothing of {place.target}: whatever runs finds an empty directory there, and "
                     "may begin anew in it."
@@ -112,6 +113,9 @@ class RestorePlaces:
             return (volume, problems) if problems else self._with_way(volume, first)
         except Refused as refusal:
             return volume, list(refusal.problems)
+
+    def _holds_nothing(self, volume: PlannedVolume) -> bool:
+        return volume.before is LiveBefore.MISSING or self._roots.is_empty(volume.live)
 
     def _check(self, volume: VolumeFacts) -> list[Problem]:
         problems = [*self._roots.check(volume.live), *self._elsewhere(volume.live)]
