@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -23,6 +24,7 @@ from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database, upsert
 from holdfast.store.migrations.upgrade import configuration, upgrade
 from holdfast.store.tables import metadata, snapshots
+from holdfast.store.tokens import FoundToken, TokenStore, WaysIn
 
 INSERT = insert(snapshots)
 
@@ -88,6 +90,20 @@ async def test_migrations_build_exactly_the_tables_that_a_new_database_has(datab
     assert await database.read(differences) == []
     assert await database.read(schema) == migrated
     assert "workloads" in migrated
+
+
+async def test_the_token_of_an_installation_without_accounts_goes_on(tmp_path: Path) -> None:
+    with create_engine(f"sqlite:///{tmp_path / 'state.db'}").begin() as connection:
+        config = configuration(str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0012")
+        row = {"id": "t", "hash": "ab", "name": "admin", "role": "admin", "created_at": "2026-11-23T09:00:00.000000Z"}
+        connection.execute(text("INSERT INTO tokens VALUES (:id, :hash, :name, :role, :created_at)"), row)
+    database = Database.at(tmp_path / "state.db")
+    await database.open()
+    assert await TokenStore(database).find("ab") == FoundToken(token=None, user_role=None)
+    assert await TokenStore(database).ways_in() == WaysIn(first=True, admin=False)
+    await database.close()
 
 
 async def test_a_database_without_tables_of_ours_is_a_new_one(tmp_path: Path) -> None:
