@@ -121,6 +121,7 @@ class RollbacksPort(Protocol):
         deployment_id: str,
         *,
         accept_volumes: bool = False,
+        volumes_of_others: bool = True,
         actor: str,
         idempotency_key: str | None = None,
     ) -> Operation: ...

@@ -148,6 +148,11 @@ class Volume:
         """Whether its directory was made for workloads, and may be removed with them."""
         return self.scope in OWN_SCOPES and not self.engine_volume
 
+    @property
+    def of_others(self) -> bool:
+        """Whether it gives containers what was not made for workloads, which is configured by admins only."""
+        return self.scope is Scope.ABSOLUTE or bool(self.engine_volume)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheck:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason, Rollback, version_before
-from holdfast.domain.errors import Conflict, NotFound
+from holdfast.domain.errors import Conflict, Forbidden, NotFound
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.workload import Workload
 from holdfast.services.deploy_records import DeployRecords
@@ -68,17 +68,32 @@ class Rollbacks:
         deployment_id: str,
         *,
         accept_volumes: bool = False,
+        volumes_of_others: bool = True,
         actor: str,
         idempotency_key: str | None = None,
     ) -> Operation:
         """Return to a deployment; the data stays. Asked for twice, it is done once: the second time it runs already.
 
+        Args:
+            volumes_of_others: whether it may bring back directories of the host and volumes of the engine's that the
+                workload had then, and is not configured to have now.
+
         Raises:
             NotFound: ``workload_unknown``, ``deployment_unknown``.
             Conflict: ``deployment_not_successful``.
+            Forbidden: ``rollback_volumes_forbidden``.
         """
         workload = await self._records.workload(ref)
         to = await self.successful(workload, deployment_id)
+        again = [each.target for each in to.spec.volumes if each.of_others and each not in workload.spec.volumes]
+        if again and not volumes_of_others:
+            raise Forbidden(
+                "rollback_volumes_forbidden",
+                f"It would give {workload.name} back directories of the host, or volumes of the engine's, that it is "
+                f"not configured to have any more ({', '.join(again)}); that is for admins only.",
+                next_step="Ask an admin. Nothing was changed.",
+                details={"targets": again},
+            )
         intent = DeployIntent(reason=DeployReason.ROLLBACK, to=to, accept_volumes=accept_volumes)
         return await self._deployer.begin(
             OperationKind.ROLLBACK, workload.id, intent, actor=actor, idempotency_key=idempotency_key

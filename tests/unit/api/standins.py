@@ -345,6 +345,7 @@ class StandInDeployer(Recorder):
         deployment_id: str,
         *,
         accept_volumes: bool = False,
+        volumes_of_others: bool = True,
         actor: str,
         idempotency_key: str | None = None,
     ) -> Operation:
@@ -353,6 +354,7 @@ class StandInDeployer(Recorder):
             ref=ref,
             deployment_id=deployment_id,
             accept_volumes=accept_volumes,
+            volumes_of_others=volumes_of_others,
             actor=actor,
             idempotency_key=idempotency_key,
         )

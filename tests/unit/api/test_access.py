@@ -301,6 +301,13 @@ async def test_a_rollback_that_replaces_data_is_for_admins_only(api: Api) -> Non
     assert not api.data_rollbacks.calls
 
 
+async def test_a_rollback_brings_volumes_of_others_back_for_admins_only(api: Api) -> None:
+    for role in (Role.OPERATOR, Role.ADMIN):
+        answer = await api.ask("POST", "/api/workloads/notes/rollback", role=role, json={"deployment": SNAPSHOT_ID})
+        assert answer.status_code == 202
+        assert api.deployer.last["volumes_of_others"] is (role is Role.ADMIN)
+
+
 async def test_absolute_volumes_are_configured_by_admins_only(api: Api) -> None:
     body = {
         "name": "notes",

@@ -188,6 +188,7 @@ async def test_a_rollback_names_its_deployment_and_is_accepted(api: Api) -> None
         "ref": "notes",
         "deployment_id": OPERATION_ID,
         "accept_volumes": False,
+        "volumes_of_others": True,
         "actor": "the admin",
         "idempotency_key": "once",
     }

@@ -5,14 +5,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from tests.unit.services.deploy_bench import CRASHING, STATEFUL, Bench, opened
 
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
-from holdfast.domain.errors import Conflict, NotFound
+from holdfast.domain.errors import Conflict, Forbidden, NotFound
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.retention import Keep
-from holdfast.domain.workload import Workload
+from holdfast.domain.workload import Scope, Volume, Workload
+from holdfast.store.codec import encode
+from holdfast.store.tables import deployments
 
 
 @pytest.fixture
@@ -56,6 +59,26 @@ async def test_the_same_image_is_run_though_its_name_means_another_one_now(bench
     await returned(bench, workload, first)
     (instance,) = await bench.running(workload)
     assert instance.image_id == first.image_id
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        Volume(target="/host", scope=Scope.ABSOLUTE, source="/srv/host"),
+        Volume(target="/db", scope=Scope.NAMED, source="db", engine_volume="home_db"),
+    ],
+)
+async def test_who_may_not_configure_volumes_of_others_brings_none_back(bench: Bench, volume: Volume) -> None:
+    workload, first, _ = await twice_deployed(bench)
+    then = dataclasses.replace(first.spec, volumes=(*first.spec.volumes, volume))
+    await bench.database.change(update(deployments).where(deployments.c.id == first.id), spec=encode(then))
+    with pytest.raises(Forbidden) as caught:
+        await bench.rollbacks.rollback(workload.id, first.id, volumes_of_others=False, actor="ann")
+    assert (caught.value.code, caught.value.details) == ("rollback_volumes_forbidden", {"targets": [volume.target]})
+    assert (await bench.reload(workload)).spec == workload.spec
+    kept = dataclasses.replace(workload.spec, volumes=(*workload.spec.volumes, volume))
+    await bench.workloads.update_spec(workload.id, kept)
+    await bench.ended(await bench.rollbacks.rollback(workload.id, first.id, volumes_of_others=False, actor="ann"))
 
 
 async def test_what_is_kept_of_its_snapshots_does_not_go_back(bench: Bench) -> None:

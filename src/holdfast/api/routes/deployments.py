@@ -126,6 +126,7 @@ async def roll_back_workload(
         ref,
         request.deployment,
         accept_volumes=request.accept_volumes,
+        volumes_of_others=caller.role is Role.ADMIN,
         actor=caller.name,
         idempotency_key=idempotency_key,
     )
