@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 PAGE: Final = 10
@@ -55,6 +54,8 @@ class S3Server:
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
     """Run a server until the context ends."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # most of a second
+
     os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = str(PAGE)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server(
