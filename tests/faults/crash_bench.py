@@ -31,6 +31,7 @@ from holdfast.domain.workload import DesiredState, Workload
 from holdfast.engine.fs import Fs
 from holdfast.engine.journal import journals, read_journal
 from holdfast.runtime.port import LABEL_WORKLOAD
+from holdfast.testing import one_at_a_time
 from holdfast.testing.crash import Ended, crashing, in_child
 from holdfast.testing.fake_records import FakeContainer, Outage
 from holdfast.testing.fake_runtime import FakeRuntime
@@ -44,12 +45,13 @@ Act = Callable[[Holdfast], Coroutine[None, None, None]]
 TORTURE = os.environ.get("HOLDFAST_TORTURE") == "1"
 PROCESSES_EVERY = 1 if TORTURE else 20
 """For which of the crashes the engine's work is done by worker processes, as a sample. They are idle whenever a server
-gets to a point; at the other crashes threads of the server do the same work, which takes a third of the time."""
+gets to a point; at the other crashes the server does the same work itself, one thing at a time, in a third of the
+time."""
 KILLED_EVERY = 1 if TORTURE else 40
 """Of the points of what is enumerated call by call (``test_every_call.py``), at which a server is really killed."""
 POINTS_EVERY = 1 if TORTURE else 6
 """Of the points of what isn't, likewise: captures, clones, chosen paths, swaps by renames."""
-UNDO_EVERY = 10
+UNDO_EVERY = 10 if TORTURE else 20
 """Which of the restores that came through a crash are undone, as a sample."""
 
 
@@ -124,9 +126,19 @@ class Bench:
     @property
     def servers(self) -> Installation:
         """The installation, for the servers of the present crash."""
-        if self.crashes % PROCESSES_EVERY == 0:
+        if self.with_processes:
             return self.place
         return replace(self.place, seams=replace(self.place.seams, workers=QuickWorkers))
+
+    @property
+    def with_processes(self) -> bool:
+        """Whether the present crash is one of the sample with worker processes."""
+        return self.crashes % PROCESSES_EVERY == 0
+
+    @property
+    def runner(self) -> Callable[[Coroutine[None, None, None]], None]:
+        """Runs the servers of the present crash."""
+        return asyncio.run if self.with_processes else one_at_a_time.run
 
     # --- crashes -------------------------------------------------------------------------------------------------
 
@@ -206,7 +218,7 @@ class Bench:
             async with self.servers.running() as holdfast:
                 await act(holdfast)
 
-        asyncio.run(run())
+        self.runner(run())
 
     def killed(self, kill_at: str | None, act: Act, *, from_start: bool = False) -> Ended:
         """Have a server in a process of its own do ``act`` and be killed at a point.
@@ -223,7 +235,7 @@ class Bench:
                 points.armed = False
 
         self.crashes += 1
-        end = in_child(self.place.directory, kill_at, scenario)
+        end = in_child(self.place.directory, kill_at, scenario, run=self.runner)
         assert not end.trouble, end.trouble
         assert end.killed is (kill_at is not None), f"the server did not get to {kill_at}; it passed {end.reached}"
         if kill_at is not None:

@@ -4,8 +4,9 @@ Every run begins on a copy of the same installation, with nothing beside anythin
 in the same order. Where a server can stop dead is where a call changes something: one run makes a copy of all that is
 on disk before each such call, and a server is started on each copy later. An error has a run of its own for each call.
 
-Calls that only look are alike when they come from the same place in the code, reached by the same way, at the same
-stage of the restore: what an error in them leads to is written in the same lines, for another volume or another entry.
+Calls that only look are alike when they come from the same place in the code, in the same part of the restore, and the
+way there through the services is one that others of them come by: what an error in them leads to is written in the same
+lines, for another volume or another entry.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
+from types import CodeType, FrameType
 
 from tests.faults.crash_bench import Act
 from tests.faults.crash_scenarios import RunningWorkload
@@ -40,6 +40,9 @@ _ROOM = 1 << 30
 
 THOROUGH_EVERY = 20
 """After which of the errors the server is restarted and restores once more, although nothing was left to mend."""
+
+TURNS = ("after journal COMMIT #1", "after journal TRIAL #1", "after journal CONFIRMED #1")
+"""Points from which on an error leads to something else."""
 
 Choice = Callable[[int, Sequence[str]], bool]
 """Which calls of a run are meant: by their number, and by what the journal had been told before them."""
@@ -297,18 +300,27 @@ class Enumeration:
         return met
 
     def _first_of_those_alike(self, run: Run, trace: Sequence[Call]) -> list[int]:
-        """The numbers of all calls that change something, and of the first of those that look and are alike."""
-        first: dict[object, int] = {}
+        """The numbers of all calls that change something, and of the first of those that look and are alike.
+
+        Of the latter each place in the code is one, in each part of the restore; and each way there.
+        """
+        chosen: list[int] = []
+        seen: set[object] = set()
 
         def look(number: int, call: Call) -> None:
-            stage = len([passed for passed in calls.passed if "journal" in passed])
-            first.setdefault(number if call.changes else (stage, call.name, where()), number)
+            way = where()
+            direction = tuple(point for point in TURNS if point in calls.passed)
+            services = tuple(place for place in way if "/services/" in place[0].co_filename)
+            kinds = {number} if call.changes else {(direction, call.name, way[:1]), (call.part, services)}
+            if not kinds <= seen:
+                chosen.append(number)
+                seen.update(kinds)
 
         calls = Calls(before=look)
         self.begin_with(run.begins)
         self.serve(calls, run.act, from_start=run.from_start)
         assert calls.made == trace, "the calls are not the same in every run"
-        return list(first.values())
+        return chosen
 
     def meet(
         self, run: Run, number: int, fault: Fault | Delay, trace: Sequence[Call], *, thorough: bool = False
@@ -389,10 +401,10 @@ class Enumeration:
         return met
 
 
-def where() -> tuple[tuple[object, int], ...]:
+def where() -> tuple[tuple[CodeType, int], ...]:
     """The place in Holdfast's code that is being carried out, and the way there: each function, and how far it is."""
     frame: FrameType | None = sys._getframe(1)
-    found: list[tuple[object, int]] = []
+    found: list[tuple[CodeType, int]] = []
     while frame is not None:
         if "/src/holdfast/" in frame.f_code.co_filename and "/testing/" not in frame.f_code.co_filename:
             found.append((frame.f_code, frame.f_lineno))
@@ -416,9 +428,7 @@ def fingerprint(directory: Path) -> list[tuple[object, ...]]:
             folders.clear()
             continue
         for name in (*folders, *files):
-            if name == "engine.json":  # written anew after each call, the same but for how often it was looked at
-                found.append((at, name, re.sub(r'"looks":\d+', "", Path(at, name).read_text())))
-            elif not name.endswith(("-shm", "-wal")):
+            if not name.endswith(("-shm", "-wal")):
                 facts = os.lstat(os.path.join(at, name))
                 found.append((at, name, facts.st_ino, facts.st_size, facts.st_mode, facts.st_ctime_ns))
     return sorted(found, key=lambda each: each[:2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -107,6 +108,8 @@ class Servers:
 
     async def _start(self) -> None:
         self._holdfast = await self._running.enter_async_context(self._place.running())
+        while not self._holdfast.api.readiness.ready()[0]:  # noqa: ASYNC110 - the engine's answer is told to nobody
+            await asyncio.sleep(0.001)
 
     async def _serve(self) -> None:
         holdfast = self._holdfast

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from holdfast.engine.entries import display_path
@@ -72,8 +73,12 @@ class Holder:
     mount_point: str
 
 
-def parse(mountinfo: str) -> list[Mount]:
-    """The mounts of one ``mountinfo`` text, in its order: a later one covers an earlier one at the same place."""
+@lru_cache(maxsize=8)
+def parse(mountinfo: str) -> Sequence[Mount]:
+    """The mounts of one ``mountinfo`` text, in its order: a later one covers an earlier one at the same place.
+
+    The text is the same for as long as nothing is mounted; a host of many containers has hundreds of lines.
+    """
     mounts = []
     for line in mountinfo.splitlines():
         fields = line.split(" ")
@@ -90,7 +95,7 @@ def parse(mountinfo: str) -> list[Mount]:
                 type=fields[dash + 1],
             )
         )
-    return mounts
+    return tuple(mounts)
 
 
 def read_own(fs: Fs) -> str:
@@ -209,7 +214,7 @@ def namespace_of(pid: int) -> str | None:
         return None
 
 
-def _foreign_namespaces(fs: Fs, patience: float) -> Iterator[tuple[int, str, str, list[Mount]]]:
+def _foreign_namespaces(fs: Fs, patience: float) -> Iterator[tuple[int, str, str, Sequence[Mount]]]:
     """A process id, the name, that process's name and the mounts of every mount namespace but our own."""
     try:
         proc = fs.open_root("/proc")

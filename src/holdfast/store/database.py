@@ -25,6 +25,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import (
     URL,
     Connection,
+    Engine,
     Executable,
     Row,
     Table,
@@ -55,18 +56,16 @@ class Database:
 
     Args:
         url: where it is; :meth:`at` for a file.
+        engine: what makes the connections, where there is one of :func:`engine_of` already.
     """
 
-    def __init__(self, url: URL) -> None:
-        self._engine = create_engine(url, pool_size=_KEPT, max_overflow=_MOST - _KEPT)
+    def __init__(self, url: URL, engine: Engine | None = None) -> None:
+        self._engine = engine or engine_of(url)
         self._writer = self._engine.execution_options(**{_WRITES: True})
         self._threads = ThreadPoolExecutor(_MOST, thread_name_prefix="database")
         self._connections = asyncio.Semaphore(_MOST)
         self._writing = asyncio.Lock()
-        self._file = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
-        if self._file is not None:
-            event.listen(self._engine, "connect", _configure)
-            event.listen(self._engine, "begin", _begin)
+        self._file = Path(url.database) if _in_a_file(url) and url.database else None
 
     @classmethod
     def at(cls, path: Path) -> Database:
@@ -157,6 +156,19 @@ class Database:
             running.exception()
             raise cancelled
         return running.result()
+
+
+def engine_of(url: URL) -> Engine:
+    """What makes the connections, and keeps a few. Nothing is opened yet."""
+    engine = create_engine(url, pool_size=_KEPT, max_overflow=_MOST - _KEPT)
+    if _in_a_file(url):
+        event.listen(engine, "connect", _configure)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _in_a_file(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and bool(url.database)
 
 
 def upsert(

@@ -95,6 +95,9 @@ def _kind(name: bytes) -> str:
 Scenario = Callable[[KillPoints], Coroutine[None, None, None]]
 """What a child does; it arms the points."""
 
+Runs = Callable[[Coroutine[None, None, None]], None]
+"""Runs a scenario, as :func:`asyncio.run` does."""
+
 
 class Points(Protocol):
     """What is told that a server got to a point."""
@@ -226,19 +229,20 @@ class Ended:
     trouble: str = ""
 
 
-def in_child(directory: Path, kill_at: str | None, scenario: Scenario) -> Ended:
+def in_child(directory: Path, kill_at: str | None, scenario: Scenario, *, run: Runs = asyncio.run) -> Ended:
     """Run a scenario in a forked process, to be killed at a point. Call it where no event loop runs.
 
     Args:
         directory: where the child's notes go.
         kill_at: see :class:`KillPoints`.
+        run: what runs the scenario.
     """
     trace, trouble = directory / "points", directory / "trouble"
     for left in (trace, trouble):
         left.unlink(missing_ok=True)
     pid = os.fork()
     if pid == 0:
-        _be_child(trace, trouble, kill_at, scenario)
+        _be_child(trace, trouble, kill_at, scenario, run)
     status = _wait(pid)
     return Ended(
         killed=os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL,
@@ -247,10 +251,10 @@ def in_child(directory: Path, kill_at: str | None, scenario: Scenario) -> Ended:
     )
 
 
-def _be_child(trace: Path, trouble: Path, kill_at: str | None, scenario: Scenario) -> NoReturn:
+def _be_child(trace: Path, trouble: Path, kill_at: str | None, scenario: Scenario, run: Runs) -> NoReturn:
     status = FAILED
     try:
-        asyncio.run(scenario(KillPoints(trace, kill_at)))
+        run(scenario(KillPoints(trace, kill_at)))
         status = 0
     except BaseException:  # noqa: BLE001 - the parent tells it; nothing of the test runner may run on in this process
         trouble.write_text(traceback.format_exc())

@@ -269,7 +269,8 @@ class FakeEngine:
         ):
             self._end(container, behaviour.exit_code)
             container.looks = 0
-        container.looks += 1
+        if behaviour.exit_code is not None or container.state is ContainerState.RESTARTING:
+            container.looks += 1  # of others nobody needs to know
         return self.public(container)
 
     def stop(self, container: FakeContainer, grace: float) -> Exit:

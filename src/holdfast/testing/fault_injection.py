@@ -41,6 +41,7 @@ from holdfast.testing.crash import ASKING, QuickClock, crashing_files
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import Installation
 from holdfast.testing.kill_points import UNCOUNTED
+from holdfast.testing.quick_database import QuickDatabase
 from holdfast.testing.quick_workers import QuickWorkers
 
 T = TypeVar("T")
@@ -141,9 +142,9 @@ class Delay:
 
 
 @lru_cache(maxsize=4096)
-def _free_of_ids(about: str) -> str:
-    """What a call is about, without what differs from run to run."""
-    return _FREE.sub("*", about)
+def _told(part: Part, name: str, about: str, *, changes: bool) -> Call:
+    """A call, without what differs from run to run in what it is about."""
+    return Call(part, name, _FREE.sub("*", about), changes)
 
 
 class Calls:
@@ -185,7 +186,7 @@ class Calls:
             return None
         with self._one_at_a_time:
             number = len(self.made)
-            call = Call(part, name, _free_of_ids(about), changes)
+            call = _told(part, name, about, changes=changes)
             if self._before is not None:
                 self._before(number, call)
             self.made.append(call)
@@ -289,18 +290,11 @@ for _name in COUNTED:
     setattr(InjectedFs, _name, _injected(_name))
 
 
-@cache
-def _first(url: URL) -> Database:
-    return Database(url)
-
-
-class InjectedDatabase(Database):
+class InjectedDatabase(QuickDatabase):
     """The database, each beginning of a read and each commit counted."""
 
     def __init__(self, url: URL, calls: Calls) -> None:
         super().__init__(url)
-        first = _first(url)  # what was compiled for it need not be again
-        self._engine, self._writer = first._engine, first._writer
         self._calls = calls
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -365,8 +359,7 @@ def injected(place: Installation, calls: Calls, identities: dict[Identity, Ident
     seams = replace(
         place.seams,
         fs=fs,
-        database=database,
         files=crashing_files(calls),
         workers=partial(QuickWorkers, fs=fs),
     )
-    return replace(place, runtime=runtime, seams=seams)
+    return replace(place, runtime=runtime, database=database, seams=seams)

@@ -23,8 +23,10 @@ from holdfast.domain.workload import (
     Workload,
     WorkloadSpec,
 )
+from holdfast.store.database import Database
 from holdfast.testing.fake_records import Behaviour, Command
 from holdfast.testing.fake_runtime import FakeRuntime
+from holdfast.testing.quick_database import QuickDatabase
 from holdfast.testing.trees import wrappers_below
 
 IMAGE = "notes:1"
@@ -58,12 +60,14 @@ class Installation:
 
     Attributes:
         runtime: makes the container runtime of each server.
+        database: makes the database of each server.
         drain_deadline: seconds that a server which stops waits for operations.
         more: settings besides the usual ones.
     """
 
     directory: Path
     runtime: Callable[[Settings], FakeRuntime]
+    database: Callable[[Path], Database] = QuickDatabase.at
     seams: Seams = field(default_factory=Seams)
     drain_deadline: float = 10.0
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -92,7 +96,8 @@ class Installation:
         """A server, from start to an orderly end."""
         (self.directory / "srv").mkdir(exist_ok=True)
         self.settings.docker_volumes.mkdir(exist_ok=True)
-        async with running(self.settings, replace(self.seams, runtime=self.runtime)) as holdfast:
+        seams = replace(self.seams, runtime=self.runtime, database=self.database)
+        async with running(self.settings, seams) as holdfast:
             yield holdfast
 
     def fake_engine(self) -> FakeRuntime:
