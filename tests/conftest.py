@@ -89,10 +89,10 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
 @pytest.fixture
 def patient_log_keeping(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers in this process keep logs however long that takes on a busy machine; others have two seconds for it."""
-    from holdfast.bootstrap import assembly  # all of Holdfast, which takes a second to load
+    from holdfast.bootstrap import deploying  # all of Holdfast, which takes a second to load
     from holdfast.services.log_keeping import LogKeeping
 
-    monkeypatch.setattr(assembly, "LogKeeping", partial(LogKeeping, patience=60.0))
+    monkeypatch.setattr(deploying, "LogKeeping", partial(LogKeeping, patience=60.0))
 
 
 @pytest.fixture(scope="session")

@@ -318,6 +318,8 @@ async def test_the_safety_snapshot_and_the_restore_say_how_what_ran_was_stopped_
     place = hooked(installation(tmp_path, behaviour=behaviour))
     async with place.running() as holdfast:
         workload = await deployed(holdfast)
+        for volume in ("notes/data", "@home/media"):
+            (place.volumes / volume / "notes").write_text("something, or it would be warned of nothing")
         snapshot = await snapshotted(holdfast, workload)
         end = await succeeded(holdfast, await restore(holdfast, workload, snapshot))
         safety = await holdfast.api.snapshots.get(workload.id, str(end.outcome["safety_snapshot_id"]))
