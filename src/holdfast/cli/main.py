@@ -14,6 +14,7 @@ from holdfast.cli import exit_codes
 from holdfast.cli.commands import (
     apply,
     audit,
+    backup,
     clone,
     deploy,
     deployment,
@@ -136,6 +137,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.add_typer(user.commands(), name="user")
     app.add_typer(token.commands(), name="token")
     app.add_typer(audit.commands(), name="audit")
+    app.add_typer(backup.commands(), name="backup")
     app.command("doctor")(doctor.doctor)
     app.add_typer(support.commands(), name="support")
     app.command("serve")(serve.serve)

@@ -10,16 +10,12 @@ import typer
 from holdfast.cli import options
 from holdfast.cli.commands.serve import Config, DataDir, settings_from
 from holdfast.cli.new_file import new_file
+from holdfast.cli.passphrase import PassphraseFile, read_passphrase
 from holdfast.cli.session import Session, session_of
 from holdfast.domain.errors import ConfirmationMissing, InvalidInput
 
 _DEFAULT_FILE: Final = "holdfast-repository-key.json"
 _MAX_BYTES: Final = 1024 * 1024
-
-PassphraseFile = Annotated[
-    Path | None,
-    typer.Option("--passphrase-file", help="A file whose first line is the passphrase.", exists=True, dir_okay=False),
-]
 
 
 def commands() -> typer.Typer:
@@ -55,7 +51,7 @@ def export(
             next_step="Name a file with --output, or say --yes if it is meant.",
         )
     settings = settings_from(session, config, data_dir)
-    passphrase = _passphrase(session, passphrase_file, new=True)
+    passphrase = read_passphrase(session, passphrase_file, new=True)
 
     from holdfast.bootstrap import repository_key  # the whole engine: loaded only by the commands that need it
 
@@ -84,7 +80,7 @@ def import_key(
     settings = settings_from(session, config, data_dir)
     with file.open("rb") as opened:
         data = opened.read(_MAX_BYTES)
-    passphrase = _passphrase(session, passphrase_file, new=False)
+    passphrase = read_passphrase(session, passphrase_file, new=False)
 
     from holdfast.bootstrap import repository_key  # the whole engine: loaded only by the commands that need it
 
@@ -99,17 +95,3 @@ def _agreed(session: Session) -> bool:
     if not session.output.is_terminal:
         return False
     return typer.confirm("The key will be shown on this terminal, sealed with the passphrase. Go on?", err=True)
-
-
-def _passphrase(session: Session, file: Path | None, *, new: bool) -> str:
-    if file is not None:
-        with file.open("rb") as opened:
-            line = opened.readline(_MAX_BYTES)
-        return line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
-    if not session.output.is_terminal:
-        raise InvalidInput(
-            "passphrase_missing",
-            "The key needs a passphrase, and nobody can be asked here.",
-            next_step="Run it on a terminal, or name a file with --passphrase-file.",
-        )
-    return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True))

@@ -65,12 +65,7 @@ def export_key(key: bytes, passphrase: str, *, scrypt_n: int = SCRYPT_N) -> byte
     Raises:
         InvalidInput: ``passphrase_too_short``.
     """
-    if len(unicodedata.normalize("NFC", passphrase)) < MIN_PASSPHRASE:
-        raise InvalidInput(
-            "passphrase_too_short",
-            f"A passphrase for a key has at least {MIN_PASSPHRASE} characters.",
-            next_step="Nothing was written. Choose a longer one, of several words, and keep it apart from the file.",
-        )
+    check_passphrase(passphrase)
     file = _File(
         key_check=RepositoryKeys.derive(key).check,
         scrypt_n=scrypt_n,
@@ -82,6 +77,20 @@ def export_key(key: bytes, passphrase: str, *, scrypt_n: int = SCRYPT_N) -> byte
     sealed = _cipher(file, passphrase).encrypt(bytes.fromhex(file.nonce), key, _associated(file))
     file = msgspec.structs.replace(file, sealed=sealed.hex())
     return canonical(msgspec.to_builtins(msgspec.structs.replace(file, checksum=_checksum(file)))) + b"\n"
+
+
+def check_passphrase(passphrase: str) -> None:
+    """Make sure that a passphrase is not one of those that are tried first.
+
+    Raises:
+        InvalidInput: ``passphrase_too_short``.
+    """
+    if len(unicodedata.normalize("NFC", passphrase)) < MIN_PASSPHRASE:
+        raise InvalidInput(
+            "passphrase_too_short",
+            f"A passphrase has at least {MIN_PASSPHRASE} characters.",
+            next_step="Nothing was written. Choose a longer one, of several words, and keep it apart from the file.",
+        )
 
 
 def import_key(data: bytes, passphrase: str) -> bytes:
