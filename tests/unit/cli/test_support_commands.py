@@ -41,6 +41,21 @@ def test_a_bundle_holds_what_the_server_says_but_no_value_of_a_variable(told: Fa
     assert texts["metrics.txt"] == "holdfast_ready 1.0\n"
 
 
+def test_a_bundle_holds_nothing_that_a_container_wrote(told: FakeServer, tmp_path: Path) -> None:
+    error = {"code": "instance_unhealthy", "details": {"logs": ["dsn=hush"], "output": "hush", "reason": "exited"}}
+    attempt = {"error": {"code": "instance_unhealthy", "logs": "dsn=hush"}}
+    operation = {"error": error, "outcome": {"instance_logs": ["hush"], "kept_trees": []}, "log": [{"message": "m"}]}
+    told.on("GET", "/api/operations", answer({"items": [operation]}))
+    told.on("GET", "/api/statuses", answer({"items": [{"last_deployment": attempt}]}))
+    file = tmp_path / "bundle.zip"
+    told.run("support", "bundle", str(file))
+    with ZipFile(file) as archive:
+        texts = [archive.read(name).decode() for name in archive.namelist()]
+        (kept,) = json.loads(archive.read("operations.json"))["items"]
+    assert "hush" not in "".join(texts)
+    assert (kept["error"]["details"]["reason"], kept["log"]) == ("exited", [{"message": "m"}])
+
+
 def test_what_can_not_be_had_is_told_and_keeps_nothing_else_out(told: FakeServer, tmp_path: Path) -> None:
     told.on("GET", "/api/disk", refusal(503, "engine_unavailable"))
     told.on("GET", "/metrics", refusal(403, "role_insufficient"))

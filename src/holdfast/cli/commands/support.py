@@ -41,6 +41,9 @@ _DOCUMENTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 }
 """What is asked for: by the file's name the path, and how much of it."""
 
+_OF_PROGRAMS: Final = frozenset({"instance_logs", "logs", "output"})
+"""Under which names the server tells what a container, or a command in one, wrote."""
+
 
 def commands() -> typer.Typer:
     """The group of commands."""
@@ -57,8 +60,8 @@ def bundle(
 ) -> None:
     """Write one file with what the server says of itself: findings, states, operations, figures.
 
-    Secrets, tokens, passwords and the values of environment variables are not in it; names, images, paths and the
-    operations' logs are. Look into it before you pass it on: it is JSON, nothing else.
+    Secrets, tokens, passwords, the values of environment variables and what a container wrote before it failed are not
+    in it; names, images, paths, commands, labels and the operations' own logs are. Look into it before you pass it on: it is JSON, nothing else.
     """
     session = session_of(context, as_json=as_json)
     session.client.get("/api/version")  # without a server, or without a right to look, there is nothing to write
@@ -111,12 +114,15 @@ def _write(archive: ZipFile, name: str, document: Any) -> None:
 
 
 def _without_values(document: Any) -> Any:
-    """The same without the values of environment variables: people put there what should be a secret."""
+    """The same without the values of environment variables, and without what programs wrote: both hold secrets."""
     if isinstance(document, list):
         return [_without_values(item) for item in document]
     if not isinstance(document, dict):
         return document
-    return {
-        key: dict.fromkeys(value, "…") if key == "env" and isinstance(value, dict) else _without_values(value)
-        for key, value in document.items()
-    }
+    return {key: _without_value(key, value) for key, value in document.items()}
+
+
+def _without_value(key: str, value: Any) -> Any:
+    if key == "env" and isinstance(value, dict):
+        return dict.fromkeys(value, "…")
+    return "…" if key in _OF_PROGRAMS and value else _without_values(value)
