@@ -61,7 +61,8 @@ def bundle(
     """Write one file with what the server says of itself: findings, states, operations, figures.
 
     Secrets, tokens, passwords, the values of environment variables and what a container wrote before it failed are not
-    in it; names, images, paths, commands, labels and the operations' own logs are. Look into it before you pass it on: it is JSON, nothing else.
+    in it; names, images, paths, commands, labels and the operations' own logs are. Look into it before you pass it on:
+    it is JSON, nothing else.
     """
     session = session_of(context, as_json=as_json)
     session.client.get("/api/version")  # without a server, or without a right to look, there is nothing to write
