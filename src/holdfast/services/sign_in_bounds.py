@@ -17,9 +17,9 @@ from holdfast.services.health_gate import Clock
 OF_USER: Final = 5.0
 OF_USER_PER_SECOND: Final = 0.2
 """Passwords that may be tried for a user from one network at once, and each second in the long run."""
-OF_NETWORK: Final = 50.0
+OF_NETWORK: Final = 15.0
 OF_NETWORK_PER_SECOND: Final = 1.0
-"""Likewise for all users together."""
+"""Likewise for all users together; fewer than may wait for their turn, so that no network takes all turns."""
 MOST_KEPT: Final = 10_000
 """Users and networks that are counted at a time."""
 

@@ -319,6 +319,14 @@ async def test_ten_thousand_wrong_passwords_lock_nobody_out_and_cost_next_to_not
     assert await bench.sign_in("ann", PASSWORD)
 
 
+async def test_who_tries_many_names_at_once_takes_no_turn_from_who_comes_from_elsewhere(bench: AccountBench) -> None:
+    await bench.user()
+    tries = [asyncio.ensure_future(failure(bench, f"user{number}")) for number in range(2 * MOST_WAITING)]
+    signed_in = asyncio.ensure_future(bench.sign_in("ann", PASSWORD, ELSEWHERE))
+    await asyncio.gather(*tries)
+    assert await signed_in
+
+
 async def test_trying_many_names_from_one_network_is_bounded_and_from_another_it_is_not(bench: AccountBench) -> None:
     await bench.user()
     codes = [(await failure(bench, f"user{n}", address=f"2001:db8::{n:x}")).code for n in range(int(OF_NETWORK) + 1)]
