@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -97,7 +97,7 @@ def launch(settings: Settings, log: Path, command: Sequence[str] = SERVE) -> sub
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, **_environment(settings)},
+            env=_outside() | _environment(settings),
         )
 
 
@@ -149,7 +149,12 @@ def _address(log: Path) -> str | None:
     return found[1] if found else None
 
 
-def _environment(settings: Settings) -> Mapping[str, str]:
+def _outside() -> dict[str, str]:
+    """This process's environment without what is for Holdfast: ``HOLDFAST_TORTURE`` is no setting of a server's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
+
+
+def _environment(settings: Settings) -> dict[str, str]:
     roots = {"HOLDFAST_ALLOWED_ROOTS": ":".join(map(str, settings.allowed_roots))} if settings.allowed_roots else {}
     return roots | {
         "HOLDFAST_DATA_DIR": str(settings.data_dir),
