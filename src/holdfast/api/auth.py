@@ -20,7 +20,7 @@ from fastapi import Depends, Request, Response, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
 from holdfast.api.services import ApiServices, services_of
-from holdfast.domain.accounts import Principal, Role
+from holdfast.domain.accounts import Principal, Role, TokenScope
 from holdfast.domain.errors import Forbidden, Unauthorized
 
 HEADER: Final = "X-Holdfast-Request"
@@ -200,6 +200,9 @@ async def _by_session(services: ApiServices, secret: str) -> Principal:
     return principal
 
 
+_WHO_MAY_WHAT: Final = frozenset({TokenScope.USERS, TokenScope.SESSIONS, TokenScope.TOKENS})
+
+
 def _require_scope(principal: Principal, request: Request) -> None:
     """Make sure that a token that is confined to parts of the API stays there. A route's tag is its part."""
     (part,) = request.scope["route"].tags
@@ -208,6 +211,14 @@ def _require_scope(principal: Principal, request: Request) -> None:
             "scope_insufficient",
             f"{principal.name} is confined to {', '.join(sorted(principal.scopes))}; this belongs to {part}.",
             next_step=f"Use a token whose scopes include {part}.",
+            details={"needed": part, "scopes": sorted(principal.scopes)},
+        )
+    if principal.scopes and part in _WHO_MAY_WHAT and request.method not in _CHANGES_NOTHING:
+        raise Forbidden(
+            "scope_insufficient",
+            f"{principal.name} is confined to {', '.join(sorted(principal.scopes))}; who makes users or changes them "
+            "could do everything with them.",
+            next_step="Sign in with `holdfast login`, or use a token without scopes. Nothing was changed.",
             details={"needed": part, "scopes": sorted(principal.scopes)},
         )
 

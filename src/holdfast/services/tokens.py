@@ -113,14 +113,16 @@ class Tokens:
         """The tokens of a user, or of all, newest first; those that have expired as well."""
         return await self._store.list(user_id)
 
-    async def remove(self, token_id: str, *, of_user: str | None, actor: str) -> None:
+    async def remove(self, token_id: str, *, of_user: str | None, up_to: Role, actor: str) -> None:
         """End a token at once.
 
         Args:
             of_user: the id of the only user whose tokens may be ended; ``None`` for everybody's.
+            up_to: the role that it may have at most: no token ends a greater one.
 
         Raises:
             NotFound: ``token_not_there``.
+            Forbidden: ``role_insufficient``.
         """
         token = await self._store.get(token_id)
         if token is None or of_user not in (None, token.user_id):
@@ -128,6 +130,12 @@ class Tokens:
                 "token_not_there",
                 "There is no such token.",
                 next_step="Look at what there is with `holdfast token list`.",
+            )
+        if not up_to.includes(token.role):
+            raise Forbidden(
+                "role_insufficient",
+                f"A token with the role {up_to} does not end one with the role {token.role}.",
+                next_step="Sign in with `holdfast login`, and end it then. Nothing was changed.",
             )
         await self._store.delete(token_id)
         self._log.info("token_removed", token_id=token_id, user=token.user, token=token.name, actor=actor)

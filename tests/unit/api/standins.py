@@ -714,7 +714,7 @@ class StandInTokens:
     async def list(self, user_id: str | None = None) -> tuple[ApiToken, ...]:
         return (API_TOKEN,)
 
-    async def remove(self, token_id: str, *, of_user: str | None, actor: str) -> None: ...
+    async def remove(self, token_id: str, *, of_user: str | None, up_to: Role, actor: str) -> None: ...
 
 
 class StandInSessions:

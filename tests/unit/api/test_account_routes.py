@@ -210,6 +210,25 @@ async def test_a_token_does_what_it_is_for_and_makes_no_tokens(site: Site) -> No
     assert refused(await site.ask("GET", "/api/workloads/notes", headers=token)) == (401, "token_unknown")
 
 
+async def test_a_token_ends_no_greater_one_and_a_confined_one_makes_nobody_greater(site: Site) -> None:
+    await site.bench.user()
+    await site.bench.user("bob", Role.VIEWER)
+    await site.sign_in()
+    great, _ = await site.token(name="great")
+    lesser_id, lesser = await site.token(name="lesser", role="viewer")
+    assert refused(await site.ask("DELETE", f"/api/tokens/{great}", headers=lesser)) == (403, "role_insufficient")
+    assert (await site.ask("DELETE", f"/api/tokens/{lesser_id}", headers=lesser)).status_code == 204
+    _, confined = await site.token(name="confined", scopes=["users", "tokens", "sessions"])
+    assert (await site.ask("GET", "/api/users", headers=confined)).is_success
+    for method, path, body in (
+        ("POST", "/api/users", {"name": "eve", "role": "admin", "password": PASSWORD}),
+        ("DELETE", "/api/users/bob", None),
+        ("DELETE", f"/api/tokens/{great}", None),
+    ):
+        assert refused(await site.ask(method, path, body, confined)) == (403, "scope_insufficient")
+    assert (await site.ask("DELETE", f"/api/tokens/{great}")).status_code == 204
+
+
 async def test_a_token_is_told_once(site: Site) -> None:
     await site.bench.user()
     await site.sign_in()

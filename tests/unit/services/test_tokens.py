@@ -94,9 +94,9 @@ async def test_a_token_ends_by_itself_or_when_it_is_removed(bench: AccountBench)
     assert (newest.name, newest.expires_at, oldest.name) == ("lasting", None, "ci")
     for of_user, known in (("another", newest.id), (None, user.id)):
         with pytest.raises(NotFound) as caught:
-            await bench.tokens.remove(known, of_user=of_user, actor="test")
+            await bench.tokens.remove(known, of_user=of_user, up_to=Role.ADMIN, actor="test")
         assert caught.value.code == "token_not_there"
-    await bench.tokens.remove(newest.id, of_user=user.id, actor="test")
+    await bench.tokens.remove(newest.id, of_user=user.id, up_to=Role.ADMIN, actor="test")
     assert await bench.tokens.verify(lasting) is None
 
 

@@ -54,12 +54,13 @@ async def create_token(services: Services, caller: SignedIn, body: TokenBody) ->
 @router.delete(
     "/{token}",
     summary="End a token at once",
-    description="Those of others are for admins.",
+    description="Those of others are for admins; no token ends one with a greater role.",
     status_code=204,
     response_class=Response,
     responses=problems(404),
 )
 async def remove_token(services: Services, caller: Viewer, token: TokenId) -> Response:
     of_user = None if caller.role is Role.ADMIN else caller.user_id
-    await services.tokens.remove(token, of_user=of_user, actor=caller.name)
+    up_to = caller.role if caller.session_id is None else Role.ADMIN
+    await services.tokens.remove(token, of_user=of_user, up_to=up_to, actor=caller.name)
     return Response(status_code=204)
