@@ -27,7 +27,7 @@ test: setup ## everything that must hold: checks and all tests, with a real Dock
 # once, and one property has Hypothesis read all constants: in a fresh clone each of them would do it for itself.
 tests: setup
 	@$(BIN)/python -m pytest -qq -k test_a_port_reads_back > /dev/null 2>&1 || true
-	@$(WITH_ENGINE) $(BIN)/python -m pytest -q -n 5 --dist loadgroup
+	@$(BIN)/python scripts/with_engine.py --tests -- $(BIN)/python -m pytest -q -n 5 --dist loadgroup
 
 check: setup ## format, lint, types and import contracts
 	@$(BIN)/ruff format --check --quiet

@@ -35,7 +35,8 @@ def _guided(target: Target, runs: int | None, seconds: int | None, seed: int, fo
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=_INSTRUMENTED):
         read, corpus = target.run, target.seeds()
-    with tempfile.TemporaryDirectory(prefix="holdfast-seeds-") as seeds:
+    # Here, among what is found: the process is ended from within, and nobody removes them.
+    with tempfile.TemporaryDirectory(prefix="seeds-", dir=".") as seeds:
         for number, content in enumerate(corpus):
             Path(seeds, f"{number:04}").write_bytes(content)
         bounds = [] if seconds is None else [f"-max_total_time={seconds}"]

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Run a command with a Docker Engine at hand.
 
-    scripts/with_engine.py [--fresh] [--run-dir DIRECTORY] -- COMMAND [ARGUMENT …]
+    scripts/with_engine.py [--fresh] [--tests] [--run-dir DIRECTORY] -- COMMAND [ARGUMENT …]
     scripts/with_engine.py --clean
 
 Uses the engine that answers at DOCKER_HOST or at the system's socket. Where none does, starts one on directories of its
 own, tells the command by DOCKER_HOST, and stops it afterwards. Runs at the same time share that engine; the last one
-stops it. Images and containers in it are kept for the next run; ``--fresh`` and ``--clean`` remove them. The exit code
-is the command's. Standard library only.
+stops it. Images and containers in it are kept for the next run; ``--fresh`` and ``--clean`` remove them. ``--tests``
+takes another engine than ``make serve`` does, emptied first: what a killed run of tests left would otherwise be started
+again with the engine, and some of that crashes and is restarted for ever. The exit code is the command's. Standard
+library only.
 """
 
 from __future__ import annotations
@@ -36,10 +38,9 @@ def main(arguments: Sequence[str]) -> int:
         prog="with_engine.py", description="Run a command with a Docker Engine at hand.", allow_abbrev=False
     )
     parser.add_argument("--fresh", action="store_true", help="empty our own engine first")
+    parser.add_argument("--tests", action="store_true", help="use an engine for tests alone, emptied first")
     parser.add_argument("--clean", action="store_true", help="stop and remove our own engine, and run nothing")
-    parser.add_argument(
-        "--run-dir", type=Path, default=_default_run_dir(), help="where our own engine keeps its things"
-    )
+    parser.add_argument("--run-dir", type=Path, help="where our own engine keeps its things")
     parser.add_argument("command", nargs="*", help="what to run, after --")
     options = parser.parse_args(arguments)
     if not options.command and not options.clean:
@@ -48,12 +49,14 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, _leave)
     try:
         if options.clean:
-            return _clean(options.run_dir)
+            given = [options.run_dir] if options.run_dir else [_default_run_dir(), _default_run_dir("tests")]
+            return max(map(_clean, given))
         host = _running_engine()
         if host is not None:
             say(f"using the engine at {host}")
             return _run(options.command, host)
-        with _own_engine(options.run_dir, fresh=options.fresh) as engine:
+        run_dir = options.run_dir or _default_run_dir("tests" if options.tests else "engine")
+        with _own_engine(run_dir, fresh=options.fresh or options.tests) as engine:
             return _run(options.command, engine.host)
     except EngineTrouble as trouble:
         say(str(trouble))
@@ -65,8 +68,8 @@ def say(line: str) -> None:
     print(f"with_engine: {line}", file=sys.stderr, flush=True)
 
 
-def _default_run_dir() -> Path:
-    return Path(tempfile.gettempdir()) / f"holdfast-engine-{os.getuid()}"
+def _default_run_dir(purpose: str = "engine") -> Path:
+    return Path(tempfile.gettempdir()) / f"holdfast-{purpose}-{os.getuid()}"
 
 
 def _running_engine() -> str | None:

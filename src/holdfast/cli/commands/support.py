@@ -8,17 +8,19 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import typer
 
 from holdfast import __version__
 from holdfast.cli import options
-from holdfast.cli.client import Client
 from holdfast.cli.session import session_of
 from holdfast.domain.errors import Conflict, Failed, HoldfastError
 from holdfast.domain.times import now
+
+if TYPE_CHECKING:
+    from holdfast.cli.client import Client
 
 _MANY: Final = 100
 
