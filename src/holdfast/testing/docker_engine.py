@@ -27,6 +27,9 @@ _LONGEST_SOCKET: Final = 107
 """Bytes of a socket's path that the kernel takes."""
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL: Final = 25
+_ADDRESSES: Final = "base=10.213.0.0/16,size=27"
+"""For some two thousand networks. By itself an engine has addresses for thirty, and those that a killed one left behind
+keep theirs until the host is started anew."""
 
 
 class EngineTrouble(Exception):
@@ -83,7 +86,9 @@ class DockerEngine:
         self.socket.unlink(missing_ok=True)
         command = [program, "--host", self.host, "--data-root", str(self.data_root)]
         command += ["--exec-root", str(self._exec_root), "--pidfile", str(self._pid_file)]
-        if not self._network:
+        if self._network:
+            command += ["--default-address-pool", _ADDRESSES]
+        else:
             command += ["--bridge", "none", "--iptables=false", "--ip-forward=false"]
             command = ["unshare", "--net", *command]
         with self._log.open("wb") as log:
