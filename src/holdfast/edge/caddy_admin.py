@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, Final
-
-import httpx
+from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.domain.errors import Failed, Unavailable
 from holdfast.edge.caddy_config import ADMIN_HOST
 from holdfast.edge.sockets import who_listens
+
+if TYPE_CHECKING:
+    import httpx  # loaded only where there is a Caddy, for the sake of memory
 
 TIMEOUT: Final = 15.0
 """Seconds that one call may take."""
@@ -26,6 +27,8 @@ class CaddyAdmin:
     """
 
     def __init__(self, address: str | Path) -> None:
+        import httpx
+
         self.where = str(address)
         on_socket = isinstance(address, Path)
         self._http = httpx.AsyncClient(
@@ -62,6 +65,8 @@ class CaddyAdmin:
         await self._http.aclose()
 
     async def _ask(self, method: str, path: str, value: object = None) -> httpx.Response:
+        import httpx
+
         try:
             answer = await self._http.request(method, path, json=value)
         except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -16,9 +16,8 @@ import socket
 import ssl
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import httpx
 import msgspec
 
 from holdfast import __version__
@@ -26,6 +25,9 @@ from holdfast.domain.errors import Failed
 from holdfast.domain.notice import ChannelSecrets, Delivery, Level, Mail, MailTls, Notice
 from holdfast.domain.times import parse
 from holdfast.services.addresses import never_told
+
+if TYPE_CHECKING:
+    import httpx  # loaded only where there is something to post: it takes two MiB
 
 TIMEOUT: Final = 15.0
 """Seconds that a delivery may take at each of its steps."""
@@ -69,6 +71,8 @@ async def post(secrets: ChannelSecrets, delivery: Delivery) -> None:
     Raises:
         Failed: ``webhook_failed``, ``webhook_address_refused``.
     """
+    import httpx
+
     body = body_of(delivery)
     headers = {"Content-Type": "application/json", "User-Agent": f"holdfast/{__version__}"}
     if secrets.secret:
