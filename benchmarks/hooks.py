@@ -73,27 +73,24 @@ def measure(server: Server, seconds: float, say: Callable[[str], object]) -> dic
     answers = asyncio.run(_sent(str(server.http.base_url), pushes))
     sending = time.monotonic() - began
     say(f"  {len(answers)} sent in {sending:.1f} s; waiting until all is applied")
-    kept = {hook: _kept(server, hook) for hook in hooks}
-    operations = [
-        operation["id"]
-        for hook in hooks
-        for operation in _pages(server, f"/api/operations?workload={hook.workload}&limit=200")
-        if operation["actor"] == f"webhook {hook.id}"
+    outcomes = [
+        outcome([answer.ids for answer in answers[number::WORKLOADS]], _kept(server, hook), _operations(server, hook))
+        for number, hook in enumerate(hooks)
     ]
-    found = [delivery for deliveries in kept.values() for delivery in deliveries]
     return {
         "sent": len(pushes),
         "a second": len(pushes) / sending,
         "milliseconds": [answer.seconds * 1000 for answer in answers],
         "statuses": dict(Counter(str(answer.status) for answer in answers)),
-        **outcome([answer.ids for answer in answers], found, operations),
+        **{name: sum(each[name] for each in outcomes) for name in ("unanswered", "lost", "not once")},
+        "states": dict(sum((Counter(each["states"]) for each in outcomes), Counter())),
     }
 
 
 def outcome(
     answered: Sequence[Sequence[str]], kept: Sequence[Mapping[str, Any]], operations: Sequence[str]
 ) -> dict[str, Any]:
-    """What became of deliveries.
+    """What became of the deliveries of a webhook. Of those that a newer one superseded only the newest stay on record.
 
     Args:
         answered: of each that was sent, the ids with which it was answered.
@@ -102,12 +99,13 @@ def outcome(
 
     Returns:
         ``unanswered``: how many were not answered as received, as their sender knows; ``lost``: how many of the others
-        have no record of their own; ``states``: how those on record ended; ``not once``: how many were applied without
-        an operation, by one that another had as well, or by more than one.
+        have no record of their own, and can't have been let go of; ``states``: how those on record ended; ``not once``:
+        how many were applied without an operation, by one that another had as well, or by more than one.
     """
     by_id = {delivery["id"]: delivery for delivery in kept}
     own = Counter(delivery_id for ids in answered for delivery_id in ids)
-    lost = sum(not all(each in by_id and own[each] == 1 for each in ids) for ids in answered)
+    oldest = min((delivery["id"] for delivery in kept if delivery["state"] == "superseded"), default="")
+    lost = sum(not all((each in by_id or each < oldest) and own[each] == 1 for each in ids) for ids in answered)
     applied = Counter(delivery["operation_id"] for delivery in kept if delivery["state"] in ("succeeded", "failed"))
     shared = sum(count for operation, count in applied.items() if count > 1 or operation is None)
     return {
@@ -165,6 +163,12 @@ async def _answered(session: aiohttp.ClientSession, sent: Push, due: float) -> A
         return Answer(status=0, seconds=time.monotonic() - due, ids=())
     ids = tuple(each["id"] for each in document["deliveries"]) if answer.status == 200 else ()
     return Answer(status=answer.status, seconds=time.monotonic() - due, ids=ids)
+
+
+def _operations(server: Server, hook: Hook) -> list[str]:
+    """The ids of the operations that a webhook started."""
+    found = _pages(server, f"/api/operations?workload={hook.workload}&limit=200")
+    return [operation["id"] for operation in found if operation["actor"] == f"webhook {hook.id}"]
 
 
 def _kept(server: Server, hook: Hook) -> list[Mapping[str, Any]]:

@@ -27,9 +27,9 @@ _LONGEST_SOCKET: Final = 107
 """Bytes of a socket's path that the kernel takes."""
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL: Final = 25
-_ADDRESSES: Final = "base=10.213.0.0/16,size=27"
-"""For some two thousand networks. By itself an engine has addresses for thirty, and those that a killed one left behind
-keep theirs until the host is started anew."""
+_ADDRESSES: Final = "base=10.213.0.0/16,size=24"
+"""For 256 networks of 250 containers. By itself an engine has addresses for thirty, and those that a killed one left
+behind keep theirs until the host is started anew."""
 
 
 class EngineTrouble(Exception):

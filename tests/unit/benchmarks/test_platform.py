@@ -82,6 +82,10 @@ def test_deliveries_that_are_each_on_record_and_applied_once_are_well() -> None:
     assert found == {"unanswered": 0, "lost": 0, "states": states, "not once": 0}
 
 
+def test_what_is_older_than_all_that_was_superseded_and_is_on_record_was_let_go_of() -> None:
+    assert hooks.outcome([["d0"], ["d1"], ["d2"], ["d3"]], GOOD, ["a", "b"])["lost"] == 0
+
+
 def test_what_its_sender_got_no_answer_for_is_not_lost_but_told() -> None:
     found = hooks.outcome([["d1"], ["d2"], ["d3"], []], GOOD, ["a", "b"])
     assert (found["unanswered"], found["lost"]) == (1, 0)
