@@ -6,10 +6,10 @@ by a run that nobody kills which points there are, then kills one server at each
 What must hold then is in ``crash_checks.py``; what goes on meanwhile, in ``crash_scenarios.py``.
 
 In ``test_every_call.py``, where each call is a point, copies of a disk stand for kills. Here processes die, and real
-workers do the engine's work. Of what is enumerated there, ``make test`` kills at every twenty-fourth point: of a
+workers do the engine's work. Of what is enumerated there, ``make test`` kills at every fortieth point: of a
 restore of a running workload; of one that is taken back, of one of a stopped workload and of one that is called off,
 from where it begins to differ from that; and of the recovery from SAFE, COMMIT, CONFIRMED, BACKWARD, ABORTED. At every
-third: of captures; where a missing directory is made, all else catches up with chosen paths, and hooks hold a workload.
+sixth: of captures; where a missing directory is made, all else catches up with chosen paths, and hooks hold a workload.
 
 Only with ``make torture`` (``HOLDFAST_TORTURE=1``): every point of all that; of an undo, of a rollback with data and of
 a restore of a shared volume; of the recovery from all other states; the points that were left out above because they
