@@ -27,7 +27,7 @@ from holdfast.engine.backup_file import BackupEntry, BackupFacts, read_backup, w
 from holdfast.engine.data_lock import DataLock
 from holdfast.engine.fs import TEMPORARY_PREFIX, Fs
 from holdfast.engine.os_errors import translate
-from holdfast.engine.repository.key_export import SCRYPT_N
+from holdfast.engine.passphrases import SCRYPT_N
 from holdfast.store.migrations import REVISIONS
 
 _DATABASE: Final = "state.db"

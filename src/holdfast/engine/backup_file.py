@@ -19,10 +19,9 @@ import hashlib
 import json
 import re
 import secrets
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 import msgspec
 import zstandard
@@ -31,7 +30,16 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from holdfast.domain.errors import Damaged, InvalidInput, Problem, Refused
-from holdfast.engine.repository.key_export import SCRYPT_N, check_passphrase
+from holdfast.engine.passphrases import (
+    SCRYPT_N,
+    SCRYPT_R,
+    ScryptN,
+    ScryptP,
+    ScryptR,
+    affordable,
+    check_passphrase,
+    cipher_of,
+)
 from holdfast.engine.signed_json import Malformed, canonical, parse_object
 
 NAMES: Final = re.compile(r"state\.db|installation|admin-token|settings\.json|keys/[a-z0-9][a-zA-Z0-9._-]{0,199}")
@@ -44,8 +52,6 @@ _FRAME: Final = 1 << 20
 _PIECE: Final = 1 << 18
 _TAG_BYTES: Final = 16
 _SALT_BYTES: Final = 32
-_SCRYPT_R: Final = 8
-_MAX_MEMORY: Final = 1 << 30
 
 
 class BackupFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,9 +73,9 @@ class BackupFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     schema: str
     installation: str
     audit_head: str
-    scrypt_n: Annotated[int, msgspec.Meta(ge=2, le=1 << 22)] = SCRYPT_N
-    scrypt_r: Annotated[int, msgspec.Meta(ge=1, le=64)] = _SCRYPT_R
-    scrypt_p: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1
+    scrypt_n: ScryptN = SCRYPT_N
+    scrypt_r: ScryptR = SCRYPT_R
+    scrypt_p: ScryptP = 1
     salt: str = ""
 
 
@@ -300,24 +306,14 @@ def _read_first(file: BinaryIO) -> tuple[BackupFacts, bytes]:
         salt = bytes.fromhex(facts.salt)
     except (msgspec.ValidationError, ValueError, RecursionError) as error:
         raise _damaged("its first line is missing something or makes no sense") from error
-    memory = 128 * facts.scrypt_n * facts.scrypt_r
-    if len(salt) != _SALT_BYTES or memory > _MAX_MEMORY or facts.scrypt_n & (facts.scrypt_n - 1) or version < 1:
+    if len(salt) != _SALT_BYTES or version < 1 or not affordable(facts.scrypt_n, facts.scrypt_r):
         raise _damaged("its first line makes no sense")
     return facts, first
 
 
 def _cipher(facts: BackupFacts, passphrase: str) -> AESGCM:
-    return AESGCM(
-        hashlib.scrypt(
-            unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape"),
-            salt=bytes.fromhex(facts.salt),
-            n=facts.scrypt_n,
-            r=facts.scrypt_r,
-            p=facts.scrypt_p,
-            maxmem=128 * facts.scrypt_n * facts.scrypt_r + (64 << 20),
-            dklen=32,
-        )
-    )
+    salt = bytes.fromhex(facts.salt)
+    return cipher_of(passphrase, salt=salt, n=facts.scrypt_n, r=facts.scrypt_r, p=facts.scrypt_p)
 
 
 def _malformed() -> InvalidInput:

@@ -1,9 +1,9 @@
 """A repository's key as a file that a passphrase opens, to be kept where the repository is not.
 
-The file is a JSON object of one line. Its key is scrypt of the passphrase (Unicode NFC, UTF-8); what it seals with
-AES-256-GCM is the repository's key; the associated data is the object, as canonical JSON, without ``sealed`` and
-``checksum``. The checksum (BLAKE3 of the object without it, cut to 16 bytes) tells a damaged file from a wrong
-passphrase; ``key_check`` tells which repository the key is of.
+The file is a JSON object of one line. What it seals with its passphrase (:mod:`holdfast.engine.passphrases`) is the
+repository's key; the associated data is the object, as canonical JSON, without ``sealed`` and ``checksum``. The
+checksum (BLAKE3 of the object without it, cut to 16 bytes) tells a damaged file from a wrong passphrase; ``key_check``
+tells which repository the key is of.
 
 Invariants: without the passphrase nothing of the key can be learnt from the file; a file from anywhere costs bounded
 memory and time.
@@ -11,10 +11,8 @@ memory and time.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-import unicodedata
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 from blake3 import blake3
@@ -23,22 +21,24 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from holdfast.domain.errors import Damaged, InvalidInput, Problem, Refused
 from holdfast.engine.keys import KEY_BYTES
+from holdfast.engine.passphrases import (
+    SCRYPT_N,
+    SCRYPT_R,
+    ScryptN,
+    ScryptP,
+    ScryptR,
+    affordable,
+    check_passphrase,
+    cipher_of,
+)
 from holdfast.engine.repository.seal import TAG_BYTES, RepositoryKeys
 from holdfast.engine.signed_json import Malformed, canonical, parse_object
 
 MAX_FILE_BYTES: Final = 64 * 1024
-MIN_PASSPHRASE: Final = 12
-"""Characters."""
-
-SCRYPT_N: Final = 1 << 17
-"""With the other parameters: 128 MiB, and about a third of a second."""
-
 _WHAT: Final = "holdfast repository key"
 _FORMAT: Final = 1
-_SCRYPT_R: Final = 8
 _SALT_BYTES: Final = 16
 _NONCE_BYTES: Final = 12
-_MAX_MEMORY: Final = 1 << 30
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,9 +47,9 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     what: str = _WHAT
     format: int = _FORMAT
     key_check: str
-    scrypt_n: Annotated[int, msgspec.Meta(ge=2, le=1 << 22)]
-    scrypt_r: Annotated[int, msgspec.Meta(ge=1, le=64)]
-    scrypt_p: Annotated[int, msgspec.Meta(ge=1, le=4)]
+    scrypt_n: ScryptN
+    scrypt_r: ScryptR
+    scrypt_p: ScryptP
     salt: str
     nonce: str
     sealed: str = ""
@@ -69,7 +69,7 @@ def export_key(key: bytes, passphrase: str, *, scrypt_n: int = SCRYPT_N) -> byte
     file = _File(
         key_check=RepositoryKeys.derive(key).check,
         scrypt_n=scrypt_n,
-        scrypt_r=_SCRYPT_R,
+        scrypt_r=SCRYPT_R,
         scrypt_p=1,
         salt=secrets.token_hex(_SALT_BYTES),
         nonce=secrets.token_hex(_NONCE_BYTES),
@@ -77,20 +77,6 @@ def export_key(key: bytes, passphrase: str, *, scrypt_n: int = SCRYPT_N) -> byte
     sealed = _cipher(file, passphrase).encrypt(bytes.fromhex(file.nonce), key, _associated(file))
     file = msgspec.structs.replace(file, sealed=sealed.hex())
     return canonical(msgspec.to_builtins(msgspec.structs.replace(file, checksum=_checksum(file)))) + b"\n"
-
-
-def check_passphrase(passphrase: str) -> None:
-    """Make sure that a passphrase is not one of those that are tried first.
-
-    Raises:
-        InvalidInput: ``passphrase_too_short``.
-    """
-    if len(unicodedata.normalize("NFC", passphrase)) < MIN_PASSPHRASE:
-        raise InvalidInput(
-            "passphrase_too_short",
-            f"A passphrase has at least {MIN_PASSPHRASE} characters.",
-            next_step="Nothing was written. Choose a longer one, of several words, and keep it apart from the file.",
-        )
 
 
 def import_key(data: bytes, passphrase: str) -> bytes:
@@ -138,27 +124,15 @@ def _read(data: bytes) -> _File:
         raise _damaged("a field of it is missing or makes no sense") from error
     if file.checksum != _checksum(file):
         raise _damaged("its checksum is another")
-    memory = 128 * file.scrypt_n * file.scrypt_r
-    if sizes != [_SALT_BYTES, _NONCE_BYTES, KEY_BYTES + TAG_BYTES] or memory > _MAX_MEMORY or file.format < 1:
-        raise _damaged("a field of it makes no sense")
-    if file.scrypt_n & (file.scrypt_n - 1):
+    known = [_SALT_BYTES, _NONCE_BYTES, KEY_BYTES + TAG_BYTES]
+    if sizes != known or file.format < 1 or not affordable(file.scrypt_n, file.scrypt_r):
         raise _damaged("a field of it makes no sense")
     return file
 
 
 def _cipher(file: _File, passphrase: str) -> AESGCM:
-    memory = 128 * file.scrypt_n * file.scrypt_r
-    return AESGCM(
-        hashlib.scrypt(
-            unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape"),
-            salt=bytes.fromhex(file.salt),
-            n=file.scrypt_n,
-            r=file.scrypt_r,
-            p=file.scrypt_p,
-            maxmem=memory + (64 << 20),
-            dklen=32,
-        )
-    )
+    salt = bytes.fromhex(file.salt)
+    return cipher_of(passphrase, salt=salt, n=file.scrypt_n, r=file.scrypt_r, p=file.scrypt_p)
 
 
 def _associated(file: _File) -> bytes:
