@@ -177,7 +177,11 @@ async def test_a_broken_constraint_undoes_the_write(database: Database) -> None:
     assert await ids(database) == []
 
 
-async def test_writers_queue_and_readers_do_not_wait_for_them(database: Database) -> None:
+async def test_writers_queue_and_readers_do_not_wait_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # SQLite's own patience would end after seconds, however long the writer before takes
+    monkeypatch.setattr("holdfast.store.database._PRAGMAS", ("journal_mode=WAL", "busy_timeout=0"))
+    database = Database.at(tmp_path / "state.db")
+    await database.open()
     begun, go = threading.Event(), threading.Event()
 
     def write(connection: Connection) -> None:
@@ -194,6 +198,7 @@ async def test_writers_queue_and_readers_do_not_wait_for_them(database: Database
         go.set()
     await asyncio.gather(first, *others)
     assert len(await ids(database)) == 30
+    await database.close()
 
 
 async def test_cancelled_writers_leave_the_database_usable_and_whole(database: Database) -> None:
