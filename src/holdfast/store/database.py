@@ -17,7 +17,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -73,15 +73,15 @@ class Database:
         return cls(URL.create("sqlite", database=str(path)))
 
     async def open(self) -> None:
-        """Open it, make it if it is not there, and bring its schema up to date.
+        """Open it, make it if it is not there, and bring its schema up to date, with a copy of it from before.
 
         Raises:
-            Failed: ``schema_newer`` or ``database_failed``.
+            Failed: ``schema_newer``, ``upgrade_copy_failed``, ``upgrade_failed`` or ``database_failed``.
             NoSpace: ``database_no_space``.
         """
         if self._file is not None:
             await asyncio.to_thread(_make_private, self._file)
-        await self.write(migrate)
+        await self.write(partial(migrate, file=self._file))
 
     async def close(self) -> None:
         """Let go of all connections, and of their threads: what forks afterwards forks alone."""

@@ -7,6 +7,7 @@ tenth of a server's memory, is imported only where an older database has to be b
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import (
@@ -25,6 +26,7 @@ from sqlalchemy.schema import ExecutableDDLElement
 
 from holdfast.domain.errors import Failed
 from holdfast.store.tables import KEEPS_AUDIT, metadata
+from holdfast.store.upgrade_copies import keep_copy, newest_copy
 
 REVISIONS: Final = (
     "0001",
@@ -78,11 +80,14 @@ def _of_a_new_database(dialect: str) -> tuple[str, ...]:
     return tuple(statements)
 
 
-def migrate(connection: Connection) -> None:
+def migrate(connection: Connection, file: Path | None = None) -> None:
     """Bring the database to the newest schema, inside of the connection's transaction: wholly or not at all.
 
+    Args:
+        file: where it is; it is copied there before it is upgraded, see :mod:`holdfast.store.upgrade_copies`.
+
     Raises:
-        Failed: ``schema_newer``; a newer version of Holdfast wrote it. Nothing was changed.
+        Failed: ``schema_newer``, ``upgrade_copy_failed``, ``upgrade_failed``. Nothing was changed.
     """
     current = revision(connection)
     if current == HEAD:
@@ -93,12 +98,20 @@ def migrate(connection: Connection) -> None:
         connection.execute(insert(_VERSION).values(version_num=HEAD))
         return
     if current not in REVISIONS:
-        raise Failed(
-            "schema_newer",
-            f"The database was written by a newer version of Holdfast (schema {current}, this one knows {HEAD}).",
-            next_step="Start the newer version again, or go back to a backup from before it. Nothing was changed.",
-            details={"found": current, "known": HEAD},
-        )
+        raise _newer(current, file)
     from holdfast.store.migrations.upgrade import upgrade
 
-    upgrade(connection)
+    copy = keep_copy(file, current) if file is not None else None
+    upgrade(connection, current, copy)
+
+
+def _newer(found: str, file: Path | None) -> Failed:
+    copy = newest_copy(file, REVISIONS) if file is not None else None
+    back = "bring a backup from before it back" if copy is None else f"go back to {copy}, from before its upgrade"
+    return Failed(
+        "schema_newer",
+        f"The database was written by a newer version of Holdfast (schema {found}, this one knows {HEAD}). "
+        "Nothing was changed.",
+        next_step=f"Start the newer version again. To stay with this one, {back}: see docs/how-to/upgrade.md.",
+        details={"found": found, "known": HEAD},
+    )
