@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from holdfast.domain.errors import InvalidInput
+from holdfast.domain.operation import Operation, OperationKind, OperationState
+from holdfast.domain.schedule import ACTOR as SCHEDULE
 
 FIRST: Final = "0" * 64
 """What stands in the place of a previous hash in line 1."""
@@ -31,9 +33,9 @@ class AuditEntry:
     Attributes:
         actor: who; empty for somebody who did not prove who they are.
         address: where the request came from; empty if that is not known.
-        action: the name of the API's route, e.g. ``restore_snapshot``.
+        action: the name of the API's route, e.g. ``restore_snapshot``; of an operation that ended ``restore_ended``.
         subject: on what: what the address named, and what was made, by name.
-        status: of the answer.
+        status: of the answer; 0 for an operation that ended, which answers nobody.
         outcome: ``done``, ``accepted`` for what goes on as an operation, or the error's code.
         operation_id: of that operation.
     """
@@ -46,6 +48,39 @@ class AuditEntry:
     status: int
     outcome: str
     operation_id: str | None = None
+
+
+_LOOKS: Final = frozenset(
+    {OperationKind.SNAPSHOT, OperationKind.VERIFY, OperationKind.COPY, OperationKind.DRILL, OperationKind.COMPARE}
+)
+"""Kinds that change nothing that is there."""
+_NAMED: Final = ("workload", "snapshot_id", "safety_snapshot_id", "deployment_id", "deleted_snapshots")
+"""What of an outcome is recorded."""
+
+
+def entry_of(operation: Operation) -> AuditEntry | None:
+    """What is put on record of an operation that has ended, whoever or whatever started it.
+
+    ``None`` for a dry run, and for what a schedule does day by day that succeeds and takes nothing away.
+    """
+    outcome = operation.outcome
+    succeeded = operation.state is OperationState.SUCCEEDED
+    if outcome.get("dry_run") is True or outcome.get("result") == "dry_run":
+        return None
+    routine = operation.actor == SCHEDULE and operation.kind in _LOOKS
+    if routine and succeeded and not outcome.get("deleted_snapshots"):
+        return None
+    code = str((operation.error or {}).get("code", operation.state))
+    return AuditEntry(
+        at=operation.finished_at or operation.created_at,
+        actor=operation.actor,
+        address="",
+        action=f"{operation.kind}_ended",
+        subject={name: str(outcome[name]) for name in _NAMED if outcome.get(name)},
+        status=0,
+        outcome="done" if succeeded else code,
+        operation_id=operation.id,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,6 @@ import structlog
 
 from holdfast.domain import times
 from holdfast.domain.errors import Cancelled, Conflict, HoldfastError
-from holdfast.domain.notice import notice_of
 from holdfast.domain.operation import LogLine, Operation, OperationState, Progress, StepRecord
 from holdfast.store.codec import decode, encode
 from holdfast.store.operations import MAX_LOG_LINES, OperationStore
@@ -82,7 +81,7 @@ class LiveOperation:
         await self._stop_saver()
         while True:
             try:
-                await self._store.save(final, notice_of(final))
+                await self._store.end(final)
                 break
             except HoldfastError as error:
                 self._log.error("operation_not_saved", operation_id=final.id, state=final.state, reason=error.message)

@@ -18,7 +18,6 @@ import structlog
 from holdfast.domain import times
 from holdfast.domain.errors import Cancelled, Conflict, Failed, HoldfastError, NotFound
 from holdfast.domain.ids import new_id
-from holdfast.domain.notice import notice_of
 from holdfast.domain.operation import LogLine, Operation, OperationKind, OperationState
 from holdfast.services.locks import Admission, DrainBarrier
 from holdfast.services.operation_context import (
@@ -220,7 +219,7 @@ class Operations:
             if operation.id not in self._running
         ]
         for operation in interrupted:
-            await self._store.save(operation, notice_of(operation))
+            await self._store.end(operation)
         return tuple(interrupted)
 
     async def close(self, deadline: float, *, grace: float = 10.0) -> None:

@@ -227,7 +227,12 @@ class WorkloadDeletion:
             if not any(ref.path == place.path for ref in going)
         ]
         kept += [{"path": path, "reason": "a restore was taken back, and keeps this for looking at"} for path in trees]
-        return {"instances": removed, "removed": [ref.path for ref in going], "kept": kept}
+        return {
+            "workload": workload.name,
+            "instances": removed,
+            "removed": [ref.path for ref in going],
+            "kept": kept,
+        }
 
     async def _end_instances(self, ctx: OperationContext, workload: Workload, *, delete_data: bool) -> list[str]:
         """Pass the point of no return: remove what restores left, if the data goes, and the instances."""

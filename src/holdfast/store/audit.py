@@ -54,18 +54,7 @@ class AuditStore:
     async def append(self, entries: Sequence[AuditEntry]) -> None:
         """Add lines, durably and together."""
 
-        def write(connection: Connection) -> None:
-            head = _head(connection)
-            lines: list[AuditLine] = []
-            for entry in entries:
-                lines.append(next_line(head, entry))
-                head = Head(lines[-1].number, lines[-1].hash)
-            connection.execute(_INSERT, [_values(line) for line in lines])
-            moved = {"number": head.number, "hash": head.hash}
-            if not connection.execute(_MOVE_HEAD, moved).rowcount:
-                connection.execute(_MAKE_HEAD, {"id": _ONLY, **moved})
-
-        await self._database.write(write)
+        await self._database.write(lambda connection: append(connection, entries))
 
     async def head(self) -> Head:
         """Where the log ends."""
@@ -95,6 +84,19 @@ class AuditStore:
     async def after(self, number: int, *, last: int, limit: int) -> tuple[AuditLine, ...]:
         """The lines after one, oldest first, up to ``last``."""
         return tuple(map(_line, await self._database.rows(_AFTER, after=number, last=last, limit=limit)))
+
+
+def append(connection: Connection, entries: Sequence[AuditEntry]) -> None:
+    """Add lines as part of a write."""
+    head = _head(connection)
+    lines: list[AuditLine] = []
+    for entry in entries:
+        lines.append(next_line(head, entry))
+        head = Head(lines[-1].number, lines[-1].hash)
+    connection.execute(_INSERT, [_values(line) for line in lines])
+    moved = {"number": head.number, "hash": head.hash}
+    if not connection.execute(_MOVE_HEAD, moved).rowcount:
+        connection.execute(_MAKE_HEAD, {"id": _ONLY, **moved})
 
 
 def _head(connection: Connection) -> Head:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
-from holdfast.domain.notice import Notice
+from holdfast.domain.audit import AuditEntry, entry_of
+from holdfast.domain.notice import notice_of
 from holdfast.domain.operation import LogLine, Operation, OperationKind, OperationState, Progress, StepRecord
+from holdfast.store.audit import append
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database
 from holdfast.store.notices import keep
-from holdfast.store.tables import operations
+from holdfast.store.tables import operations, workloads
 
 MAX_LOG_LINES: Final = 1000
 """How much of an operation's log is kept: its last lines."""
@@ -27,6 +30,7 @@ _UNFINISHED = (
     .where(operations.c.state.in_([state.value for state in OperationState if not state.ended]))
     .order_by(operations.c.id)
 )
+_NAME = select(workloads.c.name).where(workloads.c.id == bindparam("id"))
 _INSERT = insert(operations)
 _SAVE = update(operations).where(operations.c.id == bindparam("this"))
 
@@ -56,17 +60,23 @@ class OperationStore:
         earlier = await self._database.write(write)
         return None if earlier is None else _operation(earlier)
 
-    async def save(self, operation: Operation, notice: Notice | None = None) -> None:
-        """Record how an operation stands, durably.
+    async def save(self, operation: Operation) -> None:
+        """Record how an operation stands, durably."""
+        await self._database.change(_SAVE, this=operation.id, **_values(operation))
 
-        Args:
-            notice: what somebody is told of it; kept together with it, or neither is.
+    async def end(self, operation: Operation) -> None:
+        """Record that an operation has ended, and with it what somebody is told of that and its line in the audit log.
+
+        Durably; all of it or nothing.
         """
+        notice, entry = notice_of(operation), entry_of(operation)
 
         def write(connection: Connection) -> None:
             connection.execute(_SAVE, {"this": operation.id, **_values(operation)})
             if notice is not None:
                 keep(connection, notice, now=notice.at)
+            if entry is not None:
+                append(connection, [_named(connection, operation, entry)])
 
         await self._database.write(write)
 
@@ -97,6 +107,14 @@ class OperationStore:
 
     async def _all(self, query: Select[tuple[object, ...]]) -> tuple[Operation, ...]:
         return tuple(map(_operation, await self._database.rows(query)))
+
+
+def _named(connection: Connection, operation: Operation, entry: AuditEntry) -> AuditEntry:
+    """The entry with the workload, by its name as long as it has one."""
+    if operation.workload_id is None:
+        return entry
+    name = connection.execute(_NAME, {"id": operation.workload_id}).scalar()
+    return replace(entry, subject={"workload": name or operation.workload_id, **entry.subject})
 
 
 def _values(operation: Operation) -> dict[str, object]:

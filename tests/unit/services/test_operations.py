@@ -9,7 +9,6 @@ from structlog.testing import capture_logs
 
 from holdfast.domain.errors import Cancelled, Conflict, Failed, InvalidInput, NotFound, Unavailable
 from holdfast.domain.ids import new_id
-from holdfast.domain.notice import Notice
 from holdfast.domain.operation import Operation, OperationKind, OperationState, Progress
 from holdfast.domain.restore import RestoreResult, RestoreStep
 from holdfast.services.locks import DrainBarrier, LifecycleLocks
@@ -107,8 +106,8 @@ class TestRunning:
         written = asyncio.Event()
 
         class TellingStore(OperationStore):
-            async def save(self, operation: Operation, notice: Notice | None = None) -> None:
-                await super().save(operation, notice)
+            async def save(self, operation: Operation) -> None:
+                await super().save(operation)
                 kept.append(await seen_on_disk(self, operation))
                 written.set()
 
@@ -176,12 +175,11 @@ class TestRunning:
         ends: list[str] = []
 
         class FullStore(OperationStore):
-            async def save(self, operation: Operation, notice: Notice | None = None) -> None:
-                if operation.state.ended:
-                    ends.append("save")
-                    if len(ends) < 3:
-                        raise Failed("database_failed", "full")
-                await super().save(operation, notice)
+            async def end(self, operation: Operation) -> None:
+                ends.append("end")
+                if len(ends) < 3:
+                    raise Failed("database_failed", "full")
+                await super().end(operation)
 
         async def followed(ctx: OperationContext) -> None:
             ctx.afterwards.append(lambda: ends.append("then"))
@@ -195,7 +193,7 @@ class TestRunning:
             told = [operation async for operation in operations.events(begun.id)]
         assert told[-1].state is OperationState.SUCCEEDED
         assert "waiting for the disk of the database: full" in [operation.waiting_for for operation in told]
-        assert ends == ["save", "save", "save", "then"]
+        assert ends == ["end", "end", "end", "then"]
         assert await store.get(begun.id) == told[-1]
         assert [log["event"] for log in logs].count("operation_not_saved") == 2
         await database.close()
@@ -246,10 +244,15 @@ class TestWatching:
             async def insert(self, operation: Operation, *, idempotency_key: str | None = None) -> Operation | None:
                 return await store.insert(operation, idempotency_key=idempotency_key)
 
-            async def save(self, operation: Operation, notice: Notice | None = None) -> None:
+            async def save(self, operation: Operation) -> None:
                 nonlocal saves
                 saves += 1
                 await store.save(operation)
+
+            async def end(self, operation: Operation) -> None:
+                nonlocal saves
+                saves += 1
+                await store.end(operation)
 
         operations = Operations(CountingStore(), DrainBarrier())
         gate = Gate()

@@ -19,7 +19,7 @@ class AuditLineView(BaseModel):
     address: Annotated[str, Field(description="Where the request came from; empty if that is not known.")]
     action: Annotated[str, Field(description="The name of the route, as in the API's description.")]
     subject: Annotated[dict[str, str], Field(description="On what: as the address named it, and what was made.")]
-    status: Annotated[int, Field(description="Of the answer.")]
+    status: Annotated[int, Field(description="Of the answer; 0 for an operation that ended.")]
     outcome: Annotated[str, Field(description="`done`, `accepted` for an operation, or the error's code.")]
     operation_id: str | None
     previous: Annotated[str, Field(description="The hash of the line before.")]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
 from holdfast.api.schemas.workload import to_document
 from holdfast.domain.changes import Change
-from holdfast.domain.workload import DesiredState, Strategy, Workload
+from holdfast.domain.workload import DesiredState, Strategy, Workload, WorkloadSpec
 from holdfast.services.workloads import ApplyResult
 
 
@@ -33,21 +35,28 @@ class WorkloadView(BaseModel):
     @classmethod
     def of(cls, workload: Workload) -> WorkloadView:
         """The view of ``workload``."""
-        spec = workload.spec
         return cls(
             id=workload.id,
-            name=spec.name,
-            project=spec.project,
-            stage=spec.stage,
-            image=spec.image_words,
             desired=workload.desired,
-            config_hash=spec.config_hash,
-            strategy=spec.effective_strategy,
-            stop_grace_seconds=spec.stop_grace,
-            config=to_document(spec),
             created_at=workload.created_at,
             updated_at=workload.updated_at,
+            **_of_spec(workload.spec),
         )
+
+
+@lru_cache(maxsize=512)
+def _of_spec(spec: WorkloadSpec) -> Mapping[str, Any]:
+    """What the configuration alone decides; to be read only. For a list of a hundred it would take most of the time."""
+    return {
+        "name": spec.name,
+        "project": spec.project,
+        "stage": spec.stage,
+        "image": spec.image_words,
+        "config_hash": spec.config_hash,
+        "strategy": spec.effective_strategy,
+        "stop_grace_seconds": spec.stop_grace,
+        "config": to_document(spec),
+    }
 
 
 class ChangeView(BaseModel):
