@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url -
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test tests check serve bench torture lock setup packages clean
+.PHONY: help demo test tests check serve dist bench torture lock setup packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,11 @@ check: setup ## format, lint, types and import contracts
 
 serve: setup ## run Holdfast from here, its data below ./.run
 	@HOLDFAST_DATA_DIR="$(CURDIR)/.run" $(WITH_ENGINE) $(BIN)/holdfast serve
+
+dist: setup ## build what is installed elsewhere: wheel, source distribution and lock file, into dist/
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build --directory dist
+	@cp requirements.lock dist/
 
 bench: setup ## measure, beside others, for some 35 minutes; PARTS=--quick to try it out
 	@$(PYTHON) scripts/setup.py --bench
