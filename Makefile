@@ -50,9 +50,9 @@ bench: setup ## measure, beside others, for some 35 minutes; PARTS=--quick to tr
 torture: setup ## kill it hundreds of times, and all faults and fuzzing at full length; PARTS=kills ROUNDS=20 SEED=7
 	@$(BIN)/python -m torture $(PARTS)
 
-lock: setup ## write the lock files anew
-	@$(COMPILE) pyproject.toml --output-file requirements.lock
+lock: setup ## write the lock files anew: what is installed elsewhere is what was tested
 	@$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock
+	@$(COMPILE) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
 
 setup: packages .venv/.holdfast ## install what is needed: packages of the distribution, then .venv
 
