@@ -84,7 +84,7 @@ class LiveOperation:
                 await self._store.end(final)
                 break
             except HoldfastError as error:
-                self._log.error("operation_not_saved", operation_id=final.id, state=final.state, reason=error.message)
+                self._log.error("operation_not_saved", state=final.state, reason=error.message)
                 self.change(waiting_for=f"waiting for the disk of the database: {error.message}", cancellable=False)
                 self.publish()
                 await asyncio.sleep(SAVE_SECONDS)

@@ -283,7 +283,7 @@ class Operations:
         return operation
 
     async def _carry_out(self, live: LiveOperation, context: OperationContext, run: Run, admission: Admission) -> None:
-        with admission:
+        with admission, structlog.contextvars.bound_contextvars(operation_id=live.operation.id):
             try:
                 end = await self._attempt(live, context, run)
             except asyncio.CancelledError:
@@ -309,7 +309,7 @@ class Operations:
             self._count(live.operation)
             for then in context.afterwards:
                 then()
-        self._log.info("operation_ended", operation_id=live.operation.id, kind=live.operation.kind, state=end.state)
+            self._log.info("operation_ended", kind=live.operation.kind, state=end.state)
 
     async def _attempt(self, live: LiveOperation, context: OperationContext, run: Run) -> _End:
         try:
@@ -335,7 +335,7 @@ class Operations:
 
     def _unforeseen(self, live: LiveOperation) -> _End:
         """Log the exception in hand, and tell people that there was one."""
-        self._log.exception("operation_failed_unforeseen", operation_id=live.operation.id, kind=live.operation.kind)
+        self._log.exception("operation_failed_unforeseen", kind=live.operation.kind)
         error = Failed(
             "internal_error",
             "The operation failed for a reason that Holdfast did not foresee.",
