@@ -36,6 +36,7 @@ from holdfast.services.passwords import PasswordCost
 from holdfast.services.previews import PreviewWish
 from holdfast.testing.installation import deployed, ended, installation, snapshotted
 from holdfast.testing.quick_workers import QuickWorkers
+from tests.unit.api.test_access import NEEDED
 
 pytestmark = pytest.mark.xdist_group("fuzz of the API")  # one server, and one set of strategies
 
@@ -70,6 +71,11 @@ DELETING_LAST = sorted(OPERATIONS, key=lambda operation: (operation.method == "d
 """So that the others find what they are about."""
 OPEN = {"/healthz", "/readyz"}
 OF_SESSIONS = ("/api/session", "/api/password", "/api/tokens")
+TOLD_TO_ANYBODY = {
+    "role_insufficient",
+    *("request_malformed", "query_unknown", "query_twice", "head_too_large", "body_too_large"),
+}
+"""Codes of answers to those who may not do what they ask for: of the request's form at most, never of what there is."""
 PASSWORD = "correct horse battery"
 EXAMPLES = 200 if os.environ.get("HOLDFAST_TORTURE") == "1" else 3
 """Of each operation, sensible and absurd ones each; odd values at every single place are sent besides, always all."""
@@ -151,6 +157,8 @@ class Target:
     directory: Path
     url: str = ""
     token: str = ""
+    lesser: dict[Role, str] = field(default_factory=dict)
+    """Tokens of those who may do less."""
     known: dict[str, str] = field(default_factory=dict)
     _loop: asyncio.AbstractEventLoop | None = None
     _sessions: SessionsPort | None = None
@@ -192,6 +200,10 @@ class Target:
                 bob = await holdfast.api.accounts.create("bob", PASSWORD, Role.ADMIN, actor="test")
                 self.token, _ = await holdfast.api.tokens.create(ann, "t", role=ann.role, lasts=None, actor="test")
                 _, bobs = await holdfast.api.tokens.create(bob, "t", role=bob.role, lasts=None, actor="test")
+                for role in (Role.VIEWER, Role.OPERATOR):
+                    self.lesser[role], _ = await holdfast.api.tokens.create(
+                        ann, role, role=role, lasts=None, actor="test"
+                    )
                 workload = await deployed(holdfast)
                 snapshot = await snapshotted(holdfast, workload)
                 operations = await holdfast.operations.list(1)
@@ -272,8 +284,12 @@ def test_whatever_is_sent_gets_a_documented_answer(target: Target, operation: De
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=generated()[operation.path][operation.method].as_strategy(mode), known=st.booleans())
-    def send(case: Any, known: bool) -> None:
+    @given(
+        case=generated()[operation.path][operation.method].as_strategy(mode),
+        known=st.booleans(),
+        lesser=st.sampled_from(list(target.lesser)),
+    )
+    def send(case: Any, known: bool, lesser: Role) -> None:
         if known:
             case.path_parameters.update({name: target.known[name] for name in case.path_parameters})
             case.headers["X-Confirm-Restore"] = target.known["snapshot"]
@@ -283,8 +299,15 @@ def test_whatever_is_sent_gets_a_documented_answer(target: Target, operation: De
             keep_to_this_host(case.body)
         if (case.query or {}).get("follow"):
             case.query["follow"] = False  # a stream without end, by design
+        checks = [schemathesis.checks.CHECKS.get_one(name) for name in CHECKS]
+        needed = NEEDED.get(operation.raw["operationId"])
+        if needed is not None and not lesser.includes(needed):
+            headers = {"Authorization": f"Bearer {target.lesser[lesser]}"}
+            answer = case.call(base_url=target.url, headers=headers, timeout=20)
+            case.validate_response(answer, checks=checks)
+            assert answer.json()["error"]["code"] in TOLD_TO_ANYBODY, (lesser, answer.text)
         answer = case.call(base_url=target.url, headers=target.caller(operation.path), timeout=20)
-        case.validate_response(answer, checks=[schemathesis.checks.CHECKS.get_one(name) for name in CHECKS])
+        case.validate_response(answer, checks=checks)
 
     send()
 
