@@ -103,6 +103,8 @@ class Settings:
         time_zone: where days, weeks, months and years begin, for what is kept of snapshots; and that of schedules.
         prune_schedule, verify_schedule, copy_schedule: when a prune, a verification of ``verify_share`` percent, a copy
             to each second repository happens by itself, as cron writes it; empty: never.
+        backup_schedule: when a backup of Holdfast's own state is made by itself, likewise.
+        backup_keep: so many of those are kept.
     """
 
     data_dir: Path = Path("/var/lib/holdfast")
@@ -131,6 +133,8 @@ class Settings:
     verify_schedule: str = ""
     verify_share: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
     copy_schedule: str = ""
+    backup_schedule: str = ""
+    backup_keep: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 14
     prune_unused_percent: Annotated[int, msgspec.Meta(ge=1, le=100)] = 50
     max_previews: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 20
     edge: str = edge_kinds.OFF
@@ -194,6 +198,11 @@ class Settings:
     @property
     def repository_dir(self) -> Path:
         return self.data_dir / "repository"
+
+    @property
+    def backups_dir(self) -> Path:
+        """Backups of Holdfast's own state."""
+        return self.data_dir / "backups"
 
     @property
     def second_dir(self) -> Path:
@@ -372,7 +381,7 @@ def _checked(settings: Settings) -> Settings:
         settings.zone  # noqa: B018 - looked up once, so that no prune fails by it
     except ValueError as error:
         raise _invalid("time_zone", str(error)) from error
-    for name in ("prune_schedule", "verify_schedule", "copy_schedule"):
+    for name in ("prune_schedule", "verify_schedule", "copy_schedule", "backup_schedule"):
         if schedule := getattr(settings, name):
             try:
                 Cron(schedule)
@@ -466,6 +475,7 @@ def _own_places(settings: Settings) -> tuple[Path, ...]:
         settings.repository_dir,
         settings.uploads_dir,
         settings.keys_dir,
+        settings.backups_dir,
         settings.second_dir,
         settings.edge_dir,
     )

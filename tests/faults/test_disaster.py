@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from holdfast.bootstrap import Holdfast, Seams
-from holdfast.bootstrap.backup import create_backup, recover_from_backup, verify_backup
+from holdfast.bootstrap.backup import recover_from_backup
 from holdfast.domain.errors import Conflict, Failed, NotFound, Refused
 from holdfast.domain.repository import RepositoryKind, RepositoryPlace
 from holdfast.domain.times import now
 from holdfast.engine.backup_file import BackupFacts, write_backup
+from holdfast.services.state_backup import create_backup, verify_backup
 from holdfast.testing.installation import Installation, deployed, installation, snapshotted, succeeded
 from holdfast.testing.quick_workers import QuickWorkers
 from holdfast.testing.trees import describe_tree

@@ -193,7 +193,9 @@ class Target:
     async def _run(self) -> None:
         try:
             cost = PasswordCost(memory_kib=8, passes=1, lanes=1)
-            place = replace(installation(self.directory), seams=Seams(workers=QuickWorkers, password_cost=cost))
+            place = replace(
+                installation(self.directory), seams=Seams(workers=QuickWorkers, password_cost=cost, backup_cost=2)
+            )
             async with place.running() as holdfast:
                 self._loop, self._sessions = asyncio.get_running_loop(), holdfast.api.sessions
                 ann = await holdfast.api.accounts.create("ann", PASSWORD, Role.ADMIN, actor="test")
@@ -215,7 +217,10 @@ class Target:
                 received = await holdfast.api.webhooks.receive(hook, {}, no_body)
                 wish = PreviewWish(key="pr-1", actor="test")
                 preview = await ended(holdfast, await holdfast.api.previews.begin("notes", wish))
+                await holdfast.api.backups.set_passphrase(PASSWORD)
+                backup = await ended(holdfast, await holdfast.api.backups.create(actor="test"))
                 self.known = {
+                    "backup": str(backup.outcome["backup_id"]),
                     "workload": "notes",
                     "snapshot": snapshot,
                     "operation": operations.items[0].id,

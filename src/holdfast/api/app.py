@@ -17,6 +17,7 @@ from holdfast.api import errors
 from holdfast.api.middleware import MAX_JSON_BYTES, Bounds, Shield
 from holdfast.api.routes import (
     audit,
+    backups,
     clones,
     deployments,
     disk,
@@ -108,6 +109,7 @@ def routers() -> tuple[APIRouter, ...]:
         schedules.router,
         notifications.router,
         audit.router,
+        backups.router,
         webhooks.router,
         sessions.router,
         users.router,

@@ -52,11 +52,13 @@ class Requires:
 
     Args:
         session: whether they have to be signed in: a token is not enough.
+        whole: whether a token that is confined is refused, also to the part that this belongs to.
     """
 
-    def __init__(self, role: Role, *, session: bool = False) -> None:
+    def __init__(self, role: Role, *, session: bool = False, whole: bool = False) -> None:
         self.role = role
         self.session = session
+        self.whole = whole
 
     async def __call__(
         self,
@@ -75,7 +77,7 @@ class Requires:
         principal = await _caller(request, services)
         request.state.principal = principal  # stands in the audit log, also where the rest refuses
         require_role(principal, self.role)
-        _require_scope(principal, request)
+        _require_scope(principal, request, whole=self.whole)
         if self.session and principal.session_id is None:
             raise Forbidden(
                 "session_needed",
@@ -203,7 +205,7 @@ async def _by_session(services: ApiServices, secret: str) -> Principal:
 _WHO_MAY_WHAT: Final = frozenset({TokenScope.USERS, TokenScope.SESSIONS, TokenScope.TOKENS})
 
 
-def _require_scope(principal: Principal, request: Request) -> None:
+def _require_scope(principal: Principal, request: Request, *, whole: bool) -> None:
     """Make sure that a token that is confined to parts of the API stays there. A route's tag is its part."""
     (part,) = request.scope["route"].tags
     if principal.scopes and part not in principal.scopes:
@@ -213,11 +215,11 @@ def _require_scope(principal: Principal, request: Request) -> None:
             next_step=f"Use a token whose scopes include {part}.",
             details={"needed": part, "scopes": sorted(principal.scopes)},
         )
-    if principal.scopes and part in _WHO_MAY_WHAT and request.method not in _CHANGES_NOTHING:
+    if principal.scopes and (whole or (part in _WHO_MAY_WHAT and request.method not in _CHANGES_NOTHING)):
+        why = "this reaches all parts" if whole else "who makes users or changes them could do everything with them"
         raise Forbidden(
             "scope_insufficient",
-            f"{principal.name} is confined to {', '.join(sorted(principal.scopes))}; who makes users or changes them "
-            "could do everything with them.",
+            f"{principal.name} is confined to {', '.join(sorted(principal.scopes))}; {why}.",
             next_step="Sign in with `holdfast login`, or use a token without scopes. Nothing was changed.",
             details={"needed": part, "scopes": sorted(principal.scopes)},
         )
@@ -229,6 +231,8 @@ PUBLIC: Final = Depends(Public())
 Viewer = Annotated[Principal, Depends(Requires(Role.VIEWER))]
 Operator = Annotated[Principal, Depends(Requires(Role.OPERATOR))]
 Admin = Annotated[Principal, Depends(Requires(Role.ADMIN))]
+WholeAdmin = Annotated[Principal, Depends(Requires(Role.ADMIN, whole=True))]
+"""What reaches all parts of the API is for nobody who is confined to some."""
 Follower = Annotated[Callable[[], Awaitable[None]], Depends(check_of_follower)]
 """For what goes on long after its caller was let in."""
 SignedIn = Annotated[Principal, Depends(Requires(Role.VIEWER, session=True))]

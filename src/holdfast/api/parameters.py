@@ -158,6 +158,22 @@ def _operation_id(text: str) -> str:
     return text
 
 
+def _backup_id(text: str) -> str:
+    if not is_id(text):
+        raise NotFound(
+            "backup_unknown", f"There is no backup {text}.", next_step="See which there are: holdfast backup list"
+        )
+    return text
+
+
+BackupId = Annotated[
+    str,
+    Path(alias="backup", description="A backup's id.", max_length=64),
+    AfterValidator(_printable),
+    AfterValidator(_backup_id),
+]
+
+
 def _binding_id(text: str) -> str:
     if not is_id(text):
         raise NotFound(

@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 
 from holdfast.domain.accounts import ApiToken, Principal, Role, Session, TokenScope, User
 from holdfast.domain.audit import AuditEntry, AuditLine, Head
+from holdfast.domain.backup import KeptBackups, PassphraseState
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.container_import import ContainersProposal
 from holdfast.domain.deployment import Deployment
@@ -477,6 +478,22 @@ class WebhooksPort(Protocol):
     ) -> tuple[Receipt, ...]: ...
 
 
+class BackupsPort(Protocol):
+    async def list(self) -> KeptBackups: ...
+
+    async def passphrase_state(self) -> PassphraseState: ...
+
+    async def set_passphrase(self, passphrase: str) -> None: ...
+
+    async def create(self, *, actor: str, idempotency_key: str | None = None) -> Operation: ...
+
+    async def verify(self, backup_id: str, passphrase: str | None, *, actor: str) -> Operation: ...
+
+    async def download(self, backup_id: str) -> Download: ...
+
+    async def delete(self, backup_id: str, *, actor: str) -> None: ...
+
+
 class AuditPort(Protocol):
     async def require_writable(self) -> None: ...
 
@@ -542,6 +559,7 @@ class ApiServices:
     notifications: NotificationsPort
     webhooks: WebhooksPort
     audit: AuditPort
+    backups: BackupsPort
     uploads_dir: Path
     max_upload_bytes: int
     disk_reserve_bytes: int

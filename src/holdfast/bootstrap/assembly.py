@@ -16,9 +16,11 @@ import structlog
 
 from holdfast.api.services import ApiServices
 from holdfast.bootstrap.accounts import accounts_of
+from holdfast.bootstrap.backups import backups_of
 from holdfast.bootstrap.base import Base, base_of
 from holdfast.bootstrap.data_directory import (
     LOCK_WAIT,
+    clean_backups,
     clean_temporaries,
     clean_uploads,
     installation_of,
@@ -148,7 +150,8 @@ async def _assembled(base: Base) -> AsyncIterator[Holdfast]:
 
     deploying = deploying_of(base, restore_locked)
     restoring = restoring_of(base, deploying)
-    keeping = keeping_of(base, deploying, restoring)
+    own = backups_of(base)
+    keeping = keeping_of(base, deploying, restoring, own)
     who = accounts_of(settings, base.database, base.fs, base.seams.password_cost)
     previews = previews_of(
         settings=settings,
@@ -214,6 +217,7 @@ async def _assembled(base: Base) -> AsyncIterator[Holdfast]:
         operations=base.operations,
         readiness=base.readiness,
         schedules=keeping.scheduler.list,
+        backups=own.backups.list,
         clock=base.seams.clock,
     )
 
@@ -309,6 +313,7 @@ async def _assembled(base: Base) -> AsyncIterator[Holdfast]:
                 notifications=keeping.notifications,
                 webhooks=hooks.webhooks,
                 audit=audit,
+                backups=own.backups,
                 uploads_dir=settings.uploads_dir,
                 max_upload_bytes=settings.max_upload_bytes,
                 disk_reserve_bytes=settings.disk_reserve_bytes,
@@ -338,5 +343,6 @@ async def _recover(base: Base, deploying: Deploying, restoring: Restoring) -> No
     await _clean_orphans(stores)
     await tidy_kept_logs(deploying.kept_logs, {workload.id for workload in workloads})
     clean_uploads(settings)
+    clean_backups(settings)
     await deploying.repositories.clean()
     await restoring.recovery.resume(decided)

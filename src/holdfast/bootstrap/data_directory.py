@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Final
@@ -82,6 +83,7 @@ def make_directories(settings: Settings, fs: Fs) -> None:
             settings.repository_dir,
             settings.uploads_dir,
             settings.keys_dir,
+            settings.backups_dir,
             settings.logs_dir,
         ):
             _make(directory, 0o700, holders)
@@ -179,6 +181,15 @@ def clean_temporaries(settings: Settings, fs: Fs) -> None:
                 fs.close(directory)
         except OSError as error:
             raise translate(error, f"tidying up {path}") from error
+
+
+def clean_backups(settings: Settings) -> None:
+    """Remove what a server, or a command, that was killed was making a backup of."""
+    for left in settings.backups_dir.glob(f"{os.fsdecode(TEMPORARY_PREFIX)}*"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
 
 
 def clean_uploads(settings: Settings) -> None:

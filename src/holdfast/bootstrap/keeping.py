@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from holdfast.bootstrap.backups import BackupParts
 from holdfast.bootstrap.base import Base
 from holdfast.bootstrap.deploying import Deploying
 from holdfast.bootstrap.restoring import Restoring
@@ -29,7 +30,7 @@ class Keeping:
     alarms: Alarms
 
 
-def keeping_of(base: Base, deploying: Deploying, restoring: Restoring) -> Keeping:
+def keeping_of(base: Base, deploying: Deploying, restoring: Restoring, own: BackupParts) -> Keeping:
     """Build it. Nothing begins before it is started."""
     scheduled_snapshots = ScheduledSnapshots(
         settings=base.settings,
@@ -53,7 +54,7 @@ def keeping_of(base: Base, deploying: Deploying, restoring: Restoring) -> Keepin
         zone=base.settings.zone,
         store=ScheduleStore(base.database),
         operations=base.operations,
-        work=[scheduled_snapshots, scheduled_care, scheduled_drills],
+        work=[scheduled_snapshots, scheduled_care, scheduled_drills, own.scheduled],
         most=max(1, base.settings.workers - 1),  # one is left for people
     )
     outbox = Outbox(base.database)
@@ -73,6 +74,7 @@ def keeping_of(base: Base, deploying: Deploying, restoring: Restoring) -> Keepin
         schedule_facts=lambda: schedule_facts(scheduler, scheduled_snapshots),
         unreadable_secrets=deploying.secrets.unreadable,
         channel_facts=notifications.facts,
+        backups=own.scheduled.finding,
         leftovers=lambda: [(str(left), left.mend) for left in deploying.reaper.left()],
         edge=deploying.traffic.sync,
     )

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from holdfast.config import Settings
+from holdfast.domain.backup import KeptBackups
 from holdfast.engine.disk_use import wrappers
 from holdfast.engine.fs import Fs
 from holdfast.engine.stores import Stores
@@ -64,6 +65,7 @@ def metrics_of(
     operations: Operations,
     readiness: Readiness,
     schedules: Callable[[], Awaitable[tuple[Standing, ...]]],
+    backups: Callable[[], Awaitable[KeptBackups]],
     clock: Clock,
 ) -> MetricsParts:
     """Build them. Nothing is looked at before they are started."""
@@ -101,6 +103,7 @@ def metrics_of(
         workloads=records.workloads,
         manifests=stores.manifests,
         schedules=schedules,
+        backups=backups,
         filesystems=disk.filesystems,
         sizes=sizes,
         metrics=metrics,

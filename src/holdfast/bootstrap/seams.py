@@ -8,6 +8,7 @@ from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.domain import edge as edge_kinds
+from holdfast.domain.backup import GUESS_COST
 from holdfast.edge.caddy import ExistingCaddy, OwnCaddy
 from holdfast.edge.caddy_config import Listen
 from holdfast.edge.port import Edge
@@ -49,6 +50,7 @@ class Seams:
         workers: makes the workers.
         worker_command: how a worker process is started.
         password_cost: what hashing one password costs.
+        backup_cost: what each guess at a backup's passphrase costs.
     """
 
     fs: Fs = field(default_factory=Fs)
@@ -62,3 +64,4 @@ class Seams:
     workers: Callable[..., Workers] = Workers
     worker_command: Sequence[str] = COMMAND
     password_cost: PasswordCost = field(default_factory=PasswordCost)
+    backup_cost: int = GUESS_COST

@@ -49,6 +49,7 @@ class TokenScope(StrEnum):
     """A part of the API that a token may be confined to; each route belongs to one."""
 
     AUDIT = "audit"
+    BACKUPS = "backups"
     CLONES = "clones"
     DEPLOYMENTS = "deployments"
     IMAGES = "images"

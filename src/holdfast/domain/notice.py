@@ -37,6 +37,8 @@ class NoticeKind(StrEnum):
     RESTORE_ENDED = "restore_ended"
     """A restore, an undo or a clone, however it ended."""
     DEPLOY_FAILED = "deploy_failed"
+    BACKUP_FAILED = "backup_failed"
+    """A backup of Holdfast's own state was not made, or is not whole."""
     DAMAGE_FOUND = "damage_found"
     DISK_LOW = "disk_low"
     TEST = "test"
@@ -82,6 +84,7 @@ _DEPLOYS: Final = {
     OperationKind.PROMOTE: "Promotion",
     OperationKind.START: "Start",
 }
+_BACKUPS: Final = {OperationKind.BACKUP: "Backup", OperationKind.VERIFY_BACKUP: "Verification of a backup"}
 _DAMAGE: Final = frozenset({"snapshot_damaged", "repository_damaged"})
 
 
@@ -98,6 +101,8 @@ def notice_of(operation: Operation) -> Notice | None:
         kind, what = NoticeKind.RESTORE_ENDED, _RESTORES[operation.kind]
     elif failed and operation.kind in _DEPLOYS:
         kind, what = NoticeKind.DEPLOY_FAILED, _DEPLOYS[operation.kind]
+    elif failed and operation.kind in _BACKUPS:
+        kind, what = NoticeKind.BACKUP_FAILED, _BACKUPS[operation.kind]
     elif failed and operation.kind is OperationKind.SNAPSHOT:
         kind, what = NoticeKind.SNAPSHOT_FAILED, "Snapshot"
     elif failed and error.get("code") in _DAMAGE:

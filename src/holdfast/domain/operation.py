@@ -31,6 +31,9 @@ class OperationKind(StrEnum):
     """Has workloads take the place of containers that others made."""
     MOVE_IN = "move_in"
     """Takes snapshots that are archives into the repository."""
+    BACKUP = "backup"
+    """Makes a backup of Holdfast's own state."""
+    VERIFY_BACKUP = "verify_backup"
 
 
 class OperationState(StrEnum):

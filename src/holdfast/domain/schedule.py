@@ -46,6 +46,7 @@ class ScheduleKind(StrEnum):
     VERIFY = "verify"
     COPY = "copy"
     DRILL = "drill"
+    BACKUP = "backup"
 
 
 class OnMissed(StrEnum):
@@ -88,6 +89,7 @@ _WORDS: Final = {
     ScheduleKind.VERIFY: "verifications",
     ScheduleKind.COPY: "copies to {}",
     ScheduleKind.DRILL: "drills of {}",
+    ScheduleKind.BACKUP: "backups of Holdfast's own state",
 }
 
 

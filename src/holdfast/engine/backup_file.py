@@ -29,6 +29,7 @@ from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from holdfast.domain.backup import BackupReason
 from holdfast.domain.errors import Damaged, InvalidInput, Problem, Refused
 from holdfast.engine.passphrases import (
     SCRYPT_N,
@@ -73,6 +74,7 @@ class BackupFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     schema: str
     installation: str
     audit_head: str
+    reason: BackupReason = BackupReason.MANUAL
     scrypt_n: ScryptN = SCRYPT_N
     scrypt_r: ScryptR = SCRYPT_R
     scrypt_p: ScryptP = 1
@@ -87,11 +89,22 @@ class BackupEntry(NamedTuple):
     sha256: str
 
 
-def write_backup(out: BinaryIO, facts: BackupFacts, files: Mapping[str, Path], passphrase: str) -> None:
+def _nobody(_count: int) -> None:
+    """Nobody watches."""
+
+
+def write_backup(
+    out: BinaryIO,
+    facts: BackupFacts,
+    files: Mapping[str, Path],
+    passphrase: str,
+    done: Callable[[int], object] = _nobody,
+) -> None:
     """Write a backup.
 
     Args:
         files: what it holds, by the names that it has there. None may change meanwhile.
+        done: told how many bytes of them are in it, of each piece; what it raises ends the writing.
 
     Raises:
         InvalidInput: ``passphrase_too_short``.
@@ -109,6 +122,7 @@ def write_backup(out: BinaryIO, facts: BackupFacts, files: Mapping[str, Path], p
             with path.open("rb") as file:
                 while piece := file.read(_PIECE):
                     stream.write(piece)
+                    done(len(piece))
     sealed.finish()
 
 
@@ -123,12 +137,16 @@ def read_facts(file: BinaryIO) -> BackupFacts:
 
 
 def read_backup(
-    file: BinaryIO, passphrase: str, put: Callable[[str, Iterator[bytes]], None] | None = None
+    file: BinaryIO,
+    passphrase: str,
+    put: Callable[[str, Iterator[bytes]], None] | None = None,
+    done: Callable[[int], object] = _nobody,
 ) -> tuple[BackupFacts, tuple[BackupEntry, ...]]:
     """Read a backup to its end, and check all of it.
 
     Args:
         put: takes each file as its pieces come. Nothing of them counts before this returns.
+        done: told how many bytes were read of what is in it, of each piece; what it raises ends the reading.
 
     Raises:
         InvalidInput: ``backup_malformed``; it is another kind of file.
@@ -144,7 +162,7 @@ def read_backup(
             entries = _entries(content.line())
             for entry in entries:
                 digest = hashlib.sha256()
-                pieces = _hashed(content.pieces(entry.size), digest.update)
+                pieces = _hashed(content.pieces(entry.size), digest.update, done)
                 if put is not None:
                     put(entry.name, pieces)
                 for _ in pieces:  # what was not taken is checked all the same
@@ -258,9 +276,12 @@ class _Content:
         return bool(self._held)
 
 
-def _hashed(pieces: Iterator[bytes], update: Callable[[bytes], object]) -> Iterator[bytes]:
+def _hashed(
+    pieces: Iterator[bytes], update: Callable[[bytes], object], done: Callable[[int], object]
+) -> Iterator[bytes]:
     for piece in pieces:
         update(piece)
+        done(len(piece))
         yield piece
 
 

@@ -12,11 +12,12 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from holdfast.domain.backup import GUESS_COST
 from holdfast.domain.errors import InvalidInput
 
 MIN_PASSPHRASE: Final = 12
 """Characters."""
-SCRYPT_N: Final = 1 << 17
+SCRYPT_N: Final = GUESS_COST
 SCRYPT_R: Final = 8
 """Together: 128 MiB, and about a third of a second for each guess."""
 _MAX_MEMORY: Final = 1 << 30

@@ -104,6 +104,7 @@ class Doctor:
         schedule_facts: how the schedules are.
         unreadable_secrets: secrets that can't be opened, in words ("notes: NOTES_KEY").
         channel_facts: how the channels are.
+        backups: whether Holdfast itself could be brought back.
         leftovers: what restores left that can't be removed yet, in words, and what to do about each.
         edge: how many domains the edge serves, once it serves what it should; raises where it can't.
         now: the clock to check, UTC.
@@ -121,6 +122,7 @@ class Doctor:
         schedule_facts: Callable[[], Awaitable[ScheduleFacts]],
         unreadable_secrets: Callable[[], Awaitable[Sequence[str]]],
         channel_facts: Callable[[], Awaitable[ChannelFacts]],
+        backups: Callable[[], Awaitable[Finding]],
         leftovers: Callable[[], Sequence[tuple[str, str]]],
         edge: Callable[[], Awaitable[int]],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -134,6 +136,7 @@ class Doctor:
         self._schedule_facts = schedule_facts
         self._unreadable_secrets = unreadable_secrets
         self._channel_facts = channel_facts
+        self._backups = backups
         self._leftovers = leftovers
         self._edge = edge
         self._now = now
@@ -168,6 +171,7 @@ class Doctor:
             ("snapshots", check_snapshots(self._snapshot_facts)),
             ("schedules", check_schedules(self._schedule_facts)),
             ("notifications", check_notifications(self._channel_facts)),
+            ("backups", self._backups()),
             ("restores", check_restores(self._unfinished_restores)),
             ("secrets", check_secrets(self._unreadable_secrets)),
             ("leftovers", check_leftovers(self._leftovers)),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from holdfast import __version__
+from holdfast.domain.backup import KeptBackups
 from holdfast.domain.errors import HoldfastError
 from holdfast.domain.snapshot import SnapshotManifest
 from holdfast.domain.times import parse
@@ -53,6 +54,7 @@ class Monitoring:
         workloads: all of them.
         manifests: of all snapshots; blocks.
         schedules: how all stand.
+        backups: of Holdfast's own state, that are kept.
         filesystems: those that Holdfast's data and volumes are on.
     """
 
@@ -62,6 +64,7 @@ class Monitoring:
         workloads: Callable[[], Awaitable[Sequence[Workload]]],
         manifests: Callable[[], Iterable[SnapshotManifest]],
         schedules: Callable[[], Awaitable[tuple[Standing, ...]]],
+        backups: Callable[[], Awaitable[KeptBackups]],
         filesystems: Callable[[], Awaitable[Sequence[FilesystemSpace]]],
         sizes: VolumeSizeStore,
         metrics: Metrics,
@@ -71,6 +74,7 @@ class Monitoring:
         self._workloads = workloads
         self._manifests = manifests
         self._schedules = schedules
+        self._backups = backups
         self._filesystems = filesystems
         self._sizes = sizes
         self._metrics = metrics
@@ -100,6 +104,7 @@ class Monitoring:
             *await self._of_snapshots(workloads),
             await self._of_volumes(workloads),
             await self._of_schedules(),
+            *await self._of_backups(),
             *await self._of_filesystems(),
         )
 
@@ -236,6 +241,17 @@ class Monitoring:
             values={
                 (str(each.schedule.kind), each.schedule.name): each.health.well for each in await self._schedules()
             },
+        )
+
+    async def _of_backups(self) -> tuple[Family, ...]:
+        kept = (await self._backups()).backups
+        return (
+            Family(name="holdfast_backups", help="Backups of its own state that it keeps.", values={(): len(kept)}),
+            Family(
+                name="holdfast_backup_newest_timestamp_seconds",
+                help="When the newest was made, in seconds since 1970; none where there is none.",
+                values={(): parse(kept[0].created_at).timestamp()} if kept else {},
+            ),
         )
 
     async def _of_filesystems(self) -> tuple[Family, ...]:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from holdfast.api.services import ApiServices
 from holdfast.domain.accounts import ApiToken, Principal, Role, Session, TokenScope, User
 from holdfast.domain.audit import EMPTY, AuditEntry, AuditLine, Head, next_line
+from holdfast.domain.backup import Backup, BackupReason, KeptBackups, PassphraseState
 from holdfast.domain.changes import changes
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.container_import import ContainersProposal, ForeignContainer, propose_containers
@@ -1042,12 +1043,56 @@ def services_in(uploads: Path) -> ApiServices:
         notifications=StandInNotifications(),
         webhooks=StandInWebhooks(),
         audit=StandInAudit(),
+        backups=StandInBackups(),
         uploads_dir=uploads,
         max_upload_bytes=1 << 20,
         disk_reserve_bytes=0,
         trusted_proxy=False,
         tls=False,
     )
+
+
+class StandInBackups(Recorder):
+    kept = KeptBackups(
+        backups=(
+            Backup(
+                id=OPERATION_ID,
+                created_at=AT,
+                bytes=4096,
+                reason=BackupReason.SCHEDULED,
+                holdfast="1",
+                schema="0014",
+                audit_head="7:ab",
+            ),
+        )
+    )
+
+    async def list(self) -> KeptBackups:
+        return self.kept
+
+    async def passphrase_state(self) -> PassphraseState:
+        return PassphraseState.SET
+
+    async def set_passphrase(self, passphrase: str) -> None:
+        self.record("set_passphrase", passphrase=passphrase)
+
+    async def create(self, *, actor: str, idempotency_key: str | None = None) -> Operation:
+        self.record("create", actor=actor, idempotency_key=idempotency_key)
+        return operation(OperationKind.BACKUP)
+
+    async def verify(self, backup_id: str, passphrase: str | None, *, actor: str) -> Operation:
+        self.record("verify", backup_id=backup_id, passphrase=passphrase, actor=actor)
+        return operation(OperationKind.VERIFY_BACKUP)
+
+    async def download(self, backup_id: str) -> Download:
+        async def content() -> AsyncIterator[bytes]:
+            yield b"sealed"
+
+        self.record("download", backup_id=backup_id)
+        return Download(name=f"holdfast-{backup_id}.backup", size=6, content=content())
+
+    async def delete(self, backup_id: str, *, actor: str) -> None:
+        self.record("delete", backup_id=backup_id, actor=actor)
 
 
 class StandInAudit:
@@ -1127,6 +1172,7 @@ class Api:
         self.notifications = StandInNotifications()
         self.webhooks = StandInWebhooks()
         self.audit = StandInAudit()
+        self.backups = StandInBackups()
         self.sessions = StandInSessions()
         self.services = dataclasses.replace(
             services_in(uploads),
@@ -1159,6 +1205,7 @@ class Api:
             notifications=self.notifications,
             webhooks=self.webhooks,
             audit=self.audit,
+            backups=self.backups,
             sessions=self.sessions,
             **settings,
         )

@@ -115,6 +115,12 @@ NEEDED = {
     "remove_channel": A,
     "try_channel": A,
     "list_audit": A,
+    "list_backups": A,
+    "create_backup": A,
+    "set_backup_passphrase": A,
+    "download_backup": A,
+    "verify_backup": A,
+    "delete_backup": A,
     "export_audit": A,
     "list_operations": V,
     "get_operation": V,
@@ -158,6 +164,7 @@ def filled(route: APIRoute) -> str:
         user="ann",
         session=OPERATION_ID,
         token=OPERATION_ID,
+        backup=OPERATION_ID,
     )
 
 

@@ -13,7 +13,7 @@ from holdfast.config import Settings
 from holdfast.domain.errors import HoldfastError, Refused
 from holdfast.engine.fs import Fs
 
-PRIVATE = ("journal", "holds", "take-overs", "snapshots", "repository", "uploads", "keys", "logs")
+PRIVATE = ("journal", "holds", "take-overs", "snapshots", "repository", "uploads", "keys", "backups", "logs")
 
 
 def modes(directory: Path) -> dict[str, int]:

@@ -6,14 +6,15 @@ import asyncio
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
-from holdfast.bootstrap.backup import create_backup
 from holdfast.cli.exit_codes import ExitCode
 from holdfast.config import Settings
 from holdfast.domain.ids import new_id
+from holdfast.services.state_backup import create_backup
 from holdfast.store.database import Database
-from tests.unit.cli.fake_server import FakeServer
+from tests.unit.cli.fake_server import AT, OPERATION, SNAPSHOT, FakeServer, answer, operation, stream
 
 PASSPHRASE = "correct horse battery"
 
@@ -79,3 +80,60 @@ def test_no_file_is_replaced_and_none_is_left_that_is_not_whole(
     assert "stdout can't be" in server.run("backup", "create", "-o", "-", *given).output
     assert server.run("backup", "verify", str(file), *given).exit_code == ExitCode.USAGE
     assert [path.name for path in data_dir.iterdir() if path.name.startswith(".")] == []
+
+
+def kept() -> dict[str, object]:
+    item = {
+        "id": SNAPSHOT,
+        "created_at": AT,
+        "bytes": 4096,
+        "reason": "scheduled",
+        "holdfast": "1",
+        "schema": "0014",
+        "audit_head": "7:ab",
+    }
+    return {"items": [item], "unreadable": ["x.backup"], "passphrase": "not_set"}
+
+
+def ends_with(server: FakeServer, kind: str, outcome: dict[str, object]) -> None:
+    server.on("GET", f"/api/operations/{OPERATION}/events", stream(operation(kind, "succeeded", outcome=outcome)))
+
+
+def test_the_server_makes_one_and_tells_of_those_that_it_keeps(server: FakeServer, given: list[str]) -> None:
+    server.on("POST", "/api/backups", answer(operation("backup"), 202))
+    ends_with(server, "backup", {"backup_id": SNAPSHOT, "bytes": 4096})
+    made = server.run("backup", "create")
+    assert (made.exit_code, SNAPSHOT in made.stdout) == (ExitCode.OK, True)
+    assert server.run("backup", "create", *given).exit_code == ExitCode.USAGE
+    server.on("GET", "/api/backups", answer(kept()))
+    listed = server.run("backup", "list")
+    assert SNAPSHOT in listed.stdout
+    assert "x.backup is no backup" in listed.stderr
+    assert "holdfast backup passphrase" in listed.stderr
+
+
+def test_the_servers_passphrase_is_set_and_never_shown(server: FakeServer, given: list[str], tmp_path: Path) -> None:
+    server.on("PUT", "/api/backups/passphrase", httpx.Response(204))
+    done = server.run("backup", "passphrase", *given)
+    assert server.bodies("PUT", "/api/backups/passphrase") == [{"passphrase": PASSPHRASE}]
+    assert PASSPHRASE not in done.output
+    (tmp_path / "odd").write_bytes(b"correct horse \xff battery\n")
+    odd = server.run("backup", "passphrase", "--passphrase-file", str(tmp_path / "odd"))
+    assert odd.exit_code == ExitCode.USAGE
+
+
+def test_a_kept_one_is_verified_downloaded_and_deleted(server: FakeServer, given: list[str], tmp_path: Path) -> None:
+    server.on("POST", f"/api/backups/{SNAPSHOT}/verify", answer(operation("verify_backup"), 202))
+    ends_with(server, "verify_backup", {"backup_id": SNAPSHOT, "files": 6})
+    assert "It is whole" in server.run("backup", "verify", SNAPSHOT, *given).stdout
+    assert server.bodies("POST", f"/api/backups/{SNAPSHOT}/verify") == [{"passphrase": PASSPHRASE}]
+    assert server.run("backup", "verify", "nowhere").exit_code == ExitCode.USAGE
+    server.on("GET", f"/api/backups/{SNAPSHOT}/file", httpx.Response(200, content=b"sealed"))
+    target = tmp_path / "own.backup"
+    assert server.run("backup", "download", SNAPSHOT, "-o", str(target)).exit_code == ExitCode.OK
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"sealed", 0o600)
+    server.on("GET", "/api/backups", answer(kept()))
+    server.on("DELETE", f"/api/backups/{SNAPSHOT}", httpx.Response(204))
+    assert server.run("backup", "delete", SNAPSHOT).exit_code != ExitCode.OK
+    assert not server.sent("DELETE", f"/api/backups/{SNAPSHOT}")
+    assert server.run("backup", "delete", SNAPSHOT, "--yes").exit_code == ExitCode.OK

@@ -74,6 +74,9 @@ def doctor(settings: Settings, runtime: FakeRuntime) -> Doctor:
     async def channels() -> ChannelFacts:
         return ChannelFacts(total=1)
 
+    async def backups() -> Finding:
+        return Finding(check="backups", level=OK, message="One.")
+
     async def no_domains() -> int:
         return 0
 
@@ -87,6 +90,7 @@ def doctor(settings: Settings, runtime: FakeRuntime) -> Doctor:
         schedule_facts=schedules,
         unreadable_secrets=nothing,
         channel_facts=channels,
+        backups=backups,
         leftovers=lambda: (),
         edge=no_domains,
         now=lambda: NOW,
@@ -108,6 +112,7 @@ async def test_a_healthy_host_gets_a_clean_bill(settings: Settings) -> None:
         "snapshots",
         "schedules",
         "notifications",
+        "backups",
         "restores",
         "secrets",
         "leftovers",
