@@ -58,6 +58,7 @@ NEEDS = (
     Need("caddy", "tests of the edge", program("caddy")),
     Need("acl", "tests of access control lists", program("setfacl")),
     Need("attr", "tests of extended attributes", program("setfattr")),
+    Need("systemd", "the test of the systemd unit", program("systemd-analyze")),
     Need("e2fsprogs", "tests on ext4", program("mkfs.ext4")),
     Need("xfsprogs", "tests on XFS", program("mkfs.xfs")),
     Need("btrfs-progs", "tests on btrfs", program("mkfs.btrfs")),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import socket
 import sys
 from typing import Final
@@ -79,9 +81,31 @@ async def _serve(
             config.ssl = certificate.context
             keeping_up = beside.create_task(certificate.keep_up(), name="certificate")
         _greet(settings, address.getsockname()[1], holdfast.first_token)
-        await uvicorn.Server(config).serve(sockets=[address])
+        await _Server(config).serve(sockets=[address])
         if keeping_up is not None:
             keeping_up.cancel()
+
+
+class _Server(uvicorn.Server):
+    """Says to systemd when it listens, and when it stops."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        _tell_systemd("READY=1")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        _tell_systemd("STOPPING=1")
+        await super().shutdown(sockets)
+
+
+def _tell_systemd(state: str) -> None:
+    """What ``sd_notify`` does, where systemd started us. A systemd that hears nothing waits; that needs no error."""
+    name = os.environ.get("NOTIFY_SOCKET", "")
+    if name[:1] not in ("/", "@"):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as line, contextlib.suppress(OSError):
+        line.connect(f"\0{name[1:]}" if name.startswith("@") else name)
+        line.send(state.encode())
 
 
 def _greet(settings: Settings, port: int, first_token: str | None) -> None:

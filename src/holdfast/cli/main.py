@@ -43,6 +43,7 @@ from holdfast.cli.commands import (
     source,
     status,
     support,
+    systemd_unit,
     token,
     undo,
     user,
@@ -142,6 +143,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.add_typer(support.commands(), name="support")
     app.command("serve")(serve.serve)
     app.command("recover")(recover.recover)
+    app.command("systemd-unit")(systemd_unit.systemd_unit)
     return app
 
 

@@ -20,7 +20,7 @@ _HEAD: Final = """\
 
 `holdfast <noun> <verb>`, and the verbs people reach for first on their own. Every command but `serve`, `recover`,
 `repository key`, `repository take-over`, `user recover` and `snapshot export --offline` asks a server; those work on
-the data directory itself, under its lock where they change it.
+the data directory itself, under its lock where they change it. `systemd-unit` only prints.
 
 This page is written by `python -m holdfast.testing.cli_reference`.
 

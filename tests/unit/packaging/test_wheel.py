@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import tarfile
 import zipfile
@@ -18,7 +19,7 @@ from holdfast.config import Settings
 from holdfast.store import migrations
 from holdfast.store.migrations.upgrade import configuration
 from holdfast.testing.installed_wheel import build, install
-from holdfast.testing.server_process import server
+from holdfast.testing.server_process import PATIENCE, connect, launch
 
 REPOSITORY = Path(__file__).parents[3]
 INTERFACE = "src/holdfast/api/interface_files/assets/index.js"
@@ -62,7 +63,9 @@ def test_it_says_its_version_away_from_the_repository(programs: Path, tmp_path: 
     assert (done.returncode, done.stdout, done.stderr) == (0, f"holdfast {__version__}\n", "")
 
 
-def test_its_server_starts_also_on_the_database_of_the_first_version(programs: Path, tmp_path: Path) -> None:
+def test_its_server_starts_also_on_the_database_of_the_first_version_and_tells_systemd_when_it_is_ready(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = Settings(data_dir=tmp_path / "data", docker_host=f"unix://{tmp_path}/no-engine")
     settings.data_dir.mkdir(mode=0o700)
     settings.installation_file.write_text("")
@@ -70,7 +73,19 @@ def test_its_server_starts_also_on_the_database_of_the_first_version(programs: P
         config = configuration(str(Path(migrations.__file__).parent))
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-    with server(settings, tmp_path / "log", [str(programs / "holdfast"), "serve"]) as running:
-        assert running.http.get("/healthz").is_success
-        assert running.http.get("/api/version").json()["version"] == __version__
+    systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    systemd.bind(f"{tmp_path}/notify")
+    systemd.settimeout(PATIENCE)
+    monkeypatch.setenv("NOTIFY_SOCKET", f"{tmp_path}/notify")
+    with systemd:
+        process = launch(settings, tmp_path / "log", [str(programs / "holdfast"), "serve"])
+        try:
+            assert systemd.recv(100) == b"READY=1"
+            running = connect(process, settings, tmp_path / "log")
+            assert running.http.get("/api/version").json()["version"] == __version__
+            running.close()
+        finally:
+            process.kill()
+            process.wait()
+        assert systemd.recv(100) == b"STOPPING=1"
     assert (settings.data_dir / "state.schema-0001.db").is_file()
