@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -73,6 +74,7 @@ class Settings:
         listen: address and port of the API; port 0 lets the system choose.
         trusted_proxy: whether a proxy that ends TLS stands before the server; without it, and without
             TLS, only loopback is listened on.
+        proxy_addresses: addresses and networks of such proxies; what others tell of where they come from is not heeded.
         tls_certificate, tls_key: absolute paths of a chain and its key, in PEM; looked up by these names each time,
             since what renews them changes links. No key: it is in the same file. No certificate: plain HTTP.
         volumes_base: where the volumes of scope ``stage`` and ``project`` live; ``data_dir/volumes`` unless given.
@@ -110,6 +112,7 @@ class Settings:
     data_dir: Path = Path("/var/lib/holdfast")
     listen: str = "127.0.0.1:8484"
     trusted_proxy: bool = False
+    proxy_addresses: tuple[str, ...] = ("127.0.0.0/8", "::1")
     tls_certificate: str = ""
     tls_key: str = ""
     volumes_base: Path = Path()
@@ -160,6 +163,15 @@ class Settings:
     def listen_port(self) -> int:
         """The port to listen on; 0 lets the system choose."""
         return int(self.listen.rpartition(":")[2])
+
+    @property
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """From where a proxy is believed what it tells of where requests come from; nowhere without ``trusted_proxy``.
+
+        Raises:
+            ValueError: one is no network.
+        """
+        return tuple(map(ip_network, self.proxy_addresses)) if self.trusted_proxy else ()
 
     @property
     def zone(self) -> tzinfo:
@@ -248,6 +260,10 @@ class Settings:
         return self.data_dir / "installation"
 
 
+_LISTS: Final = {"allowed_roots": ":", "proxy_addresses": ","}
+"""Settings of several values, and what stands between them in a variable."""
+
+
 def load_settings(config_file: Path | None, env: Mapping[str, str]) -> Settings:
     """Read the settings.
 
@@ -306,7 +322,8 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, object]:
             _unknown(variable, sorted(by_variable), "the environment")
         if name in given:
             raise _invalid(name, f"both {variable.removesuffix('_FILE')} and its _FILE variant are set")
-        given[name] = [part for part in text.split(":") if part] if name == "allowed_roots" else text
+        separator = _LISTS.get(name)
+        given[name] = text if separator is None else [part.strip() for part in text.split(separator) if part.strip()]
     return given
 
 
@@ -398,6 +415,13 @@ def _checked(settings: Settings) -> Settings:
             raise _invalid(name, f"{file!r} is not an absolute path")
     if settings.tls_key and not settings.tls_certificate:
         raise _invalid("tls_key", "it is the key of tls_certificate, which is not set")
+    for address in settings.proxy_addresses:
+        try:
+            ip_network(address)
+        except ValueError as error:
+            raise _invalid(
+                "proxy_addresses", f"{address!r} is no address and no network, such as 10.0.0.7 or 172.16.0.0/12"
+            ) from error
     if not settings.trusted_proxy and not settings.tls_certificate and not _loopback(settings.listen_host):
         raise _invalid(
             "listen",

@@ -247,3 +247,20 @@ def test_where_the_engine_keeps_its_volumes_is_apart_from_all_that_is_holdfasts(
     with pytest.raises(InvalidInput) as caught:
         load_settings(None, env)
     assert caught.value.details["setting"] == "docker_volumes"
+
+
+class TestProxies:
+    def test_nobody_is_believed_without_a_proxy_that_is_trusted(self) -> None:
+        assert load_settings(None, {}).proxies == ()
+
+    def test_one_on_this_machine_is_unless_others_are_named(self) -> None:
+        trusted = {"HOLDFAST_TRUSTED_PROXY": "true"}
+        assert [str(proxy) for proxy in load_settings(None, trusted).proxies] == ["127.0.0.0/8", "::1/128"]
+        named = {**trusted, "HOLDFAST_PROXY_ADDRESSES": "172.16.0.0/12, fd00::7"}
+        assert [str(proxy) for proxy in load_settings(None, named).proxies] == ["172.16.0.0/12", "fd00::7/128"]
+
+    @pytest.mark.parametrize("address", ["proxy.example", "10.0.0.1/8", "10.0.0.0/33", "-"])
+    def test_what_is_no_address_and_no_network_is_refused(self, address: str) -> None:
+        with pytest.raises(InvalidInput, match="proxy_addresses") as refused:
+            load_settings(None, {"HOLDFAST_PROXY_ADDRESSES": f"127.0.0.1,{address}"})
+        assert refused.value.code == "setting_invalid"

@@ -138,13 +138,18 @@ def forget_session(response: Response, services: ApiServices) -> None:
 def address_of(request: Request, services: ApiServices) -> str:
     """Where a request comes from. Of what a proxy tells only what it saw itself is believed: the end of the list."""
     peer = request.client.host if request.client is not None else ""
-    if not services.trusted_proxy:
-        return peer
     told = ",".join(request.headers.getlist("X-Forwarded-For")).rpartition(",")[2].strip()
     try:
-        return str(ipaddress.ip_address(told))
+        address = _plain(peer)
+        return str(_plain(told)) if any(address in proxy for proxy in services.proxies) else peer
     except ValueError:
         return peer
+
+
+def _plain(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address; one of IPv4 that came in by a socket of IPv6 as what it is."""
+    address = ipaddress.ip_address(text)
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 async def _caller(request: Request, services: ApiServices) -> Principal:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -518,7 +519,7 @@ class ApiServices:
         uploads_dir: where archives are received; a directory of the server's own.
         max_upload_bytes: largest archive that is received.
         disk_reserve_bytes: what an upload leaves free on the filesystem of ``uploads_dir``.
-        trusted_proxy: whether a proxy that ends TLS stands before the server and says where requests come from.
+        proxies: who says, standing before the server, where requests come from.
         tls: whether browsers reach the server by TLS, its own or a proxy's.
     """
 
@@ -563,7 +564,7 @@ class ApiServices:
     uploads_dir: Path
     max_upload_bytes: int
     disk_reserve_bytes: int
-    trusted_proxy: bool
+    proxies: tuple[IPv4Network | IPv6Network, ...]
     tls: bool
 
 

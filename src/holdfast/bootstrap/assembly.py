@@ -317,7 +317,7 @@ async def _assembled(base: Base) -> AsyncIterator[Holdfast]:
                 uploads_dir=settings.uploads_dir,
                 max_upload_bytes=settings.max_upload_bytes,
                 disk_reserve_bytes=settings.disk_reserve_bytes,
-                trusted_proxy=settings.trusted_proxy,
+                proxies=settings.proxies,
                 tls=settings.trusted_proxy or bool(settings.tls_certificate),
             ),
             settings=settings,

@@ -219,6 +219,7 @@ class Recorder:
 
 class StandInWorkloads(Recorder):
     known = True
+    workload = WORKLOAD
     refuses_preview: Refused | None = None
 
     async def apply(
@@ -238,7 +239,7 @@ class StandInWorkloads(Recorder):
         self.record("get", ref=ref)
         if not self.known or ref not in (WORKLOAD_ID, "notes"):
             raise NotFound("workload_unknown", f"There is no workload {ref}.", next_step="Look.")
-        return WORKLOAD
+        return self.workload
 
     async def list(self, limit: int, cursor: str | None) -> Page[Workload]:
         self.record("list", limit=limit, cursor=cursor)
@@ -1047,7 +1048,7 @@ def services_in(uploads: Path) -> ApiServices:
         uploads_dir=uploads,
         max_upload_bytes=1 << 20,
         disk_reserve_bytes=0,
-        trusted_proxy=False,
+        proxies=(),
         tls=False,
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -16,7 +17,8 @@ from holdfast.api.app import bare_app, routers
 from holdfast.api.auth import PUBLIC, Requires, Viewer
 from holdfast.api.strict_route import StrictRoute, declarations
 from holdfast.domain.accounts import Role, TokenScope
-from tests.unit.api.standins import OPERATION_ID, SESSIONS, SNAPSHOT_ID, TOKENS, Api
+from holdfast.domain.workload import Scope, Volume
+from tests.unit.api.standins import OPERATION_ID, SESSIONS, SNAPSHOT_ID, TOKENS, WORKLOAD, Api
 
 OPEN = {"/healthz", "/readyz"}
 HOOKS = "/hooks/{address}"
@@ -328,3 +330,33 @@ async def test_absolute_volumes_are_configured_by_admins_only(api: Api) -> None:
     refused = await api.ask("PUT", "/api/workloads/notes", role=Role.OPERATOR, json=body)
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "engine_volume_forbidden")
     assert (await api.ask("PUT", "/api/workloads/notes", json=body)).status_code == 200
+
+
+async def test_what_a_workload_has_of_the_hosts_own_is_taken_from_it_by_admins_only(api: Api) -> None:
+    """Who may not give it can still change the rest, and leaves that as it is."""
+    of_host = {"target": "/media", "scope": "absolute", "source": "/srv/media", "read_only": True}
+    of_engine = {"target": "/db", "scope": "named", "source": "db", "engine_volume": "home_db"}
+    body: dict[str, Any] = {
+        "name": "notes",
+        "source": {"type": "image", "image": "notes:2"},
+        "volumes": [of_host, of_engine],
+    }
+    spec = dataclasses.replace(
+        WORKLOAD.spec,
+        volumes=(
+            Volume(target="/media", scope=Scope.ABSOLUTE, source="/srv/media", read_only=True),
+            Volume(target="/db", scope=Scope.NAMED, source="db", engine_volume="home_db"),
+        ),
+    )
+    api.workloads.workload = dataclasses.replace(WORKLOAD, spec=spec)
+    kept = await api.ask("PUT", "/api/workloads/notes", role=Role.OPERATOR, json=body)
+    assert kept.status_code == 200, kept.text
+    for volumes, code in (
+        ([of_engine], "absolute_volume_forbidden"),
+        ([{**of_host, "read_only": False}, of_engine], "absolute_volume_forbidden"),
+        ([of_host], "engine_volume_forbidden"),
+    ):
+        changed = {**body, "volumes": volumes}
+        refused = await api.ask("PUT", "/api/workloads/notes", role=Role.OPERATOR, json=changed)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, code)
+        assert (await api.ask("PUT", "/api/workloads/notes", json=changed)).status_code == 200

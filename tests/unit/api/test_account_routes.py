@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -288,22 +289,27 @@ async def test_guessing_is_told_to_wait_and_nothing_more(site: Site) -> None:
         assert answer.status_code in (400, 401, 429)
 
 
-async def test_only_a_trusted_proxy_says_where_a_request_comes_from_and_only_what_it_saw(site: Site) -> None:
+@pytest.mark.parametrize(
+    ("proxies", "told", "seen"),
+    [
+        ((), "192.0.2.1", "127.0.0.1"),
+        (("10.0.0.0/8",), "192.0.2.1", "127.0.0.1"),
+        (("10.0.0.0/8", "127.0.0.1"), "192.0.2.1, 198.51.100.7", "198.51.100.7"),
+        (("127.0.0.0/8",), "::ffff:198.51.100.7", "198.51.100.7"),
+        (("127.0.0.0/8",), "nonsense", "127.0.0.1"),
+    ],
+)
+async def test_only_a_trusted_proxy_says_where_a_request_comes_from_and_only_what_it_saw(
+    site: Site, proxies: tuple[str, ...], told: str, seen: str
+) -> None:
     await site.bench.user()
     services = site.api.app.state.services
-    for trusted, told, seen in (
-        (False, "192.0.2.1", "127.0.0.1"),
-        (True, "192.0.2.1, 198.51.100.7", "198.51.100.7"),
-        (True, "nonsense", "127.0.0.1"),
-    ):
-        site.api.app.state.services = dataclasses.replace(services, trusted_proxy=trusted)
-        await site.client.post(
-            "/api/session",
-            json={"username": "ann", "password": PASSWORD},
-            headers=HEADER | {"X-Forwarded-For": told},
-        )
-        user = await site.bench.accounts.get("ann")
-        assert (await site.bench.sessions.list(user.id))[0].address == seen
+    site.api.app.state.services = dataclasses.replace(services, proxies=tuple(map(ip_network, proxies)))
+    await site.client.post(
+        "/api/session", json={"username": "ann", "password": PASSWORD}, headers=HEADER | {"X-Forwarded-For": told}
+    )
+    user = await site.bench.accounts.get("ann")
+    assert (await site.bench.sessions.list(user.id))[0].address == seen
 
 
 async def test_who_follows_is_asked_for_as_at_first(site: Site) -> None:

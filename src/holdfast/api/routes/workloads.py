@@ -19,7 +19,7 @@ from holdfast.api.strict_route import StrictRoute
 from holdfast.api.workload_body import BODY, Declaration
 from holdfast.domain.accounts import Principal, Role
 from holdfast.domain.errors import Forbidden, NotFound
-from holdfast.domain.workload import Scope, WorkloadSpec
+from holdfast.domain.workload import Scope, Workload, WorkloadSpec
 from holdfast.services.workloads import ApplyResult
 
 router = APIRouter(prefix="/api", tags=["workloads"], route_class=StrictRoute)
@@ -73,8 +73,9 @@ async def get_workload(services: Services, _caller: Viewer, ref: WorkloadRef) ->
 async def put_workload(
     response: Response, services: Services, caller: Operator, ref: WorkloadRef, spec: Declaration
 ) -> ApplyView:
-    _check_volumes_allowed(caller, spec)
-    expect_id = await _existing_id(services, ref, spec.name)
+    before = await _existing(services, ref, spec.name)
+    _check_volumes_allowed(caller, spec, None if before is None else before.spec)
+    expect_id = None if before is None else before.id
     result = await services.workloads.apply(spec, actor=caller.name, expect_id=expect_id)
     response.status_code = 201 if result.created else 200
     response.headers["Location"] = _location(result)
@@ -119,36 +120,40 @@ async def get_workload_schema(_caller: Viewer) -> dict[str, Any]:
     return json_schema()
 
 
-def _check_volumes_allowed(caller: Principal, spec: WorkloadSpec) -> None:
-    """Directories of the host are given to containers by admins only.
+def _check_volumes_allowed(caller: Principal, spec: WorkloadSpec, before: WorkloadSpec | None = None) -> None:
+    """What of the host's or the engine's own a container is given, or no longer given, is for admins to say.
+
+    Args:
+        before: the configuration that ``spec`` takes the place of.
 
     Raises:
         Forbidden: ``absolute_volume_forbidden``, ``engine_volume_forbidden``.
     """
     if caller.role is Role.ADMIN:
         return
-    taken = [volume.target for volume in spec.volumes if volume.engine_volume]
-    if taken:
+    now = frozenset(spec.volumes)
+    then = frozenset(() if before is None else before.volumes)
+    touched = sorted(now ^ then, key=lambda volume: volume.target)
+    if taken := [volume.target for volume in touched if volume.engine_volume]:
         raise Forbidden(
             "engine_volume_forbidden",
             f"Volumes that name one of the engine's own ({', '.join(taken)}) are configured by admins only.",
-            next_step="Leave engine_volume out, so that the volume is made for the workload, or ask an admin.",
+            next_step="Leave them as they are, use one that is made for the workload, or ask an admin.",
             details={"targets": taken},
         )
-    absolute = [volume.target for volume in spec.volumes if volume.scope is Scope.ABSOLUTE]
-    if absolute:
+    if absolute := [volume.target for volume in touched if volume.scope is Scope.ABSOLUTE]:
         raise Forbidden(
             "absolute_volume_forbidden",
             f"Volumes of scope absolute ({', '.join(absolute)}) are configured by admins only.",
-            next_step="Use the scope stage or project, or ask an admin.",
+            next_step="Leave them as they are, use the scope stage or project, or ask an admin.",
             details={"targets": absolute},
         )
 
 
-async def _existing_id(services: Services, ref: str, name: str) -> str | None:
-    """The id that the change must hit; ``None`` where a new workload is meant."""
+async def _existing(services: Services, ref: str, name: str) -> Workload | None:
+    """The workload that the change must hit; ``None`` where a new one is meant."""
     try:
-        return (await services.workloads.get(ref)).id
+        return await services.workloads.get(ref)
     except NotFound:
         if ref != name:
             raise
