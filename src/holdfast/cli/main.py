@@ -39,6 +39,7 @@ from holdfast.cli.commands import (
     schedule,
     secret,
     serve,
+    session,
     snapshot,
     source,
     status,
@@ -136,6 +137,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.command("logout")(login.logout)
     app.command("password")(login.password)
     app.add_typer(user.commands(), name="user")
+    app.add_typer(session.commands(), name="session")
     app.add_typer(token.commands(), name="token")
     app.add_typer(audit.commands(), name="audit")
     app.add_typer(backup.commands(), name="backup")

@@ -167,6 +167,25 @@ def test_a_token_is_made_listed_and_removed(server: FakeServer) -> None:
     assert server.run("token", "remove", "ci").exit_code == ExitCode.NOT_FOUND
 
 
+def test_where_somebody_is_signed_in_is_listed_and_ended(server: FakeServer) -> None:
+    here = {
+        "id": OPERATION,
+        "current": True,
+        "created_at": AT,
+        "used_at": AT,
+        "expires_at": AT,
+        "address": "192.0.2.7",
+        "agent": "holdfast/1",
+    }
+    server.on("GET", "/api/sessions", answer({"items": [here]}))
+    listed = server.run("session", "list", "--user", "ann").stdout
+    assert all(told in listed for told in ("(this one)", "192.0.2.7", "holdfast/1", OPERATION))
+    assert server.sent("GET", "/api/sessions")[0].url.params["user"] == "ann"
+    server.on("DELETE", f"/api/sessions/{OPERATION}", httpx.Response(204))
+    assert server.run("session", "end", OPERATION).stdout == "Signed out there.\n"
+    assert server.run("session", "end", "../users").exit_code == ExitCode.USAGE
+
+
 def test_the_first_token_is_made_anew_on_the_host_while_the_server_is_stopped(
     server: FakeServer, tmp_path: Path
 ) -> None:
