@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.config import LogFormat, Settings, load_settings
+from holdfast.config import LogFormat, Settings
+from holdfast.config_reading import load_settings
 from holdfast.domain.edge import Tls
 from holdfast.domain.errors import InvalidInput
 from holdfast.engine.limits import Limits

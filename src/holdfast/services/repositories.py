@@ -22,7 +22,8 @@ from typing import Final, TypeVar
 
 import structlog
 
-from holdfast.config import Settings, never_roots
+from holdfast.config import Settings
+from holdfast.config_checks import never_roots
 from holdfast.domain import times
 from holdfast.domain.errors import Busy, Conflict, HoldfastError, InvalidInput, NotFound, Problem, Refused, Unavailable
 from holdfast.domain.ids import new_id

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from holdfast.bootstrap import Seams, serve
-from holdfast.config import load_settings
+from holdfast.config_reading import load_settings
 from holdfast.testing.crash import CrashingFs, crashing_files
 from holdfast.testing.kill_points import KillPoints
 

@@ -12,7 +12,8 @@ import time
 from typing import Final
 
 from holdfast.bootstrap import Seams, serve
-from holdfast.config import Settings, load_settings
+from holdfast.config import Settings
+from holdfast.config_reading import load_settings
 from holdfast.domain.workload import RestartPolicy
 from holdfast.engine.fs import Fs
 from holdfast.runtime.docker import DockerRuntime

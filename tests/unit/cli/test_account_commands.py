@@ -15,7 +15,7 @@ from holdfast.bootstrap.first_token import renew_first_token
 from holdfast.cli.connection import DEFAULT_URL, resolve
 from holdfast.cli.exit_codes import ExitCode
 from holdfast.cli.stored_sessions import store_session, stored_session
-from holdfast.config import load_settings
+from holdfast.config_reading import load_settings
 from holdfast.domain.errors import Busy, Failed
 from holdfast.engine.data_lock import DataLock
 from tests.unit.cli.fake_server import AT, OPERATION, FakeServer, answer, refusal

@@ -11,7 +11,7 @@ from typer.testing import Result
 
 from holdfast.bootstrap.repository_key import import_repository_key
 from holdfast.cli.exit_codes import ExitCode
-from holdfast.config import load_settings
+from holdfast.config_reading import load_settings
 from holdfast.domain.errors import Busy
 from holdfast.engine.data_lock import DataLock
 from holdfast.engine.fs import Fs

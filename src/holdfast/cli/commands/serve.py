@@ -59,7 +59,7 @@ def settings_from(
     session: Session, config: str | None, data_dir: str | None, given: dict[str, str] | None = None
 ) -> Settings:
     """The settings that the file, the environment and the command line make together; the last one wins."""
-    from holdfast.config import load_settings
+    from holdfast.config_reading import load_settings
 
     overrides = dict(given or {})
     if data_dir is not None:
