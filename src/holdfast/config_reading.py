@@ -46,7 +46,7 @@ def load_settings(config_file: Path | None, env: Mapping[str, str]) -> Settings:
             where nothing else names the engine.
 
     Raises:
-        InvalidInput: ``settings_unreadable``, ``setting_unknown`` or ``settinginvalid``.
+        InvalidInput: ``settings_unreadable``, ``setting_unknown`` or ``setting_invalid``.
     """
     given: dict[str, object] = {}
     if "DOCKER_HOST" in env:
