@@ -186,6 +186,11 @@ class Settings:
         return self.data_dir / "backups"
 
     @property
+    def state_restore_dir(self) -> Path:
+        """A backup that is to take the place of the state."""
+        return self.data_dir / "state-restore"
+
+    @property
     def second_dir(self) -> Path:
         """Locks and caches of second repositories."""
         return self.data_dir / "second"

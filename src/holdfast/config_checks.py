@@ -135,6 +135,7 @@ def _own_places(settings: Settings) -> tuple[Path, ...]:
         settings.uploads_dir,
         settings.keys_dir,
         settings.backups_dir,
+        settings.state_restore_dir,
         settings.second_dir,
         settings.edge_dir,
     )

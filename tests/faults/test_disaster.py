@@ -86,7 +86,11 @@ async def test_a_backup_and_a_second_repository_bring_workload_secret_and_data_b
     assert (verified.id, verified.audit_head) == (facts.id, facts.audit_head)
     assert {"state.db", "installation", "settings.json", "admin-token"} <= {entry.name for entry in entries}
     recovered = await asyncio.to_thread(recover_from_backup, there.settings, file, PASSPHRASE)
-    assert (recovered.facts.id, recovered.workloads, recovered.repositories) == (facts.id, ("notes",), ("disk",))
+    assert (recovered.backup.backup_id, recovered.workloads, recovered.repositories) == (
+        facts.id,
+        ("notes",),
+        ("disk",),
+    )
     async with there.running() as holdfast:
         assert token is not None
         assert await holdfast.api.tokens.verify(token) is not None

@@ -312,7 +312,8 @@ ConfirmRestore = Annotated[
     str | None,
     Header(
         alias="X-Confirm-Restore",
-        description="The id of the snapshot whose data is to replace the live data; proves that it is meant.",
+        description="The id of what is to replace what is live: of the snapshot, or of the backup; proves that it is "
+        "meant.",
         max_length=64,
         json_schema_extra={"pattern": "^[!-~]+$"},
     ),

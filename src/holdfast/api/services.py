@@ -495,6 +495,12 @@ class BackupsPort(Protocol):
     async def delete(self, backup_id: str, *, actor: str) -> None: ...
 
 
+class BackupRestoresPort(Protocol):
+    async def restore(
+        self, backup_id: str, *, confirm: str | None, passphrase: str | None = None, actor: str
+    ) -> Operation: ...
+
+
 class AuditPort(Protocol):
     async def require_writable(self) -> None: ...
 
@@ -561,6 +567,7 @@ class ApiServices:
     webhooks: WebhooksPort
     audit: AuditPort
     backups: BackupsPort
+    backup_restores: BackupRestoresPort
     uploads_dir: Path
     max_upload_bytes: int
     disk_reserve_bytes: int

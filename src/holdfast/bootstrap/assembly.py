@@ -16,7 +16,7 @@ import structlog
 
 from holdfast.api.services import ApiServices
 from holdfast.bootstrap.accounts import accounts_of
-from holdfast.bootstrap.backups import backups_of
+from holdfast.bootstrap.backups import backups_of, state_swap_of
 from holdfast.bootstrap.base import Base, base_of
 from holdfast.bootstrap.data_directory import (
     LOCK_WAIT,
@@ -47,6 +47,7 @@ from holdfast.engine.stores import Stores, open_stores
 from holdfast.runtime.port import ContainerEvent, ContainerRuntime, EngineInfo
 from holdfast.services.archive_moves import ArchiveMoves
 from holdfast.services.audit import Audit
+from holdfast.services.backup_restores import tell
 from holdfast.services.container_import import ContainerImport
 from holdfast.services.data_rollbacks import DataRollbacks
 from holdfast.services.deployment_changes import DeploymentChanges
@@ -62,6 +63,7 @@ from holdfast.services.reconcile import Reconciler
 from holdfast.services.restore_plan import RestoreRequest
 from holdfast.services.scheduler import Scheduler
 from holdfast.services.snapshot_files import SnapshotFiles
+from holdfast.services.state_swap import StateSwap
 from holdfast.services.unreadable_snapshots import UnreadableSnapshots
 from holdfast.services.volume_looks import LOWEST_PRIORITY
 from holdfast.store.audit import AuditStore
@@ -91,6 +93,8 @@ class Holdfast:
     database: Database
     first_token: str | None
     """The first admin's token, if it was made just now."""
+    restart: asyncio.Event
+    """Set when the server is to end, and to start anew."""
 
 
 @asynccontextmanager
@@ -105,6 +109,8 @@ async def running(settings: Settings, seams: Seams | None = None) -> AsyncIterat
     fs = seams.fs
     make_directories(settings, fs)
     with DataLock.acquire(settings.data_dir, LOCK_WAIT) as lock:
+        swap = state_swap_of(settings, seams)
+        settled = await asyncio.to_thread(swap.settle)
         clean_temporaries(settings, fs)
         installation = installation_of(settings, fs)
         database = seams.database(settings.database_file)
@@ -114,7 +120,10 @@ async def running(settings: Settings, seams: Seams | None = None) -> AsyncIterat
         stores = await asyncio.to_thread(open_stores, fs, roots, store_settings_of(settings, installation))
         try:
             base = base_of(settings, seams, lock, installation, database, runtime, roots, stores)
-            async with _assembled(base) as holdfast:
+            if settled is not None:
+                await tell(settled, database, base.operations)
+                await asyncio.to_thread(swap.drop)
+            async with _assembled(base, swap) as holdfast:
                 yield holdfast
         finally:
             stores.close()
@@ -142,15 +151,16 @@ async def _move_archives(moves: ArchiveMoves) -> None:
 
 
 @asynccontextmanager
-async def _assembled(base: Base) -> AsyncIterator[Holdfast]:
+async def _assembled(base: Base, swap: StateSwap) -> AsyncIterator[Holdfast]:
     settings = base.settings
+    restart = asyncio.Event()
 
     async def restore_locked(ctx: OperationContext, held: Held, request: RestoreRequest) -> object:
         return await restoring.restores.carry_out_locked(ctx, held, request)
 
     deploying = deploying_of(base, restore_locked)
     restoring = restoring_of(base, deploying)
-    own = backups_of(base)
+    own = backups_of(base, swap, restart.set)
     keeping = keeping_of(base, deploying, restoring, own)
     who = accounts_of(settings, base.database, base.fs, base.seams.password_cost)
     previews = previews_of(
@@ -314,6 +324,7 @@ async def _assembled(base: Base) -> AsyncIterator[Holdfast]:
                 webhooks=hooks.webhooks,
                 audit=audit,
                 backups=own.backups,
+                backup_restores=own.restores,
                 uploads_dir=settings.uploads_dir,
                 max_upload_bytes=settings.max_upload_bytes,
                 disk_reserve_bytes=settings.disk_reserve_bytes,
@@ -329,6 +340,7 @@ async def _assembled(base: Base) -> AsyncIterator[Holdfast]:
             runtime=base.runtime,
             database=base.database,
             first_token=await who.tokens.ensure_first_admin(),
+            restart=restart,
         )
 
 

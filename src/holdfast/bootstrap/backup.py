@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from holdfast.bootstrap.backups import state_swap_of
 from holdfast.bootstrap.data_directory import LOCK_WAIT, make_directories
+from holdfast.bootstrap.seams import Seams
 from holdfast.config import Settings
 from holdfast.domain.errors import Conflict
-from holdfast.engine.backup_file import BackupEntry, BackupFacts, read_backup
 from holdfast.engine.data_lock import DataLock
 from holdfast.engine.fs import Fs
-from holdfast.engine.os_errors import translate
-from holdfast.services.state_backup import DATABASE, SETTINGS, look_into, working_directory
+from holdfast.services.state_backup import DATABASE, look_into
+from holdfast.services.state_records import COMMIT, NEW, Asked
 
 
 class Recovered(NamedTuple):
@@ -25,7 +24,7 @@ class Recovered(NamedTuple):
         repositories: the names of the second repositories.
     """
 
-    facts: BackupFacts
+    backup: Asked
     workloads: tuple[str, ...]
     repositories: tuple[str, ...]
 
@@ -40,20 +39,18 @@ def recover_from_backup(settings: Settings, file: Path, passphrase: str) -> Reco
         InvalidInput, Refused, Damaged: the backup is none; see :func:`holdfast.engine.backup_file.read_backup`.
     """
     _require_empty(settings)
-    fs = Fs()
-    make_directories(settings, fs)
-    try:
-        with (
-            DataLock.acquire(settings.data_dir, LOCK_WAIT),
-            working_directory(settings.backups_dir) as staged,
-        ):
-            with file.open("rb") as opened:
-                facts, entries = read_backup(opened, passphrase, lambda name, pieces: _stage(staged, name, pieces))
-            workloads, repositories = look_into(staged / DATABASE, facts)
-            _put_in_place(settings, fs, staged, entries)
-    except OSError as error:
-        raise translate(error, f"recovering into {settings.data_dir}") from error
-    return Recovered(facts, workloads, repositories)
+    make_directories(settings, Fs())
+    with DataLock.acquire(settings.data_dir, LOCK_WAIT):
+        swap = state_swap_of(settings, Seams())
+        try:
+            asked = swap.stage(file, passphrase, lambda _done, _total: None)
+            content = look_into(settings.state_restore_dir / NEW / DATABASE, asked.schema)
+            swap.fill(asked)
+        except BaseException:
+            if not swap.torn:
+                swap.drop()
+            raise
+    return Recovered(asked, *content)
 
 
 def _require_empty(settings: Settings) -> None:
@@ -61,6 +58,8 @@ def _require_empty(settings: Settings) -> None:
     if not settings.data_dir.is_dir():
         return
     known = {settings.data_dir / "lost+found", settings.lock_file, settings.volumes_base}
+    if not (settings.state_restore_dir / COMMIT).exists():
+        known.add(settings.state_restore_dir)  # an attempt that died before it began
     for path in sorted(settings.data_dir.iterdir()):
         if path not in known and not (path.is_dir() and not any(path.iterdir())):
             raise Conflict(
@@ -68,27 +67,3 @@ def _require_empty(settings: Settings) -> None:
                 f"{settings.data_dir} is not empty: {path.name} is there.",
                 next_step="Nothing was changed. Name another data directory, or move this one away.",
             )
-
-
-def _stage(directory: Path, name: str, pieces: Iterator[bytes]) -> None:
-    path = directory / name
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        for piece in pieces:
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _put_in_place(settings: Settings, fs: Fs, staged: Path, entries: tuple[BackupEntry, ...]) -> None:
-    """Put what was staged where it belongs, durably; the database last, by which a Holdfast is there."""
-    names = [entry.name for entry in entries if entry.name not in (DATABASE, SETTINGS)]
-    for name in [*names, DATABASE]:
-        target = settings.data_dir / name
-        os.rename(staged / name, target)
-        directory = fs.open_root(str(target.parent))
-        try:
-            fs.fsync(directory)
-        finally:
-            fs.close(directory)

@@ -1,13 +1,20 @@
-"""Builds what makes and keeps backups of Holdfast's own state, and tells of them."""
+"""Builds what makes and keeps backups of Holdfast's own state, brings them back, and tells of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from holdfast.bootstrap.base import Base
+from holdfast.bootstrap.seams import Seams
+from holdfast.config import Settings
+from holdfast.engine.sealing import Sealing
+from holdfast.services.backup_files import BackupFiles
 from holdfast.services.backup_passphrase import BackupPassphrase
+from holdfast.services.backup_restores import BackupRestores
 from holdfast.services.backups import Backups
 from holdfast.services.scheduled_backups import ScheduledBackups
+from holdfast.services.state_swap import StateSwap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,16 +22,34 @@ class BackupParts:
     """What they are."""
 
     backups: Backups
+    restores: BackupRestores
     scheduled: ScheduledBackups
 
 
-def backups_of(base: Base) -> BackupParts:
-    """Build them. Nothing begins by itself."""
-    backups = Backups(
+def state_swap_of(settings: Settings, seams: Seams) -> StateSwap:
+    """What carries out, before anything else, that a backup takes the place of the state."""
+    passphrase = BackupPassphrase(settings, seams.fs, Sealing(seams.fs, settings.keys_dir))
+    return StateSwap(settings, seams.fs, BackupFiles(settings, seams.fs, seams.backup_cost), passphrase)
+
+
+def backups_of(base: Base, swap: StateSwap, restart: Callable[[], object]) -> BackupParts:
+    """Build them. Nothing begins by itself.
+
+    Args:
+        restart: has the server end, and start anew.
+    """
+    files = BackupFiles(base.settings, base.fs, base.seams.backup_cost)
+    passphrase = BackupPassphrase(base.settings, base.fs, base.sealing)
+    backups = Backups(files=files, passphrase=passphrase, operations=base.operations, keep=base.settings.backup_keep)
+    restores = BackupRestores(
         settings=base.settings,
-        fs=base.fs,
-        passphrase=BackupPassphrase(base.settings, base.fs, base.sealing),
+        installation=base.installation,
+        files=files,
+        backups=backups,
+        passphrase=passphrase,
+        swap=swap,
         operations=base.operations,
-        cost=base.seams.backup_cost,
+        restart=restart,
     )
-    return BackupParts(backups=backups, scheduled=ScheduledBackups(settings=base.settings, backups=backups))
+    scheduled = ScheduledBackups(settings=base.settings, backups=backups)
+    return BackupParts(backups=backups, restores=restores, scheduled=scheduled)

@@ -14,6 +14,7 @@ from holdfast.domain.times import now
 from holdfast.engine.data_lock import DataLock
 from holdfast.engine.fs import Fs
 from holdfast.services.passwords import PasswordCost
+from holdfast.services.state_records import require_settled
 from holdfast.store.audit import AuditStore
 from holdfast.store.database import Database
 
@@ -36,6 +37,7 @@ def renew_first_token(settings: Settings, *, lock_wait: float = LOCK_WAIT) -> No
             next_step="Name the right one with --data-dir. A new server makes a first token by itself.",
         )
     with DataLock.acquire(settings.data_dir, lock_wait):
+        require_settled(settings)
         asyncio.run(_renew(settings))
 
 

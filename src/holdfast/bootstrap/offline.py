@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from typing import Final
 
+from holdfast.bootstrap.backups import state_swap_of
 from holdfast.bootstrap.data_directory import (
     LOCK_WAIT,
     installation_of,
@@ -15,6 +16,7 @@ from holdfast.bootstrap.data_directory import (
     store_settings_of,
     worker_settings_of,
 )
+from holdfast.bootstrap.seams import Seams
 from holdfast.config import Settings
 from holdfast.domain.errors import NotFound
 from holdfast.domain.recovery import Direction, RecoveryPlan
@@ -25,6 +27,7 @@ from holdfast.engine.live import LiveRoots
 from holdfast.engine.stores import open_stores
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_registry import RestoreRegistry
+from holdfast.services.state_records import require_settled
 from holdfast.services.swap_recovery import SwapRecovery
 from holdfast.services.workers import Workers
 from holdfast.store.database import Database
@@ -84,6 +87,7 @@ async def _recover_offline(settings: Settings) -> list[str]:
         DataLock.acquire(settings.data_dir, LOCK_WAIT) as lock,
         live_roots_of(settings, fs) as roots,
     ):
+        state_swap_of(settings, Seams()).finish()
         database = Database.at(settings.database_file)
         await database.open()
         try:
@@ -118,6 +122,7 @@ def export_offline(settings: Settings, workload: str, snapshot_id: str, write: C
         LiveRoots(fs, [str(settings.volumes_base)]) as roots,
         ExitStack() as stack,
     ):
+        require_settled(settings)
         store = stack.enter_context(
             closing(open_stores(fs, roots, store_settings_of(settings, installation_of(settings, fs))))
         )

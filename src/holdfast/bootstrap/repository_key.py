@@ -12,6 +12,7 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.keys import load_key, replace_key
 from holdfast.engine.repository import key_export
 from holdfast.engine.repository.seal import RepositoryKeys
+from holdfast.services.state_records import require_settled
 
 
 class ImportedKey(NamedTuple):
@@ -72,6 +73,7 @@ def import_repository_key(
     fs, path = Fs(), settings.repository_key_file
     make_directories(settings, fs)
     with DataLock.acquire(settings.data_dir, lock_wait):
+        require_settled(settings)
         present = load_key(fs, path)
         if present == key:
             return ImportedKey(check, changed=False, former="")

@@ -13,6 +13,7 @@ from holdfast.engine.keys import load_key
 from holdfast.engine.repository.posix_blobs import PosixBlobs
 from holdfast.engine.repository.rebuilding import take_over_or_rebuild
 from holdfast.engine.repository.seal import RepositoryKeys
+from holdfast.services.state_records import require_settled
 
 
 class TakenOver(NamedTuple):
@@ -42,6 +43,7 @@ def take_over_repository(settings: Settings, *, lock_wait: float = LOCK_WAIT) ->
     fs = Fs()
     make_directories(settings, fs)
     with DataLock.acquire(settings.data_dir, lock_wait), PosixBlobs(fs, settings.repository_dir) as blobs:
+        require_settled(settings)
         key = load_key(fs, settings.repository_key_file)
         if key is None:
             raise key_missing(settings)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import sys
+from dataclasses import replace
 from typing import Final
 
 import uvicorn
@@ -36,9 +37,13 @@ def serve(settings: Settings, seams: Seams | None = None) -> None:
         Busy: ``data_dir_in_use``.
     """
     certificate = Certificate(settings) if settings.tls_certificate else None
-    with _bound(settings) as address:
-        configure_logging(settings.log_format)
-        asyncio.run(_serve(settings, address, certificate, seams))
+    again = True
+    while again:  # anew, where a backup takes the place of the state: nothing of before knows anything of that
+        with _bound(settings) as address:
+            host, port = settings.listen.rpartition(":")[0], address.getsockname()[1]
+            settings = replace(settings, listen=f"{host}:{port}")  # the same one each time
+            configure_logging(settings.log_format)
+            again = asyncio.run(_serve(settings, address, certificate, seams))
 
 
 def _bound(settings: Settings) -> socket.socket:
@@ -62,7 +67,8 @@ def _bound(settings: Settings) -> socket.socket:
 
 async def _serve(
     settings: Settings, address: socket.socket, certificate: Certificate | None, seams: Seams | None
-) -> None:
+) -> bool:
+    """Whether it is to start anew."""
     async with running(settings, seams) as holdfast, asyncio.TaskGroup() as beside:
         config = uvicorn.Config(
             create_app(holdfast.api),
@@ -81,20 +87,31 @@ async def _serve(
             config.ssl = certificate.context
             keeping_up = beside.create_task(certificate.keep_up(), name="certificate")
         _greet(settings, address.getsockname()[1], holdfast.first_token)
-        await _Server(config).serve(sockets=[address])
+        server = _Server(config)
+        restarting = beside.create_task(server.end_for(holdfast.restart), name="restart")
+        await server.serve(sockets=[address])
+        restarting.cancel()
         if keeping_up is not None:
             keeping_up.cancel()
+        return holdfast.restart.is_set()
 
 
 class _Server(uvicorn.Server):
-    """Says to systemd when it listens, and when it stops."""
+    """Says to systemd when it listens, and when it stops, or will listen again soon."""
+
+    _restarts = False
+
+    async def end_for(self, restart: asyncio.Event) -> None:
+        """Stop in order, to start anew, once that is asked for."""
+        await restart.wait()
+        self._restarts = self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         _tell_systemd("READY=1")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        _tell_systemd("STOPPING=1")
+        _tell_systemd("RELOADING=1" if self._restarts else "STOPPING=1")
         await super().shutdown(sockets)
 
 

@@ -54,7 +54,16 @@ _LOOKS: Final = frozenset(
     {OperationKind.SNAPSHOT, OperationKind.VERIFY, OperationKind.COPY, OperationKind.DRILL, OperationKind.COMPARE}
 )
 """Kinds that change nothing that is there."""
-_NAMED: Final = ("workload", "snapshot_id", "safety_snapshot_id", "deployment_id", "deleted_snapshots")
+_NAMED: Final = (
+    "workload",
+    "snapshot_id",
+    "safety_snapshot_id",
+    "deployment_id",
+    "deleted_snapshots",
+    "backup_id",
+    "safety_backup_id",
+    "audit_head_before",
+)
 """What of an outcome is recorded."""
 
 

@@ -16,6 +16,8 @@ class BackupReason(StrEnum):
     MANUAL = "manual"
     SCHEDULED = "scheduled"
     """The only ones that go by themselves, once there are newer ones."""
+    SAFETY = "safety"
+    """Of the state that another backup took the place of."""
 
 
 class PassphraseState(StrEnum):
@@ -34,6 +36,7 @@ class Backup:
         bytes: of its file.
         holdfast: the version that made it.
         schema: of the database in it.
+        installation: the id of that Holdfast.
         audit_head: where the audit log ended, ``number:hash``.
     """
 
@@ -43,6 +46,7 @@ class Backup:
     reason: BackupReason
     holdfast: str
     schema: str
+    installation: str
     audit_head: str
 
 

@@ -201,6 +201,16 @@ def _unknown(instance: InstanceFacts) -> Difference:
     )
 
 
+def unrecorded(instance: InstanceFacts) -> Difference:
+    """It is of a deployment that there is no record of."""
+    return Difference(
+        code="deployment_unknown",
+        message=f"{instance.name} is of a deployment that Holdfast has no record of, later than what it knows. Deploy "
+        "the version that is meant.",
+        instance_id=instance.id,
+    )
+
+
 def _policy(instance: InstanceFacts, wanted: RestartPolicy) -> Difference:
     return Difference(
         code="restart_policy_differs",

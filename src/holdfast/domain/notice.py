@@ -35,7 +35,7 @@ class NoticeKind(StrEnum):
     """A schedule fails, missed a run, or is overdue."""
     SNAPSHOT_FAILED = "snapshot_failed"
     RESTORE_ENDED = "restore_ended"
-    """A restore, an undo or a clone, however it ended."""
+    """A restore, an undo or a clone, however it ended; of Holdfast's own state, too."""
     DEPLOY_FAILED = "deploy_failed"
     BACKUP_FAILED = "backup_failed"
     """A backup of Holdfast's own state was not made, or is not whole."""
@@ -77,7 +77,12 @@ class Notice:
         return " ".join(self.title.replace("{workload}", self.workload or self.workload_id or "a workload").split())
 
 
-_RESTORES: Final = {OperationKind.RESTORE: "Restore", OperationKind.UNDO: "Undo", OperationKind.CLONE: "Clone"}
+_RESTORES: Final = {
+    OperationKind.RESTORE: "Restore",
+    OperationKind.UNDO: "Undo",
+    OperationKind.CLONE: "Clone",
+    OperationKind.RESTORE_BACKUP: "Restore of Holdfast's own state",
+}
 _DEPLOYS: Final = {
     OperationKind.DEPLOY: "Deploy",
     OperationKind.ROLLBACK: "Rollback",

@@ -34,6 +34,8 @@ class OperationKind(StrEnum):
     BACKUP = "backup"
     """Makes a backup of Holdfast's own state."""
     VERIFY_BACKUP = "verify_backup"
+    RESTORE_BACKUP = "restore_backup"
+    """Puts the state that is in a backup in the place of Holdfast's own; the server starts anew for it."""
 
 
 class OperationState(StrEnum):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ MOST_TEXT: Final = 16 << 20
 """Bytes of a log that are kept of one instance, before they are compressed."""
 _MOST_PLAIN: Final = 8 * MOST_TEXT
 """Bytes of a file that is read: text grows in JSON, at most so much."""
+_MONTH: Final = 30 * 86400.0
 _MOST_FILE: Final = MOST_TEXT * 2
 _AT: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"
 _TIME: Final = re.compile(_AT)
@@ -141,12 +143,17 @@ class KeptLogFiles:
             return
 
     def clean(self, workload_ids: Collection[str]) -> None:
-        """Remove what a killed server had not put in its place yet, and what is kept of workloads that are no more."""
+        """Remove what a killed server had not put in its place yet, and what is kept of workloads that are no more.
+
+        That is for a month: a backup that was brought back may know nothing of them, and the next one of all.
+        """
+        long_since = time.time() - _MONTH
         with self._root() as root:
-            found = [os.fsdecode(name) for name in self._fs.listdir(root)]
-        for workload_id in found:
+            found = {os.fsdecode(name): self._fs.statat(root, name).st_mtime for name in self._fs.listdir(root)}
+        for workload_id, changed in found.items():
             if workload_id not in workload_ids:
-                self.forget(workload_id)
+                if changed < long_since:
+                    self.forget(workload_id)
                 continue
             with self._opened(workload_id) as directory:
                 for name in self._fs.listdir(directory):

@@ -13,7 +13,7 @@ from holdfast.engine.sealing import OVERHEAD, Sealing
 
 MAX_PASSPHRASE: Final = 1024
 """Characters."""
-_FILE: Final = "backup.passphrase"
+FILE: Final = "backup.passphrase"
 _WHAT: Final = "passphrase of backups"
 _AGAIN: Final = "Set it: holdfast backup passphrase."
 
@@ -22,7 +22,7 @@ class BackupPassphrase:
     """Sets it and opens it. All of it blocks."""
 
     def __init__(self, settings: Settings, fs: Fs, sealing: Sealing) -> None:
-        self._file = settings.keys_dir / _FILE
+        self._file = settings.keys_dir / FILE
         self._fs = fs
         self._sealing = sealing
 

@@ -9,28 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import BinaryIO, Final
 
 import structlog
 
-from holdfast.config import Settings
 from holdfast.domain.backup import Backup, BackupReason, KeptBackups, PassphraseState
-from holdfast.domain.errors import Busy, Cancelled, HoldfastError, NotFound
-from holdfast.domain.ids import is_id
+from holdfast.domain.errors import Busy, Cancelled, NotFound
 from holdfast.domain.operation import Operation, OperationKind, Progress
 from holdfast.domain.units import format_size
-from holdfast.engine.fs import TEMPORARY_PREFIX, Fs
-from holdfast.engine.os_errors import translate
-from holdfast.engine.space import keep_reserve
+from holdfast.services.backup_files import SUFFIX, BackupFiles
 from holdfast.services.backup_passphrase import BackupPassphrase
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.pump import Write, pumped
 from holdfast.services.snapshot_files import Download
 
-SUFFIX: Final = ".backup"
 _PIECE: Final = 1 << 18
 
 
@@ -38,26 +33,17 @@ class Backups:
     """All backups that are kept here.
 
     Args:
-        cost: what each guess at a passphrase costs.
+        keep: so many scheduled ones are kept.
     """
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        fs: Fs,
-        passphrase: BackupPassphrase,
-        operations: Operations,
-        cost: int,
-    ) -> None:
-        self._settings = settings
-        self._fs = fs
+    def __init__(self, *, files: BackupFiles, passphrase: BackupPassphrase, operations: Operations, keep: int) -> None:
+        self._files = files
         self._passphrase = passphrase
         self._operations = operations
-        self._cost = cost
+        self._keep = keep
         self._making: str | None = None
         self._turn = asyncio.Lock()
-        self._used: dict[str, str] = {}
+        self._used: Counter[tuple[str, str]] = Counter()
         self._log = structlog.get_logger("backups")
 
     @property
@@ -71,7 +57,7 @@ class Backups:
         Raises:
             Failed: the directory can't be read.
         """
-        return await asyncio.to_thread(self._list)
+        return await asyncio.to_thread(self._files.list)
 
     async def passphrase_state(self) -> PassphraseState:
         """Whether there is a passphrase to make them with."""
@@ -103,7 +89,7 @@ class Backups:
                 await self._turn.acquire()
             self._making = ctx.id
             try:
-                backup = await self.make(ctx, reason)
+                backup = await self._make(ctx, reason)
                 deleted = await self._forget_old(ctx) if reason is BackupReason.SCHEDULED else ()
             finally:
                 self._making = None
@@ -111,27 +97,6 @@ class Backups:
             return {"backup_id": backup.id, "bytes": backup.bytes, "deleted": list(deleted)}
 
         return await self._operations.start(OperationKind.BACKUP, None, actor, run, idempotency_key=idempotency_key)
-
-    async def make(self, ctx: OperationContext, reason: BackupReason) -> Backup:
-        """Make one as a part of an operation.
-
-        Raises:
-            Refused: ``backup_passphrase_not_set``, ``backup_passphrase_unreadable``.
-            NoSpace: ``disk_reserve_reached``, ``no_space``. Nothing is left of it.
-            Failed: it can't be made, or is not whole. Nothing is left of it.
-        """
-        passphrase = await asyncio.to_thread(self._passphrase.get)
-        ctx.step("sealing")
-        temporary = self._settings.backups_dir / f"{os.fsdecode(TEMPORARY_PREFIX)}{ctx.id}"
-        try:
-            backup_id = await asyncio.to_thread(self._write, temporary, passphrase, reason, _told(ctx))
-            ctx.step("verifying")
-            await asyncio.to_thread(self._verify, temporary, passphrase, _told(ctx))
-            backup = await asyncio.to_thread(self._keep, temporary, backup_id)
-        finally:
-            await asyncio.shield(asyncio.to_thread(temporary.unlink, missing_ok=True))
-        ctx.log(f"made the backup {backup.id}: {format_size(backup.bytes)}, read back")
-        return backup
 
     async def verify(self, backup_id: str, passphrase: str | None, *, actor: str) -> Operation:
         """Read one to its end, and check all of it.
@@ -143,13 +108,13 @@ class Backups:
             NotFound: ``backup_unknown``.
             Refused: ``backup_passphrase_not_set``, ``backup_passphrase_unreadable``.
         """
-        path = self._path(backup_id)
+        path = self._files.path(backup_id)
         known = await asyncio.to_thread(self._passphrase.get) if passphrase is None else passphrase
 
         async def run(ctx: OperationContext) -> dict[str, object]:
             with self.using(backup_id, f"its verification {ctx.id}"):
                 ctx.step("verifying")
-                files = await asyncio.to_thread(self._verify, path, known, _told(ctx))
+                files = await asyncio.to_thread(self._files.verify, path, known, progress_of(ctx))
             return {"backup_id": backup_id, "files": files}
 
         return await self._operations.start(OperationKind.VERIFY_BACKUP, None, actor, run)
@@ -160,12 +125,9 @@ class Backups:
         Raises:
             NotFound: ``backup_unknown``.
         """
-        path = self._path(backup_id)
-        file = await asyncio.to_thread(self._open, path, backup_id)
+        file = await asyncio.to_thread(self._files.open, backup_id)
         return Download(
-            name=f"holdfast-{backup_id}{SUFFIX}",
-            size=os.fstat(file.fileno()).st_size,
-            content=_content(file),
+            name=f"holdfast-{backup_id}{SUFFIX}", size=os.fstat(file.fileno()).st_size, content=_content(file)
         )
 
     async def delete(self, backup_id: str, *, actor: str) -> None:
@@ -175,14 +137,14 @@ class Backups:
             NotFound: ``backup_unknown``.
             Busy: ``backup_in_use``.
         """
-        path = self._path(backup_id)
-        if backup_id in self._used:
+        by = self._user(backup_id)
+        if by is not None:
             raise Busy(
                 "backup_in_use",
-                f"The backup is being used by {self._used[backup_id]}.",
+                f"The backup is being used by {by}.",
                 next_step="Wait until that has ended, then try again.",
             )
-        await asyncio.to_thread(self._delete, path)
+        await asyncio.to_thread(self._files.delete, backup_id)
         self._log.info("backup_deleted", backup=backup_id, actor=actor)
 
     @contextmanager
@@ -190,122 +152,46 @@ class Backups:
         """Keep one from being deleted.
 
         Args:
-            by: who reads it, for the middle of a sentence.
+            by: who reads it, for the end of a sentence.
         """
-        before = self._used.get(backup_id)
-        self._used[backup_id] = by
+        self._used[backup_id, by] += 1
         try:
             yield
         finally:
-            if before is None:
-                self._used.pop(backup_id, None)
-            else:
-                self._used[backup_id] = before
+            self._used[backup_id, by] -= 1
+            self._used += Counter()  # forgets those at zero
 
-    def _list(self) -> KeptBackups:
-        from holdfast.engine.backup_file import read_facts  # only here: it loads the library of ciphers
+    def _user(self, backup_id: str) -> str | None:
+        """Who reads a backup."""
+        return next((by for each, by in self._used if each == backup_id), None)
 
-        backups, unreadable = [], []
-        try:
-            for path in sorted(self._settings.backups_dir.glob(f"*{SUFFIX}"), reverse=True):
-                try:
-                    with path.open("rb") as file:
-                        facts, size = read_facts(file), os.fstat(file.fileno()).st_size
-                except (HoldfastError, FileNotFoundError):
-                    unreadable.append(path.name)
-                    continue
-                if path.stem != facts.id:
-                    unreadable.append(path.name)
-                    continue
-                backups.append(
-                    Backup(
-                        id=facts.id,
-                        created_at=facts.created_at,
-                        bytes=size,
-                        reason=facts.reason,
-                        holdfast=facts.holdfast,
-                        schema=facts.schema,
-                        audit_head=facts.audit_head,
-                    )
-                )
-        except OSError as error:
-            raise translate(error, f"looking at {self._settings.backups_dir}") from error
-        return KeptBackups(backups=tuple(backups), unreadable=tuple(unreadable))
+    async def _make(self, ctx: OperationContext, reason: BackupReason) -> Backup:
+        passphrase = await asyncio.to_thread(self._passphrase.get)
+        loop = asyncio.get_running_loop()
+        told, begun = progress_of(ctx), False
 
-    def _path(self, backup_id: str) -> Path:
-        path = self._settings.backups_dir / f"{backup_id}{SUFFIX}"
-        if not is_id(backup_id) or not path.is_file():
-            raise _unknown(backup_id)
-        return path
+        def verifying(done: int, total: int) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                loop.call_soon_threadsafe(ctx.step, "verifying")
+            told(done, total)
 
-    def _open(self, path: Path, backup_id: str) -> BinaryIO:
-        try:
-            return path.open("rb")
-        except FileNotFoundError as error:
-            raise _unknown(backup_id) from error
-        except OSError as error:
-            raise translate(error, f"reading {path}") from error
-
-    def _write(
-        self, temporary: Path, passphrase: str, reason: BackupReason, progress: Callable[[int, int], object]
-    ) -> str:
-        from holdfast.services.state_backup import create_backup  # only here: likewise
-
-        try:
-            fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                room = 2 * self._settings.database_file.stat().st_size  # the copy, and what is sealed of it
-                keep_reserve(self._fs, file.fileno(), room, self._settings.disk_reserve_bytes, "a backup")
-                facts = create_backup(
-                    self._settings, passphrase, file, reason=reason, progress=progress, scrypt_n=self._cost
-                )
-                file.flush()
-                self._fs.fsync(file.fileno())
-        except OSError as error:
-            raise translate(error, "writing a backup") from error
-        return facts.id
-
-    def _verify(self, path: Path, passphrase: str, progress: Callable[[int, int], object]) -> int:
-        from holdfast.services.state_backup import verify_backup  # only here: likewise
-
-        return len(verify_backup(path, passphrase, progress)[1])
-
-    def _keep(self, temporary: Path, backup_id: str) -> Backup:
-        """Give a backup its name, durably."""
-        try:
-            temporary.rename(self._settings.backups_dir / f"{backup_id}{SUFFIX}")
-            self._flush()
-        except OSError as error:
-            raise translate(error, "keeping a backup") from error
-        (kept,) = (backup for backup in self._list().backups if backup.id == backup_id)
-        return kept
+        ctx.step("sealing")
+        backup = await asyncio.to_thread(self._files.make, passphrase, reason, sealing=told, verifying=verifying)
+        ctx.log(f"made the backup {backup.id}: {format_size(backup.bytes)}, read back")
+        return backup
 
     async def _forget_old(self, ctx: OperationContext) -> tuple[str, ...]:
         """Delete scheduled backups that are more than are kept. Returns their ids."""
         kept = (await self.list()).backups
         scheduled = [backup.id for backup in kept if backup.reason is BackupReason.SCHEDULED]
-        old = tuple(each for each in scheduled[self._settings.backup_keep :] if each not in self._used)
+        old = tuple(each for each in scheduled[self._keep :] if self._user(each) is None)
         for backup_id in old:
             with suppress(NotFound):
-                await asyncio.to_thread(self._delete, self._path(backup_id))
-                ctx.log(f"deleted the backup {backup_id}: {self._settings.backup_keep} newer ones are kept")
+                await asyncio.to_thread(self._files.delete, backup_id)
+                ctx.log(f"deleted the backup {backup_id}: {self._keep} newer ones are kept")
         return old
-
-    def _delete(self, path: Path) -> None:
-        try:
-            path.unlink()
-            self._flush()
-        except FileNotFoundError as error:
-            raise _unknown(path.stem) from error
-        except OSError as error:
-            raise translate(error, f"deleting {path}") from error
-
-    def _flush(self) -> None:
-        directory = self._fs.open_root(str(self._settings.backups_dir))
-        try:
-            self._fs.fsync(directory)
-        finally:
-            self._fs.close(directory)
 
 
 async def _content(file: BinaryIO) -> AsyncIterator[bytes]:
@@ -318,7 +204,7 @@ async def _content(file: BinaryIO) -> AsyncIterator[bytes]:
             yield piece
 
 
-def _told(ctx: OperationContext) -> Callable[[int, int], None]:
+def progress_of(ctx: OperationContext) -> Callable[[int, int], None]:
     """Tells an operation from a thread how far it is, and ends the thread's work when a person cancels."""
     loop = asyncio.get_running_loop()
 
@@ -328,11 +214,3 @@ def _told(ctx: OperationContext) -> Callable[[int, int], None]:
         loop.call_soon_threadsafe(ctx.progress, Progress(done_bytes=done, total_bytes=total))
 
     return progress
-
-
-def _unknown(backup_id: str) -> NotFound:
-    return NotFound(
-        "backup_unknown",
-        f"There is no backup {backup_id}.",
-        next_step="See which there are: holdfast backup list",
-    )

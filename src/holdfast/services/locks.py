@@ -257,13 +257,19 @@ class DrainBarrier:
     def __init__(self) -> None:
         self._current: ContextVar[Admission | None] = ContextVar("admission", default=None)
         self._closed = False
+        self._held_off = False
         self._count = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
     def closed(self) -> bool:
-        return self._closed
+        return self._closed or self._held_off
+
+    @property
+    def admitted(self) -> int:
+        """How many pieces of work are in."""
+        return self._count
 
     def admit(self) -> Admission:
         """Let work in: ``with barrier.admit(): …``.
@@ -272,7 +278,7 @@ class DrainBarrier:
             Unavailable: ``draining``; the server is about to stop.
         """
         around = self._current.get()
-        if self._closed and not (around is not None and around.open):
+        if self.closed and not (around is not None and around.open):
             raise Unavailable(
                 "draining",
                 "Holdfast is shutting down and takes no new work.",
@@ -281,6 +287,14 @@ class DrainBarrier:
         self._count += 1
         self._idle.clear()
         return Admission(self)
+
+    def hold_off(self) -> None:
+        """Refuse new work until :meth:`reopen`."""
+        self._held_off = True
+
+    def reopen(self) -> None:
+        """Let work in again, unless the barrier was closed."""
+        self._held_off = False
 
     async def close(self, deadline: float) -> bool:
         """Refuse new work, and wait for what was admitted.

@@ -31,10 +31,14 @@ from holdfast.services.operation_context import (
 from holdfast.services.paging import Page, check_page, make_page
 from holdfast.store.operations import OperationStore
 
-__all__ = ["OperationContext", "Operations", "Run"]
+__all__ = ["LeftToNextStart", "OperationContext", "Operations", "Run"]
 
 Run = Callable[[OperationContext], Awaitable[Mapping[str, object] | None]]
 """Carries an operation out. What it returns is added to the outcome."""
+
+
+class LeftToNextStart(Exception):
+    """Raised by an operation that the server's next start carries out, and ends."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,6 +79,45 @@ class Operations:
     def unfinished(self) -> int:
         """How many run or wait here."""
         return len(self._running)
+
+    def require_alone(self, operation_id: str | None = None, *, then_refuse: bool = False) -> None:
+        """Make sure that nothing is under way but one operation, or nothing at all.
+
+        Args:
+            operation_id: of the one.
+            then_refuse: let nothing in any more, either.
+
+        Raises:
+            Conflict: ``operations_running``, naming them.
+        """
+        if self._barrier.admitted <= (operation_id is not None):
+            if then_refuse:
+                self._barrier.hold_off()
+            return
+        others = [each.live.operation for each in self._running.values() if each.live.operation.id != operation_id]
+        named = [f"{each.kind} {each.id}" for each in others]
+        raise Conflict(
+            "operations_running",
+            f"Operations are under way that this would tear: {', '.join(named[:5]) or 'one that begins just now'}.",
+            next_step="Nothing was changed. Wait for them, or cancel them (holdfast operation list), and try again.",
+            details={"operations": named},
+        )
+
+    def go_on(self) -> None:
+        """Let operations in again that :meth:`require_alone` had refused."""
+        self._barrier.reopen()
+
+    async def told_by_start(self, operation: Operation) -> None:
+        """At start, before anything else is told: how an operation ended that was left to it. Idempotent."""
+        known = await self._store.get(operation.id)
+        if known is not None and known.state.ended:
+            return
+        if known is None:
+            await self._store.insert(dataclasses.replace(operation, state=OperationState.RUNNING, finished_at=None))
+            known = operation
+        at = operation.finished_at or times.now()
+        steps, log = ended_steps(known, at), tuple(dict.fromkeys((*known.log, *operation.log)))
+        await self._store.end(dataclasses.replace(operation, steps=steps, log=log))
 
     async def start(
         self,
@@ -286,6 +329,9 @@ class Operations:
         with admission, structlog.contextvars.bound_contextvars(operation_id=live.operation.id):
             try:
                 end = await self._attempt(live, context, run)
+            except LeftToNextStart:
+                await live.cut_off()
+                return
             except asyncio.CancelledError:
                 if self._closing:
                     await live.cut_off()

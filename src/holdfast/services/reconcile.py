@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from holdfast.domain.deploy_plan import Difference, Mend, differences
-from holdfast.domain.deployment import DeploymentState, DeployReason
+from holdfast.domain.deploy_plan import Difference, InstanceFacts, Mend, differences, unrecorded
+from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.errors import Busy, HoldfastError
 from holdfast.domain.operation import OperationKind
 from holdfast.domain.workload import Workload
@@ -135,7 +135,8 @@ class Reconciler:
             return Reconciled(workload=workload.name, taken_back=taken_back, operation_id=returning)
         last = await self._records.last_successful(workload_id)
         there = await self._instances.of(workload_id)
-        found = differences(workload.desired, last, [instance_facts(container) for container in there])
+        facts = [instance_facts(container) for container in there]
+        found = await self._unrecorded(facts, last) or differences(workload.desired, last, facts)
         operation_id = None
         for difference in found:
             match difference.mend:
@@ -153,6 +154,18 @@ class Reconciler:
             taken_back=taken_back,
             operation_id=operation_id,
         )
+
+    async def _unrecorded(self, instances: Sequence[InstanceFacts], last: Deployment | None) -> list[Difference]:
+        """Instances of deployments that no record tells of, such as those after a backup that was brought back.
+
+        Nothing is mended then: what would take their place is an earlier version, on data that they may have written.
+        """
+        known = "" if last is None else last.id
+        return [
+            unrecorded(instance)
+            for instance in instances
+            if instance.deployment_id != known and await self._records.get(instance.deployment_id) is None
+        ]
 
     async def _was_tried(self, workload_id: str) -> bool:
         """Whether deploying again by itself has failed since anything else was done: it is not tried for ever."""

@@ -27,6 +27,7 @@ from holdfast.engine.backup_file import BackupEntry, BackupFacts, read_backup, w
 from holdfast.engine.fs import TEMPORARY_PREFIX
 from holdfast.engine.os_errors import translate
 from holdfast.engine.passphrases import check_passphrase
+from holdfast.services.state_records import require_settled
 from holdfast.store.migrations import REVISIONS
 
 DATABASE: Final = "state.db"
@@ -63,11 +64,13 @@ def create_backup(
 
     Raises:
         NotFound: ``data_dir_empty``.
+        Conflict: ``state_restore_unfinished``.
         InvalidInput: ``passphrase_too_short``.
         Failed: ``backup_failed``, or the file system refused.
         NoSpace: there is no room for it.
     """
     check_passphrase(passphrase)
+    require_settled(settings)
     if not settings.database_file.is_file() or not settings.installation_file.is_file():
         raise NotFound(
             "data_dir_empty",
@@ -125,19 +128,22 @@ def verify_backup(
         raise translate(error, f"reading {file}") from error
 
 
-def look_into(database: Path, facts: BackupFacts) -> Content:
+def look_into(database: Path, schema: str) -> Content:
     """Check the database of a backup.
+
+    Args:
+        schema: that it has, as the backup says.
 
     Raises:
         Failed: ``schema_newer``, ``backup_failed``.
     """
-    if facts.schema not in REVISIONS:
+    if schema not in REVISIONS:
         raise Failed(
             "schema_newer",
-            f"The database was written by a newer version of Holdfast (schema {facts.schema}, this one knows "
+            f"The database was written by a newer version of Holdfast (schema {schema}, this one knows "
             f"{REVISIONS[-1]}).",
             next_step="Nothing was changed. Update Holdfast, then try again.",
-            details={"found": facts.schema, "known": REVISIONS[-1]},
+            details={"found": schema, "known": REVISIONS[-1]},
         )
     try:
         with closing(sqlite3.connect(database)) as connection:

@@ -1045,6 +1045,7 @@ def services_in(uploads: Path) -> ApiServices:
         webhooks=StandInWebhooks(),
         audit=StandInAudit(),
         backups=StandInBackups(),
+        backup_restores=StandInBackupRestores(),
         uploads_dir=uploads,
         max_upload_bytes=1 << 20,
         disk_reserve_bytes=0,
@@ -1063,6 +1064,7 @@ class StandInBackups(Recorder):
                 reason=BackupReason.SCHEDULED,
                 holdfast="1",
                 schema="0014",
+                installation=OPERATION_ID,
                 audit_head="7:ab",
             ),
         )
@@ -1094,6 +1096,14 @@ class StandInBackups(Recorder):
 
     async def delete(self, backup_id: str, *, actor: str) -> None:
         self.record("delete", backup_id=backup_id, actor=actor)
+
+
+class StandInBackupRestores(Recorder):
+    async def restore(
+        self, backup_id: str, *, confirm: str | None, passphrase: str | None = None, actor: str
+    ) -> Operation:
+        self.record("restore", backup_id=backup_id, confirm=confirm, passphrase=passphrase, actor=actor)
+        return operation(OperationKind.RESTORE_BACKUP)
 
 
 class StandInAudit:
@@ -1174,6 +1184,7 @@ class Api:
         self.webhooks = StandInWebhooks()
         self.audit = StandInAudit()
         self.backups = StandInBackups()
+        self.backup_restores = StandInBackupRestores()
         self.sessions = StandInSessions()
         self.services = dataclasses.replace(
             services_in(uploads),
@@ -1207,6 +1218,7 @@ class Api:
             webhooks=self.webhooks,
             audit=self.audit,
             backups=self.backups,
+            backup_restores=self.backup_restores,
             sessions=self.sessions,
             **settings,
         )

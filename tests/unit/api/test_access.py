@@ -123,6 +123,7 @@ NEEDED = {
     "download_backup": A,
     "verify_backup": A,
     "delete_backup": A,
+    "restore_backup": A,
     "export_audit": A,
     "list_operations": V,
     "get_operation": V,

@@ -54,8 +54,18 @@ class Confined(StandInTokens):
         return Principal(name="ann/ci", role=Role.ADMIN, scopes=frozenset({TokenScope.BACKUPS}))
 
 
-async def test_a_confined_token_sets_no_passphrase_of_backups(api: Api) -> None:
+async def test_a_confined_token_sets_no_passphrase_and_brings_nothing_back(api: Api) -> None:
     api.app.state.services = dataclasses.replace(api.services, tokens=Confined())
     assert (await api.ask("POST", BACKUPS)).status_code == 202
     answer = await api.ask("PUT", f"{BACKUPS}/passphrase", json={"passphrase": PASSPHRASE})
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "scope_insufficient")
+    answer = await api.ask("POST", f"{BACKUPS}/{OPERATION_ID}/restore", headers={"X-Confirm-Restore": OPERATION_ID})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "scope_insufficient")
+    assert not api.backup_restores.calls
+
+
+async def test_a_restore_hands_the_confirmation_over(api: Api) -> None:
+    answer = await api.ask("POST", f"{BACKUPS}/{OPERATION_ID}/restore", headers={"X-Confirm-Restore": OPERATION_ID})
+    assert (answer.status_code, answer.json()["kind"]) == (202, "restore_backup")
+    wanted = {"backup_id": OPERATION_ID, "confirm": OPERATION_ID, "passphrase": None}
+    assert wanted.items() <= api.backup_restores.last.items()

@@ -14,7 +14,17 @@ from holdfast.config import Settings
 from holdfast.domain.ids import new_id
 from holdfast.services.state_backup import create_backup
 from holdfast.store.database import Database
-from tests.unit.cli.fake_server import AT, OPERATION, SNAPSHOT, FakeServer, answer, operation, stream
+from tests.unit.cli.fake_server import (
+    AT,
+    OPERATION,
+    SNAPSHOT,
+    WORKLOAD,
+    FakeServer,
+    answer,
+    operation,
+    refusal,
+    stream,
+)
 
 PASSPHRASE = "correct horse battery"
 
@@ -137,3 +147,28 @@ def test_a_kept_one_is_verified_downloaded_and_deleted(server: FakeServer, given
     assert server.run("backup", "delete", SNAPSHOT).exit_code != ExitCode.OK
     assert not server.sent("DELETE", f"/api/backups/{SNAPSHOT}")
     assert server.run("backup", "delete", SNAPSHOT, "--yes").exit_code == ExitCode.OK
+
+
+def test_a_restore_is_confirmed_by_the_backups_id_and_waits_until_the_server_is_back(
+    server: FakeServer, given: list[str]
+) -> None:
+    path = f"/api/backups/{SNAPSHOT}/restore"
+    server.on("GET", "/api/backups", answer(kept()))
+    assert server.run("backup", "restore", SNAPSHOT).exit_code != ExitCode.OK
+    assert not server.sent("POST", path)
+    server.on("POST", path, answer(operation("restore_backup"), 202))
+    ends_with(server, "restore_backup", {"backup_id": SNAPSHOT, "safety_backup_id": WORKLOAD})
+    done = server.run("backup", "restore", SNAPSHOT, "--yes", *given)
+    assert (done.exit_code, WORKLOAD in done.stdout) == (ExitCode.OK, True)
+    (sent,) = server.sent("POST", path)
+    assert sent.headers["X-Confirm-Restore"] == SNAPSHOT
+    assert server.bodies("POST", path) == [{"passphrase": PASSPHRASE}]
+
+
+def test_who_is_not_known_to_the_state_that_is_back_is_told_so(server: FakeServer) -> None:
+    server.on("GET", "/api/backups", answer(kept()))
+    server.on("POST", f"/api/backups/{SNAPSHOT}/restore", answer(operation("restore_backup"), 202))
+    server.on("GET", f"/api/operations/{OPERATION}/events", refusal(401, "session_over"))
+    done = server.run("backup", "restore", SNAPSHOT, "--yes")
+    assert (done.exit_code, "has started anew" in done.stdout) == (ExitCode.OK, True)
+    assert "holdfast login" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,10 @@ def test_a_start_tidies_up(files: KeptLogFiles, base: Path) -> None:
     files.write(other, ONE, "gone-1", lines(1))
     (base / W / ".holdfast-tmp-0123456789abcdef").write_bytes(b"half a log")
     assert [line.at for line in read(files)] == [at(1)]
+    files.clean({W})
+    assert sorted(path.name for path in base.iterdir()) == [W, other]  # a month, should a backup know nothing of it
+    long_since = (base / other).stat().st_mtime - 31 * 86400
+    os.utime(base / other, (long_since, long_since))
     files.clean({W})
     assert [path.name for path in base.iterdir()] == [W]
     assert len(list((base / W).iterdir())) == 1

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.bootstrap import Holdfast, Seams
+from holdfast.config import Settings
 from holdfast.domain.backup import BackupReason, PassphraseState
 from holdfast.domain.errors import Busy, InvalidInput, NotFound, Refused
 from holdfast.domain.operation import Operation, OperationState
@@ -41,6 +42,14 @@ class NightClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class Tight(Installation):
+    """One that has to leave more free than any disk has."""
+
+    @property
+    def settings(self) -> Settings:
+        return replace(super().settings, disk_reserve_bytes=1 << 60)
 
 
 @pytest.fixture
@@ -147,9 +156,7 @@ async def test_a_backup_that_is_not_whole_when_read_back_is_not_kept(
 
 
 async def test_a_disk_without_room_keeps_its_reserve(here: Installation) -> None:
-    tight = replace(here, more={"backup_keep": 1})
-    async with serving(tight) as (holdfast, backups):
-        object.__setattr__(backups._settings, "disk_reserve_bytes", 1 << 60)
+    async with serving(Tight(directory=here.directory, runtime=here.runtime, seams=here.seams)) as (holdfast, backups):
         end = await ended(holdfast, await backups.create(actor="test"))
         assert (end.error or {})["code"] == "disk_reserve_reached"
         assert leftovers(here) == []

@@ -7,7 +7,7 @@ from starlette.responses import StreamingResponse
 
 from holdfast.api.answers import accepted, accepted_or, problems
 from holdfast.api.auth import Admin, WholeAdmin
-from holdfast.api.parameters import BackupId, IdempotencyKey
+from holdfast.api.parameters import BackupId, ConfirmRestore, IdempotencyKey
 from holdfast.api.schemas.backups import BackupPassphraseBody, BackupsView, PassphraseBody
 from holdfast.api.schemas.operation import OperationView
 from holdfast.api.services import Services
@@ -74,6 +74,31 @@ async def verify_backup(
 ) -> OperationView:
     passphrase = None if request is None else request.plain
     return accepted(response, await services.backups.verify(backup_id, passphrase, actor=caller.name))
+
+
+@router.post(
+    "/{backup}/restore",
+    summary="Bring the state in a backup back; the server starts anew for it",
+    description="Needs `X-Confirm-Restore: <id of the backup>`. What is there is backed up first, and checked. The "
+    "operation is known to the server that starts anew, too; sessions are not. Not for a token that is confined.",
+    status_code=202,
+    responses=accepted_or(404, 409, 422, 428, 507),
+)
+async def restore_backup(
+    response: Response,
+    services: Services,
+    caller: WholeAdmin,
+    backup_id: BackupId,
+    request: BackupPassphraseBody | None = None,
+    confirm: ConfirmRestore = None,
+) -> OperationView:
+    operation = await services.backup_restores.restore(
+        backup_id,
+        confirm=confirm,
+        passphrase=None if request is None else request.plain,
+        actor=caller.name,
+    )
+    return accepted(response, operation)
 
 
 @router.delete(

@@ -15,7 +15,7 @@ from holdfast.cli.output import both
 from holdfast.cli.passphrase import PassphraseFile, read_passphrase
 from holdfast.cli.session import Session, session_of
 from holdfast.cli.watch import follow
-from holdfast.domain.errors import HoldfastError, InvalidInput
+from holdfast.domain.errors import HoldfastError, InvalidInput, Unauthorized
 from holdfast.domain.ids import is_id
 from holdfast.domain.units import format_size
 
@@ -40,6 +40,7 @@ def commands() -> typer.Typer:
     group.command("verify")(verify)
     group.command("download")(download)
     group.command("delete")(delete)
+    group.command("restore")(restore)
     group.command("passphrase")(passphrase)
     return group
 
@@ -190,6 +191,55 @@ def delete(
     session.client.send("DELETE", f"/api/backups/{backup}")
     session.output.document({"deleted": backup})
     session.output.say(f"Deleted {backup}.")
+
+
+def restore(
+    context: typer.Context,
+    backup: BackupArgument,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--passphrase-file",
+            help="A file whose first line is the backup's passphrase, where it is not the one that is set.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    *,
+    yes: options.Yes = False,
+    detach: options.Detach = False,
+    as_json: options.Json = False,
+) -> None:
+    """Bring the state in a backup back: workloads, secrets, users, tokens, the audit log. Workloads' data stays.
+
+    The server starts anew for it; what is there is backed up first.
+    """
+    session = session_of(context, as_json=as_json)
+    found = _kept(session, backup)
+    made = f"of {both(found['created_at'])} " if found else ""
+    given = None if passphrase_file is None else sendable(read_passphrase(session, passphrase_file, new=False))
+    confirm_by_name(
+        session,
+        backup,
+        f"The state in the backup {made}takes the place of Holdfast's own, which is backed up first. The server starts "
+        "anew; workloads run on, and their data stays as it is.",
+        yes=yes,
+    )
+    operation = session.client.send(
+        "POST",
+        f"/api/backups/{backup}/restore",
+        document=None if given is None else {"passphrase": given},
+        headers={"X-Confirm-Restore": backup},
+    )
+    try:
+        ended = follow(session, operation, detach=detach, done="The state in the backup is in place.")
+    except Unauthorized:
+        session.output.document(operation)
+        session.output.say("The server has started anew, and does not know who you are any more.")
+        session.output.note(f"next: holdfast login, then: holdfast operation show {operation['id']}")
+        return
+    session.output.facts([("safety backup", ended["outcome"]["safety_backup_id"])])
+    session.output.note("See holdfast status and the server's log for what differs from what runs now.")
 
 
 def passphrase(

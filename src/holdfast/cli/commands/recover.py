@@ -56,11 +56,11 @@ def _from_backup(session: Session, settings: Settings, file: Path, passphrase_fi
 
     from holdfast.bootstrap.backup import recover_from_backup  # the whole engine: likewise
 
-    facts, workloads, repositories = recover_from_backup(settings, file, passphrase)
+    backup, workloads, repositories = recover_from_backup(settings, file, passphrase)
     session.output.document(
-        {"backup": facts.id, "created_at": facts.created_at, "workloads": workloads, "repositories": repositories}
+        {"backup": backup.backup_id, "created_at": backup.made_at, "workloads": workloads, "repositories": repositories}
     )
-    session.output.say(f"{settings.data_dir} is what it was at {facts.created_at}.")
+    session.output.say(f"{settings.data_dir} is what it was at {backup.made_at}.")
     session.output.facts([("workloads", ", ".join(workloads)), ("second repositories", ", ".join(repositories))])
     session.output.note(
         "next: start the server, then bring each workload's data back: holdfast snapshot list NAME --from REPOSITORY, "

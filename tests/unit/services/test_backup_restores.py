@@ -1,0 +1,199 @@
+"""A backup is brought back while the server runs: refused where it would tear something, else by the next start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from holdfast.bootstrap import Holdfast, Seams
+from holdfast.domain.accounts import Role
+from holdfast.domain.backup import BackupReason
+from holdfast.domain.errors import Busy, ConfirmationMissing, Conflict, HoldfastError, NotFound, Refused, Unavailable
+from holdfast.domain.operation import Operation, OperationKind, OperationState
+from holdfast.engine.backup_file import read_facts, write_backup
+from holdfast.services.operations import OperationContext
+from holdfast.testing.installation import Installation, deployed, ended, installation, snapshotted, spec_of, succeeded
+from holdfast.testing.quick_workers import QuickWorkers
+
+PASSPHRASE = "correct horse battery"
+PASSWORD = "staple correct horse"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Installation:
+    return replace(installation(tmp_path), seams=Seams(workers=QuickWorkers, backup_cost=2))
+
+
+@asynccontextmanager
+async def serving(here: Installation) -> AsyncIterator[Holdfast]:
+    async with here.running() as holdfast:
+        await holdfast.api.backups.set_passphrase(PASSPHRASE)
+        yield holdfast
+
+
+async def backed_up(holdfast: Holdfast) -> str:
+    return str((await succeeded(holdfast, await holdfast.api.backups.create(actor="test"))).outcome["backup_id"])
+
+
+async def asked(holdfast: Holdfast, backup_id: str, passphrase: str | None = None) -> Operation:
+    """What the next start carries out."""
+    operation = await holdfast.api.backup_restores.restore(
+        backup_id, confirm=backup_id, passphrase=passphrase, actor="ann"
+    )
+    await holdfast.restart.wait()
+    left = await holdfast.operations.wait(operation.id)
+    assert left.state is OperationState.RUNNING
+    return left
+
+
+async def refusal(holdfast: Holdfast, backup_id: str, confirm: str | None) -> HoldfastError:
+    with pytest.raises(HoldfastError) as caught:
+        await holdfast.api.backup_restores.restore(backup_id, confirm=confirm, actor="ann")
+    return caught.value
+
+
+async def test_the_state_goes_back_and_what_it_took_the_place_of_is_a_backup_too(here: Installation) -> None:
+    async with serving(here) as holdfast:
+        notes = await deployed(holdfast)
+        ann = await holdfast.api.accounts.create("ann", PASSWORD, Role.ADMIN, actor="test")
+        kept, _ = await holdfast.api.tokens.create(ann, "kept", role=ann.role, lasts=None, actor="test")
+        lost, about = await holdfast.api.tokens.create(ann, "lost", role=ann.role, lasts=None, actor="test")
+        cookie, _, _ = await holdfast.api.sessions.sign_in("ann", PASSWORD, address="192.0.2.1", agent="")
+        backup_id = await backed_up(holdfast)
+        await holdfast.api.tokens.remove(about.id, of_user=None, up_to=Role.ADMIN, actor="test")
+        later = await deployed(holdfast, spec_of("later"))
+        safety = await snapshotted(holdfast, notes)
+        await holdfast.api.snapshots.set_pinned("notes", safety, True, actor="test")
+        await succeeded(holdfast, await holdfast.api.deployer.stop("notes", actor="test"))
+        restored = await asked(holdfast, backup_id)
+        with pytest.raises(Unavailable) as refused:
+            await holdfast.api.deployer.start("notes", actor="test")
+        assert refused.value.code == "draining"
+    async with here.running() as holdfast:
+        end = await holdfast.operations.get(restored.id)
+        assert (end.state, end.outcome["backup_id"]) == (OperationState.SUCCEEDED, backup_id)
+        with pytest.raises(NotFound):
+            await holdfast.api.workloads.get("later")
+        assert await holdfast.api.tokens.verify(kept) is not None
+        assert await holdfast.api.tokens.verify(lost) is None, "it was ended since"
+        assert await holdfast.api.sessions.verify(cookie) is None
+        assert (await holdfast.api.snapshots.get("notes", safety)).pinned
+        told = {each.workload: each.differences for each in await holdfast.reconciler.run()}
+        assert [difference.code for difference in told[later.id]] == ["workload_gone"]
+        lines = [line.entry async for line in await holdfast.api.audit.export()]
+        (line,) = [entry for entry in lines if entry.action == "restore_backup_ended"]
+        assert line.subject["audit_head_before"] == end.outcome["audit_head_before"]
+        before = str(end.outcome["safety_backup_id"])
+        (found,) = [each for each in (await holdfast.api.backups.list()).backups if each.id == before]
+        assert (found.reason, found.audit_head) == (BackupReason.SAFETY, end.outcome["audit_head_before"])
+        assert not here.settings.state_restore_dir.exists()
+        await asked(holdfast, before)
+    async with here.running() as holdfast:
+        assert (await holdfast.api.workloads.get("later")).id == later.id
+
+
+async def test_it_has_to_be_confirmed_and_to_be_of_this_holdfast_and_version(here: Installation) -> None:
+    async with serving(here) as holdfast:
+        backup_id = await backed_up(holdfast)
+        assert isinstance(await refusal(holdfast, backup_id, None), ConfirmationMissing)
+        assert (await refusal(holdfast, backup_id, "another")).code == "confirmation_mismatch"
+        assert isinstance(await refusal(holdfast, "01jzzzzzzzzzzzzzzzzzzzzzz0", None), NotFound)
+        with (here.settings.backups_dir / f"{backup_id}.backup").open("rb") as file:
+            facts = read_facts(file)
+        for number, (changed, code) in enumerate(
+            (
+                ({"installation": "01jzzzzzzzzzzzzzzzzzzzzzz9"}, "backup_of_another"),
+                ({"schema": "9999"}, "backup_schema_newer"),
+            )
+        ):
+            other = f"01jzzzzzzzzzzzzzzzzzzzzzz{number}"
+            with (here.settings.backups_dir / f"{other}.backup").open("wb") as out:
+                write_backup(out, msgspec.structs.replace(facts, id=other, **changed), {}, PASSPHRASE)
+            error = await refusal(holdfast, other, other)
+            assert (type(error), error.code) == (Refused, code)
+        assert not holdfast.restart.is_set()
+
+
+async def test_one_that_does_not_open_or_was_changed_leaves_all_as_it_was(here: Installation) -> None:
+    async with serving(here) as holdfast:
+        backup_id = await backed_up(holdfast)
+        path = here.settings.backups_dir / f"{backup_id}.backup"
+        for passphrase, change, code in (
+            ("another passphrase", False, "backup_not_opened"),
+            (None, True, "backup_damaged"),
+        ):
+            if change:
+                content = path.read_bytes()
+                path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+            operation = await holdfast.api.backup_restores.restore(
+                backup_id, confirm=backup_id, passphrase=passphrase, actor="ann"
+            )
+            end = await ended(holdfast, operation)
+            assert (end.state, (end.error or {})["code"]) in {
+                (OperationState.FAILED, code),
+                (OperationState.FAILED, "backup_not_opened"),
+            }
+        assert not here.settings.state_restore_dir.exists()
+        await deployed(holdfast)
+
+
+async def test_it_is_refused_while_another_or_anything_else_is_under_way(here: Installation) -> None:
+    async with serving(here) as holdfast:
+        backup_id = await backed_up(holdfast)
+        go_on = asyncio.Event()
+
+        async def run(ctx: OperationContext) -> None:
+            await go_on.wait()
+
+        other = await holdfast.operations.start(OperationKind.PRUNE, None, "test", run)
+        error = await refusal(holdfast, backup_id, backup_id)
+        assert (type(error), error.code) == (Conflict, "operations_running")
+        assert other.id in error.message
+        go_on.set()
+        await succeeded(holdfast, other)
+        left = here.settings.holds_dir / "01jzzzzzzzzzzzzzzzzzzzzzz0.json"
+        left.write_text("{}")
+        assert (await refusal(holdfast, backup_id, backup_id)).code == "restores_unfinished"
+        left.unlink()
+        answers = await asyncio.gather(
+            *(holdfast.api.backup_restores.restore(backup_id, confirm=backup_id, actor="ann") for _ in range(2)),
+            return_exceptions=True,
+        )
+        (refused,) = [answer for answer in answers if not isinstance(answer, Operation)]
+        assert isinstance(refused, Busy)
+        assert refused.code == "state_restore_running"
+        await holdfast.restart.wait()
+
+
+async def test_what_the_next_start_can_not_carry_out_is_told_and_nothing_was_changed(here: Installation) -> None:
+    async with serving(here) as holdfast:
+        backup_id = await backed_up(holdfast)
+        await deployed(holdfast)
+        restored = await asked(holdfast, backup_id)
+    (here.settings.keys_dir / "backup.passphrase").unlink()
+    async with here.running() as holdfast:
+        end = await holdfast.operations.get(restored.id)
+        assert (end.state, (end.error or {})["code"]) == (OperationState.FAILED, "backup_passphrase_not_set")
+        assert (await holdfast.api.workloads.get("notes")).name == "notes"
+        assert not here.settings.state_restore_dir.exists()
+
+
+async def test_a_version_that_no_record_tells_of_is_told_and_no_earlier_one_takes_its_place(here: Installation) -> None:
+    async with serving(here) as holdfast:
+        await deployed(holdfast)
+        backup_id = await backed_up(holdfast)
+        await deployed(holdfast, replace(spec_of(), env=(("NEW", "1"),)))
+        await succeeded(holdfast, await holdfast.api.deployer.stop("notes", actor="test"))
+        before = [container.id for container in await holdfast.runtime.containers({})]
+        await asked(holdfast, backup_id)
+    async with here.running() as holdfast:
+        (told,) = await holdfast.reconciler.run()
+        assert [difference.code for difference in told.differences] == ["deployment_unknown"]
+        assert told.operation_id is None
+        assert [container.id for container in await holdfast.runtime.containers({})] == before
