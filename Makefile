@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url -
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test tests check serve dist bench torture lock setup packages clean
+.PHONY: help demo test tests check serve dist image bench torture lock setup packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ dist: setup ## build what is installed elsewhere: wheel, source distribution and
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build --directory dist
 	@cp requirements.lock dist/
+
+image: dist ## build the container image on a base of this system's own files, and restore a workload with it
+	@$(WITH_ENGINE) $(BIN)/python scripts/try_image.py
 
 bench: setup ## measure, beside others, for some 35 minutes; PARTS=--quick to try it out
 	@$(PYTHON) scripts/setup.py --bench

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
+import holdfast
 from holdfast.testing.images import build_image
 from holdfast.testing.server_process import SERVE, ServerProcess, server
 from holdfast.testing.systemd_units import confined
@@ -52,3 +57,30 @@ def test_the_systemd_unit_leaves_it_all_that_a_restore_needs(place: DockerPlace)
     unit = files("holdfast.cli").joinpath("holdfast.service").read_text(encoding="utf-8")
     with server(place.settings, place.directory / "log", confined(unit, SERVE)) as running:
         restores_a_workload(running, place.volumes / "served/data")
+
+
+def in_a_container(place: DockerPlace, name: str) -> list[str]:
+    """The server in a container, as the guide says: of an image that borrows this host's Python; or ``TRIED_IMAGE``."""
+    tried = os.environ.get("TRIED_IMAGE")
+    program = [tried] if tried else [f"--entrypoint={sys.executable}", IMAGE, "-m", "holdfast", "serve"]
+    python = ("/usr", "/lib", "/lib64", sys.base_prefix, sys.prefix, str(Path(holdfast.__file__).parent.parent))
+    borrowed = [f"{path}:{path}:ro" for path in dict.fromkeys(python) if Path(path).exists() and not tried]
+    shared = [f"{path}:{path}" for path in (place.directory, place.docker_host.removeprefix("unix://"))]
+    variables = ("DATA_DIR", "DOCKER_HOST", "LISTEN", "STEADY_SECONDS", "DISK_RESERVE_BYTES", "DISK_RESERVE_INODES")
+    return [
+        *("docker", "--host", place.docker_host, "run", "--rm", "--name", name),
+        *("--pid=host", "--network=host", "--security-opt=apparmor=unconfined", "--security-opt=seccomp=unconfined"),
+        *(f"--cap-add={name}" for name in ("SYS_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH", "LINUX_IMMUTABLE")),
+        *(f"--volume={mount}" for mount in (*borrowed, *shared)),
+        *(f"--env=HOLDFAST_{variable}" for variable in variables),
+        *program,
+    ]
+
+
+def test_in_a_container_with_the_hosts_paths_and_processes_it_restores_a_workload(place: DockerPlace) -> None:
+    name = f"holdfast-test-{secrets.token_hex(6)}"
+    try:
+        with server(place.settings, place.directory / "log", in_a_container(place, name)) as running:
+            restores_a_workload(running, place.volumes / "served/data")
+    finally:
+        subprocess.run(["docker", "--host", place.docker_host, "rm", "--force", name], capture_output=True, check=False)

@@ -15,6 +15,7 @@ import uvicorn
 from holdfast.api.app import create_app
 from holdfast.bootstrap.assembly import running
 from holdfast.bootstrap.connections import BoundedConnection
+from holdfast.bootstrap.engine_view import require_same_paths
 from holdfast.bootstrap.seams import Seams
 from holdfast.bootstrap.tls import BoundedSocket, Certificate
 from holdfast.config import Settings
@@ -34,9 +35,11 @@ def serve(settings: Settings, seams: Seams | None = None) -> None:
     Raises:
         Conflict: ``address_unavailable``; nothing was begun.
         InvalidInput: ``tls_certificate_unusable``; nothing was begun.
+        Refused: ``engine_not_visible``, ``path_differs_for_engine``; nothing was begun.
         Busy: ``data_dir_in_use``.
     """
     certificate = Certificate(settings) if settings.tls_certificate else None
+    require_same_paths(settings)
     again = True
     while again:  # anew, where a backup takes the place of the state: nothing of before knows anything of that
         with _bound(settings) as address:

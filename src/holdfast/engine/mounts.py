@@ -173,7 +173,8 @@ def holders(fs: Fs, paths: Sequence[str], *, patience: float = _PATIENCE) -> lis
 
     Mounted means: the directory itself, one below it, or one above it. One above it that this process has mounted too
     is how every namespace looks (the root disk) and doesn't count; nor does the path itself being a mount point in a
-    namespace with the host's own root, as a system service has one. One process is named for each namespace and path.
+    namespace with the host's own root, as a system service has one. Where Holdfast runs in a container itself, the same
+    goes for how the host's init has the path mounted. One process is named for each namespace and path.
 
     Args:
         paths: absolute, free of symlinks, as this process sees them.
@@ -185,11 +186,16 @@ def holders(fs: Fs, paths: Sequence[str], *, patience: float = _PATIENCE) -> lis
     own = parse(read_own(fs))
     common = {(mount.device, mount.root) for mount in own}
     own_places = {(mount.device, mount.root, mount.mount_point) for mount in own}
-    own_root = inside_filesystem("/", own)
+    roots = {inside_filesystem("/", own)}
+    if host := _of_init(fs):
+        leading = [mount for mount in host if any(is_at_or_below(path, mount.mount_point) for path in paths)]
+        common |= {(mount.device, mount.root) for mount in leading}
+        own_places |= {(mount.device, mount.root, mount.mount_point) for mount in leading}
+        roots.add(inside_filesystem("/", host))
     wanted = [(path, *inside_filesystem(path, own)) for path in paths]
     found = []
     for pid, namespace, command, mounts in _foreign_namespaces(fs, patience):
-        like_own = any(mount.mount_point == "/" for mount in mounts) and inside_filesystem("/", mounts) == own_root
+        like_own = any(mount.mount_point == "/" for mount in mounts) and inside_filesystem("/", mounts) in roots
         for path, device, inside in wanted:
             for mount in mounts:
                 if mount.device != device:
@@ -204,6 +210,21 @@ def holders(fs: Fs, paths: Sequence[str], *, patience: float = _PATIENCE) -> lis
                     )
                     break
     return found
+
+
+def _of_init(fs: Fs) -> Sequence[Mount]:
+    """The mounts of the first process, the host's; none where it is hidden, as an unprivileged container has it."""
+    try:
+        fd = fs.open_read(f"/proc/{_INIT}/mountinfo")
+        try:
+            mounts = parse(_read_text(fs, fd))
+        finally:
+            fs.close(fd)
+    except OSError as error:
+        if error.errno in _GONE or error.errno in _HIDDEN:
+            return ()
+        raise translate(error, "reading the mounts of the first process in /proc") from error
+    return mounts if any(mount.mount_point == "/" for mount in mounts) else ()
 
 
 def namespace_of(pid: int) -> str | None:

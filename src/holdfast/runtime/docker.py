@@ -32,6 +32,7 @@ from holdfast.runtime.docker_client import DockerClient, engine_gone, refused, u
 from holdfast.runtime.docker_networks import DockerNetworks
 from holdfast.runtime.docker_pull import PullProgress
 from holdfast.runtime.docker_streams import json_lines, log_lines
+from holdfast.runtime.own_container import is_own
 from holdfast.runtime.port import (
     Container,
     ContainerEvent,
@@ -313,7 +314,7 @@ class DockerRuntime(ContainerRuntime):
             entry["Id"] for entry in answer if without is None or not without.items() <= (entry["Labels"] or {}).items()
         ]
         found = await asyncio.gather(*map(self._inspect_if_there, wanted))
-        return [container for container in found if container is not None]
+        return [container for container in found if container is not None and not is_own(container.pid)]
 
     async def _inspect_if_there(self, container_id: str) -> Container | None:
         async with self._inspections:

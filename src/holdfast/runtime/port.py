@@ -359,6 +359,8 @@ class ContainerRuntime(Protocol):
     ) -> Sequence[Container]:
         """All containers, stopped ones included, newest first; each that is told of is looked at.
 
+        One that this process itself runs in is not told of.
+
         Args:
             labels: only those that carry all of these.
             without: none that carries all of these.

@@ -1,12 +1,14 @@
 """Mounts: read exactly, and found in other namespaces."""
 
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+import holdfast
 from holdfast.domain.errors import Failed
 from holdfast.engine.fs import Fs
 from holdfast.engine.mounts import (
@@ -26,6 +28,7 @@ from holdfast.engine.mounts import (
 # Who makes a mount namespace of its own copies all mounts of that moment, and then has mounted what others bind.
 pytestmark = pytest.mark.xdist_group("mount namespaces")
 
+SOURCE = Path(holdfast.__file__).parent.parent
 MOUNTINFO = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 30 22 8:17 / /srv rw shared:5 master:2 - xfs /dev/sdb1 rw,attr2
@@ -195,3 +198,34 @@ def test_a_process_that_is_hidden_can_not_be_ruled_out() -> None:
     with pytest.raises(Failed) as caught:
         holders(Hidden(), ["/srv"], patience=0.0)
     assert caught.value.code == "permission_denied"
+
+
+def test_in_a_container_the_host_and_its_services_hold_nothing_and_a_mount_elsewhere_is_found(
+    tmp_path: Path, tmpfs: Callable[..., Path]
+) -> None:
+    """Seen from below another root, as from a container with the host's processes and the volumes' paths."""
+    volumes = tmpfs(at=tmp_path / "volumes")
+    (volumes / "notes").mkdir()
+    root = tmpfs(at=tmp_path / "root")
+    places = [*map(Path, ("/bin", "/lib", "/lib64", "/usr", "/proc", "/sys")), tmp_path]
+    places += [Path(name) for name in dict.fromkeys((sys.base_prefix, sys.prefix, str(SOURCE)))]
+    binds = "".join(
+        f"mkdir -p '{root}{place}'; mount --rbind '{place}' '{root}{place}'; " for place in places if place.exists()
+    )
+    look = (
+        "import sys; from holdfast.engine.fs import Fs; from holdfast.engine.mounts import holders; "
+        "print([(each.pid, each.mount_point) for each in holders(Fs(), sys.argv[1:])])"
+    )
+    script = f"{binds} mkdir -p '{root}/old'; cd '{root}'; pivot_root . old; umount -l /old; exec \"$@\""
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh", sys.executable, "-c", look]
+    paths = [str(volumes), str(volumes / "notes")]
+
+    def found() -> str:
+        done = subprocess.run([*command, *paths], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    with other_namespace("true"):
+        assert found() == "[]"
+    with other_namespace(f"mount --bind '{volumes}/notes' /mnt") as pid:
+        assert found() == repr([(pid, "/mnt"), (pid, "/mnt")])
