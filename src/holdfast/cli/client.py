@@ -40,11 +40,14 @@ class Client:
 
     Args:
         transport: what carries the requests; the network unless a test says otherwise.
+        patience: seconds for which an answer is waited for, unless as long as it usually takes at most.
 
     Every method raises ``HoldfastError``: what the server answered, or ``Unavailable("server_unreachable")``.
     """
 
-    def __init__(self, connection: Connection, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, connection: Connection, transport: httpx.BaseTransport | None = None, patience: float | None = None
+    ) -> None:
         headers = {"User-Agent": f"holdfast/{__version__}", "Accept": "application/json"}
         if connection.token is not None:
             headers["Authorization"] = f"Bearer {connection.token}"
@@ -52,7 +55,9 @@ class Client:
             headers["Cookie"] = connection.session
         headers["X-Holdfast-Request"] = "1"
         self.url = connection.url
-        self._http = httpx.Client(base_url=connection.url, headers=headers, timeout=_TIMEOUT, transport=transport)
+        self._http = httpx.Client(
+            base_url=connection.url, headers=headers, timeout=patience or _TIMEOUT, transport=transport
+        )
 
     def close(self) -> None:
         """Let go of connections."""

@@ -16,6 +16,7 @@ from holdfast.cli.commands import (
     audit,
     backup,
     clone,
+    completion,
     deploy,
     deployment,
     disk,
@@ -83,7 +84,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
         cls=ReportingGroup,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "obj": new_session},
         help="Deploys containers, and rolls back their data as safely as their code.",
     )
 
@@ -146,6 +147,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.command("serve")(serve.serve)
     app.command("recover")(recover.recover)
     app.command("systemd-unit")(systemd_unit.systemd_unit)
+    app.command("completion")(completion.completion)
     return app
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from holdfast.cli import completions
 from holdfast.cli.output import shown
 from holdfast.domain.accounts import USER_NAME
 from holdfast.domain.ids import is_id
@@ -85,5 +86,18 @@ From = Annotated[
         "--from", metavar="NAME", help="In this second repository, not in the primary one.", callback=repository_name
     ),
 ]
-WorkloadName = Annotated[str, typer.Argument(metavar="WORKLOAD", help="The workload's name or id.", callback=name)]
-SnapshotArgument = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The snapshot's id.", callback=identifier)]
+WorkloadName = Annotated[
+    str,
+    typer.Argument(
+        metavar="WORKLOAD",
+        help="The workload's name or id.",
+        callback=name,
+        autocompletion=completions.workloads,
+    ),
+]
+SnapshotArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SNAPSHOT", help="The snapshot's id.", callback=identifier, autocompletion=completions.snapshots
+    ),
+]

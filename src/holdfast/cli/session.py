@@ -37,6 +37,7 @@ class Session:
         self.output = Output(interactive=interactive)
         self.url: str | None = None
         self.token_file: str | None = None
+        self.patience: float | None = None
         self._transport = transport
         self._client: Client | None = None
 
@@ -50,7 +51,7 @@ class Session:
         if self._client is None:
             from holdfast.cli.client import Client
 
-            self._client = Client(resolve(self.url, self.token_file, self.env), self._transport)
+            self._client = Client(resolve(self.url, self.token_file, self.env), self._transport, self.patience)
         return self._client
 
     @property

@@ -63,16 +63,23 @@ class FakeServer:
         return [json.loads(request.content) for request in self.sent(method, path)]
 
     def run(
-        self, *arguments: str, typed: str | None = None, interactive: bool = False, env: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        typed: str | None = None,
+        interactive: bool = False,
+        env: Mapping[str, str] | None = None,
+        process_env: Mapping[str, str] | None = None,
     ) -> Result:
-        """Run the command line against this server."""
+        """Run the command line against this server; ``process_env`` is for what comes before there is a command."""
 
         def new_session() -> Session:
             variables = {"HOLDFAST_TOKEN": "hf_test", **(env or {})}
             return Session(variables, transport=httpx.MockTransport(self.handle), interactive=interactive)
 
         _new_session.set(new_session)
-        return CliRunner().invoke(_command_line(), list(arguments), input=typed, catch_exceptions=False)
+        return CliRunner().invoke(
+            _command_line(), list(arguments), input=typed, catch_exceptions=False, env=process_env
+        )
 
 
 def answer(document: Any, status: int = 200) -> httpx.Response:

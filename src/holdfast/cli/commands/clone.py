@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli import options
+from holdfast.cli import completions, options
 from holdfast.cli.commands.apply import read_file
 from holdfast.cli.commands.restore import choose, no_snapshots, rehearse
 from holdfast.cli.safety import tell_of_safety
@@ -28,11 +28,18 @@ def clone(
         typer.Argument(
             help="A snapshot's id; or a workload's name, also of a deleted one: then a list is offered.",
             callback=options.name,
+            autocompletion=completions.workloads,
         ),
     ],
     into: Annotated[
         str | None,
-        typer.Option("--into", metavar="WORKLOAD", help="Replace the data of this workload.", callback=options.name),
+        typer.Option(
+            "--into",
+            metavar="WORKLOAD",
+            help="Replace the data of this workload.",
+            callback=options.name,
+            autocompletion=completions.workloads,
+        ),
     ] = None,
     as_name: Annotated[
         str | None,

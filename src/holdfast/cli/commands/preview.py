@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import options
+from holdfast.cli import completions, options
 from holdfast.cli.confirm import confirm_by_name
 from holdfast.cli.output import ago, both, exact
 from holdfast.cli.session import session_of
@@ -83,7 +83,12 @@ def list_previews(
     context: typer.Context,
     workload: Annotated[
         str | None,
-        typer.Argument(metavar="WORKLOAD", help="Only those of this workload.", callback=options.name),
+        typer.Argument(
+            metavar="WORKLOAD",
+            help="Only those of this workload.",
+            callback=options.name,
+            autocompletion=completions.workloads,
+        ),
     ] = None,
     *,
     as_json: options.Json = False,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli import options
+from holdfast.cli import completions, options
 from holdfast.cli.commands.apply import show_changes
 from holdfast.cli.output import Output, both
 from holdfast.cli.session import session_of
@@ -18,7 +18,13 @@ def promote(
     workload: options.WorkloadName,
     to: Annotated[
         str,
-        typer.Option("--to", metavar="WORKLOAD", help="The workload that gets it.", callback=options.name),
+        typer.Option(
+            "--to",
+            metavar="WORKLOAD",
+            help="The workload that gets it.",
+            callback=options.name,
+            autocompletion=completions.workloads,
+        ),
     ],
     *,
     accept_volumes: Annotated[

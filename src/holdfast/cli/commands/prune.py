@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli import options
+from holdfast.cli import completions, options
 from holdfast.cli.confirm import confirm_by_name
 from holdfast.cli.output import Output, both
 from holdfast.cli.session import session_of
@@ -19,7 +19,12 @@ _WHAT = "Snapshots that their workload's snapshots.keep lets go are deleted for 
 def prune(
     context: typer.Context,
     workload: Annotated[
-        str | None, typer.Argument(metavar="WORKLOAD", help="Delete snapshots of this workload only; else of all.")
+        str | None,
+        typer.Argument(
+            metavar="WORKLOAD",
+            help="Delete snapshots of this workload only; else of all.",
+            autocompletion=completions.workloads,
+        ),
     ] = None,
     *,
     dry_run: options.DryRun = False,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli import exit_codes, options
+from holdfast.cli import completions, exit_codes, options
 from holdfast.cli.chosen_paths import chosen_paths
 from holdfast.cli.commands.snapshot import table
 from holdfast.cli.confirm import confirm_by_name
@@ -27,7 +27,11 @@ def restore(
     workload: options.WorkloadName,
     snapshot: Annotated[
         str | None,
-        typer.Argument(help="The snapshot's id; without it a list is offered.", callback=options.identifier),
+        typer.Argument(
+            help="The snapshot's id; without it a list is offered.",
+            callback=options.identifier,
+            autocompletion=completions.snapshots,
+        ),
     ] = None,
     volume: Annotated[
         list[str] | None, typer.Option("--volume", help="Only this volume (its path in the container); repeatable.")

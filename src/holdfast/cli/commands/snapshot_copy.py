@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import options
+from holdfast.cli import completions, options
 from holdfast.cli.session import session_of
 from holdfast.cli.watch import follow
 from holdfast.domain.errors import InvalidInput
@@ -29,7 +29,10 @@ def copy(
         str, typer.Option("--to", metavar="NAME", help="The second repository.", callback=options.repository_name)
     ],
     snapshot: Annotated[
-        str | None, typer.Argument(metavar="SNAPSHOT", help="Which one.", callback=options.identifier)
+        str | None,
+        typer.Argument(
+            metavar="SNAPSHOT", help="Which one.", callback=options.identifier, autocompletion=completions.snapshots
+        ),
     ] = None,
     limit_rate: Annotated[
         str | None,

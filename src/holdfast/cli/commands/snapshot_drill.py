@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import options
+from holdfast.cli import completions, options
 from holdfast.cli.output import both
 from holdfast.cli.session import session_of
 from holdfast.cli.watch import follow
@@ -17,7 +17,10 @@ def drill(
     context: typer.Context,
     workload: options.WorkloadName,
     snapshot: Annotated[
-        str | None, typer.Argument(metavar="SNAPSHOT", help="The snapshot's id; the newest if left out.")
+        str | None,
+        typer.Argument(
+            metavar="SNAPSHOT", help="The snapshot's id; the newest if left out.", autocompletion=completions.snapshots
+        ),
     ] = None,
     command: Annotated[
         str | None,

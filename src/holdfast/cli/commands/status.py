@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli import options
+from holdfast.cli import completions, options
 from holdfast.cli.commands.schedule import in_brief, trouble
 from holdfast.cli.listing import every_page
 from holdfast.cli.output import Output, ago, exact, failure_lines
@@ -17,7 +17,12 @@ from holdfast.cli.session import session_of
 def status(
     context: typer.Context,
     workload: Annotated[
-        str | None, typer.Argument(help="One workload's name or id; all without it.", callback=options.name)
+        str | None,
+        typer.Argument(
+            help="One workload's name or id; all without it.",
+            callback=options.name,
+            autocompletion=completions.workloads,
+        ),
     ] = None,
     *,
     as_json: options.Json = False,
