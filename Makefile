@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url -
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test tests check serve dist image bench torture lock setup packages clean
+.PHONY: help demo test tests check serve docs dist image bench torture lock setup packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ check: setup ## format, lint, types and import contracts
 
 serve: setup ## run Holdfast from here, its data below ./.run
 	@HOLDFAST_DATA_DIR="$(CURDIR)/.run" $(WITH_ENGINE) $(BIN)/holdfast serve
+
+docs: setup ## build the documentation's site into site/; no page of it loads anything from elsewhere
+	@$(BIN)/zensical build --strict --clean
+	@echo "docs: to read it with its search: python3 -m http.server --bind 127.0.0.1 --directory site"
 
 dist: setup ## build what is installed elsewhere: wheel, source distribution and lock file, into dist/
 	@rm -rf dist
@@ -80,5 +84,5 @@ packages:
 
 clean: ## remove what the targets made: .venv, caches, our own engine and its data
 	@$(PYTHON) scripts/with_engine.py --clean
-	@rm -rf .venv .run .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf .venv .run .demo .cache site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	@find src tests scripts benchmarks torture fuzzing -name __pycache__ -type d -prune -exec rm -rf {} +
