@@ -160,7 +160,7 @@ async def _assembled(base: Base, swap: StateSwap) -> AsyncIterator[Holdfast]:
 
     deploying = deploying_of(base, restore_locked)
     restoring = restoring_of(base, deploying)
-    own = backups_of(base, swap, restart.set)
+    own = backups_of(base, deploying.repositories, swap, restart.set)
     keeping = keeping_of(base, deploying, restoring, own)
     who = accounts_of(settings, base.database, base.fs, base.seams.password_cost)
     previews = previews_of(

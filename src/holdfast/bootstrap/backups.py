@@ -9,10 +9,12 @@ from holdfast.bootstrap.base import Base
 from holdfast.bootstrap.seams import Seams
 from holdfast.config import Settings
 from holdfast.engine.sealing import Sealing
+from holdfast.services.backup_copies import BackupCopies
 from holdfast.services.backup_files import BackupFiles
 from holdfast.services.backup_passphrase import BackupPassphrase
 from holdfast.services.backup_restores import BackupRestores
 from holdfast.services.backups import Backups
+from holdfast.services.repositories import Repositories
 from holdfast.services.scheduled_backups import ScheduledBackups
 from holdfast.services.state_swap import StateSwap
 
@@ -32,7 +34,7 @@ def state_swap_of(settings: Settings, seams: Seams) -> StateSwap:
     return StateSwap(settings, seams.fs, BackupFiles(settings, seams.fs, seams.backup_cost), passphrase)
 
 
-def backups_of(base: Base, swap: StateSwap, restart: Callable[[], object]) -> BackupParts:
+def backups_of(base: Base, repositories: Repositories, swap: StateSwap, restart: Callable[[], object]) -> BackupParts:
     """Build them. Nothing begins by itself.
 
     Args:
@@ -40,7 +42,9 @@ def backups_of(base: Base, swap: StateSwap, restart: Callable[[], object]) -> Ba
     """
     files = BackupFiles(base.settings, base.fs, base.seams.backup_cost)
     passphrase = BackupPassphrase(base.settings, base.fs, base.sealing)
-    backups = Backups(files=files, passphrase=passphrase, operations=base.operations, keep=base.settings.backup_keep)
+    keep = base.settings.backup_keep
+    copies = BackupCopies(fs=base.fs, repositories=repositories, keep=keep)
+    backups = Backups(files=files, passphrase=passphrase, copies=copies, operations=base.operations, keep=keep)
     restores = BackupRestores(
         settings=base.settings,
         installation=base.installation,

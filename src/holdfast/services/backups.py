@@ -20,6 +20,7 @@ from holdfast.domain.backup import Backup, BackupReason, KeptBackups, Passphrase
 from holdfast.domain.errors import Busy, Cancelled, NotFound
 from holdfast.domain.operation import Operation, OperationKind, Progress
 from holdfast.domain.units import format_size
+from holdfast.services.backup_copies import BackupCopies
 from holdfast.services.backup_files import SUFFIX, BackupFiles
 from holdfast.services.backup_passphrase import BackupPassphrase
 from holdfast.services.operations import OperationContext, Operations
@@ -36,8 +37,17 @@ class Backups:
         keep: so many scheduled ones are kept.
     """
 
-    def __init__(self, *, files: BackupFiles, passphrase: BackupPassphrase, operations: Operations, keep: int) -> None:
+    def __init__(
+        self,
+        *,
+        files: BackupFiles,
+        passphrase: BackupPassphrase,
+        copies: BackupCopies,
+        operations: Operations,
+        keep: int,
+    ) -> None:
         self._files = files
+        self._copies = copies
         self._passphrase = passphrase
         self._operations = operations
         self._keep = keep
@@ -75,7 +85,7 @@ class Backups:
     async def create(
         self, *, actor: str, reason: BackupReason = BackupReason.MANUAL, idempotency_key: str | None = None
     ) -> Operation:
-        """Make one, and read it back.
+        """Make one, read it back, and copy it to all second repositories.
 
         Raises:
             Refused: ``backup_passphrase_not_set``, ``backup_passphrase_unreadable``.
@@ -90,11 +100,15 @@ class Backups:
             self._making = ctx.id
             try:
                 backup = await self._make(ctx, reason)
-                deleted = await self._forget_old(ctx) if reason is BackupReason.SCHEDULED else ()
+                ctx.outcome.update(backup_id=backup.id, bytes=backup.bytes)
+                if reason is BackupReason.SCHEDULED:
+                    ctx.outcome["deleted"] = list(await self._forget_old(ctx))
+                with self.using(backup.id, f"its copy ({ctx.id})"):
+                    copied = await self._copies.send(ctx, backup.id, self._files.path(backup.id))
             finally:
                 self._making = None
                 self._turn.release()
-            return {"backup_id": backup.id, "bytes": backup.bytes, "deleted": list(deleted)}
+            return {"copied": list(copied)}
 
         return await self._operations.start(OperationKind.BACKUP, None, actor, run, idempotency_key=idempotency_key)
 

@@ -75,6 +75,7 @@ def test_a_backup_is_looked_at_and_brought_back(
         assert (other / name).read_bytes() == (data_dir / name).read_bytes()
         assert (other / name).stat().st_mode & 0o777 == 0o600
     assert "--create-missing" in result.stderr
+    assert server.run("recover", "--backup", str(tmp_path / "none"), *given).exit_code == ExitCode.USAGE
     again = server.run("recover", "--backup", str(file), "--data-dir", str(other), *given)
     assert "is not empty" in again.stderr
 
@@ -172,3 +173,20 @@ def test_who_is_not_known_to_the_state_that_is_back_is_told_so(server: FakeServe
     done = server.run("backup", "restore", SNAPSHOT, "--yes")
     assert (done.exit_code, "has started anew" in done.stdout) == (ExitCode.OK, True)
     assert "holdfast login" in done.stderr
+
+
+def test_a_new_machine_is_filled_from_the_second_repository_that_the_backup_was_copied_to(
+    server: FakeServer, data_dir: Path, given: list[str], tmp_path: Path
+) -> None:
+    far, other = tmp_path / "far", tmp_path / "other"
+    (far / "backups").mkdir(parents=True)
+    with (tmp_path / "made").open("wb") as file:
+        made = create_backup(Settings(data_dir=data_dir), PASSPHRASE, file, scrypt_n=2)
+    (tmp_path / "made").rename(far / "backups" / f"{made.id}.backup")
+    place = ["recover", "--directory", str(far), "--data-dir", str(other), *given]
+    assert server.run(*place, "--backup", "newest").exit_code == ExitCode.USAGE
+    assert server.run(*place, "--backup", SNAPSHOT).exit_code == ExitCode.NOT_FOUND
+    done = server.run(*place, "--json")
+    assert done.exit_code == ExitCode.OK, done.output
+    assert json.loads(done.stdout)["backup"] == made.id
+    assert (other / "keys/sealing.key").read_bytes() == (data_dir / "keys/sealing.key").read_bytes()

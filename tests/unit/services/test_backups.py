@@ -18,6 +18,7 @@ from holdfast.config import Settings
 from holdfast.domain.backup import BackupReason, PassphraseState
 from holdfast.domain.errors import Busy, InvalidInput, NotFound, Refused
 from holdfast.domain.operation import Operation, OperationState
+from holdfast.domain.repository import RepositoryKind, RepositoryPlace
 from holdfast.domain.schedule import SPREAD, ScheduleHealth
 from holdfast.services.backups import Backups
 from holdfast.services.state_backup import verify_backup
@@ -175,6 +176,27 @@ async def test_what_is_no_backup_is_told_and_what_a_killed_server_left_is_remove
         assert findings["backups"].level == "error"
     async with here.running():
         assert leftovers(here) == []
+
+
+async def test_each_is_copied_to_all_second_repositories_and_one_that_is_away_is_told(
+    here: Installation, tmp_path: Path
+) -> None:
+    one_each = replace(here, more={"backup_keep": 1})
+    async with serving(one_each) as (holdfast, backups):
+        for name in ("far", "near"):
+            place = RepositoryPlace(kind=RepositoryKind.DIRECTORY, path=str(tmp_path / name))
+            await holdfast.api.repositories.add(name, place, "", encrypt=True, take_over=False)
+        await made(holdfast, backups)
+        second = await succeeded(holdfast, await backups.create(actor="test"))
+        assert second.outcome["copied"] == ["far", "near"]
+        (copy,) = (tmp_path / "far" / "backups").iterdir()
+        assert copy.name == f"{second.outcome['backup_id']}.backup"
+        assert copy.read_bytes() == (here.settings.backups_dir / copy.name).read_bytes()
+        (tmp_path / "far").rename(tmp_path / "away")
+        end = await ended(holdfast, await backups.create(actor="test"))
+        assert (end.state, (end.error or {})["code"]) == (OperationState.FAILED, "backup_not_copied")
+        assert [path.stem for path in (tmp_path / "near" / "backups").iterdir()] == [end.outcome["backup_id"]]
+        assert end.outcome["backup_id"] in [backup.id for backup in (await backups.list()).backups]
 
 
 async def scheduled(holdfast: Holdfast, clock: NightClock, day: int) -> Operation:

@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli import options
+from holdfast.cli import options, places
 from holdfast.cli.commands.snapshot import table
 from holdfast.cli.confirm import confirm_by_name
 from holdfast.cli.output import ago, both
-from holdfast.cli.session import Session, session_of
+from holdfast.cli.session import session_of
 from holdfast.cli.watch import follow
-from holdfast.domain.errors import InvalidInput
+from holdfast.domain.repository import RepositoryKind
 from holdfast.domain.units import format_duration, format_size
-
-SECRET_VARIABLE: Final = "HOLDFAST_S3_SECRET"  # noqa: S105 - the name of a variable
-_MAX_SECRET: Final = 1024
-_MAX_CERTIFICATE: Final = 65536
 
 
 def add(
     context: typer.Context,
     name: options.RepositoryName,
-    directory: Annotated[str | None, typer.Option("--directory", help="A directory, by its absolute path.")] = None,
-    s3: Annotated[
-        str | None, typer.Option("--s3", metavar="BUCKET[/PREFIX]", help="A bucket that exists, and folders in it.")
-    ] = None,
-    endpoint: Annotated[
-        str, typer.Option("--endpoint", help="Address of the object storage; Amazon's own by default.")
-    ] = "",
-    region: Annotated[str, typer.Option("--region", help="The bucket's region.")] = "us-east-1",
-    access_key_id: Annotated[str, typer.Option("--access-key-id", help="The access key's id.")] = "",
-    secret_file: Annotated[
-        str | None,
-        typer.Option(
-            "--secret-file",
-            help=f"A file whose first line is the access key's secret; - for stdin. Without it {SECRET_VARIABLE} is "
-            "taken from the environment, or asked for.",
-        ),
-    ] = None,
-    certificate: Annotated[
-        Path | None,
-        typer.Option("--certificate", help="Certificates to trust, in PEM.", exists=True, dir_okay=False),
-    ] = None,
+    directory: places.Directory = None,
+    s3: places.S3 = None,
+    endpoint: places.Endpoint = "",
+    region: places.Region = places.REGION,
+    access_key_id: places.AccessKeyId = "",
+    secret_file: places.SecretFile = None,
+    certificate: places.Certificate = None,
     *,
     plain: Annotated[
         bool, typer.Option("--plain", help="Do not encrypt a repository that is made in the directory.")
@@ -58,31 +38,19 @@ def add(
 ) -> None:
     """Add a second repository, where copies of snapshots go. It is tried out at once."""
     session = session_of(context, as_json=as_json)
-    if (directory is None) == (s3 is None):
-        raise InvalidInput(
-            "repository_place_missing",
-            "A repository is either in a directory or in a bucket.",
-            next_step="Say --directory PATH, or --s3 BUCKET/PREFIX.",
-        )
+    place = places.place_of(directory, s3, endpoint, region, access_key_id, certificate)
     body: dict[str, Any] = {"name": name, "take_over": take_over}
-    if directory is not None:
-        body["directory"] = {"path": directory, "encrypt": not plain}
-    if s3 is not None:
-        if not access_key_id:
-            raise InvalidInput(
-                "access_key_missing",
-                "The id of the access key is missing.",
-                next_step="Say --access-key-id ID; the secret that belongs to it is asked for.",
-            )
-        bucket, _, prefix = s3.partition("/")
+    if place.kind is RepositoryKind.DIRECTORY:
+        body["directory"] = {"path": place.path, "encrypt": not plain}
+    else:
         body["s3"] = {
-            "bucket": bucket,
-            "prefix": prefix.strip("/"),
-            "endpoint": endpoint,
-            "region": region,
-            "access_key_id": access_key_id,
-            "secret_access_key": _secret(session, secret_file),
-            "certificate": _certificate(certificate),
+            "bucket": place.bucket,
+            "prefix": place.prefix,
+            "endpoint": place.endpoint,
+            "region": place.region,
+            "access_key_id": place.access_key_id,
+            "secret_access_key": places.secret_of(session, secret_file),
+            "certificate": place.certificate,
         }
     if take_over:
         what = (
@@ -191,37 +159,3 @@ def prune(
             ("left to the next", outcome["postponed_packs"] or None),
         ]
     )
-
-
-def _secret(session: Session, file: str | None) -> str:
-    """The secret, from anywhere but the command line, which others on the machine can read."""
-    if file == "-":
-        return _first_line(sys.stdin.buffer.readline(_MAX_SECRET))
-    if file is not None:
-        try:
-            with Path(file).open("rb") as opened:
-                return _first_line(opened.readline(_MAX_SECRET))
-        except OSError as error:
-            raise InvalidInput(
-                "file_unreadable", f"{file} can't be read: {error.strerror}.", next_step="Check the path."
-            ) from error
-    if given := session.env.get(SECRET_VARIABLE):
-        return given
-    if not session.output.is_terminal:
-        raise InvalidInput(
-            "secret_missing",
-            "The secret of the access key is missing, and nobody can be asked here.",
-            next_step=f"Name a file with --secret-file, or set {SECRET_VARIABLE}.",
-        )
-    return str(typer.prompt("Secret access key", hide_input=True, err=True))
-
-
-def _first_line(line: bytes) -> str:
-    return line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
-
-
-def _certificate(file: Path | None) -> str:
-    if file is None:
-        return ""
-    with file.open("rb") as opened:
-        return opened.read(_MAX_CERTIFICATE + 1).decode("utf-8", "replace")

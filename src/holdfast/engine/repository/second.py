@@ -30,6 +30,7 @@ from holdfast.engine.keys import load_key
 from holdfast.engine.os_errors import translate
 from holdfast.engine.repository.access_secret import access_secret
 from holdfast.engine.repository.blobs import BlobStore
+from holdfast.engine.repository.kept_backups import FOLDER
 from holdfast.engine.repository.posix_blobs import PosixBlobs
 from holdfast.engine.repository.rebuilding import take_over_or_rebuild
 from holdfast.engine.repository.repository import Repository
@@ -168,12 +169,36 @@ def _keys(fs: Fs, second: Second) -> RepositoryKeys:
 
 
 def _blobs(fs: Fs, second: Second, *, make: bool, pace: Pace | None = None) -> BlobStore:
-    place = second.place
+    place, secret = second.place, ""
     if place.kind is RepositoryKind.DIRECTORY:
         root = Path(place.path)
         if make and root.parent.is_dir():
             PosixBlobs.made_at(fs, root).close()
-        return PosixBlobs(fs, root, reserve_bytes=second.reserve_bytes, pace=pace)
+    else:
+        secret = access_secret(fs, Path(second.secret_file), second.name)
+    return blobs_at(fs, place, secret, reserve_bytes=second.reserve_bytes, patient=second.patient, pace=pace)
+
+
+def blobs_at(
+    fs: Fs,
+    place: RepositoryPlace,
+    secret: str,
+    *,
+    reserve_bytes: int = 0,
+    patient: bool = True,
+    pace: Pace | None = None,
+) -> BlobStore:
+    """What lies in a place, which need not be known to be a repository.
+
+    Args:
+        secret: of the access key; empty for a directory.
+
+    Raises:
+        NotFound: ``blob_store_missing``.
+        HoldfastError: it can't be used.
+    """
+    if place.kind is RepositoryKind.DIRECTORY:
+        return PosixBlobs(fs, Path(place.path), reserve_bytes=reserve_bytes, pace=pace)
     # Only who uses object storage loads the library for it.
     from holdfast.engine.repository.object_blobs import Patience
     from holdfast.engine.repository.s3 import S3Location, s3_blobs
@@ -184,10 +209,10 @@ def _blobs(fs: Fs, second: Second, *, make: bool, pace: Pace | None = None) -> B
         region=place.region,
         endpoint=place.endpoint,
         access_key_id=place.access_key_id,
-        secret_access_key=access_secret(fs, Path(second.secret_file), second.name),
+        secret_access_key=secret,
         certificate=place.certificate,
     )
-    return s3_blobs(location, Patience() if second.patient else Patience.of_a_person(), pace=pace)
+    return s3_blobs(location, Patience() if patient else Patience.of_a_person(), pace=pace)
 
 
 def _present(blobs: BlobStore, keys: RepositoryKeys, *, take_over: bool) -> RepositoryFile | None:
@@ -205,7 +230,7 @@ def _require_empty(second: Second, blobs: BlobStore) -> None:
     """Refuse a place that other things are in: what is Holdfast's would lie among them."""
     found = {info.name for info in blobs.list_blobs("")}
     if second.place.kind is RepositoryKind.DIRECTORY:
-        found = set(os.listdir(second.place.path)) - {"packs", "manifests"}
+        found = set(os.listdir(second.place.path)) - {"packs", "manifests", FOLDER}
     found -= _NOT_COUNTED
     if found:
         raise _refused(

@@ -1,0 +1,69 @@
+"""Copies of backups in all second repositories: on another machine one of these and the passphrase are enough."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from holdfast.domain.errors import Cancelled, Failed, HoldfastError
+from holdfast.engine.fs import Fs
+from holdfast.engine.repository.kept_backups import forget_backups, send_backup
+from holdfast.engine.repository.second import Second, opened
+from holdfast.services.operations import OperationContext
+from holdfast.services.repositories import Repositories
+
+
+class BackupCopies:
+    """Sends backups.
+
+    Args:
+        keep: so many stay in each repository, the newest.
+    """
+
+    def __init__(self, *, fs: Fs, repositories: Repositories, keep: int) -> None:
+        self._fs = fs
+        self._repositories = repositories
+        self._keep = keep
+
+    async def send(self, ctx: OperationContext, backup_id: str, file: Path) -> tuple[str, ...]:
+        """Send a backup to each second repository, as a part of an operation. Returns their names.
+
+        Raises:
+            Failed: ``backup_not_copied``; one of them did not take it. The others did.
+        """
+        names = [repository.name for repository in await self._repositories.list()]
+        if names:
+            ctx.step("copying")
+        copied: list[str] = []
+        failed: dict[str, HoldfastError] = {}
+        for name in names:
+            ctx.check()
+            try:
+                async with self._repositories.using(name) as second:
+                    deleted = await asyncio.to_thread(self._send, second, backup_id, file, ctx)
+            except Cancelled:
+                raise
+            except HoldfastError as error:
+                failed[name] = error
+                ctx.log(f"the backup is not copied to {name}: {error.message}", level="error")
+                continue
+            copied.append(name)
+            ctx.log(f"copied to {name}" + (f"; {len(deleted)} older ones deleted there" if deleted else ""))
+        if failed:
+            name, first = next(iter(failed.items()))
+            raise Failed(
+                "backup_not_copied",
+                f"The backup {backup_id} is made, but not copied to {', '.join(failed)}: {first.message}",
+                next_step=f"It is kept here. See holdfast repository test {name}; {first.next_step}",
+                details={"backup_id": backup_id, "copied": copied, "failed": list(failed)},
+            )
+        return tuple(copied)
+
+    def _send(self, second: Second, backup_id: str, file: Path, ctx: OperationContext) -> tuple[str, ...]:
+        def pace(_size: int) -> None:
+            if ctx.cancelled.is_set():
+                raise Cancelled
+
+        with opened(self._fs, second, pace=pace) as repository:
+            send_backup(repository.blobs, backup_id, file)
+            return forget_backups(repository.blobs, self._keep)
