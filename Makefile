@@ -4,11 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 WITH_ENGINE := $(BIN)/python scripts/with_engine.py --
 PIP_QUIETLY := --quiet --disable-pip-version-check
+NPM := npm --prefix web --silent
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --universal \
 	--custom-compile-command "make lock"
 
 # Hundreds of processes import the same modules; they are compiled once, whatever the surroundings say.
 unexport PYTHONDONTWRITEBYTECODE
+
+# The web interface as `holdfast serve` finds it; built anew when something that it is made of changed.
+INTERFACE := src/holdfast/api/interface_files/index.html
+INTERFACE_SOURCES := $(shell find web -name node_modules -prune -o -type f ! -name schema.d.ts ! -name '*.test.ts' -print)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test tests check serve docs dist image bench torture lock setup packages clean
@@ -27,6 +32,7 @@ test: setup ## everything that must hold: checks and all tests, with a real Dock
 # once, and one property has Hypothesis read all constants: in a fresh clone each of them would do it for itself.
 tests: setup
 	@$(BIN)/python -m pytest -qq -k test_a_port_reads_back > /dev/null 2>&1 || true
+	@$(NPM) test
 	@$(BIN)/python scripts/with_engine.py --tests -- $(BIN)/python -m pytest -q -n 5 --dist loadgroup
 
 check: setup ## format, lint, types and import contracts
@@ -34,6 +40,7 @@ check: setup ## format, lint, types and import contracts
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/mypy --no-error-summary $(wildcard src tests benchmarks torture fuzzing scripts)
 	@$(BIN)/lint-imports --no-logo
+	@$(NPM) run check
 
 serve: setup ## run Holdfast from here, its data below ./.run
 	@HOLDFAST_DATA_DIR="$(CURDIR)/.run" $(WITH_ENGINE) $(BIN)/holdfast serve
@@ -61,7 +68,7 @@ lock: setup ## write the lock files anew: what is installed elsewhere is what wa
 	@$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock
 	@$(COMPILE) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
 
-setup: packages .venv/.holdfast ## install what is needed: packages of the distribution, then .venv
+setup: packages .venv/.holdfast $(INTERFACE) ## install what is needed, and build the web interface
 
 packages:
 	@$(PYTHON) scripts/setup.py
@@ -82,7 +89,17 @@ packages:
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+web/node_modules/.package-lock.json: web/package-lock.json | packages
+	@echo "setup: installing web/package-lock.json into web/node_modules"
+	@$(NPM) ci
+	@touch $@
+
+$(INTERFACE): web/node_modules/.package-lock.json docs/reference/openapi.json $(INTERFACE_SOURCES)
+	@echo "setup: building the web interface"
+	@$(NPM) run build
+
 clean: ## remove what the targets made: .venv, caches, our own engine and its data
 	@$(PYTHON) scripts/with_engine.py --clean
 	@rm -rf .venv .run .demo .cache site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf web/node_modules $(dir $(INTERFACE))
 	@find src tests scripts benchmarks torture fuzzing -name __pycache__ -type d -prune -exec rm -rf {} +

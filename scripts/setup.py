@@ -19,6 +19,7 @@ from pathlib import Path
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OLDEST_PYTHON = (3, 11)
+OLDEST_NODE = (20, 19)
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,15 @@ def static_busybox() -> bool:
     )
 
 
+def node() -> bool:
+    """Whether the oldest Node that the web interface is built with is there, or a later one."""
+    path = shutil.which("node", path=f"{SYSTEM_PATH}:{os.environ.get('PATH', '')}")
+    if path is None:
+        return False
+    told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+    return tuple(map(int, told.strip().removeprefix("v").split(".")[:2])) >= OLDEST_NODE if told else False
+
+
 def virtual_environments() -> bool:
     """Whether ``python3 -m venv`` works; Debian ships it apart."""
     return all(importlib.util.find_spec(module) is not None for module in ("venv", "ensurepip"))
@@ -50,6 +60,9 @@ def virtual_environments() -> bool:
 
 NEEDS = (
     Need("python3-venv", "the virtual environment", virtual_environments),
+    Need("nodejs", "the web interface; 20.19 or later", node),
+    Need("npm", "the web interface", program("npm")),
+    Need("chromium", "tests of the web interface", program("chromium")),
     Need("docker.io", "the Docker Engine", program("dockerd")),
     Need("iptables", "published ports", program("iptables")),
     Need("busybox-static", "test images", static_busybox),

@@ -1,7 +1,8 @@
 """The application: routes, bounds and error mapping put together.
 
 Invariants: every route under ``/api`` declares the role that it needs, every answer carries the security headers, every
-error has the one shape, and no body is read beyond its bound. Cross-origin requests are never allowed.
+error has the one shape, and no body is read beyond its bound. Cross-origin requests are never allowed. The web
+interface stands before it all: what it answers is the same for everybody.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from starlette.types import Scope
 
 from holdfast import __version__
 from holdfast.api import errors
+from holdfast.api.interface import Interface
 from holdfast.api.middleware import MAX_JSON_BYTES, Bounds, Shield
 from holdfast.api.routes import (
     audit,
@@ -56,6 +58,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.state.services = services
     app.add_middleware(Bounds, body_limit=_body_limit)
     app.add_middleware(Shield)
+    app.add_middleware(Interface)
     errors.register(app)
     return app
 

@@ -50,6 +50,7 @@ from holdfast.services.snapshot_files import Download
 from holdfast.services.sources import SourceFacts
 from holdfast.services.take_over_checks import TakeOverWish
 from holdfast.services.unreadable_snapshots import UnreadableSnapshot
+from holdfast.services.updates import Update
 from holdfast.services.webhook_intake import Receipt
 from holdfast.services.webhooks import BindingState
 from holdfast.services.workloads import ApplyResult, WorkloadStatus
@@ -382,7 +383,15 @@ class OperationsPort(Protocol):
     def events(self, operation_id: str) -> AsyncIterator[Operation]: ...
 
 
+class UpdatesPort(Protocol):
+    def tell(self, update: Update) -> None: ...
+
+    def follow(self) -> AsyncIterator[frozenset[Update]]: ...
+
+
 class TokensPort(Protocol):
+    async def setup_pending(self) -> bool: ...
+
     async def verify(self, token: str) -> Principal | None: ...
 
     async def create(
@@ -557,6 +566,7 @@ class ApiServices:
     previews: PreviewsPort
     sources: SourcesPort
     operations: OperationsPort
+    updates: UpdatesPort
     accounts: AccountsPort
     sessions: SessionsPort
     tokens: TokensPort

@@ -4,7 +4,8 @@ A route that does not declare just one of :class:`~holdfast.api.auth.Requires` a
 and just one tag, the part of the API that it belongs to, can't be made: the server would not start.
 
 A query parameter that does nothing is refused, and so is one given twice: ``DELETE …?data=true`` must not keep the data
-because the parameter is called ``delete_data``. What is asked for goes on record (:mod:`holdfast.api.auditing`).
+because the parameter is called ``delete_data``. What is asked for goes on record (:mod:`holdfast.api.auditing`), and
+that something changed is told to those who look on (:mod:`holdfast.services.updates`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from fastapi.routing import APIRoute
 
 from holdfast.api.auditing import on_record
 from holdfast.api.auth import Public, Requires
-from holdfast.domain.accounts import Role
+from holdfast.api.services import ApiServices
+from holdfast.domain.accounts import Role, TokenScope
 from holdfast.domain.errors import InvalidInput
+from holdfast.services.updates import Update
 
 _SHOWN: Final = 60
 
@@ -40,10 +43,15 @@ class StrictRoute(APIRoute):
         if not self.path.startswith(("/api/", "/metrics")):
             return handle  # what checks whether the server is alive may add what it likes, against caches
         known = sorted(set(_queries(self.dependant)))
+        update = Update(part=TokenScope(str(self.tags[0])))
 
         async def strict(request: Request) -> Response:
             check_query([name for name, _ in request.query_params.multi_items()], known)
-            return await handle(request)
+            response = await handle(request)
+            if request.method != "GET":
+                services: ApiServices = request.app.state.services
+                services.updates.tell(update)
+            return response
 
         return on_record(self, strict, queries=frozenset(known)) if is_recorded(self) else strict
 

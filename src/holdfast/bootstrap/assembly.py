@@ -40,11 +40,12 @@ from holdfast.bootstrap.take_overs import take_overs_of
 from holdfast.bootstrap.webhooks import webhooks_of
 from holdfast.config import Settings
 from holdfast.domain import edge as edge_kinds
+from holdfast.domain.accounts import TokenScope
 from holdfast.domain.errors import HoldfastError
 from holdfast.edge.caddy import end_own
 from holdfast.engine.data_lock import DataLock
 from holdfast.engine.stores import Stores, open_stores
-from holdfast.runtime.port import ContainerEvent, ContainerRuntime, EngineInfo
+from holdfast.runtime.port import LABEL_WORKLOAD, ContainerEvent, ContainerRuntime, EngineInfo
 from holdfast.services.archive_moves import ArchiveMoves
 from holdfast.services.audit import Audit
 from holdfast.services.backup_restores import tell
@@ -65,6 +66,7 @@ from holdfast.services.scheduler import Scheduler
 from holdfast.services.snapshot_files import SnapshotFiles
 from holdfast.services.state_swap import StateSwap
 from holdfast.services.unreadable_snapshots import UnreadableSnapshots
+from holdfast.services.updates import Update
 from holdfast.services.volume_looks import LOWEST_PRIORITY
 from holdfast.store.audit import AuditStore
 from holdfast.store.database import Database
@@ -241,6 +243,7 @@ async def _assembled(base: Base, swap: StateSwap) -> AsyncIterator[Holdfast]:
     def container_event(event: ContainerEvent) -> None:
         deploying.sightings.happened(event)
         deploying.traffic.happened(event)
+        base.updates.tell(Update(part=TokenScope.WORKLOADS, workload_id=event.labels.get(LABEL_WORKLOAD)))
 
     await _recover(base, deploying, restoring)
     await take_overs.recover()
@@ -314,6 +317,7 @@ async def _assembled(base: Base, swap: StateSwap) -> AsyncIterator[Holdfast]:
                 previews=previews.previews,
                 sources=deploying.image_sources,
                 operations=base.operations,
+                updates=base.updates,
                 accounts=who.accounts,
                 sessions=who.sessions,
                 tokens=who.tokens,

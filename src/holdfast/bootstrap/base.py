@@ -20,6 +20,7 @@ from holdfast.services.operations import Operations
 from holdfast.services.readiness import Readiness
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_registry import RestoreRegistry
+from holdfast.services.updates import Updates
 from holdfast.services.workers import Workers
 from holdfast.store.database import Database
 from holdfast.store.deployments import DeploymentStore
@@ -50,6 +51,7 @@ class Base:
     locks: LifecycleLocks
     barrier: DrainBarrier
     in_use: SnapshotsInUse
+    updates: Updates
     operations: Operations
     workers: Workers
     files: RestoreFiles
@@ -79,7 +81,8 @@ def base_of(
     locks = LifecycleLocks()
     barrier = DrainBarrier()
     in_use = SnapshotsInUse()
-    operations = Operations(operation_store, barrier)
+    updates = Updates()
+    operations = Operations(operation_store, barrier, updates)
     workers = seams.workers(
         worker_settings_of(settings, installation),
         count=settings.workers,
@@ -108,6 +111,7 @@ def base_of(
         locks=locks,
         barrier=barrier,
         in_use=in_use,
+        updates=updates,
         operations=operations,
         workers=workers,
         files=files,

@@ -19,6 +19,7 @@ import structlog
 from holdfast.domain import times
 from holdfast.domain.errors import Cancelled, Conflict, HoldfastError
 from holdfast.domain.operation import LogLine, Operation, OperationState, Progress, StepRecord
+from holdfast.services.updates import Updates
 from holdfast.store.codec import decode, encode
 from holdfast.store.operations import MAX_LOG_LINES, OperationStore
 
@@ -32,13 +33,14 @@ SAVE_SECONDS: Final = 1.0
 class LiveOperation:
     """The state of a running operation, its readers, and its way to the disk."""
 
-    def __init__(self, operation: Operation, store: OperationStore) -> None:
+    def __init__(self, operation: Operation, store: OperationStore, updates: Updates) -> None:
         self.operation = operation
         self.tick = asyncio.Event()
         """Set at the next change; each change makes a new one. Take it before looking at ``operation``."""
         self.over = False
         """Nothing will change any more: the operation ended, or the server stops."""
         self._store = store
+        self._updates = updates
         self._publisher: asyncio.TimerHandle | None = None
         self._published_at = -PUBLISH_SECONDS
         self._saver: asyncio.Task[None] | None = None
@@ -56,6 +58,7 @@ class LiveOperation:
         self._published_at = asyncio.get_running_loop().time()
         tick, self.tick = self.tick, asyncio.Event()
         tick.set()
+        self._updates.of_operation(self.operation)
 
     def tell(self) -> None:
         """Tell the readers now, and the disk soon."""

@@ -29,6 +29,7 @@ from holdfast.services.operation_context import (
     told,
 )
 from holdfast.services.paging import Page, check_page, make_page
+from holdfast.services.updates import Updates
 from holdfast.store.operations import OperationStore
 
 __all__ = ["LeftToNextStart", "OperationContext", "Operations", "Run"]
@@ -58,15 +59,19 @@ class _End:
 class Operations:
     """All operations: those that run here, and the records of those that ran.
 
+    Args:
+        updates: is told where one begins, comes to another step, or ends.
+
     Attributes:
         ended: how many ended here, by kind and how they ended.
         seconds: how long those took from their start, together, by kind.
         downtime: for how many seconds restores kept workloads down, together.
     """
 
-    def __init__(self, store: OperationStore, barrier: DrainBarrier) -> None:
+    def __init__(self, store: OperationStore, barrier: DrainBarrier, updates: Updates | None = None) -> None:
         self._store = store
         self._barrier = barrier
+        self._updates = updates or Updates()
         self._running: dict[str, _Running] = {}
         self._starting: set[asyncio.Task[Operation]] = set()
         self._closing = False
@@ -309,8 +314,9 @@ class Operations:
         return self._spawn(operation, run, admission)
 
     def _spawn(self, operation: Operation, run: Run, admission: Admission) -> Operation:
-        live = LiveOperation(operation, self._store)
+        live = LiveOperation(operation, self._store, self._updates)
         context = OperationContext(live)
+        self._updates.of_operation(operation)
         task = asyncio.create_task(self._carry_out(live, context, run, admission), name=f"operation {operation.id}")
         self._running[operation.id] = _Running(live, context, task)
 

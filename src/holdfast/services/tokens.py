@@ -142,6 +142,10 @@ class Tokens:
 
     # --- the first token -------------------------------------------------------------------------------------------
 
+    async def setup_pending(self) -> bool:
+        """Whether no admin could get in but by the first token."""
+        return not (await self._store.ways_in()).admin
+
     async def ensure_first_admin(self) -> str | None:
         """Make sure that somebody can get in: where no admin can, and there is no first token, make one.
 

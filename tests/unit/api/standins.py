@@ -63,6 +63,7 @@ from holdfast.services.snapshot_files import Download
 from holdfast.services.sources import SourceFacts
 from holdfast.services.take_over_checks import TakeOverWish
 from holdfast.services.unreadable_snapshots import UnreadableSnapshot
+from holdfast.services.updates import EVERYTHING, Update
 from holdfast.services.webhook_intake import Receipt, Refusals
 from holdfast.services.webhooks import BindingState
 from holdfast.services.workload_status import Condition, WorkloadStatus
@@ -696,7 +697,22 @@ class StandInOperations(Recorder):
             yield state
 
 
+class StandInUpdates:
+    def __init__(self) -> None:
+        self.told: list[Update] = []
+
+    def tell(self, update: Update) -> None:
+        self.told.append(update)
+
+    async def follow(self) -> AsyncIterator[frozenset[Update]]:
+        yield frozenset({EVERYTHING})
+        yield frozenset({Update(part=TokenScope.SNAPSHOTS, workload_id=WORKLOAD_ID)})
+
+
 class StandInTokens:
+    async def setup_pending(self) -> bool:
+        return True
+
     async def verify(self, token: str) -> Principal | None:
         role = next((role for role, text in TOKENS.items() if text == token), None)
         return Principal(name=f"the {role}", role=role) if role else None
@@ -1035,6 +1051,7 @@ def services_in(uploads: Path) -> ApiServices:
         previews=StandInPreviews(),
         sources=StandInSources(),
         operations=StandInOperations(),
+        updates=StandInUpdates(),
         accounts=StandInAccounts(),
         sessions=StandInSessions(),
         tokens=StandInTokens(),
@@ -1179,6 +1196,7 @@ class Api:
         self.previews = StandInPreviews()
         self.sources = StandInSources()
         self.operations = StandInOperations()
+        self.updates = StandInUpdates()
         self.readiness = StandInReadiness()
         self.notifications = StandInNotifications()
         self.webhooks = StandInWebhooks()
@@ -1213,6 +1231,7 @@ class Api:
             previews=self.previews,
             sources=self.sources,
             operations=self.operations,
+            updates=self.updates,
             readiness=self.readiness,
             notifications=self.notifications,
             webhooks=self.webhooks,

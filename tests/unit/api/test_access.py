@@ -144,6 +144,7 @@ NEEDED = {
     "create_token": V,
     "remove_token": V,
     "get_version": V,
+    "follow_updates": V,
     "get_doctor": A,
     "get_openapi": V,
 }
@@ -177,7 +178,7 @@ def client_of(api: Api) -> httpx.AsyncClient:
 
 
 def is_public(route: APIRoute) -> bool:
-    return route.path in OPEN or route.path == HOOKS or route.name == "sign_in"
+    return route.path in OPEN or route.path == HOOKS or route.name in {"sign_in", "get_setup"}
 
 
 def routes() -> list[APIRoute]:

@@ -85,7 +85,7 @@ async def test_what_nobody_foresaw_is_logged_with_an_id_and_leaks_nothing(api: A
 
 
 async def test_an_unknown_address_is_told_in_the_one_shape(api: Api) -> None:
-    for path in ("/api/nothing", "/", "/api/workloads/"):
+    for path in ("/api/nothing", "/nothing", "/api/workloads/"):
         answer = await api.ask("GET", path)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "route_unknown")
 

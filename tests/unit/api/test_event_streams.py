@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from holdfast.api.sse import event_stream
+from holdfast.domain.accounts import TokenScope
 from holdfast.domain.errors import Unauthorized, Unavailable
-from tests.unit.api.standins import OPERATION_ID, Api
+from holdfast.services.updates import Update
+from tests.unit.api.standins import OPERATION_ID, SNAPSHOT_ID, WORKLOAD_ID, Api
 
 
 def events(text: str) -> list[dict[str, str]]:
@@ -51,6 +53,21 @@ async def test_an_error_in_the_middle_is_the_last_event(api: Api) -> None:
     last = events(answer.text)[-1]
     assert last["event"] == "error"
     assert json.loads(last["data"])["error"]["code"] == "engine_unavailable"
+
+
+async def test_what_changes_is_streamed_beginning_with_everything(api: Api) -> None:
+    first, second = events((await api.ask("GET", "/api/events")).text)
+    assert first["event"] == "updates"
+    assert json.loads(first["data"]) == {"updates": [{"part": None, "workload_id": None}]}
+    assert json.loads(second["data"]) == {"updates": [{"part": "snapshots", "workload_id": WORKLOAD_ID}]}
+
+
+async def test_a_request_that_changed_something_is_told_and_no_other(api: Api) -> None:
+    await api.ask("GET", "/api/workloads")
+    assert (await api.ask("PATCH", "/api/workloads/notes/snapshots/none", json={"pinned": True})).is_error
+    assert api.updates.told == []
+    await api.ask("PATCH", f"/api/workloads/notes/snapshots/{SNAPSHOT_ID}", json={"pinned": True})
+    assert api.updates.told == [Update(part=TokenScope.SNAPSHOTS)]
 
 
 async def test_silence_is_filled_with_comments_and_loses_nothing() -> None:

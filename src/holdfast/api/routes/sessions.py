@@ -24,6 +24,7 @@ from holdfast.api.schemas.accounts import (
     NewPasswordBody,
     SessionsView,
     SessionView,
+    SetupView,
     SignInBody,
 )
 from holdfast.api.services import ApiServices, Services
@@ -55,6 +56,17 @@ async def sign_in(services: Services, request: Request, response: Response, body
     caller = Principal(name=user.name, role=user.role, user_id=user.id, session_id=session.id)
     request.state.principal = caller
     return CallerView.of(caller)
+
+
+@router.get(
+    "/setup",
+    summary="Tell whether the first admin is yet to be made",
+    description="That is done by `POST /api/users` with the first token.",
+    dependencies=[PUBLIC],
+    responses=problems(),
+)
+async def get_setup(services: Services) -> SetupView:
+    return SetupView(pending=await services.tokens.setup_pending())
 
 
 @router.get("/session", summary="Tell who is asking", responses=problems())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from starlette.responses import StreamingResponse
 
 from holdfast import __version__
 from holdfast.api.answers import problems
-from holdfast.api.auth import PUBLIC, Admin, Viewer
+from holdfast.api.auth import PUBLIC, Admin, Follower, Viewer
 from holdfast.api.schemas.system import (
     DoctorView,
     FindingView,
@@ -16,11 +18,14 @@ from holdfast.api.schemas.system import (
     ReadinessView,
     SourcesView,
     SourceView,
+    UpdatesView,
     VersionView,
 )
 from holdfast.api.services import Services
+from holdfast.api.sse import STREAM, event_stream
 from holdfast.api.strict_route import StrictRoute
 from holdfast.services.doctor import worst
+from holdfast.services.updates import Update
 
 router = APIRouter(tags=["system"], route_class=StrictRoute)
 
@@ -45,6 +50,23 @@ async def readyz(response: Response, services: Services) -> ReadinessView:
 @router.get("/api/version", summary="Tell the server's version", responses=problems())
 async def get_version(_caller: Viewer) -> VersionView:
     return VersionView(version=__version__)
+
+
+@router.get(
+    "/api/events",
+    summary="Be told of whatever changes, as server-sent events",
+    description="Each `event: updates` says where to look again: in which part of the API, of which workload. Begins "
+    "with one that says everywhere, so that nothing is missed by connecting anew.",
+    response_class=StreamingResponse,
+    responses=problems() | {200: STREAM},
+)
+async def follow_updates(services: Services, _caller: Viewer, still_allowed: Follower) -> StreamingResponse:
+    return event_stream("updates", _documents(services.updates.follow()), still_allowed=still_allowed)
+
+
+async def _documents(updates: AsyncIterator[frozenset[Update]]) -> AsyncIterator[str]:
+    async for told in updates:
+        yield UpdatesView.of(told).model_dump_json()
 
 
 @router.get("/api/doctor", summary="Check everything a support person would ask", responses=problems())

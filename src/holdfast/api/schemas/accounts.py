@@ -50,6 +50,10 @@ class CallerView(BaseModel):
         )
 
 
+class SetupView(BaseModel):
+    pending: Annotated[bool, Field(description="Whether there is no admin yet who could sign in.")]
+
+
 class SessionView(BaseModel):
     id: str
     current: Annotated[bool, Field(description="Whether it is the one that asks.")]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.api.schemas.errors import ErrorView
+from holdfast.domain.accounts import TokenScope
 from holdfast.services.doctor import Finding, FindingLevel
 from holdfast.services.sources import SourceFacts
+from holdfast.services.updates import Update
 
 
 class VersionView(BaseModel):
@@ -22,6 +25,26 @@ class HealthView(BaseModel):
 class ReadinessView(BaseModel):
     ready: bool
     waiting_for: Annotated[list[str], Field(description="In words; empty when ready.")]
+
+
+class UpdateView(BaseModel):
+    """Something that may be other than before."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    part: Annotated[TokenScope | None, Field(description="The part of the API, by its tag; null for any.")]
+    workload_id: Annotated[str | None, Field(description="Whose; null for any, or none.")]
+
+
+class UpdatesView(BaseModel):
+    """What came together."""
+
+    updates: list[UpdateView]
+
+    @classmethod
+    def of(cls, updates: Iterable[Update]) -> UpdatesView:
+        """The view of ``updates``."""
+        return cls(updates=[UpdateView.model_validate(update) for update in updates])
 
 
 class FindingView(BaseModel):

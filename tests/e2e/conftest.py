@@ -1,0 +1,45 @@
+"""The distribution's Chromium, and a real server with a real engine behind it: one of each for all tests here.
+
+The tests share an event loop of their own (``loop_scope="session"``), since the connection to the browser lives in it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+
+from holdfast.testing.images import build_image
+from tests.e2e.site import IMAGE, SCRIPT, Site, site
+from tests.integration import conftest
+from tests.integration.engine_bench import DockerPlace
+
+docker_host = conftest.docker_host
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One for all tests; each has contexts of its own."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.fail("There is no chromium. `make setup` installs it.", pytrace=False)
+    async with async_playwright() as playwright:
+        # the sandbox needs a user that isn't root; what is looked at is our own
+        launched = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield launched
+        await launched.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def holdfast(browser: Browser, docker_host: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """A server that was started for the first time, and the browser in front of it."""
+    await build_image(docker_host, IMAGE, script=SCRIPT)
+    place = DockerPlace(directory=tmp_path_factory.mktemp("site"), docker_host=docker_host)
+    try:
+        async with site(place, browser) as running:
+            yield running
+    finally:
+        await place.clean()

@@ -1,0 +1,97 @@
+"""A server as a browser meets it, with what the tests do again and again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.async_api import Browser, BrowserContext, Page, expect
+
+from holdfast.testing.server_process import server
+from tests.integration.engine_bench import DockerPlace
+
+ROOT: Final = Path(__file__).parents[2]
+IMAGE: Final = "holdfast-test/web:1"
+SCRIPT: Final = "trap 'exit 0' TERM\nwhile :; do sleep 60 & wait $!; done\n"
+NAME: Final = "notes"
+USER: Final = "ann"
+PASSWORD: Final = "correct horse battery"
+HEADER: Final = {"X-Holdfast-Request": "1"}
+WORKLOAD: Final = {
+    "name": NAME,
+    "source": {"type": "image", "image": IMAGE},
+    "volumes": [{"target": "/data", "scope": "stage", "source": "data"}],
+    "stop_grace": "3s",
+}
+_REFUSED: Final = re.compile("Failed to load resource: the server responded with a status of 4")
+"""What the browser itself writes of each refusal."""
+
+expect.set_options(timeout=30_000)
+
+
+@dataclass(slots=True)
+class Site:
+    """A running server and the browser in front of it.
+
+    Attributes:
+        said: what pages wrote to the console and what broke in them. Nothing, unless something is wrong.
+    """
+
+    place: DockerPlace
+    url: str
+    token: str
+    context: BrowserContext
+    page: Page
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def data(self) -> Path:
+        """The volume of the workload."""
+        return self.place.volumes / NAME / "data"
+
+    def watch(self, page: Page) -> Page:
+        """Note what a page says that should not be said: errors, and what its policy kept it from."""
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on(
+            "console",
+            lambda message: None if _REFUSED.search(message.text) else self.said.append(message.text),
+        )
+        return page
+
+    async def ask(self, method: str, path: str, document: Any = None, **headers: str) -> Any:
+        """Ask the API as who is signed in."""
+        answer = await self.context.request.fetch(
+            f"{self.url}{path}", method=method, data=document, headers={**HEADER, **headers}, timeout=60_000
+        )
+        assert answer.ok, await answer.text()
+        return await answer.json()
+
+    async def run(self, path: str, document: Any = None, **headers: str) -> dict[str, Any]:
+        """Start an operation and wait for its good end. Returns its outcome."""
+        started = await self.ask("POST", path, document or {}, **headers)
+        stream = await self.context.request.get(f"{self.url}/api/operations/{started['id']}/events", timeout=60_000)
+        assert stream.ok  # it ends with the operation
+        ended = await self.ask("GET", f"/api/operations/{started['id']}")
+        assert ended["state"] == "succeeded", ended["error"]
+        outcome: dict[str, Any] = ended["outcome"]
+        return outcome
+
+    async def go(self, path: str) -> None:
+        """Open a page by its address."""
+        await self.page.goto(f"{self.url}{path}")
+
+
+@asynccontextmanager
+async def site(place: DockerPlace, browser: Browser) -> AsyncIterator[Site]:
+    """A server, and a browser in English in front of it, nobody signed in."""
+    with server(place.settings, place.directory / "server.log") as running:
+        url = str(running.http.base_url).rstrip("/")
+        context = await browser.new_context(locale="en", color_scheme="light", viewport={"width": 1280, "height": 900})
+        here = Site(place, url, place.settings.admin_token_file.read_text().strip(), context, await context.new_page())
+        here.watch(here.page)
+        yield here
+        await context.close()

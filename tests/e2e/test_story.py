@@ -1,0 +1,97 @@
+"""The main story in a real browser: from a first start to data that is back."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.e2e.site import NAME, PASSWORD, ROOT, USER, WORKLOAD, Site
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+
+ADDRESSES: Final = {
+    "/": "/",
+    "/workloads/:workload": f"/workloads/{NAME}",
+}
+"""Where each page that the router knows is looked at."""
+AXE: Final = (ROOT / "web/node_modules/axe-core/axe.min.js").read_text()
+LANGUAGES: Final = {"en": "English", "ru": "Русский"}
+
+
+async def violations(page: Page) -> list[str]:
+    """What is hard or impossible to use on the page as it stands."""
+    found = await page.evaluate(f"async () => {{ {AXE}; return (await axe.run()).violations }}")
+    return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
+
+
+async def in_every_look(site: Site, what: str) -> list[str]:
+    """The violations of the page in both languages and both themes, each chosen as people choose it."""
+    page, found = site.page, []
+    for language in LANGUAGES:
+        await page.locator("select").first.select_option(language)
+        await expect(page.locator("html")).to_have_attribute("lang", language)
+        for theme in ("light", "dark"):
+            await page.locator("select").nth(1).select_option(theme)
+            found += [f"{what} {language} {theme}: {each}" for each in await violations(page)]
+    await page.locator("select").first.select_option("en")
+    await page.locator("select").nth(1).select_option("system")
+    return found
+
+
+async def test_the_main_story(holdfast: Site) -> None:
+    site, page = holdfast, holdfast.page
+
+    # a first start: only who has the token makes the first admin
+    await site.go("/workloads/notes")
+    await expect(page.get_by_role("heading", name="Set up Holdfast")).to_be_visible()
+    assert await in_every_look(site, "set-up") == []
+    await page.get_by_label("First token").fill(site.token)
+    await page.get_by_label("User name").fill(USER)
+    await page.get_by_label("Password", exact=True).fill(PASSWORD)
+    await page.get_by_label("Password, once more").fill(PASSWORD)
+    await page.get_by_role("button", name="Make the admin and sign in").click()
+    await expect(page.get_by_text("There is no workload notes")).to_be_visible()
+
+    # signing out and in again; a wrong password is told in words
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_role("heading", name="Sign in to Holdfast")).to_be_visible()
+    assert await in_every_look(site, "sign-in") == []
+    await page.get_by_label("User name").fill(USER)
+    await page.get_by_label("Password").fill("not this one at all")
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("alert")).to_contain_text("sign_in_failed")
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Sign in").click()
+
+    # what is made elsewhere appears by itself
+    await page.get_by_role("link", name="Overview").click()
+    await expect(page.get_by_text("There are no workloads yet")).to_be_visible()
+    await site.ask("POST", "/api/workloads", WORKLOAD)
+    await expect(page.get_by_text("Never deployed")).to_be_visible()
+    await site.run(f"/api/workloads/{NAME}/deploy")
+    await expect(page.get_by_text("Running", exact=True)).to_be_visible()
+
+    # a snapshot
+    await page.get_by_role("link", name=NAME).click()
+    await expect(page.get_by_text("There are no snapshots yet")).to_be_visible()
+    await page.get_by_role("button", name="Take a snapshot").click()
+    await page.get_by_label("Note").fill("<img src=x onerror=alert(1)>")
+    await page.get_by_role("button", name="Take it now").click()
+    await expect(page.get_by_role("cell", name="<img src=x onerror=alert(1)>")).to_be_visible()
+    assert site.said == []
+
+
+async def test_every_page_can_be_used_by_everybody_in_both_languages_and_both_themes(holdfast: Site) -> None:
+    routes = re.findall(r'\bpath: "([^"]+)"', (ROOT / "web/src/routes.ts").read_text())
+    assert set(routes) == set(ADDRESSES), "each page that there is has an address here"
+    found = []
+    for route, address in ADDRESSES.items():
+        await holdfast.go(address)
+        await expect(holdfast.page.get_by_role("status")).to_have_count(0)
+        await expect(holdfast.page.get_by_role("heading", level=1)).to_be_visible()
+        found += await in_every_look(holdfast, route)
+    assert found == []
+    assert holdfast.said == []

@@ -1,0 +1,60 @@
+/** What can come back instead of an answer. */
+
+/** One of the reasons of a refusal. */
+export interface Problem {
+  code: string;
+  message: string;
+  next_step: string;
+}
+
+/** The server refused. Its words are in English; `code` says which refusal it is. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly nextStep: string,
+    readonly details: Readonly<Record<string, unknown>>,
+  ) {
+    super(message);
+  }
+
+  /** From an answer and its body; what stands before the server, like a proxy, answers in shapes of its own. */
+  static of(response: Response, body: unknown): ApiError {
+    const told = record(record(body)["error"]);
+    const text = (key: string) => (typeof told[key] === "string" ? told[key] : "");
+    return new ApiError(
+      response.status,
+      text("code") || "unexpected_answer",
+      text("message") || `${response.status} ${response.statusText}`.trim(),
+      text("next_step"),
+      record(told["details"]),
+    );
+  }
+
+  /** Every reason of a refusal that has several. */
+  get problems(): readonly Problem[] {
+    const listed = this.details["problems"];
+    if (!Array.isArray(listed)) return [];
+    return listed.map((problem) => {
+      const told = record(problem);
+      return {
+        code: String(told["code"] ?? ""),
+        message: String(told["message"] ?? ""),
+        next_step: String(told["next_step"] ?? ""),
+      };
+    });
+  }
+}
+
+/** The server doesn't answer. */
+export class Unreachable extends Error {
+  override readonly name = "Unreachable";
+}
+
+/** A value as an object, whatever it is. */
+export function record(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}

@@ -1,0 +1,40 @@
+/** Words, numbers, times and sizes in the language of who reads them. `t("key", {place: value})` is a message. */
+import { kept, keep } from "../lib/kept";
+import { Format } from "./format";
+import { chosen, type Language, LANGUAGES } from "./languages";
+import type { Given, Key, Messages } from "./types";
+
+export type { Key, PlainKey } from "./types";
+
+class I18n {
+  language = $state<Language>(chosen([kept("language") ?? "", ...navigator.languages]));
+  #messages = $state.raw<Messages>();
+  format = $derived(new Format(this.language));
+
+  /** Speak a language from now on. The first time before anything is shown. */
+  async speak(language: Language = this.language): Promise<void> {
+    const messages = await LANGUAGES[language].load();
+    if (language !== this.language) keep("language", language);
+    this.#messages = messages;
+    this.language = language;
+    document.documentElement.lang = language;
+  }
+
+  text<K extends Key>(key: K, values?: Readonly<Record<string, string | number>>): string {
+    const message: Messages[Key] | undefined = this.#messages?.[key];
+    if (message === undefined) return "";
+    const count = Number(values?.["count"]);
+    const text = typeof message === "string" ? message : (message[this.format.plural(count)] ?? message.other);
+    return text.replace(/\{([a-z]+)\}/g, (_, place: string) => {
+      const value = values?.[place] ?? "";
+      return typeof value === "number" ? this.format.number(value) : value;
+    });
+  }
+}
+
+export const i18n = new I18n();
+
+/** A message. */
+export function t<K extends Key>(key: K, ...values: Given<K>): string {
+  return i18n.text(key, values[0]);
+}

@@ -1,0 +1,38 @@
+/** How a workload is doing, as colours and as a matter for somebody's attention. */
+import type { StatusInBriefView } from "../api/client";
+import type { Tone } from "../components/tone";
+
+export type Condition = StatusInBriefView["condition"];
+
+const TONES: Record<Condition, Tone> = {
+  never_deployed: "quiet",
+  running: "good",
+  degraded: "warn",
+  unhealthy: "bad",
+  down: "bad",
+  stopped: "quiet",
+  undecided: "warn",
+  unknown: "warn",
+};
+
+export function toneOf(condition: Condition): Tone {
+  return TONES[condition];
+}
+
+/** Whether a person should look at it. */
+export function needsAttention(status: StatusInBriefView): boolean {
+  return ["warn", "bad"].includes(toneOf(status.condition)) || status.edge_problem !== null;
+}
+
+/** By project, in the order of their names; and so the workloads in each. */
+export function byProject(statuses: readonly StatusInBriefView[]): [project: string, theirs: StatusInBriefView[]][] {
+  const projects = new Map<string, StatusInBriefView[]>();
+  for (const status of [...statuses].sort((a, b) => a.name.localeCompare(b.name)))
+    projects.set(status.project, [...(projects.get(status.project) ?? []), status]);
+  return [...projects].sort(([a], [b]) => a.localeCompare(b));
+}
+
+/** The address of a workload's page, or of one of its tabs. */
+export function workloadPath(name: string, tab = ""): string {
+  return `/workloads/${encodeURIComponent(name)}${tab && `/${tab}`}`;
+}

@@ -1,0 +1,30 @@
+/**
+ * Every page: its address, what it is called, and what shows it. A page is a directory of its own below `routes/`, and
+ * is loaded when somebody goes there.
+ */
+import type { Component } from "svelte";
+import type { Role } from "./api/session.svelte";
+import type { PlainKey } from "./i18n/index.svelte";
+
+export type Page = Component<any>;
+
+export interface Route {
+  path: string;
+  /** What it is called in the navigation, among the tabs and in the window's title. */
+  title: PlainKey;
+  /** Where it is linked: beside all pages, among a workload's tabs, or only from other pages. */
+  place: "navigation" | "workload" | "elsewhere";
+  /** Who may see it, if not everybody who is signed in. */
+  role?: Role;
+  load: () => Promise<{ default: Page }>;
+}
+
+export const routes: readonly Route[] = [
+  { path: "/", title: "overview.title", place: "navigation", load: () => import("./routes/overview/Overview.svelte") },
+  {
+    path: "/workloads/:workload",
+    title: "snapshots.title",
+    place: "workload",
+    load: () => import("./routes/snapshots/Snapshots.svelte"),
+  },
+];
