@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group
 ADDRESSES: Final = {
     "/": "/",
     "/workloads/:workload": f"/workloads/{NAME}",
+    "/workloads/:workload/timeline": f"/workloads/{NAME}/timeline",
 }
 """Where each page that the router knows is looked at."""
 AXE: Final = (ROOT / "web/node_modules/axe-core/axe.min.js").read_text()
@@ -81,6 +82,17 @@ async def test_the_main_story(holdfast: Site) -> None:
     await page.get_by_label("Note").fill("<img src=x onerror=alert(1)>")
     await page.get_by_role("button", name="Take it now").click()
     await expect(page.get_by_role("cell", name="<img src=x onerror=alert(1)>")).to_be_visible()
+
+    # what happened, on one line, by keys alone
+    await page.get_by_role("link", name="Timeline").click()
+    axis = page.get_by_role("slider", name="What happened, by time")
+    happened = page.get_by_role("listbox", name="Everything that happened, newest first")
+    await expect(happened.get_by_role("option")).to_have_count(2)
+    await axis.press("Home")
+    await expect(axis).to_have_attribute("aria-valuetext", re.compile("Deployment, .*web:1, Succeeded"))
+    await expect(happened.get_by_role("option", selected=True)).to_contain_text("Deployment")
+    await happened.press("ArrowUp")
+    await expect(axis).to_have_attribute("aria-valuetext", re.compile("Snapshot, <img src=x"))
     assert site.said == []
 
 

@@ -27,4 +27,10 @@ export const routes: readonly Route[] = [
     place: "workload",
     load: () => import("./routes/snapshots/Snapshots.svelte"),
   },
+  {
+    path: "/workloads/:workload/timeline",
+    title: "timeline.title",
+    place: "workload",
+    load: () => import("./routes/timeline/Timeline.svelte"),
+  },
 ];

@@ -43,3 +43,9 @@ test("how long ago is told in the largest unit, and seconds are no unit for that
   expect(ru.relative(before(7200), now)).toBe("2 часа назад");
   expect(en.relative(before(-7200), now)).toBe("in 2 hours");
 });
+
+test("where there is little room, times are short", () => {
+  const at = new Date(2026, 10, 26, 20, 6, 3);
+  expect([en.shortTime(at), en.hour(at), en.shortDay(at)].map(plain)).toEqual(["Nov 26, 8:06 PM", "8:06 PM", "Nov 26"]);
+  expect([ru.shortTime(at), ru.hour(at), ru.shortDay(at)].map(plain)).toEqual(["26 нояб., 20:06", "20:06", "26 нояб."]);
+});

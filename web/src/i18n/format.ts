@@ -16,6 +16,9 @@ export class Format {
   #exact: Intl.DateTimeFormat;
   #days: Intl.DateTimeFormat;
   #clock: Intl.DateTimeFormat;
+  #hours: Intl.DateTimeFormat;
+  #shortDays: Intl.DateTimeFormat;
+  #shortTimes: Intl.DateTimeFormat;
   #relative: Intl.RelativeTimeFormat;
 
   constructor(readonly language: string) {
@@ -25,6 +28,14 @@ export class Format {
     this.#exact = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" });
     this.#days = new Intl.DateTimeFormat(language, { dateStyle: "medium" });
     this.#clock = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
+    this.#hours = new Intl.DateTimeFormat(language, { timeStyle: "short" });
+    this.#shortTimes = new Intl.DateTimeFormat(language, {
+      day: "numeric",
+      month: "short",
+      hour: "numeric",
+      minute: "2-digit",
+    });
+    this.#shortDays = new Intl.DateTimeFormat(language, { day: "numeric", month: "short" });
     this.#relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
   }
 
@@ -62,6 +73,21 @@ export class Format {
   /** Time of day, to the second. */
   clock(at: string | Date): string {
     return this.#clock.format(new Date(at));
+  }
+
+  /** Time of day, to the minute. */
+  hour(at: string | Date): string {
+    return this.#hours.format(new Date(at));
+  }
+
+  /** Day and time without the year, where there is little room. */
+  shortTime(at: string | Date): string {
+    return this.#shortTimes.format(new Date(at));
+  }
+
+  /** Day and month, where there is little room. */
+  shortDay(at: string | Date): string {
+    return this.#shortDays.format(new Date(at));
   }
 
   /** How long ago, or in how long: `3 hours ago`. */
