@@ -14,10 +14,13 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group
 
 ADDRESSES: Final = {
     "/": "/",
+    "/operations": "/operations",
+    "/operations/:operation": "/operations/{operation}",
     "/workloads/:workload": f"/workloads/{NAME}",
     "/workloads/:workload/timeline": f"/workloads/{NAME}/timeline",
 }
 """Where each page that the router knows is looked at."""
+HOSTILE: Final = "<img src=x onerror=alert(1)>"
 AXE: Final = (ROOT / "web/node_modules/axe-core/axe.min.js").read_text()
 LANGUAGES: Final = {"en": "English", "ru": "Русский"}
 
@@ -76,12 +79,16 @@ async def test_the_main_story(holdfast: Site) -> None:
     await expect(page.get_by_text("Running", exact=True)).to_be_visible()
 
     # a snapshot
+    (site.data / "entry.txt").write_text("worth keeping")
     await page.get_by_role("link", name=NAME).click()
     await expect(page.get_by_text("There are no snapshots yet")).to_be_visible()
     await page.get_by_role("button", name="Take a snapshot").click()
-    await page.get_by_label("Note").fill("<img src=x onerror=alert(1)>")
+    await page.get_by_label("Note").fill(HOSTILE)
     await page.get_by_role("button", name="Take it now").click()
-    await expect(page.get_by_role("cell", name="<img src=x onerror=alert(1)>")).to_be_visible()
+    await expect(page.get_by_text("It is done.").last).to_be_visible()
+    assert await in_every_look(site, "an operation that ended") == []
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("cell", name=HOSTILE)).to_be_visible()
 
     # what happened, on one line, by keys alone
     await page.get_by_role("link", name="Timeline").click()
@@ -93,6 +100,41 @@ async def test_the_main_story(holdfast: Site) -> None:
     await expect(happened.get_by_role("option", selected=True)).to_contain_text("Deployment")
     await happened.press("ArrowUp")
     await expect(axis).to_have_attribute("aria-valuetext", re.compile("Snapshot, <img src=x"))
+    await page.get_by_role("link", name="Snapshots").click()
+
+    # damage
+    (site.data / "entry.txt").unlink()
+    (site.data / HOSTILE).write_text("garbage")
+
+    # the restore: the dry run, the name, the progress, through a reload
+    await page.get_by_role("button", name="Restore the snapshot of").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_text("1 comes back")).to_be_visible()
+    await expect(dialog.get_by_text("1 that came since goes")).to_be_visible()
+    assert not (site.data / "entry.txt").exists(), "a dry run touches nothing"
+    await dialog.get_by_text("1 that came since goes").click()
+    await expect(dialog.get_by_text(HOSTILE)).to_be_visible()
+    assert await in_every_look(site, "the dry run of a restore") == []
+    button = dialog.get_by_role("button", name="Restore now")
+    await expect(button).to_be_disabled()
+    await dialog.get_by_label(f"Type {NAME} to confirm").fill(NAME)
+    await button.dblclick()
+    await page.wait_for_url("**/workloads/notes?operation=*")
+    await page.reload()
+    await expect(page.get_by_text("The data is restored, and the workload is healthy on it.")).to_be_visible()
+    await expect(page.get_by_text("It was down for")).to_be_visible()
+    assert [path.name for path in site.data.iterdir()] == ["entry.txt"]
+    restores = [each for each in (await site.ask("GET", "/api/operations"))["items"] if each["kind"] == "restore"]
+    assert len(restores) == 2, "one dry run, and one restore although it was pressed twice"
+
+    # and taken back
+    await page.get_by_role("dialog").get_by_role("button", name="Undo the last restore").click()
+    dialog = page.get_by_role("dialog").filter(has_text="Undo the last restore of notes")
+    await dialog.get_by_label(f"Type {NAME} to confirm").fill(NAME)
+    await dialog.get_by_role("button", name="Undo now").click()
+    await expect(dialog).to_have_count(0)
+    await expect(page.get_by_text("The data is restored, and the workload is healthy on it.")).to_be_visible()
+    assert [path.name for path in site.data.iterdir()] == [HOSTILE]
     assert site.said == []
 
 
@@ -100,9 +142,10 @@ async def test_every_page_can_be_used_by_everybody_in_both_languages_and_both_th
     routes = re.findall(r'\bpath: "([^"]+)"', (ROOT / "web/src/routes.ts").read_text())
     assert set(routes) == set(ADDRESSES), "each page that there is has an address here"
     found = []
+    (newest, *_) = (await holdfast.ask("GET", "/api/operations"))["items"]
     for route, address in ADDRESSES.items():
-        await holdfast.go(address)
-        await expect(holdfast.page.get_by_role("status")).to_have_count(0)
+        await holdfast.go(address.format(operation=newest["id"]))
+        await expect(holdfast.page.get_by_text("Loading …")).to_have_count(0)
         await expect(holdfast.page.get_by_role("heading", level=1)).to_be_visible()
         found += await in_every_look(holdfast, route)
     assert found == []

@@ -22,6 +22,18 @@ export interface Route {
 export const routes: readonly Route[] = [
   { path: "/", title: "overview.title", place: "navigation", load: () => import("./routes/overview/Overview.svelte") },
   {
+    path: "/operations",
+    title: "operations.title",
+    place: "navigation",
+    load: () => import("./routes/operations/Operations.svelte"),
+  },
+  {
+    path: "/operations/:operation",
+    title: "operations.one",
+    place: "elsewhere",
+    load: () => import("./routes/operations/OperationPage.svelte"),
+  },
+  {
     path: "/workloads/:workload",
     title: "snapshots.title",
     place: "workload",

@@ -15,13 +15,14 @@ export interface Explained {
   code: string;
 }
 
-export function explain(error: unknown, language: Language): Explained {
+/** @param title what failed, in words of our own, where more is known than the kind of refusal. */
+export function explain(error: unknown, language: Language, title?: string): Explained {
   if (error instanceof Unreachable) return plain(t("error.unreachable"));
   if (!(error instanceof ApiError)) return plain(t("error.own_defect"));
-  const english = language === "en";
+  const own = title ?? (language === "en" ? undefined : kind(error.status));
   return {
-    title: english ? error.message : kind(error.status),
-    original: english ? "" : error.message,
+    title: own ?? error.message,
+    original: own === undefined ? "" : error.message,
     nextStep: error.nextStep,
     problems: error.problems,
     code: error.code,
