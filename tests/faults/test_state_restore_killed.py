@@ -130,7 +130,8 @@ def test_whatever_dies_when_the_state_is_the_old_or_the_new(place: Place, tmp_pa
     assert (whole.trouble, state_of(settings)) == ("", {"new"})
     assert len(whole.reached) > 20
     results = []
-    for point in whole.reached:
+    # what lies after a point lies before the next one; only the last has none
+    for point in [point for point in whole.reached if point.startswith("before ")] + [whole.reached[-1]]:
         place.reset()
         died = in_child(tmp_path, point, carried_out)
         assert died.killed, point

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -96,13 +100,32 @@ async def _serve(
         restarting.cancel()
         if keeping_up is not None:
             keeping_up.cancel()
-        return holdfast.restart.is_set()
+        return holdfast.restart.is_set() and not server.told_to_end
 
 
 class _Server(uvicorn.Server):
     """Says to systemd when it listens, and when it stops, or will listen again soon."""
 
     _restarts = False
+    told_to_end = False
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As in the library, but that nothing raises the signal once more: it would end what is yet to end in order."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        former = {each: signal.signal(each, self.handle_exit) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for each, handler in former.items():
+                signal.signal(each, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Somebody wants it to end."""
+        self.told_to_end = True
+        super().handle_exit(sig, frame)
 
     async def end_for(self, restart: asyncio.Event) -> None:
         """Stop in order, to start anew, once that is asked for."""

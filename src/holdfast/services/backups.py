@@ -2,6 +2,7 @@
 
 - A backup appears under its name when it is whole, durable, and was read back with its passphrase.
 - What there is stands in the directory and nowhere else: a database that was restored loses none of them.
+- One is made or verified at a time.
 - Only scheduled ones are deleted by themselves, and only once a newer one is there. None is deleted while it is read.
 """
 
@@ -11,7 +12,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import BinaryIO, Final
 
 import structlog
@@ -51,15 +52,15 @@ class Backups:
         self._passphrase = passphrase
         self._operations = operations
         self._keep = keep
-        self._making: str | None = None
+        self._at_work: str | None = None
         self._turn = asyncio.Lock()
         self._used: Counter[tuple[str, str]] = Counter()
         self._log = structlog.get_logger("backups")
 
     @property
-    def making(self) -> str | None:
-        """The id of the operation that makes one now."""
-        return self._making
+    def at_work(self) -> str | None:
+        """The id of the operation that makes or verifies one now."""
+        return self._at_work
 
     async def list(self) -> KeptBackups:
         """What there is.
@@ -93,21 +94,13 @@ class Backups:
         await asyncio.to_thread(self._passphrase.get)  # now, and not as an operation that fails
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            if self._making is not None:
-                ctx.waiting(f"backup {self._making}")
-            with ctx.interruptible():
-                await self._turn.acquire()
-            self._making = ctx.id
-            try:
+            async with self._its_turn(ctx):
                 backup = await self._make(ctx, reason)
                 ctx.outcome.update(backup_id=backup.id, bytes=backup.bytes)
                 if reason is BackupReason.SCHEDULED:
                     ctx.outcome["deleted"] = list(await self._forget_old(ctx))
                 with self.using(backup.id, f"its copy ({ctx.id})"):
                     copied = await self._copies.send(ctx, backup.id, self._files.path(backup.id))
-            finally:
-                self._making = None
-                self._turn.release()
             return {"copied": list(copied)}
 
         return await self._operations.start(OperationKind.BACKUP, None, actor, run, idempotency_key=idempotency_key)
@@ -127,8 +120,9 @@ class Backups:
 
         async def run(ctx: OperationContext) -> dict[str, object]:
             with self.using(backup_id, f"its verification {ctx.id}"):
-                ctx.step("verifying")
-                files = await asyncio.to_thread(self._files.verify, path, known, progress_of(ctx))
+                async with self._its_turn(ctx):
+                    ctx.step("verifying")
+                    files = await asyncio.to_thread(self._files.verify, path, known, progress_of(ctx))
             return {"backup_id": backup_id, "files": files}
 
         return await self._operations.start(OperationKind.VERIFY_BACKUP, None, actor, run)
@@ -174,6 +168,20 @@ class Backups:
         finally:
             self._used[backup_id, by] -= 1
             self._used += Counter()  # forgets those at zero
+
+    @asynccontextmanager
+    async def _its_turn(self, ctx: OperationContext) -> AsyncIterator[None]:
+        """One at a time: each guess at a passphrase takes its memory, and so does the passphrase itself."""
+        if self._at_work is not None:
+            ctx.waiting(f"operation {self._at_work}")
+        with ctx.interruptible():
+            await self._turn.acquire()
+        self._at_work = ctx.id
+        try:
+            yield
+        finally:
+            self._at_work = None
+            self._turn.release()
 
     def _user(self, backup_id: str) -> str | None:
         """Who reads a backup."""

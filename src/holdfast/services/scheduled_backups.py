@@ -27,10 +27,10 @@ class ScheduledBackups:
         return (Schedule(kind=ScheduleKind.BACKUP, subject="", name="", cron=cron, zone=self._settings.time_zone),)
 
     def busy(self, schedule: Schedule) -> str | None:
-        """Who makes one already."""
+        """Who makes or verifies one already."""
         assert schedule.kind is ScheduleKind.BACKUP
-        making = self._backups.making
-        return f"backup {making}" if making else None
+        at_work = self._backups.at_work
+        return f"operation {at_work}" if at_work else None
 
     async def start(self, schedule: Schedule, *, actor: str, idempotency_key: str) -> Operation:
         """Make one, as by hand; then delete scheduled ones that are more than are kept."""

@@ -34,6 +34,7 @@ from holdfast.domain.backup import BackupReason
 from holdfast.domain.errors import Failed, HoldfastError, Problem, Refused
 from holdfast.engine.fs import Fs
 from holdfast.engine.os_errors import translate
+from holdfast.engine.space import keep_reserve
 from holdfast.services.backup_files import BackupFiles, Progress
 from holdfast.services.backup_passphrase import FILE as PASSPHRASE_FILE
 from holdfast.services.backup_passphrase import BackupPassphrase
@@ -271,6 +272,7 @@ class StateSwap:
         fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(fd, "wb") as file:
             for piece in pieces:
+                keep_reserve(self._fs, fd, len(piece), self._settings.disk_reserve_bytes, "the state in the backup")
                 file.write(piece)
             file.flush()
             self._fs.fsync(file.fileno())

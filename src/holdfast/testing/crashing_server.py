@@ -18,4 +18,4 @@ from holdfast.testing.kill_points import KillPoints
 if __name__ == "__main__":
     trace, point = sys.argv[1:]
     points = KillPoints(Path(trace), point, armed=True)
-    serve(load_settings(None, os.environ), Seams(fs=CrashingFs(points), files=crashing_files(points), backup_cost=2))
+    serve(load_settings(None, os.environ), Seams(fs=CrashingFs(points), files=crashing_files(points)))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 
@@ -29,10 +29,22 @@ def crashing_at(trace: Path, point: str) -> tuple[str, ...]:
     return sys.executable, "-m", "holdfast.testing.crashing_server", str(trace), point
 
 
+class Process(Protocol):
+    """A server's process, as :class:`subprocess.Popen` is one."""
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 class ServerProcess:
     """A running server; :func:`server` makes one."""
 
-    def __init__(self, process: subprocess.Popen[bytes], http: httpx.Client) -> None:
+    def __init__(self, process: Process, http: httpx.Client) -> None:
         self._process = process
         self.http = http
 
@@ -101,7 +113,7 @@ def launch(settings: Settings, log: Path, command: Sequence[str] = SERVE) -> sub
         )
 
 
-def connect(process: subprocess.Popen[bytes], settings: Settings, log: Path) -> ServerProcess:
+def connect(process: Process, settings: Settings, log: Path) -> ServerProcess:
     """Wait until a launched server answers.
 
     Raises:

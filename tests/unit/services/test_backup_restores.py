@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import pytest
 from holdfast.bootstrap import Holdfast, Seams
 from holdfast.domain.accounts import Role
 from holdfast.domain.backup import BackupReason
+from holdfast.domain.deployment import DeploymentState
 from holdfast.domain.errors import Busy, ConfirmationMissing, Conflict, HoldfastError, NotFound, Refused, Unavailable
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.engine.backup_file import read_facts, write_backup
 from holdfast.services.operations import OperationContext
+from holdfast.services.reconcile import Reconciled
 from holdfast.testing.installation import Installation, deployed, ended, installation, snapshotted, spec_of, succeeded
 from holdfast.testing.quick_workers import QuickWorkers
 
@@ -52,6 +55,15 @@ async def asked(holdfast: Holdfast, backup_id: str, passphrase: str | None = Non
     return left
 
 
+async def told(holdfast: Holdfast) -> dict[str, Reconciled]:
+    """What differs, once the look that the engine's coming brought about is over."""
+    while True:
+        found = await holdfast.reconciler.run()
+        if not any(each.skipped for each in found):
+            return {each.workload: each for each in found}
+        await asyncio.sleep(0)
+
+
 async def refusal(holdfast: Holdfast, backup_id: str, confirm: str | None) -> HoldfastError:
     with pytest.raises(HoldfastError) as caught:
         await holdfast.api.backup_restores.restore(backup_id, confirm=confirm, actor="ann")
@@ -78,20 +90,25 @@ async def test_the_state_goes_back_and_what_it_took_the_place_of_is_a_backup_too
     async with here.running() as holdfast:
         end = await holdfast.operations.get(restored.id)
         assert (end.state, end.outcome["backup_id"]) == (OperationState.SUCCEEDED, backup_id)
+        states = {each.kind: each.state for each in (await holdfast.operations.list(limit=50)).items}
+        assert states[OperationKind.BACKUP] is OperationState.SUCCEEDED, "it was under way in the backup that it made"
         with pytest.raises(NotFound):
             await holdfast.api.workloads.get("later")
         assert await holdfast.api.tokens.verify(kept) is not None
         assert await holdfast.api.tokens.verify(lost) is None, "it was ended since"
         assert await holdfast.api.sessions.verify(cookie) is None
         assert (await holdfast.api.snapshots.get("notes", safety)).pinned
-        told = {each.workload: each.differences for each in await holdfast.reconciler.run()}
-        assert [difference.code for difference in told[later.id]] == ["workload_gone"]
+        found = (await told(holdfast))[later.id]
+        assert [difference.code for difference in found.differences] == ["workload_gone"]
         lines = [line.entry async for line in await holdfast.api.audit.export()]
         (line,) = [entry for entry in lines if entry.action == "restore_backup_ended"]
         assert line.subject["audit_head_before"] == end.outcome["audit_head_before"]
         before = str(end.outcome["safety_backup_id"])
-        (found,) = [each for each in (await holdfast.api.backups.list()).backups if each.id == before]
-        assert (found.reason, found.audit_head) == (BackupReason.SAFETY, end.outcome["audit_head_before"])
+        (safety_backup,) = [each for each in (await holdfast.api.backups.list()).backups if each.id == before]
+        assert (safety_backup.reason, safety_backup.audit_head) == (
+            BackupReason.SAFETY,
+            end.outcome["audit_head_before"],
+        )
         assert not here.settings.state_restore_dir.exists()
         await asked(holdfast, before)
     async with here.running() as holdfast:
@@ -193,7 +210,32 @@ async def test_a_version_that_no_record_tells_of_is_told_and_no_earlier_one_take
         before = [container.id for container in await holdfast.runtime.containers({})]
         await asked(holdfast, backup_id)
     async with here.running() as holdfast:
-        (told,) = await holdfast.reconciler.run()
-        assert [difference.code for difference in told.differences] == ["deployment_unknown"]
-        assert told.operation_id is None
+        found = (await told(holdfast))["notes"]
+        assert [difference.code for difference in found.differences] == ["deployment_unknown"]
+        assert found.operation_id is None
         assert [container.id for container in await holdfast.runtime.containers({})] == before
+
+
+async def test_a_deployment_that_was_under_way_in_the_backup_is_not_taken_back(here: Installation) -> None:
+    async with serving(here) as holdfast:
+        notes = await deployed(holdfast)
+        later = await deployed(holdfast, replace(spec_of(), env=(("NEW", "1"),)))
+        (newest,) = (await holdfast.api.deployer.deployments("notes", 1, None)).items
+        await _set_state(here, newest.id, DeploymentState.RUNNING)
+        backup_id = await backed_up(holdfast)
+        await _set_state(here, newest.id, DeploymentState.SUCCEEDED)
+        before = [container.id for container in await holdfast.runtime.containers({})]
+        await asked(holdfast, backup_id)
+    async with here.running() as holdfast:
+        found = (await told(holdfast))["notes"]
+        assert [difference.code for difference in found.differences] == ["other_version_running"]
+        assert (found.taken_back, later.id) == ((), notes.id)
+        assert [container.id for container in await holdfast.runtime.containers({})] == before
+
+
+async def _set_state(here: Installation, deployment_id: str, state: DeploymentState) -> None:
+    def write() -> None:
+        with closing(sqlite3.connect(here.settings.database_file)) as database, database:
+            database.execute("UPDATE deployments SET state = ? WHERE id = ?", (state.value, deployment_id))
+
+    await asyncio.to_thread(write)
