@@ -36,6 +36,18 @@ def _command_line() -> typer.Typer:
 testing._get_command = cache(testing._get_command)  # type: ignore[attr-defined] # the runner would put it together for each run
 
 
+def run_as(
+    new_session: Callable[[], Session],
+    *arguments: str,
+    typed: str | None = None,
+    process_env: Mapping[str, str] | None = None,
+) -> Result:
+    """Run the command line with sessions of this making."""
+    _new_session.set(new_session)
+    runner = CliRunner()
+    return runner.invoke(_command_line(), list(arguments), input=typed, catch_exceptions=False, env=process_env)
+
+
 class FakeServer:
     """Answers by method and path; several answers for one are given in turn, the last one for ever."""
 
@@ -76,10 +88,7 @@ class FakeServer:
             variables = {"HOLDFAST_TOKEN": "hf_test", **(env or {})}
             return Session(variables, transport=httpx.MockTransport(self.handle), interactive=interactive)
 
-        _new_session.set(new_session)
-        return CliRunner().invoke(
-            _command_line(), list(arguments), input=typed, catch_exceptions=False, env=process_env
-        )
+        return run_as(new_session, *arguments, typed=typed, process_env=process_env)
 
 
 def answer(document: Any, status: int = 200) -> httpx.Response:
