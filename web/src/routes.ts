@@ -45,4 +45,10 @@ export const routes: readonly Route[] = [
     place: "workload",
     load: () => import("./routes/timeline/Timeline.svelte"),
   },
+  {
+    path: "/workloads/:workload/logs",
+    title: "logs.title",
+    place: "workload",
+    load: () => import("./routes/logs/Logs.svelte"),
+  },
 ];

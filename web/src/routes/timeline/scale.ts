@@ -93,7 +93,7 @@ function following(day: Date, days: number): Date {
 
 /** What lies so near together that it is shown as one. */
 export interface Cluster<T> {
-  /** Where: the middle of it. */
+  /** Where: the first of it. So no two of them touch one another. */
   x: number;
   items: T[];
 }
@@ -103,7 +103,7 @@ export function clusters<T extends { at: number }>(
   items: readonly T[],
   view: View,
   width: number,
-  apart = 14,
+  apart = 25,
 ): Cluster<T>[] {
   const found: Cluster<T>[] = [];
   let last = -Infinity;
@@ -114,7 +114,6 @@ export function clusters<T extends { at: number }>(
     // from its first: a long row of near ones becomes several, and not one that is everywhere
     if (cluster && at - last < apart) {
       cluster.items.push(item);
-      cluster.x = (last + at) / 2;
     } else {
       found.push({ x: at, items: [item] });
       last = at;
