@@ -43,7 +43,7 @@ def backups_of(base: Base, repositories: Repositories, swap: StateSwap, restart:
     files = BackupFiles(base.settings, base.fs, base.seams.backup_cost)
     passphrase = BackupPassphrase(base.settings, base.fs, base.sealing)
     keep = base.settings.backup_keep
-    copies = BackupCopies(fs=base.fs, repositories=repositories, keep=keep)
+    copies = BackupCopies(repositories=repositories, keep=keep)
     backups = Backups(files=files, passphrase=passphrase, copies=copies, operations=base.operations, keep=keep)
     restores = BackupRestores(
         settings=base.settings,

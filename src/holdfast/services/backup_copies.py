@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from holdfast.domain.errors import Cancelled, Failed, HoldfastError
-from holdfast.engine.fs import Fs
 from holdfast.engine.repository.kept_backups import forget_backups, send_backup
-from holdfast.engine.repository.second import Second, opened
+from holdfast.engine.repository.repository import Repository
 from holdfast.services.operations import OperationContext
 from holdfast.services.repositories import Repositories
 
@@ -20,8 +18,7 @@ class BackupCopies:
         keep: so many stay in each repository, the newest.
     """
 
-    def __init__(self, *, fs: Fs, repositories: Repositories, keep: int) -> None:
-        self._fs = fs
+    def __init__(self, *, repositories: Repositories, keep: int) -> None:
         self._repositories = repositories
         self._keep = keep
 
@@ -34,13 +31,21 @@ class BackupCopies:
         names = [repository.name for repository in await self._repositories.list()]
         if names:
             ctx.step("copying")
+
+        def pace(_size: int) -> None:
+            if ctx.cancelled.is_set():
+                raise Cancelled
+
+        def send(repository: Repository) -> tuple[str, ...]:
+            send_backup(repository.blobs, backup_id, file)
+            return forget_backups(repository.blobs, self._keep)
+
         copied: list[str] = []
         failed: dict[str, HoldfastError] = {}
         for name in names:
             ctx.check()
             try:
-                async with self._repositories.using(name) as second:
-                    deleted = await asyncio.to_thread(self._send, second, backup_id, file, ctx)
+                deleted = await self._repositories.patiently(name, send, pace)
             except Cancelled:
                 raise
             except HoldfastError as error:
@@ -58,12 +63,3 @@ class BackupCopies:
                 details={"backup_id": backup_id, "copied": copied, "failed": list(failed)},
             )
         return tuple(copied)
-
-    def _send(self, second: Second, backup_id: str, file: Path, ctx: OperationContext) -> tuple[str, ...]:
-        def pace(_size: int) -> None:
-            if ctx.cancelled.is_set():
-                raise Cancelled
-
-        with opened(self._fs, second, pace=pace) as repository:
-            send_backup(repository.blobs, backup_id, file)
-            return forget_backups(repository.blobs, self._keep)

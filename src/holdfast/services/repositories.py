@@ -39,7 +39,7 @@ from holdfast.engine.fs import Fs
 from holdfast.engine.keys import remove_secret
 from holdfast.engine.repository.access_secret import PLAIN_SUFFIX, SUFFIX, keep_access_secret, seal_plain
 from holdfast.engine.repository.repository import Repository
-from holdfast.engine.repository.second import Second, add_second, opened
+from holdfast.engine.repository.second import Pace, Second, add_second, opened
 from holdfast.store.repositories import RepositoryNames
 
 _AT_ONCE: Final = 4
@@ -219,6 +219,23 @@ class Repositories:
                     next_step="Look at its disk or its storage, and at the way there; then try again. What was asked "
                     "for may still be done.",
                 ) from error
+
+    async def patiently(self, name: str, do: Callable[[Repository], T], pace: Pace) -> T:
+        """Have something done with a repository that may take long, in a thread.
+
+        Args:
+            pace: see :func:`opened`; what it raises ends it.
+
+        Raises:
+            HoldfastError: as :func:`opened`, and what ``do`` raises.
+        """
+        async with self.using(name) as second:
+
+            def run() -> T:
+                with opened(self._fs, second, pace=pace) as repository:
+                    return do(repository)
+
+            return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
     @asynccontextmanager
     async def using(self, name: str, *, patient: bool = True) -> AsyncIterator[Second]:

@@ -148,6 +148,9 @@ def look_into(database: Path, schema: str) -> Content:
     try:
         with closing(sqlite3.connect(database)) as connection:
             _require_whole(connection)
+            (found,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            if found != schema:
+                raise backup_failed(f"its database has the schema {found}, and not {schema}, as it says")
             names = [
                 tuple(str(name) for (name,) in connection.execute(query))
                 for query in ("SELECT name FROM workloads ORDER BY name", "SELECT name FROM repositories ORDER BY name")

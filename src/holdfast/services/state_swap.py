@@ -39,6 +39,7 @@ from holdfast.services.backup_files import BackupFiles, Progress
 from holdfast.services.backup_passphrase import FILE as PASSPHRASE_FILE
 from holdfast.services.backup_passphrase import BackupPassphrase
 from holdfast.services.state_records import COMMIT, NEW, Asked, Committed, Settled, require_nothing_in_flight
+from holdfast.store.database import upgrade_file
 
 _DATABASE: Final = "state.db"
 _LOGS: Final = ("state.db-wal", "state.db-shm")
@@ -224,6 +225,7 @@ class StateSwap:
                     if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                         raise _not_whole(name)
         look_into(self._new / _DATABASE, asked.schema)
+        upgrade_file(self._new / _DATABASE)  # now, while there is a way back from what can't be upgraded
         safety = self._files.make(self._passphrase.get(), BackupReason.SAFETY, sealing=_nobody, verifying=_nobody)
         old = self._old()
         return Committed(

@@ -194,6 +194,22 @@ def _update(table: Table, key: tuple[str, ...]) -> Update:
     return update(table).where(*(table.c[column] == bindparam(f"this_{column}") for column in key))
 
 
+def upgrade_file(path: Path) -> None:
+    """Bring the database in a file to the newest schema, where nobody else has it open. Blocks.
+
+    Raises:
+        Failed: ``schema_newer``, ``upgrade_failed`` or ``database_failed``; nothing of it was changed.
+        NoSpace: ``database_no_space``; likewise.
+    """
+    engine = engine_of(URL.create("sqlite", database=str(path)))
+    try:
+        with translated(), engine.execution_options(**{_WRITES: True}).connect() as connection:
+            migrate(connection)
+            connection.commit()
+    finally:
+        engine.dispose()
+
+
 def _make_private(path: Path) -> None:
     """Make the file with mode 0600 before SQLite would make it readable for others; its side files follow it."""
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -239,3 +241,22 @@ async def _set_state(here: Installation, deployment_id: str, state: DeploymentSt
             database.execute("UPDATE deployments SET state = ? WHERE id = ?", (state.value, deployment_id))
 
     await asyncio.to_thread(write)
+
+
+async def test_what_can_not_be_upgraded_does_not_take_the_place_of_what_there_is(here: Installation) -> None:
+    async with serving(here) as holdfast:
+        backup_id = await backed_up(holdfast)
+        await deployed(holdfast)
+        restored = await asked(holdfast, backup_id)
+    staged = here.settings.state_restore_dir / "new" / "state.db"
+    with closing(sqlite3.connect(staged)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '0001'")  # which it is not
+    plan = here.settings.state_restore_dir / "asked.json"
+    changed = json.loads(plan.read_text())
+    changed["schema"] = "0001"
+    changed["files"]["state.db"] = hashlib.sha256(staged.read_bytes()).hexdigest()
+    plan.write_text(json.dumps(changed))
+    async with here.running() as holdfast:
+        end = await holdfast.operations.get(restored.id)
+        assert (end.state, (end.error or {})["code"]) == (OperationState.FAILED, "upgrade_failed")
+        assert (await holdfast.api.workloads.get("notes")).name == "notes"
