@@ -15,6 +15,22 @@ volumes:
 restart: always
 """
 WITH_SECRETS: Final = f"{NOTES}secrets: [NOTES_KEY, DB_PASSWORD]\n"
+FORGE: Final = NOTES.replace("notes", "forge").replace("1.4", "13")
+APP: Final = """\
+name: app
+source: {type: image, image: "registry.example/notes:1.4"}
+volumes:
+  - {target: /data, scope: stage, source: data}
+  - {target: /uploads, scope: stage, source: uploads}
+"""
+POSTGRES: Final = """\
+name: db
+project: shop
+source: {type: image, image: "registry.example/db:16"}
+env: {POSTGRES_USER: shop, PGDATA: /var/lib/postgresql/data/pgdata}
+secrets: [POSTGRES_PASSWORD]
+volumes: [{target: /var/lib/postgresql/data, scope: stage, source: data}]
+"""
 STAGING: Final = NOTES.replace("name: notes", "name: staging\nproject: staging")
 COMPOSE: Final = """\
 name: home
@@ -26,6 +42,9 @@ services:
 FILES: Final[Mapping[str, str]] = {
     "notes.yaml": NOTES,
     "staging.yaml": STAGING,
+    "forge.yaml": FORGE,
+    "app.yaml": APP,
+    "postgres.yaml": POSTGRES,
     "compose.yaml": COMPOSE,
     "whole.yaml": COMPOSE,
     "hook.secret": "0123456789abcdef0123456789abcdef\n",
@@ -127,6 +146,18 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "how-to/pull-private-images.md": Scenario(typed={"registry add": f"{PASSWORD}\n"}),
     "how-to/reach-workloads-by-domain.md": Scenario(before=RUNNING, fails=DOCTOR),
     "how-to/read-logs.md": Scenario(before=RUNNING, not_run={"logs notes -f": "never ends"}),
+    "how-to/protect-a-postgres.md": Scenario(
+        before=("apply -f postgres.yaml",),  # the project of then; the guide to Compose has a db, too
+        typed={"secret set": TWICE, "restore": "1\ndb\n", "undo": "db\n"},
+    ),
+    "how-to/protect-a-sqlite-app.md": Scenario(
+        typed={"restore": "1\napp\n", "undo": "app\n"},
+    ),
+    "how-to/protect-a-forge.md": Scenario(
+        before=("apply -f postgres.yaml", "secret set db POSTGRES_PASSWORD --file tls.pem", "deploy db"),
+    ),
+    "how-to/disaster-drill.md": Scenario(before=(*SNAPSHOT, FAR), fails=DOCTOR),
+    "how-to/move-to-another-server.md": Scenario(before=(*SNAPSHOT, FAR), fails=DOCTOR, not_run={"recover": NO_SERVER}),
     "how-to/recover-on-another-machine.md": Scenario(
         before=(*SNAPSHOT, FAR, "snapshot copy notes --all --to far"),
         typed={"restore": "notes\n"},
