@@ -18,6 +18,7 @@ ADDRESSES: Final = {
     "/operations/:operation": "/operations/{operation}",
     "/workloads/:workload": f"/workloads/{NAME}",
     "/workloads/:workload/timeline": f"/workloads/{NAME}/timeline",
+    "/workloads/:workload/deployments": f"/workloads/{NAME}/deployments",
     "/workloads/:workload/logs": f"/workloads/{NAME}/logs",
 }
 """Where each page that the router knows is looked at."""

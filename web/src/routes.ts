@@ -46,6 +46,12 @@ export const routes: readonly Route[] = [
     load: () => import("./routes/timeline/Timeline.svelte"),
   },
   {
+    path: "/workloads/:workload/deployments",
+    title: "deployments.title",
+    place: "workload",
+    load: () => import("./routes/deployments/Deployments.svelte"),
+  },
+  {
     path: "/workloads/:workload/logs",
     title: "logs.title",
     place: "workload",

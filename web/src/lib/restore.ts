@@ -97,7 +97,8 @@ export function resultOf(operation: OperationView): Result | null {
 
 /** Whether an operation replaces live data: then it has a downtime, and its steps are known beforehand. */
 export function replacesData(operation: OperationView): boolean {
-  return ["restore", "undo", "clone"].includes(operation.kind) && operation.outcome["result"] !== "dry_run";
+  const restores = ["restore", "undo", "clone"].includes(operation.kind) || "restore_id" in operation.outcome;
+  return restores && operation.outcome["result"] !== "dry_run";
 }
 
 /**
