@@ -80,6 +80,15 @@ class Site:
         outcome: dict[str, Any] = ended["outcome"]
         return outcome
 
+    async def sign_in(self) -> None:
+        """Be signed in as the admin, who is made if nobody has been yet."""
+        who = {"username": USER, "password": PASSWORD}
+        answer = await self.context.request.post(f"{self.url}/api/session", data=who, headers=HEADER)
+        if not answer.ok:
+            first = {"Authorization": f"Bearer {self.token}"}
+            await self.ask("POST", "/api/users", {"name": USER, "password": PASSWORD, "role": "admin"}, **first)
+            await self.ask("POST", "/api/session", who)
+
     async def go(self, path: str) -> None:
         """Open a page by its address."""
         await self.page.goto(f"{self.url}{path}")

@@ -19,6 +19,7 @@ ADDRESSES: Final = {
     "/workloads/:workload": f"/workloads/{NAME}",
     "/workloads/:workload/timeline": f"/workloads/{NAME}/timeline",
     "/workloads/:workload/deployments": f"/workloads/{NAME}/deployments",
+    "/new": "/new",
     "/workloads/:workload/logs": f"/workloads/{NAME}/logs",
 }
 """Where each page that the router knows is looked at."""

@@ -57,4 +57,11 @@ export const routes: readonly Route[] = [
     place: "workload",
     load: () => import("./routes/logs/Logs.svelte"),
   },
+  {
+    path: "/new",
+    title: "new.title",
+    place: "elsewhere",
+    role: "operator",
+    load: () => import("./routes/new/NewWorkload.svelte"),
+  },
 ];

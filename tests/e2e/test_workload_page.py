@@ -1,0 +1,66 @@
+"""A service is put under Holdfast in a browser, from what somebody knows of it to what runs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.site import IMAGE, Site
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+
+COMPOSE: Final = f"""
+services:
+  cache:
+    image: {IMAGE}
+    environment:
+      CACHE_PASSWORD: hunter2
+    cap_add: [SYS_ADMIN]
+"""
+
+
+async def test_a_service_from_an_image_is_corrected_in_the_editor_made_and_deployed(holdfast: Site) -> None:
+    page = holdfast.page
+    await holdfast.sign_in()
+    await holdfast.go("/")
+    await page.get_by_role("link", name="Add a service").click()
+    await page.get_by_label("Image", exact=True).fill(IMAGE)
+    await page.get_by_label("Name").fill("wiki")
+    await page.get_by_label("Directory with its data").fill("/data")
+    await page.get_by_role("button", name="Show the proposal").click()
+
+    # what is wrong is told where it is, and nothing can be made of it
+    editor = page.get_by_role("textbox", name="Declaration, as YAML")
+    await editor.press("Control+End")
+    await page.keyboard.insert_text("stop_grase: 3s\n")
+    await expect(page.get_by_text("stop_grase is not a known key.")).to_be_visible()
+    await expect(page.get_by_role("button", name="Create and deploy")).to_be_disabled()
+    await page.get_by_role("button", name="Line 9").click()
+    await page.keyboard.press("Shift+End")
+    await page.keyboard.type("stop_gr")
+    await page.get_by_role("option", name="stop_grace").click()
+    await page.keyboard.type("3s")
+
+    await page.get_by_role("button", name="Create and deploy").click()
+    await expect(page.get_by_role("link", name="Open wiki")).to_be_visible()
+    await expect(page.get_by_text("It is done.").first).to_be_visible()
+    assert holdfast.said == []
+
+
+async def test_a_compose_file_becomes_workloads_and_what_is_left_out_is_named(holdfast: Site) -> None:
+    page = holdfast.page
+    await holdfast.sign_in()
+    await holdfast.go("/new")
+    await page.get_by_label("A Compose file").check()
+    await page.get_by_label("Its content").fill(COMPOSE)
+    await page.get_by_label("Name of its directory").fill("shop")
+    await page.get_by_role("button", name="Show the proposal").click()
+    await expect(page.get_by_text("services.cache.cap_add")).to_be_visible()
+    await page.get_by_label("CACHE_PASSWORD").fill("hunter2")
+    await page.get_by_role("button", name="Create without deploying").click()
+    await expect(page.get_by_text("cache was created")).to_be_visible()
+    secrets = await holdfast.ask("GET", "/api/workloads/cache/secrets")
+    assert [(secret["name"], secret["state"]) for secret in secrets["items"]] == [("CACHE_PASSWORD", "set")]
+    assert holdfast.said == []
