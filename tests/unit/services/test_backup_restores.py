@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from holdfast.bootstrap import Holdfast, Seams
+from holdfast.config import Settings
 from holdfast.domain.accounts import Role
 from holdfast.domain.backup import BackupReason
 from holdfast.domain.deployment import DeploymentState
@@ -28,6 +29,14 @@ from holdfast.testing.quick_workers import QuickWorkers
 
 PASSPHRASE = "correct horse battery"
 PASSWORD = "staple correct horse"
+
+
+class Tight(Installation):
+    """One that has to leave more free than any disk has."""
+
+    @property
+    def settings(self) -> Settings:
+        return replace(super().settings, disk_reserve_bytes=1 << 60)
 
 
 @pytest.fixture
@@ -160,6 +169,17 @@ async def test_one_that_does_not_open_or_was_changed_leaves_all_as_it_was(here: 
             }
         assert not here.settings.state_restore_dir.exists()
         await deployed(holdfast)
+
+
+async def test_a_disk_without_room_keeps_its_reserve_and_nothing_is_left_of_it(here: Installation) -> None:
+    async with serving(here) as holdfast:
+        backup_id = await backed_up(holdfast)
+    async with Tight(directory=here.directory, runtime=here.runtime, seams=here.seams).running() as holdfast:
+        operation = await holdfast.api.backup_restores.restore(backup_id, confirm=backup_id, actor="ann")
+        end = await ended(holdfast, operation)
+        assert (end.state, (end.error or {})["code"]) == (OperationState.FAILED, "disk_reserve_reached")
+        assert not here.settings.state_restore_dir.exists()
+        assert not holdfast.restart.is_set()
 
 
 async def test_it_is_refused_while_another_or_anything_else_is_under_way(here: Installation) -> None:
