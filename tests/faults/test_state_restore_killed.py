@@ -184,6 +184,16 @@ def test_what_was_changed_since_it_was_staged_is_not_put_in_place(place: Place) 
     assert list(settings.backups_dir.iterdir()) == []
 
 
+def test_what_a_start_began_with_and_did_not_commit_is_given_up(place: Place) -> None:
+    settings = place.settings
+    (settings.state_restore_dir / "begun").write_text("")
+    settled = swap_of(settings).settle()
+    assert settled is not None
+    assert settled.error is not None
+    assert settled.error.code == "interrupted"
+    assert state_of(settings) == {"old"}
+
+
 def test_without_a_safety_backup_nothing_is_put_in_place(place: Place) -> None:
     settings = place.settings
     (settings.keys_dir / "backup.passphrase").unlink()
@@ -226,5 +236,6 @@ def test_who_needs_the_whole_state_is_refused_while_it_is_torn(place: Place, tmp
     with (tmp_path / "other").open("wb") as out, pytest.raises(Conflict) as caught:
         create_backup(settings, PASSPHRASE, out, scrypt_n=2)
     assert caught.value.code == "state_restore_unfinished"
+    shutil.copy(place.start / "state.db-wal", settings.data_dir)  # as somebody leaves it who looked into the old one
     assert swap_of(settings).finish() is not None
     assert state_of(settings) == {"new"}
