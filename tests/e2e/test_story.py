@@ -20,6 +20,7 @@ ADDRESSES: Final = {
     "/workloads/:workload/timeline": f"/workloads/{NAME}/timeline",
     "/workloads/:workload/deployments": f"/workloads/{NAME}/deployments",
     "/new": "/new",
+    "/workloads/:workload/settings": f"/workloads/{NAME}/settings",
     "/workloads/:workload/logs": f"/workloads/{NAME}/logs",
 }
 """Where each page that the router knows is looked at."""

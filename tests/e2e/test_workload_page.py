@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import pytest
@@ -63,4 +64,39 @@ async def test_a_compose_file_becomes_workloads_and_what_is_left_out_is_named(ho
     await expect(page.get_by_text("cache was created")).to_be_visible()
     secrets = await holdfast.ask("GET", "/api/workloads/cache/secrets")
     assert [(secret["name"], secret["state"]) for secret in secrets["items"]] == [("CACHE_PASSWORD", "set")]
+    assert holdfast.said == []
+
+
+async def test_settings_are_changed_and_the_workload_is_deleted_with_what_each_does_told_before(holdfast: Site) -> None:
+    page = holdfast.page
+    await holdfast.sign_in()
+    made = {"name": "forge", "source": {"type": "image", "image": IMAGE}, "secrets": ["KEY"]}
+    await holdfast.ask("POST", "/api/workloads", made)
+    await holdfast.go("/workloads/forge/settings")
+    editor = page.get_by_role("textbox", name="Declaration, as YAML")
+    await editor.press("Control+End")
+    await page.keyboard.insert_text("max_instances: 2\n")
+    await expect(page.get_by_text("max_instances", exact=True)).to_be_visible()  # what changes, told before
+    await page.get_by_role("button", name="Apply", exact=True).click()
+    await expect(page.get_by_text("Applied", exact=True)).to_be_visible()
+    assert (await holdfast.ask("GET", "/api/workloads/forge"))["config"]["max_instances"] == 2
+
+    await page.get_by_role("button", name="Set KEY").click()
+    await page.get_by_label("Value").fill("two\nlines")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_text("Has a value")).to_be_visible()
+
+    # its address is shown once
+    await page.get_by_role("button", name="Add a webhook").click()
+    await page.get_by_role("button", name="Make the webhook").click()
+    await expect(page.get_by_label("Address")).to_have_value(re.compile("/hooks/"))
+    await page.get_by_role("dialog").get_by_role("button", name="Close").last.click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.get_by_text("It asks for no secret")).to_be_visible()
+
+    await page.get_by_role("button", name="Delete …").click()
+    await page.get_by_label("Type forge to confirm").fill("forge")
+    await page.get_by_role("button", name="Delete the workload", exact=True).click()
+    await expect(page.get_by_text("It is done.").first).to_be_visible()
+    assert "forge" not in [each["name"] for each in (await holdfast.ask("GET", "/api/workloads"))["items"]]
     assert holdfast.said == []

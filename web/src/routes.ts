@@ -64,4 +64,10 @@ export const routes: readonly Route[] = [
     role: "operator",
     load: () => import("./routes/new/NewWorkload.svelte"),
   },
+  {
+    path: "/workloads/:workload/settings",
+    title: "settings.title",
+    place: "workload",
+    load: () => import("./routes/settings/Settings.svelte"),
+  },
 ];
