@@ -99,7 +99,10 @@ async def site(place: DockerPlace, browser: Browser) -> AsyncIterator[Site]:
     """A server, and a browser in English in front of it, nobody signed in."""
     with server(place.settings, place.directory / "server.log") as running:
         url = str(running.http.base_url).rstrip("/")
-        context = await browser.new_context(locale="en", color_scheme="light", viewport={"width": 1280, "height": 900})
+        # nothing moves or fades while it is looked at
+        context = await browser.new_context(
+            locale="en", color_scheme="light", reduced_motion="reduce", viewport={"width": 1280, "height": 900}
+        )
         here = Site(place, url, place.settings.admin_token_file.read_text().strip(), context, await context.new_page())
         here.watch(here.page)
         yield here

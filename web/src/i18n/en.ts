@@ -69,6 +69,7 @@ export const en = {
   "condition.down": "Down",
   "condition.stopped": "Stopped",
   "condition.undecided": "Needs a decision",
+  "condition.busy": "At work",
   "condition.unknown": "Unknown",
 
   "overview.title": "Overview",
@@ -94,9 +95,12 @@ export const en = {
     "A snapshot holds all volumes of this workload as they are at one moment. Any of them can be brought back.",
   "snapshots.taken": "Taken",
   "snapshots.reason": "Reason",
-  "snapshots.consistency": "Consistency",
   "snapshots.size": "Size",
-  "snapshots.added": "Added",
+  "snapshots.added": "+{size}",
+  "snapshots.one": "Snapshot of {time}",
+  "snapshots.proved": "Proved",
+  "snapshots.pin_words":
+    "Nothing but a person lets a pinned snapshot go: it can't be deleted, and no rule of this workload removes it.",
   "snapshots.version": "Version",
   "snapshots.state": "State",
   "snapshots.damaged": "Damaged",
@@ -187,6 +191,7 @@ export const en = {
   "changes.before": "Before:",
   "changes.after": "After:",
 
+  "common.more_about": "More: {label}",
   "common.more": "Show more",
 
   "operations.title": "Operations",
@@ -322,7 +327,7 @@ export const en = {
   "plan.can_be_undone": "A restore can be undone.",
 
   "snapshots.actions": "Actions",
-  "snapshots.restore": "Restore …",
+  "snapshots.restore": "Restore…",
   "snapshots.restore_of": "Restore the snapshot of {time}",
   "snapshots.pin": "Pin",
   "snapshots.pin_of": "Pin the snapshot of {time}",

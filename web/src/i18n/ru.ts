@@ -74,6 +74,7 @@ export const ru: Messages = {
   "condition.down": "Не работает",
   "condition.stopped": "Остановлен",
   "condition.undecided": "Ждёт решения",
+  "condition.busy": "Идёт операция",
   "condition.unknown": "Неизвестно",
 
   "overview.title": "Обзор",
@@ -103,9 +104,12 @@ export const ru: Messages = {
   "snapshots.empty_words": "Снимок хранит все тома сервиса на один момент времени. К любому можно вернуться.",
   "snapshots.taken": "Сделан",
   "snapshots.reason": "Причина",
-  "snapshots.consistency": "Согласованность",
   "snapshots.size": "Размер",
-  "snapshots.added": "Добавил",
+  "snapshots.added": "+{size}",
+  "snapshots.one": "Снимок от {time}",
+  "snapshots.proved": "Испытан",
+  "snapshots.pin_words":
+    "Закреплённый снимок отпускает только человек: его нельзя удалить, и правила сервиса его не тронут.",
   "snapshots.version": "Версия",
   "snapshots.state": "Статус",
   "snapshots.damaged": "Повреждён",
@@ -197,6 +201,7 @@ export const ru: Messages = {
   "changes.before": "Было:",
   "changes.after": "Стало:",
 
+  "common.more_about": "Ещё: {label}",
   "common.more": "Показать ещё",
 
   "operations.title": "Операции",
