@@ -40,6 +40,7 @@ export default defineConfig(({ mode }) => ({
     cssCodeSplit: false,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    rolldownOptions: { checks: { pluginTimings: false } },
   },
   server: { proxy: { "/api": process.env["HOLDFAST_URL"] ?? "http://127.0.0.1:8484" } },
   test: { environment: "happy-dom", include: ["src/**/*.test.ts"], pool: "threads", isolate: false, maxWorkers: 1 },
