@@ -31,7 +31,7 @@ STANDS_FOR = {
 }
 """What a page has in the place of something real."""
 
-pytestmark = pytest.mark.xdist_group("packaging")
+pytestmark = pytest.mark.xdist_group("docs commands")
 
 
 def real(word: str) -> str:

@@ -30,7 +30,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 FULL_ID = 26
 MOST = 0.8
 
-pytestmark = pytest.mark.xdist_group("packaging")
+pytestmark = pytest.mark.xdist_group("docs guides")
 
 
 def first(rules: Mapping[str, Any], line: str) -> Any:

@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[3]
 DOCS = REPOSITORY / "docs"
 CONFIGURATION = REPOSITORY / "zensical.toml"
 
-pytestmark = pytest.mark.xdist_group("packaging")
+pytestmark = pytest.mark.xdist_group("docs site")
 
 
 def build(directory: Path) -> subprocess.CompletedProcess[str]:
