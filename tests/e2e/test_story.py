@@ -18,6 +18,7 @@ ADDRESSES: Final = {
     "/operations/:operation": "/operations/{operation}",
     "/workloads/:workload": f"/workloads/{NAME}",
     "/workloads/:workload/timeline": f"/workloads/{NAME}/timeline",
+    "/workloads/:workload/snapshots/:snapshot": f"/workloads/{NAME}/snapshots/{{snapshot}}",
     "/workloads/:workload/deployments": f"/workloads/{NAME}/deployments",
     "/new": "/new",
     "/workloads/:workload/settings": f"/workloads/{NAME}/settings",
@@ -83,7 +84,7 @@ async def test_the_main_story(holdfast: Site) -> None:
     await expect(page.get_by_text("Running", exact=True)).to_be_visible()
 
     # a snapshot
-    (site.data / "entry.txt").write_text("worth keeping")
+    (site.data / "entry.txt").write_text(f"worth keeping {HOSTILE} \x1b[31m\u202e")
     await page.get_by_role("link", name=NAME).click()
     await expect(page.get_by_text("There are no snapshots yet")).to_be_visible()
     await page.get_by_role("button", name="Take a snapshot").click()
@@ -104,7 +105,16 @@ async def test_the_main_story(holdfast: Site) -> None:
     await expect(happened.get_by_role("option", selected=True)).to_contain_text("Deployment")
     await happened.press("ArrowUp")
     await expect(axis).to_have_attribute("aria-valuetext", re.compile("Snapshot, <img src=x"))
-    await page.get_by_role("link", name="Snapshots").click()
+
+    # what is in the snapshot: hostile, and shown as what it is
+    await page.get_by_role("link", name="Look into it").click()
+    await page.get_by_role("button", name="entry.txt").click()
+    text = page.get_by_role("region", name="Text of the file")
+    await expect(text).to_have_text(f"worth keeping {HOSTILE} ⟨U+202E⟩")
+    await page.keyboard.press("Escape")
+    await page.get_by_role("checkbox", name="Choose entry.txt").check()
+    await expect(page.get_by_role("button", name="Restore 1 chosen …")).to_be_enabled()
+    await page.get_by_role("link", name="All snapshots").click()
 
     # damage
     (site.data / "entry.txt").unlink()
@@ -147,8 +157,9 @@ async def test_every_page_can_be_used_by_everybody_in_both_languages_and_both_th
     assert set(routes) == set(ADDRESSES), "each page that there is has an address here"
     found = []
     (newest, *_) = (await holdfast.ask("GET", "/api/operations"))["items"]
+    (taken, *_) = (await holdfast.ask("GET", f"/api/workloads/{NAME}/snapshots"))["items"]
     for route, address in ADDRESSES.items():
-        await holdfast.go(address.format(operation=newest["id"]))
+        await holdfast.go(address.format(operation=newest["id"], snapshot=taken["id"]))
         await expect(holdfast.page.get_by_text("Loading …")).to_have_count(0)
         await expect(holdfast.page.get_by_role("heading", level=1)).to_be_visible()
         found += await in_every_look(holdfast, route)

@@ -12,8 +12,8 @@ export interface Route {
   path: string;
   /** What it is called in the navigation, among the tabs and in the window's title. */
   title: PlainKey;
-  /** Where it is linked: beside all pages, among a workload's tabs, or only from other pages. */
-  place: "navigation" | "workload" | "elsewhere";
+  /** Where it is linked: beside all pages, among a workload's tabs, from within them, or only from other pages. */
+  place: "navigation" | "workload" | "within" | "elsewhere";
   /** Who may see it, if not everybody who is signed in. */
   role?: Role;
   load: () => Promise<{ default: Page }>;
@@ -44,6 +44,13 @@ export const routes: readonly Route[] = [
     title: "timeline.title",
     place: "workload",
     load: () => import("./routes/timeline/Timeline.svelte"),
+  },
+  {
+    path: "/workloads/:workload/snapshots/:snapshot",
+    title: "files.page",
+    place: "within",
+    role: "operator",
+    load: () => import("./routes/browser/Browser.svelte"),
   },
   {
     path: "/workloads/:workload/deployments",

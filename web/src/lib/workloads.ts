@@ -36,3 +36,8 @@ export function byProject(statuses: readonly StatusInBriefView[]): [project: str
 export function workloadPath(name: string, tab = ""): string {
   return `/workloads/${encodeURIComponent(name)}${tab && `/${tab}`}`;
 }
+
+/** The address of what is in a snapshot. */
+export function snapshotPath(name: string, snapshot: string): string {
+  return workloadPath(name, `snapshots/${encodeURIComponent(snapshot)}`);
+}
