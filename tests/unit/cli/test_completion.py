@@ -94,6 +94,51 @@ def test_each_shell_gets_its_own_words(server: FakeServer, shell: str) -> None:
     assert f"_HOLDFAST_COMPLETE=complete_{shell}" in result.stdout
 
 
+_AS_ZSH_DOES = """
+_arguments() { action=${1#*: :}; eval "offered=( ${action:2:${#action}-4} )"; printf '%s\\n' "${offered[@]}"; }
+eval "$COMPLETION"
+"""
+"""The completion is evaluated, and then once more between double quotes, which mean the same to bash."""
+
+
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        (r"\$(touch ran)", "(touch ran)"),
+        (r"\`touch ran`", "touch ran"),
+        ('"; touch ran; "', "; touch ran;"),
+        ("'; touch ran; '", "; touch ran;"),
+        (r"\"; touch ran; \"", "; touch ran;"),
+        (r"\[b]$(touch ran)", "b (touch ran)"),
+        ("[/b] no markup", "/b no markup"),
+        ("before 2.0: größer", "before 2.0: größer"),
+    ],
+)
+def test_a_note_runs_nothing_at_somebody_elses_tab(tmp_path: Path, note: str, told: str) -> None:
+    server = FakeServer()
+    wrong = {"id": "$(touch ran)", "created_at": AT}
+    server.on(
+        "GET",
+        "/api/workloads/notes/snapshots",
+        answer({"items": [{"id": SNAPSHOT, "created_at": AT, "note": note}, wrong]}),
+    )
+    env = {"_HOLDFAST_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "holdfast restore notes "}
+    result = server.run(process_env=env)
+    assert (result.exit_code, result.stderr) == (0, "")
+    done = subprocess.run(
+        ["bash", "--norc", "-c", _AS_ZSH_DOES],
+        cwd=tmp_path,
+        env={"COMPLETION": result.stdout, "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert list(tmp_path.iterdir()) == []
+    (offered,) = done.stdout.splitlines()
+    assert offered.startswith(f"{SNAPSHOT}:")
+    assert " ".join(offered.replace("\\", "").split()).endswith(told)
+
+
 class _Workloads(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = json.dumps({"items": [{"name": "notes"}, {"name": "shop"}]}).encode()
