@@ -82,6 +82,7 @@ async def test_the_main_story(holdfast: Site) -> None:
     await expect(page.get_by_text("Never deployed")).to_be_visible()
     await site.run(f"/api/workloads/{NAME}/deploy")
     await expect(page.get_by_text("Running", exact=True)).to_be_visible()
+    await expect(page.get_by_text("Unprotected")).to_be_visible()
 
     # a snapshot
     (site.data / "entry.txt").write_text(f"worth keeping {HOSTILE} \x1b[31m\u202e")

@@ -27,7 +27,7 @@ from holdfast.domain.promotion import Promotion
 from holdfast.domain.registry import RegistryFacts
 from holdfast.domain.repository import RepositoryFacts, RepositoryPlace, SecondRepository
 from holdfast.domain.restore import OnUnhealthy
-from holdfast.domain.snapshot import FolderFormat, SafetyKept, Snapshot
+from holdfast.domain.snapshot import FolderFormat, Protection, SafetyKept, Snapshot
 from holdfast.domain.webhook import Binding, HookDelivery
 from holdfast.domain.workload import Quiesce, Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
@@ -197,6 +197,8 @@ class SnapshotsPort(Protocol):
     async def list_all(self, *, of: str | None, limit: int, cursor: str | None) -> Page[Snapshot]: ...
 
     async def anywhere(self, sid: str) -> Snapshot: ...
+
+    async def protection(self) -> Sequence[Protection]: ...
 
     async def safety_kept(self, ref: str) -> SafetyKept: ...
 

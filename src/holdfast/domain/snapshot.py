@@ -6,12 +6,13 @@ of a restore come from the workload's current configuration (I6).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from holdfast.domain.stopping import UncleanStop
-from holdfast.domain.workload import Scope
+from holdfast.domain.workload import Scope, Workload
 
 MANIFEST_FORMAT: Final = 1
 """Version of the manifest that this program writes. A higher one is refused, a lower one is read."""
@@ -142,6 +143,27 @@ class SafetyKept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Protection:
+    """What there is to go back to for a workload, all its snapshots together.
+
+    Attributes:
+        has_data: whether it has volumes that snapshots hold; else there is nothing to protect.
+        scheduled: whether snapshots are taken by themselves.
+        last_at: when the newest was taken; ``None`` if there is none.
+        verified_at: when one was last read back and found whole.
+        proved_at: when one was last restored into a throw-away copy that was healthy on it.
+    """
+
+    workload_id: str
+    has_data: bool
+    scheduled: bool
+    count: int = 0
+    last_at: str | None = None
+    verified_at: str | None = None
+    proved_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """A snapshot as listed: its manifest and what has been decided about it since.
 
@@ -163,3 +185,18 @@ class Snapshot:
     @property
     def id(self) -> str:
         return self.manifest.id
+
+
+def protection_of(workload: Workload, snapshots: Sequence[Snapshot]) -> Protection:
+    """What the snapshots of a workload amount to."""
+    return Protection(
+        workload_id=workload.id,
+        has_data=bool(workload.spec.captured_volumes),
+        scheduled=workload.spec.snapshots.schedule is not None,
+        count=len(snapshots),
+        last_at=max((each.manifest.created_at for each in snapshots), default=None),
+        verified_at=max(
+            (each.verified_at for each in snapshots if each.verified_at and not each.damaged), default=None
+        ),
+        proved_at=max((each.proved_at for each in snapshots if each.proved_at), default=None),
+    )

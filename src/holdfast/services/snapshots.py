@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from holdfast.domain.errors import Conflict, Damaged, HoldfastError, NotFound, P
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.preview import STAGE
-from holdfast.domain.snapshot import SafetyKept, Snapshot, SnapshotManifest, SnapshotReason
+from holdfast.domain.snapshot import Protection, SafetyKept, Snapshot, SnapshotManifest, SnapshotReason, protection_of
 from holdfast.domain.workload import Quiesce, Workload, WorkloadSpec
 from holdfast.engine.job import QuietJob
 from holdfast.engine.requests import ImportRequest, VerifyRequest
@@ -27,7 +28,7 @@ from holdfast.services.doctor import SnapshotFacts
 from holdfast.services.hooks import check_hooks
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.operations import OperationContext, Operations
-from holdfast.services.paging import Page, check_page, make_page
+from holdfast.services.paging import MAX_LIMIT, Page, check_page, make_page
 from holdfast.services.pump import pumped
 from holdfast.services.workers import Workers
 from holdfast.services.workloads import Workloads
@@ -151,6 +152,20 @@ class Snapshots:
         """
         manifest = await asyncio.to_thread(self._store.manifest, snapshot_id)
         return _joined(manifest, await self._states.get(snapshot_id))
+
+    async def protection(self) -> tuple[Protection, ...]:
+        """What there is to go back to for each workload, newest workload first."""
+        states = {state.snapshot_id: state for state in await self._states.list_all()}
+        theirs: defaultdict[str, list[Snapshot]] = defaultdict(list)
+        for manifest in await asyncio.to_thread(lambda: list(self._store.manifests())):
+            theirs[manifest.workload_id].append(_joined(manifest, states.get(manifest.id)))
+        found: list[Protection] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await self._workloads.list(MAX_LIMIT, cursor or None)
+            found += [protection_of(workload, theirs[workload.id]) for workload in page.items]
+            cursor = page.next_cursor
+        return tuple(found)
 
     async def safety_kept(self, ref: str) -> SafetyKept:
         """The workload's safety snapshots that are still pinned."""

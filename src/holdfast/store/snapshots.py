@@ -10,6 +10,7 @@ from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database, upsert
 from holdfast.store.tables import snapshots
 
+_ALL = select(snapshots)
 _BY_ID = select(snapshots).where(snapshots.c.id == bindparam("id"))
 _OF_WORKLOAD = (
     select(snapshots).where(snapshots.c.workload_id == bindparam("workload_id")).order_by(snapshots.c.id.desc())
@@ -73,6 +74,10 @@ class SnapshotStateStore:
     async def list(self, workload_id: str) -> tuple[SnapshotState, ...]:
         """The states of a workload's snapshots, newest snapshot first."""
         return tuple(map(_state, await self._database.rows(_OF_WORKLOAD, workload_id=workload_id)))
+
+    async def list_all(self) -> tuple[SnapshotState, ...]:
+        """The states of all snapshots."""
+        return tuple(map(_state, await self._database.rows(_ALL)))
 
     async def delete(self, snapshot_id: str) -> None:
         """Forget a snapshot's state. Fine if there is none."""

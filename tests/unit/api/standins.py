@@ -34,6 +34,7 @@ from holdfast.domain.snapshot import (
     CapturedVolume,
     Consistency,
     FolderFormat,
+    Protection,
     SafetyKept,
     Snapshot,
     SnapshotManifest,
@@ -525,6 +526,9 @@ class StandInSources:
 
 class StandInSnapshots(Recorder):
     uploaded: tuple[bytes, int] | None = None
+
+    async def protection(self) -> Sequence[Protection]:
+        return (Protection(workload_id=WORKLOAD_ID, has_data=True, scheduled=False, count=1, last_at=AT),)
 
     def _look(self, upload: Path) -> tuple[bytes, int]:
         return upload.read_bytes(), upload.stat().st_mode & 0o777

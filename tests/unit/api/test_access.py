@@ -62,6 +62,7 @@ NEEDED = {
     "download_logs": V,
     "read_metrics": V,
     "get_disk": V,
+    "list_protection": V,
     "get_figures": V,
     "list_snapshots": V,
     "create_snapshot": O,

@@ -83,6 +83,14 @@ export const en = {
   "overview.empty": "There are no workloads yet",
   "overview.empty_words": "Describe one in a file and apply it:",
 
+  "overview.protection": "Protection",
+  "overview.under_way": { one: "{count} operation is under way", other: "{count} operations are under way" },
+  "protection.no_data": "No data",
+  "protection.never": "Unprotected",
+  "protection.unscheduled": "By hand only",
+  "protection.scheduled": "By schedule",
+  "protection.verified": "verified",
+
   "workload.tabs": "Parts of this workload",
 
   "snapshots.title": "Snapshots",

@@ -93,6 +93,19 @@ export const ru: Messages = {
   "overview.empty": "Сервисов пока нет",
   "overview.empty_words": "Опишите сервис в файле и примените его:",
 
+  "overview.protection": "Защита",
+  "overview.under_way": {
+    one: "Выполняется {count} операция",
+    few: "Выполняются {count} операции",
+    many: "Выполняются {count} операций",
+    other: "Выполняются {count} операции",
+  },
+  "protection.no_data": "Данных нет",
+  "protection.never": "Не защищён",
+  "protection.unscheduled": "Только вручную",
+  "protection.scheduled": "По расписанию",
+  "protection.verified": "проверено",
+
   "workload.tabs": "Разделы сервиса",
 
   "snapshots.title": "Снимки",

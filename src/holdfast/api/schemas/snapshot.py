@@ -109,6 +109,24 @@ class SnapshotView(BaseModel):
         )
 
 
+class ProtectionView(BaseModel):
+    """What there is to go back to for a workload, all its snapshots together."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    workload_id: str
+    has_data: Annotated[bool, Field(description="Whether it has volumes that snapshots hold.")]
+    scheduled: Annotated[bool, Field(description="Whether snapshots are taken by themselves.")]
+    count: Annotated[int, Field(description="How many snapshots there are.")]
+    last_at: Annotated[str | None, Field(description="When the newest was taken; null if there is none.")]
+    verified_at: Annotated[str | None, Field(description="When one was last read back and found whole.")]
+    proved_at: Annotated[str | None, Field(description="When one was last restored into a throw-away copy, and fit.")]
+
+
+class ProtectionsView(BaseModel):
+    items: list[ProtectionView]
+
+
 class DrillBody(BaseModel, extra="forbid"):
     command: Annotated[
         list[Annotated[str, Field(max_length=32_768)]] | None,
