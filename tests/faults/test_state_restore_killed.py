@@ -31,8 +31,10 @@ TABLES = (
     "CREATE TABLE workloads (name)",
     "CREATE TABLE repositories (name)",
     "CREATE TABLE snapshots (id, workload_id, safety_for, pinned)",
-    "CREATE TABLE tokens (id)",
-    "INSERT INTO tokens VALUES ('still good')",
+    "CREATE TABLE users (id, disabled)",
+    "CREATE TABLE tokens (id, user_id)",
+    "INSERT INTO users VALUES ('ann', 0), ('bob', 1)",
+    "INSERT INTO tokens VALUES ('still good', 'ann'), ('shut out', 'bob')",
     "INSERT INTO snapshots VALUES ('pinned', 'notes', 'restore', 1), ('other', 'notes', NULL, 0)",
     f"INSERT INTO alembic_version VALUES ('{HEAD}')",
 )
@@ -49,7 +51,6 @@ def write(settings: Settings, state: str) -> None:
     (settings.keys_dir / "far.sealed").write_text(state)
     (settings.keys_dir / "sealing.key").write_bytes(state.encode().ljust(32))
     (settings.keys_dir / "sealing.key").chmod(0o600)
-    (settings.data_dir / "admin-token").write_text(state)
     database = sqlite3.connect(settings.database_file)
     if state == "new":
         for statement in TABLES:
@@ -74,12 +75,7 @@ def state_of(settings: Settings) -> set[str]:
         (name,) = database.execute("SELECT name FROM workloads").fetchone()
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     sealing = (settings.keys_dir / "sealing.key").read_text().strip()
-    return {
-        name,
-        sealing,
-        (settings.keys_dir / "far.sealed").read_text(),
-        (settings.data_dir / "admin-token").read_text(),
-    }
+    return {name, sealing, (settings.keys_dir / "far.sealed").read_text()}
 
 
 @dataclass(frozen=True)

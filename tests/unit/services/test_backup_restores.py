@@ -280,3 +280,23 @@ async def test_what_can_not_be_upgraded_does_not_take_the_place_of_what_there_is
         end = await holdfast.operations.get(restored.id)
         assert (end.state, (end.error or {})["code"]) == (OperationState.FAILED, "upgrade_failed")
         assert (await holdfast.api.workloads.get("notes")).name == "notes"
+
+
+async def test_tokens_of_who_was_shut_out_since_and_a_first_token_that_ended_are_not_good_again(
+    here: Installation,
+) -> None:
+    async with serving(here) as holdfast:
+        first, new_server = holdfast.first_token, await backed_up(holdfast)
+        await holdfast.api.accounts.create("ann", PASSWORD, Role.ADMIN, actor="test")
+        bob = await holdfast.api.accounts.create("bob", PASSWORD, Role.OPERATOR, actor="test")
+        token, _ = await holdfast.api.tokens.create(bob, "laptop", role=bob.role, lasts=None, actor="test")
+        with_bob = await backed_up(holdfast)
+        await holdfast.api.accounts.change("bob", disabled=True, actor="test")
+        await asked(holdfast, with_bob)
+    async with here.running() as holdfast:
+        assert await holdfast.api.tokens.verify(token) is None
+        await asked(holdfast, new_server)
+    async with here.running() as holdfast:
+        assert first is not None
+        assert await holdfast.api.tokens.verify(first) is None
+        assert holdfast.first_token not in (None, first), "somebody has to get in, and is told how on the host"
