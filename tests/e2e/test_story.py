@@ -23,6 +23,7 @@ ADDRESSES: Final = {
     "/new": "/new",
     "/workloads/:workload/settings": f"/workloads/{NAME}/settings",
     "/workloads/:workload/logs": f"/workloads/{NAME}/logs",
+    "/workloads/:workload/metrics": f"/workloads/{NAME}/metrics",
 }
 """Where each page that the router knows is looked at."""
 HOSTILE: Final = "<img src=x onerror=alert(1)>"

@@ -65,6 +65,12 @@ export const routes: readonly Route[] = [
     load: () => import("./routes/logs/Logs.svelte"),
   },
   {
+    path: "/workloads/:workload/metrics",
+    title: "metrics.title",
+    place: "workload",
+    load: () => import("./routes/metrics/Metrics.svelte"),
+  },
+  {
     path: "/new",
     title: "new.title",
     place: "elsewhere",

@@ -635,4 +635,22 @@ export const en = {
   "compare.same": "Nothing is other.",
   "compare.no_volume": "They have no volume in common.",
   "compare.by_metadata": "Live data is compared by size, time, owner and permissions, without reading the contents.",
+
+  "metrics.title": "Metrics",
+  "metrics.time": "Time that is shown",
+  "metrics.none": "Nothing was measured in this time",
+  "metrics.cpu": "Processors",
+  "metrics.memory": "Memory",
+  "metrics.network": "Network",
+  "metrics.received": "Received",
+  "metrics.sent": "Sent",
+  "metrics.per_second": "{size}/s",
+  "metrics.cores": { one: "{count} core", other: "{count} cores" },
+  "metrics.volume": "Disk: {target}",
+  "metrics.repository": "What the snapshots added to the repository",
+
+  "metrics_time.hour": "Last hour",
+  "metrics_time.day": "Last 24 hours",
+  "metrics_time.week": "Last 7 days",
+  "metrics_time.month": "Last 30 days",
 } as const;

@@ -707,4 +707,22 @@ export const ru: Messages = {
   "compare.same": "Отличий нет.",
   "compare.no_volume": "Общих томов у них нет.",
   "compare.by_metadata": "Текущие данные сравниваются по размеру, времени, владельцу и правам, без чтения содержимого.",
+
+  "metrics.title": "Показатели",
+  "metrics.time": "Показанное время",
+  "metrics.none": "За это время ничего не измерено",
+  "metrics.cpu": "Процессор",
+  "metrics.memory": "Память",
+  "metrics.network": "Сеть",
+  "metrics.received": "Принято",
+  "metrics.sent": "Отправлено",
+  "metrics.per_second": "{size}/с",
+  "metrics.cores": { one: "{count} ядро", few: "{count} ядра", many: "{count} ядер", other: "{count} ядра" },
+  "metrics.volume": "Диск: {target}",
+  "metrics.repository": "Сколько снимки добавили в хранилище",
+
+  "metrics_time.hour": "За час",
+  "metrics_time.day": "За сутки",
+  "metrics_time.week": "За 7 дней",
+  "metrics_time.month": "За 30 дней",
 };
