@@ -47,8 +47,8 @@ _SEALING_KEY: Final = "keys/sealing.key"
 _OF_THIS_DISK: Final = frozenset({"keys/repository.key", "keys/archive.key", f"keys/{PASSPHRASE_FILE}"})
 """What stays as it is where it is there: it opens what is on this disk, and seals what is backed up from now on."""
 _SETTINGS: Final = "settings.json"
-_FIRST_TOKEN: Final = "admin-token"
-_GOOD_TOKENS: Final = """
+_FIRST_ADMIN: Final = "admin-token"
+_STILL_GOOD: Final = """
 SELECT id FROM tokens WHERE user_id IS NULL OR user_id IN (SELECT id FROM users WHERE NOT disabled) ORDER BY id
 """
 
@@ -209,7 +209,7 @@ class StateSwap:
         if committed is None or not self._new.is_dir():
             return committed
         # Settings are the machine's own; and the file of a first token that ended would make it good again.
-        left_out = {_SETTINGS} if committed.tokens is None else {_SETTINGS, _FIRST_TOKEN}
+        left_out = {_SETTINGS} if committed.tokens is None else {_SETTINGS, _FIRST_ADMIN}
         with _doing("putting a state in its place"):
             for name in sorted(committed.asked.files, key=lambda name: name == _DATABASE):
                 if name not in left_out:
@@ -243,7 +243,7 @@ class StateSwap:
         try:
             with closing(sqlite3.connect(self._settings.database_file)) as database:
                 pins = database.execute("SELECT id, workload_id, safety_for FROM snapshots WHERE pinned ORDER BY id")
-                tokens = database.execute(_GOOD_TOKENS)
+                tokens = database.execute(_STILL_GOOD)
                 return _Old(tuple((str(i), str(w), s) for i, w, s in pins), tuple(str(i) for (i,) in tokens))
         except sqlite3.Error as error:
             raise Failed(
