@@ -21,6 +21,8 @@ ADDRESSES: Final = {
     "/workloads/:workload/snapshots/:snapshot": f"/workloads/{NAME}/snapshots/{{snapshot}}",
     "/workloads/:workload/deployments": f"/workloads/{NAME}/deployments",
     "/new": "/new",
+    "/system": "/system",
+    "/system/:part": "/system/account",
     "/workloads/:workload/settings": f"/workloads/{NAME}/settings",
     "/workloads/:workload/logs": f"/workloads/{NAME}/logs",
     "/workloads/:workload/metrics": f"/workloads/{NAME}/metrics",

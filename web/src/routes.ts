@@ -83,4 +83,16 @@ export const routes: readonly Route[] = [
     place: "workload",
     load: () => import("./routes/settings/Settings.svelte"),
   },
+  {
+    path: "/system",
+    title: "system.title",
+    place: "navigation",
+    load: () => import("./routes/system/System.svelte"),
+  },
+  {
+    path: "/system/:part",
+    title: "system.title",
+    place: "elsewhere",
+    load: () => import("./routes/system/System.svelte"),
+  },
 ];
