@@ -59,7 +59,13 @@ from holdfast.store.audit import AuditFilter
 
 class WorkloadsPort(Protocol):
     async def apply(
-        self, spec: WorkloadSpec, *, actor: str, create: bool | None = None, expect_id: str | None = None
+        self,
+        spec: WorkloadSpec,
+        *,
+        actor: str,
+        create: bool | None = None,
+        expect_id: str | None = None,
+        allowed: Callable[[WorkloadSpec | None], None] = ...,
     ) -> ApplyResult: ...
 
     async def preview(self, spec: WorkloadSpec) -> ApplyResult: ...

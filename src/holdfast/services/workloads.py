@@ -115,12 +115,15 @@ class Workloads:
         create: bool | None = None,
         expect_id: str | None = None,
         preview: Preview | None = None,
+        allowed: Callable[[WorkloadSpec | None], None] = lambda _before: None,
     ) -> ApplyResult:
         """Create a workload, or change its configuration. What runs changes with the next deploy.
 
         Args:
             create: ``True``: it must be new; ``False``: it must exist.
             expect_id: the id that the workload of this name must have.
+            allowed: raises where ``spec`` may not take the place of a configuration, or of none. Asked once nothing
+                else can change that any more: others may have, since whoever asks looked at it.
             preview: what it is a preview of: put on record with a new workload, and known of one that is there.
 
         Raises:
@@ -141,10 +144,12 @@ class Workloads:
                 with self._locks.try_hold([other.id for other in joined], f"apply by {actor}"):
                     for other in joined:
                         self._deletion.require_decided(other)
+                    allowed(None)
                     await self._check(spec)
                     return await self._insert(spec, actor, preview)
             with self._locks.try_hold([existing.id, *(other.id for other in joined)], f"apply by {actor}"):
                 existing = await self.get(existing.id)
+                allowed(existing.spec)
                 for each in (existing, *joined):
                     self._deletion.require_decided(each)
                 await self._check(spec)

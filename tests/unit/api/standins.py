@@ -222,11 +222,21 @@ class Recorder:
 class StandInWorkloads(Recorder):
     known = True
     workload = WORKLOAD
+    meanwhile: Workload | None = None
+    """What it has become before an apply has its turn."""
     refuses_preview: Refused | None = None
 
     async def apply(
-        self, spec: WorkloadSpec, *, actor: str, create: bool | None = None, expect_id: str | None = None
+        self,
+        spec: WorkloadSpec,
+        *,
+        actor: str,
+        create: bool | None = None,
+        expect_id: str | None = None,
+        allowed: Callable[[WorkloadSpec | None], None] = lambda _before: None,
     ) -> ApplyResult:
+        if self.meanwhile is not None:
+            allowed(self.meanwhile.spec)
         self.record("apply", spec=spec, actor=actor, create=create, expect_id=expect_id)
         created = create is True or expect_id is None
         return ApplyResult(workload=WORKLOAD, created=created, changes=changes(None, spec))

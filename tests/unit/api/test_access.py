@@ -363,3 +363,6 @@ async def test_what_a_workload_has_of_the_hosts_own_is_taken_from_it_by_admins_o
         refused = await api.ask("PUT", "/api/workloads/notes", role=Role.OPERATOR, json=changed)
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, code)
         assert (await api.ask("PUT", "/api/workloads/notes", json=changed)).status_code == 200
+    api.workloads.meanwhile = WORKLOAD
+    late = await api.ask("PUT", "/api/workloads/notes", role=Role.OPERATOR, json=body)
+    assert late.status_code == 403, "an admin took it away before this had its turn"

@@ -633,3 +633,15 @@ class TestDelete:
         again = await bench.create(DATA)
         assert again.id != workload.id
         assert (bench.base / "notes" / "data" / "db").read_text() == "rows"
+
+
+async def test_who_may_not_change_something_is_told_so_by_what_is_there_when_its_turn_comes(bench: Bench) -> None:
+    looked: list[WorkloadSpec | None] = []
+    first, second = spec(DATA), spec(DATA, MEDIA)
+    await asyncio.gather(
+        bench.workloads.apply(first, actor="admin"),
+        bench.workloads.apply(second, actor="admin"),
+        bench.workloads.apply(first, actor="test", allowed=looked.append),
+        bench.workloads.apply(spec(name="news"), actor="test", allowed=looked.append),
+    )
+    assert looked == [second, None]

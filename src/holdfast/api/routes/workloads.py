@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -74,9 +75,10 @@ async def put_workload(
     response: Response, services: Services, caller: Operator, ref: WorkloadRef, spec: Declaration
 ) -> ApplyView:
     before = await _existing(services, ref, spec.name)
-    _check_volumes_allowed(caller, spec, None if before is None else before.spec)
+    allowed = partial(_check_volumes_allowed, caller, spec)
+    allowed(None if before is None else before.spec)
     expect_id = None if before is None else before.id
-    result = await services.workloads.apply(spec, actor=caller.name, expect_id=expect_id)
+    result = await services.workloads.apply(spec, actor=caller.name, expect_id=expect_id, allowed=allowed)
     response.status_code = 201 if result.created else 200
     response.headers["Location"] = _location(result)
     return ApplyView.of(spec.name, result)
