@@ -41,3 +41,8 @@ export function workloadPath(name: string, tab = ""): string {
 export function snapshotPath(name: string, snapshot: string): string {
   return workloadPath(name, `snapshots/${encodeURIComponent(snapshot)}`);
 }
+
+/** An image's name without its registry and path: what tells versions apart. */
+export function shortImage(image: string): string {
+  return image.split("/").at(-1) ?? image;
+}
