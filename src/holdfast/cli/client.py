@@ -119,7 +119,7 @@ class Client:
         The iterator ends where the connection does. An ``error`` event is raised.
         """
         with self._stream(path, "text/event-stream", _given(params)) as response:
-            yield _events(_translated(response.iter_lines()))
+            yield _events(_lines(_translated(response.iter_text())))
 
     def _ask(self, method: str, path: str, **arguments: Any) -> Any:
         response = self._request(method, path, **arguments)
@@ -227,6 +227,14 @@ def _translated(source: Iterator[T], next_step: str = _GOES_ON) -> Iterator[T]:
             f"The connection to the server was lost ({str(error) or type(error).__name__}).",
             next_step=next_step,
         ) from error
+
+
+def _lines(pieces: Iterator[str]) -> Iterator[str]:
+    """Lines as such a stream means them: what else ends lines in Unicode may be in a document."""
+    rest = ""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split("\n")
+        yield from lines
 
 
 def _events(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:

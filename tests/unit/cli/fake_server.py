@@ -142,7 +142,8 @@ def stream(*operations: dict[str, Any]) -> httpx.Response:
 
 
 def events(name: str, *documents: dict[str, Any]) -> httpx.Response:
-    sent = "".join(f"event: {name}\ndata: {json.dumps(d)}\nid: {n}\n\n: ping\n\n" for n, d in enumerate(documents))
+    told = (json.dumps(document, ensure_ascii=False) for document in documents)  # as the server writes them
+    sent = "".join(f"event: {name}\ndata: {each}\nid: {n}\n\n: ping\n\n" for n, each in enumerate(told))
     return httpx.Response(200, content=sent.encode(), headers={"Content-Type": "text/event-stream"})
 
 

@@ -431,6 +431,14 @@ def test_logs_are_followed_line_by_line(server: FakeServer) -> None:
     assert server.requests[0].url.params["since"].endswith("Z")
 
 
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\x0c", "\r\n"])
+def test_a_line_of_a_program_ends_no_event_of_the_stream(server: FakeServer, end: str) -> None:
+    line = {**LINES[0], "text": f"one{end}\ntwo"}
+    server.on("GET", "/api/workloads/notes/logs", events("log", line, LINES[1]))
+    result = server.run("logs", "notes", "-f", "--json")
+    assert [json.loads(each)["text"] for each in result.stdout.split("\n")[:-1]] == [line["text"], LINES[1]["text"]]
+
+
 def test_an_error_in_the_stream_is_told(server: FakeServer) -> None:
     error = {"error": {"code": "engine_unavailable", "message": "The engine is gone.", "next_step": "Start it."}}
     server.on("GET", "/api/workloads/notes/logs", events("error", error))
