@@ -83,7 +83,8 @@ class Interface:
         if path in files and path != "/index.html":
             answer = _asset(path, files[path], headers)
         elif page and not path.startswith(ASSETS):
-            answer = _page(path, files.get("/index.html"), headers)
+            depth = bytes(scope.get("raw_path") or path.encode()).count(b"/")  # a slash that is encoded ends no part
+            answer = _page(depth, files.get("/index.html"), headers)
         else:
             await self._app(scope, receive, send)
             return
@@ -97,10 +98,10 @@ def _asset(path: str, file: _File, asked: Headers) -> Response:
     return _answer(file.bodies[encoding], file.media_type, asked, headers)
 
 
-def _page(path: str, file: _File | None, asked: Headers) -> Response:
+def _page(depth: int, file: _File | None, asked: Headers) -> Response:
     if file is None:
         return _answer(_MISSING.encode(), "text/plain; charset=utf-8", asked, {"Cache-Control": "no-store"}, status=503)
-    up = "../" * (path.count("/") - 1) or "./"
+    up = "../" * (depth - 1) or "./"
     body = file.bodies[""].replace(_BASE, b'<base href="%s"' % up.encode(), 1)
     return _answer(body, file.media_type, asked, {"Cache-Control": "no-cache", "Content-Security-Policy": _POLICY})
 

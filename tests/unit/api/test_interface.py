@@ -43,7 +43,13 @@ async def ask(directory: Path, path: str, method: str = "GET", **headers: str) -
 
 @pytest.mark.parametrize(
     ("path", "base"),
-    [("/", "./"), ("/operations", "./"), ("/workloads/notes", "../"), ("/workloads/a/b/c", "../../../")],
+    [
+        ("/", "./"),
+        ("/operations", "./"),
+        ("/workloads/notes", "../"),
+        ("/workloads/a/b/c", "../../../"),
+        ("/workloads/a%2Fb%2fc", "../"),
+    ],
 )
 async def test_the_page_says_where_the_interface_begins(built: Path, path: str, base: str) -> None:
     answer = await ask(built, path, **HTML)
