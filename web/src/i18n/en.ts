@@ -298,6 +298,8 @@ export const en = {
   "step.restoring": "Restoring",
   "step.removing": "Removing",
   "step.deleting": "Deleting",
+  "step.renaming": "Renaming",
+  "step.creating": "Creating",
 
   "restore.title": "Restore {name}",
   "restore.undo_title": "Undo the last restore of {name}",

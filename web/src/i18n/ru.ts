@@ -317,6 +317,8 @@ export const ru: Messages = {
   "step.restoring": "Восстановление",
   "step.removing": "Удаление",
   "step.deleting": "Удаление",
+  "step.renaming": "Переименование",
+  "step.creating": "Создание",
 
   "restore.title": "Восстановить {name}",
   "restore.undo_title": "Отменить последнее восстановление {name}",
