@@ -8,6 +8,7 @@ interface stands before it all: what it answers is the same for everybody.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
@@ -57,6 +58,7 @@ def create_app(services: ApiServices) -> FastAPI:
     """The API in front of ``services``."""
     app = bare_app()
     app.state.services = services
+    app.state.following = Counter()
     app.add_middleware(Bounds, body_limit=_body_limit)
     app.add_middleware(Shield)
     app.add_middleware(Interface)

@@ -13,7 +13,8 @@ that it can't send either.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Final
 
 from fastapi import Depends, Request, Response, Security
@@ -21,12 +22,14 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 
 from holdfast.api.services import ApiServices, services_of
 from holdfast.domain.accounts import Principal, Role, TokenScope
-from holdfast.domain.errors import Forbidden, Unauthorized
+from holdfast.domain.errors import Forbidden, TooMany, Unauthorized
 
 HEADER: Final = "X-Holdfast-Request"
 COOKIE: Final = "holdfast"
 TLS_COOKIE: Final = "__Host-holdfast"
 """With TLS: of this name browsers take a cookie from this very host only, from no neighbour."""
+MOST_STREAMS: Final = 100
+"""That one user follows at a time: each holds a connection for good, and nobody may take all that there are."""
 _MAX_SECRET_LENGTH: Final = 512
 _CHANGES_NOTHING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -175,13 +178,31 @@ async def _caller(request: Request, services: ApiServices) -> Principal:
 
 async def check_of_follower(
     request: Request, services: Annotated[ApiServices, Depends(services_of)]
-) -> Callable[[], Awaitable[None]]:
-    """What looks again whether who sent a request may still see what it asked for, and raises as at first if not."""
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """What looks again whether who sent a request may still see what it asked for, and raises as at first if not.
+
+    Raises:
+        TooMany: ``streams_too_many``.
+    """
 
     async def check() -> None:
         require_role(await _caller(request, services), Role.VIEWER)
 
-    return check
+    user = (await _caller(request, services)).user
+    following: Counter[str] = request.app.state.following
+    if following[user] >= MOST_STREAMS:
+        raise TooMany(
+            "streams_too_many",
+            f"{user} follows {MOST_STREAMS} streams at a time already, which is the most.",
+            next_step="Close pages, or end commands, that nobody looks at.",
+        )
+    following[user] += 1
+    try:
+        yield check
+    finally:  # once the answer has ended
+        following[user] -= 1
+        if not following[user]:
+            del following[user]
 
 
 async def _by_token(services: ApiServices, token: str) -> Principal:

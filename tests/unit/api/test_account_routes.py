@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -317,9 +318,9 @@ async def test_who_follows_is_asked_for_as_at_first(site: Site) -> None:
     await site.sign_in()
     headers = [(name.lower().encode(), value.encode()) for name, value in site.sent.items()]
     request = Request({"type": "http", "method": "GET", "headers": headers, "app": site.api.app})
-    check = await check_of_follower(request, site.api.app.state.services)
-    await check()
-    await site.ask("DELETE", "/api/session")
-    with pytest.raises(Unauthorized) as caught:
+    async with asynccontextmanager(check_of_follower)(request, site.api.app.state.services) as check:
         await check()
+        await site.ask("DELETE", "/api/session")
+        with pytest.raises(Unauthorized) as caught:
+            await check()
     assert caught.value.code == "session_over"

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from holdfast.api.auth import MOST_STREAMS
 from holdfast.api.sse import event_stream
 from holdfast.domain.accounts import TokenScope
 from holdfast.domain.errors import Unauthorized, Unavailable
@@ -60,6 +61,29 @@ async def test_what_changes_is_streamed_beginning_with_everything(api: Api) -> N
     assert first["event"] == "updates"
     assert json.loads(first["data"]) == {"updates": [{"part": None, "workload_id": None}]}
     assert json.loads(second["data"]) == {"updates": [{"part": "snapshots", "workload_id": WORKLOAD_ID}]}
+
+
+async def test_nobody_follows_so_many_streams_that_none_is_left_for_others(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following = api.app.state.following
+    counted = []
+
+    async def follow() -> AsyncIterator[frozenset[Update]]:
+        counted.append(dict(following))
+        yield frozenset()
+
+    monkeypatch.setattr(api.updates, "follow", follow)
+    assert (await api.ask("GET", "/api/events")).status_code == 200
+    ((user, count),) = counted[0].items()
+    assert count == 1, "as long as it lasts"
+    assert not following, "and no longer"
+    monkeypatch.setitem(following, user, MOST_STREAMS)
+    for path in ("/api/events", f"/api/operations/{OPERATION_ID}/events", "/api/workloads/notes/logs?follow=true"):
+        refused = await api.ask("GET", path)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "streams_too_many")
+    monkeypatch.setitem(following, user, MOST_STREAMS - 1)
+    assert (await api.ask("GET", "/api/events")).status_code == 200
 
 
 async def test_a_request_that_changed_something_is_told_and_no_other(api: Api) -> None:
