@@ -34,7 +34,7 @@ TOLD = {"ascii-hook": "ascii-hook:0f1e2d3c4b5a6978"} | {
 }
 """What it is told, by kind; with what each way of writing has to treat in its own way."""
 DOCUMENT = json.loads((Path(__file__).parents[2] / "docs/reference/openapi.json").read_text())
-ENDLESS = {"/api/operations/{operation}/events"}
+ENDLESS = {"/api/events", "/api/operations/{operation}/events"}
 REFUSED = {
     **{path: 404 for path in DOCUMENT["paths"] if "{preview}" in path or "{repository}" in path},
     "/api/workloads/{workload}/promote": 400,

@@ -227,7 +227,7 @@ class InjectedFs(Fs):
 
     def open_read(self, path: str) -> int:
         """As ever; but what is mounted is what was when this process first looked."""
-        if path != "/proc/self/mountinfo":
+        if path not in ("/proc/self/mountinfo", "/proc/1/mountinfo"):
             return super().open_read(path)
         fd = os.memfd_create("mountinfo")
         os.write(fd, _mounted())

@@ -242,8 +242,8 @@ export const en = {
   "state.cancelled": "Cancelled",
   "state.interrupted": "Interrupted",
 
-  "operation.dialog": "Under way on {name}",
-  "operation.goes_on": "It goes on when you close this; you find it under Operations.",
+  "operation.dialog": "Operation on {name}",
+  "operation.goes_on": "This can be closed: the operation doesn't need it, and stays under Operations.",
   "operation.lost": "The connection to Holdfast is lost. What was begun goes on; connecting again …",
   "operation.waiting": "It waits for its turn",
   "operation.down_for": "Down for",

@@ -258,7 +258,7 @@ export const ru: Messages = {
   "state.interrupted": "Прервана",
 
   "operation.dialog": "Операция над {name}",
-  "operation.goes_on": "Если закрыть окно, она продолжится; найти её можно в «Операциях».",
+  "operation.goes_on": "Окно можно закрыть: операции оно не нужно, и найти её можно в «Операциях».",
   "operation.lost": "Связь с Holdfast потеряна. Начатое продолжается; восстанавливаем связь…",
   "operation.waiting": "Ждёт своей очереди",
   "operation.down_for": "Простой",
