@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from holdfast.testing.s3_server import S3Server
 
+gc.disable()  # until all is collected: what is loaded is no garbage, and looking for some takes a quarter of the time
+
 settings.register_profile(
     "holdfast",
     deadline=None,
@@ -52,11 +54,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Mixed:
-    """With ``-n``: tests that wait beside tests that compute."""
+    """With ``-n``: tests that wait beside tests that compute. Who schedules collects nothing itself."""
+    gc.enable()
     return Mixed(config, log)
 
 

@@ -31,10 +31,11 @@ ADDRESSES: Final = {
 """Where each page that the router knows is looked at."""
 HOSTILE: Final = "<img src=x onerror=alert(1)>"
 AXE: Final = (ROOT / "web/node_modules/axe-core/axe.min.js").read_text()
+TORTURE: Final = os.environ.get("HOLDFAST_TORTURE") == "1"
 LANGUAGES: Final = {"en": "English", "ru": "Русский"}
 LOOKS: Final = (
     [(language, theme) for language in LANGUAGES for theme in ("light", "dark")]
-    if os.environ.get("HOLDFAST_TORTURE") == "1"
+    if TORTURE
     else [("en", "light"), ("ru", "dark")]
 )
 """In which languages and themes each page is looked at: each of them once, and with ``make torture`` each with each."""

@@ -79,7 +79,7 @@ TOLD_TO_ANYBODY = {
 }
 """Codes of answers to those who may not do what they ask for: of the request's form at most, never of what there is."""
 PASSWORD = "correct horse battery"
-EXAMPLES = 200 if os.environ.get("HOLDFAST_TORTURE") == "1" else 3
+EXAMPLES = 200 if os.environ.get("HOLDFAST_TORTURE") == "1" else 2
 """Of each operation, sensible and absurd ones each; odd values at every single place are sent besides, always all."""
 
 HUGE = "1" + "0" * 400
