@@ -48,7 +48,7 @@ class PlainProgress:
         """Write what is new."""
         waiting = operation["waiting_for"]
         if waiting and waiting != self._waiting:
-            self._output.note(f"waiting for {waiting}")
+            self._output.note(waiting)
         self._waiting = waiting
         for step in operation["steps"][self._steps :]:
             self._output.note(f"step: {step['name']}")
@@ -105,8 +105,7 @@ class TerminalProgress:
             self._console.print(shown(line["message"]))
         self._lines = max(self._lines, len(operation["log"]))
         steps, progress = operation["steps"], operation["progress"]
-        waiting = f"waiting for {operation['waiting_for']}" if operation["waiting_for"] else ""
-        step = waiting or (steps[-1]["name"] if steps else operation["state"])
+        step = operation["waiting_for"] or (steps[-1]["name"] if steps else operation["state"])
         if step != self._step:
             self._step = step
             self._progress.reset(self._task, total=None)

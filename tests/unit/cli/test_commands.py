@@ -331,7 +331,10 @@ def test_import_sends_the_file_as_it_is(server: FakeServer, tmp_path: Path) -> N
 
 
 def test_operations_are_listed_with_their_step(server: FakeServer) -> None:
-    found = [operation(steps=[{"name": "pulling", "started_at": AT, "finished_at": None}]), operation(waiting_for="x")]
+    found = [
+        operation(steps=[{"name": "pulling", "started_at": AT, "finished_at": None}]),
+        operation(waiting_for="waiting for x"),
+    ]
     server.on("GET", "/api/operations", answer({"items": found, "next_cursor": None}))
     result = server.run("operation", "list", "--workload", "notes")
     assert "pulling" in result.stdout

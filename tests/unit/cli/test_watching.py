@@ -167,7 +167,7 @@ def test_a_terminal_sees_step_amount_and_log(server: FakeServer, capsys: pytest.
     log = [{"at": "", "message": "restored \x1b[2J file", "level": "info"}]
     states = [
         operation(steps=[step("staging")], progress=progress, log=log),
-        operation(waiting_for="restore x"),
+        operation(waiting_for="waiting for restore x"),
         operation(state="succeeded"),
     ]
     server.on("GET", EVENTS, stream(*states))
@@ -175,6 +175,8 @@ def test_a_terminal_sees_step_amount_and_log(server: FakeServer, capsys: pytest.
     shown = capsys.readouterr().err
     assert ended["state"] == "succeeded"
     assert "restored \\x1b[2J file" in shown
+    assert "waiting for restore x" in shown
+    assert "waiting for waiting" not in shown
 
 
 def test_watch_takes_up_an_operation_by_its_id(server: FakeServer) -> None:

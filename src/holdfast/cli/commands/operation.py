@@ -71,7 +71,7 @@ def cancel(context: typer.Context, operation: _Id, *, as_json: options.Json = Fa
 
 def _step(operation: dict[str, Any]) -> str:
     if operation["waiting_for"]:
-        return f"waiting for {operation['waiting_for']}"
+        return str(operation["waiting_for"])
     return str(operation["steps"][-1]["name"]) if operation["steps"] else ""
 
 
@@ -98,7 +98,7 @@ def _describe(output: Output, operation: dict[str, Any]) -> None:
             ("state", operation["state"]),
             ("workload", operation["workload_id"]),
             ("by", operation["actor"]),
-            ("waiting for", operation["waiting_for"]),
+            ("queued", operation["waiting_for"]),
             ("progress", _progress(operation)),
             ("created", both(operation["created_at"])),
             ("started", both(operation["started_at"])),
