@@ -98,7 +98,7 @@ async def test_the_main_story(holdfast: Site) -> None:
 
     # a snapshot
     (site.data / "entry.txt").write_text(f"worth keeping {HOSTILE} \x1b[31m\u202e")
-    await page.get_by_role("link", name=NAME).click()
+    await page.get_by_role("link", name=NAME, exact=True).click()
     await expect(page.get_by_text("There are no snapshots yet")).to_be_visible()
     await page.get_by_role("button", name="Take a snapshot").click()
     await page.get_by_label("Note").fill(HOSTILE)
