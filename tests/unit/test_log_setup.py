@@ -54,7 +54,7 @@ async def test_what_is_logged_in_the_course_of_an_operation_has_its_id_whoever_l
     async def run(_ctx: OperationContext) -> None:
         structlog.get_logger("holdfast").info("itself")
         await asyncio.create_task(beside())
-        await asyncio.to_thread(logging.getLogger("some.library").error, "a library in a thread")
+        await asyncio.to_thread(logging.getLogger("some.package").error, "a package in a thread")
 
     ids = [(await operations.start(OperationKind.STOP, name, "ann", run)).id for name in ("w1", "w2")]
     for each in ids:
@@ -63,7 +63,7 @@ async def test_what_is_logged_in_the_course_of_an_operation_has_its_id_whoever_l
     told = lines(capsys)
     for each in ids:
         events = [line["event"] for line in told if line.get("operation_id") == each]
-        assert events == ["itself", "a task beside it", "a library in a thread", "operation_ended"]
+        assert events == ["itself", "a task beside it", "a package in a thread", "operation_ended"]
     assert [line["event"] for line in told if "operation_id" not in line] == ["none"]
 
 
@@ -72,7 +72,7 @@ def test_nobody_can_forge_a_line(style: LogFormat, capsys: pytest.CaptureFixture
     configure_logging(style)
     forged = 'x\ntimestamp=2026-01-01 level=info event="all is well"'
     structlog.get_logger("holdfast").warning("refused", name=forged)
-    logging.getLogger("some.library").warning("refused %s", forged)
+    logging.getLogger("some.package").warning("refused %s", forged)
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 2
     assert all("refused" in line for line in told)
@@ -83,7 +83,7 @@ def test_what_a_library_found_unforeseen_is_told_in_full(capsys: pytest.CaptureF
     try:
         int("none")
     except ValueError:
-        logging.getLogger("some.library").exception("failed")
+        logging.getLogger("some.package").exception("failed")
     (line,) = lines(capsys)
-    assert (line["event"], line["level"], line["logger"]) == ("failed", "error", "some.library")
+    assert (line["event"], line["level"], line["logger"]) == ("failed", "error", "some.package")
     assert "ValueError: invalid literal" in str(line["exception"])
