@@ -13,6 +13,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from holdfast.testing.images import build_image
+from tests.e2e.network import Network, network
 from tests.e2e.site import IMAGE, SCRIPT, Site, site
 from tests.integration import conftest
 from tests.integration.engine_bench import DockerPlace
@@ -21,25 +22,36 @@ docker_host = conftest.docker_host
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
+async def browsing() -> AsyncIterator[Network]:
+    """Where the browser is."""
+    async with network() as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(browsing: Network, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
     """One for all tests; each has contexts of its own."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.fail("There is no chromium. `make setup` installs it.", pytrace=False)
     async with async_playwright() as playwright:
         # the sandbox needs a user that isn't root; what is looked at is our own
-        launched = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        launched = await playwright.chromium.launch(
+            executable_path=browsing.wrap(chromium, tmp_path_factory.mktemp("browser")), args=["--no-sandbox"]
+        )
         yield launched
         await launched.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def holdfast(browser: Browser, docker_host: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def holdfast(
+    browser: Browser, browsing: Network, docker_host: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Site]:
     """A server that was started for the first time, and the browser in front of it."""
     await build_image(docker_host, IMAGE, script=SCRIPT)
     place = DockerPlace(directory=tmp_path_factory.mktemp("site"), docker_host=docker_host)
     try:
-        async with site(place, browser) as running:
+        async with site(place, browser, browsing) as running:
             yield running
     finally:
         await place.clean()
