@@ -5,6 +5,7 @@
  * cookie that scripts can't read; the header keeps foreign pages from sending what changes something.
  */
 import createClient, { type FetchResponse } from "openapi-fetch";
+import { patientFetch } from "../lib/patience";
 import { ApiError, Unreachable } from "./errors";
 import type { paths } from "./schema";
 
@@ -16,6 +17,7 @@ export const BASE = new URL(".", document.baseURI);
 export const api = createClient<paths>({
   baseUrl: BASE.href.replace(/\/$/, ""),
   headers: { "X-Holdfast-Request": "1" },
+  fetch: patientFetch,
 });
 
 type Answer<T extends Record<string | number, any>, O, M extends `${string}/${string}`> = Promise<

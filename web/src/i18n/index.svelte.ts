@@ -1,5 +1,6 @@
 /** Words, numbers, times and sizes in the language of who reads them. `t("key", {place: value})` is a message. */
 import { kept, keep } from "../lib/kept";
+import { patiently } from "../lib/patience";
 import { Format } from "./format";
 import { chosen, type Language, LANGUAGES } from "./languages";
 import type { Given, Key, Messages } from "./types";
@@ -13,7 +14,7 @@ class I18n {
 
   /** Speak a language from now on. The first time before anything is shown. */
   async speak(language: Language = this.language): Promise<void> {
-    const messages = await LANGUAGES[language].load();
+    const messages = await patiently(LANGUAGES[language].load);
     if (language !== this.language) keep("language", language);
     this.#messages = messages;
     this.language = language;
