@@ -46,6 +46,7 @@ async def expired(servers: Servers, moment: str) -> tuple[str, Answer]:
     await servers.restart()
     end = await servers.recovered()
     pending = (await servers.bench.client.get(DECISION)).json()["pending"]
+    assert pending["choices"] == ["keep", "revert"]
     return pending["restore_id"], end
 
 
@@ -62,7 +63,7 @@ async def works_again(servers: Servers) -> None:
     """The workload deploys, and nothing waits for anybody."""
     bench = servers.bench
     assert (await bench.client.get("/readyz")).json() == {"ready": True, "waiting_for": []}
-    assert (await bench.client.get(DECISION)).json() == {"pending": None}
+    assert (await bench.client.get(DECISION)).json()["pending"] is None
     deployment = await bench.ended(await bench.post("/api/workloads/notes/deploy", {}))
     assert deployment["state"] == "succeeded", deployment["error"]
 
@@ -184,6 +185,7 @@ async def test_a_decision_to_revert_brings_everything_back_as_it_was(servers: Se
     assert again.status_code == 404
     assert_told(again.json()["error"], "nothing_to_decide")
     assert len(bench.place.leftovers()) == 3, "two trees that failed are kept for looking at, with their journal"
+    assert len((await bench.client.get(DECISION)).json()["kept_trees"]) == 2
     released = await bench.ended(await bench.post(DECISION, {"choice": "release"}))
     assert released["outcome"]["released"] == [restore_id]
     await bench.settled()
@@ -213,6 +215,7 @@ async def test_a_damaged_journal_stops_its_own_workload_and_no_other(servers: Se
     assert str(path) in ready.json()["waiting_for"][0]
     status = (await bench.client.get("/api/workloads/notes/status")).json()
     assert status["undecided"], status
+    assert (await bench.client.get(DECISION)).json()["pending"]["choices"] == []
     second_restore = await bench.ask()
     assert second_restore.status_code == 409
     assert_told(second_restore.json()["error"], "restore_undecided")

@@ -296,6 +296,10 @@ class Restores:
         """What a person has to decide for this workload, if anything."""
         return self._registry.undecided((await self._workloads.get(ref)).id)
 
+    async def kept_trees(self, ref: str) -> list[str]:
+        """The trees that reverted restores of this workload keep for looking at, until they are released."""
+        return await self._reaper.kept((await self._workloads.get(ref)).id)
+
     async def decide(self, ref: str, choice: Decision, *, confirm: str | None, actor: str) -> Operation:
         """Carry out what a person decided about a restore that waits for them.
 

@@ -39,11 +39,13 @@ class Undecided:
     Attributes:
         restore_id: names its journal; ``None`` if the journal can't be read.
         why: what happened, what is where, and what to do, in sentences.
+        choices: what a person may choose; nothing where something has to be mended first.
     """
 
     restore_id: str | None
     workload_ids: tuple[str, ...]
     why: str
+    choices: tuple[Decision, ...] = ()
 
 
 class RestoreRegistry:

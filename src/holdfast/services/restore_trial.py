@@ -376,7 +376,8 @@ class RestoreTrial:
         """Stop where only a person can say how to go on: both trees kept, the workload stopped."""
         restore.ctx.outcome["result"] = RestoreResult.NEEDS_DECISION
         told = f"{why} Both trees are kept: {what_is_where(await self._files.observe(restore.volumes))}."
-        choices = "|".join(DECIDABLE.get(restore.journal.direction, ()))
+        possible = DECIDABLE.get(restore.journal.direction, ())
+        choices = "|".join(possible)
         failed = Failed(
             "restore_undecided",
             f"The restore could not be finished: {told}",
@@ -389,6 +390,7 @@ class RestoreTrial:
             restore_id=restore.facts.restore_id,
             workload_ids=restore.facts.lock_ids,
             why=f"{told} {failed.next_step}",
+            choices=possible,
         )
         self._registry.set_undecided(undecided)
         await restore.tell(undecided.why)

@@ -597,6 +597,7 @@ class StandInSnapshots(Recorder):
 class StandInRestores(Recorder):
     target: Snapshot | None = SNAPSHOT
     waiting: Undecided | None = None
+    kept: tuple[str, ...] = ()
 
     async def restore(
         self,
@@ -654,6 +655,10 @@ class StandInRestores(Recorder):
     async def undecided(self, ref: str) -> Undecided | None:
         self.record("undecided", ref=ref)
         return self.waiting
+
+    async def kept_trees(self, ref: str) -> list[str]:
+        self.record("kept_trees", ref=ref)
+        return list(self.kept)
 
     async def decide(self, ref: str, choice: Decision, *, confirm: str | None, actor: str) -> Operation:
         self.record("decide", ref=ref, choice=choice, confirm=confirm, actor=actor)

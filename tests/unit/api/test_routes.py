@@ -514,9 +514,12 @@ async def test_undo_without_a_target_shows_none(api: Api) -> None:
 
 async def test_a_decision_is_shown_and_taken(api: Api) -> None:
     path = "/api/workloads/notes/restore-decision"
-    assert (await api.ask("GET", path)).json() == {"pending": None}
-    api.restores.waiting = Undecided(restore_id=OPERATION_ID, workload_ids=(WORKLOAD_ID,), why="It is unhealthy.")
-    assert (await api.ask("GET", path)).json() == {"pending": {"restore_id": OPERATION_ID, "why": "It is unhealthy."}}
+    assert (await api.ask("GET", path)).json() == {"pending": None, "kept_trees": []}
+    api.restores.waiting = Undecided(
+        restore_id=OPERATION_ID, workload_ids=(WORKLOAD_ID,), why="It is unhealthy.", choices=(Decision.REVERT,)
+    )
+    told = {"restore_id": OPERATION_ID, "why": "It is unhealthy.", "choices": ["revert"]}
+    assert (await api.ask("GET", path)).json() == {"pending": told, "kept_trees": []}
     answer = await api.ask("POST", path, json={"choice": "keep"}, headers={"X-Confirm-Restore": OPERATION_ID})
     assert answer.status_code == 202
     assert api.restores.last["choice"] is Decision.KEEP

@@ -75,6 +75,8 @@ export const en = {
   "overview.title": "Overview",
   "overview.engine_problem": "The container engine doesn't answer, so nothing is known of what runs.",
   "overview.attention": { one: "{count} workload needs attention", other: "{count} workloads need attention" },
+  "overview.undecided": { one: "{count} restore waits for a decision", other: "{count} restores wait for a decision" },
+  "overview.undecided_words": "Both states of the data are kept. Until somebody decides, the workload stays stopped:",
   "overview.project": "Project {project}",
   "overview.workload": "Workload",
   "overview.condition": "Condition",
@@ -260,10 +262,10 @@ export const en = {
   "result.restored_stopped": "The data is restored. The workload is stopped, as it was before.",
   "result.restored_unhealthy": "The data is restored, but the workload is unhealthy on it.",
   "result.restored_deploy_failed": "The data is restored, but the workload did not start.",
-  "result.reverted":
-    "The workload was unhealthy on the restored data. The data from before is back, and it runs on that.",
+  "result.reverted": "The restore was taken back. The data from before is in place again, and everything is as it was.",
   "result.reverted_unhealthy": "The data from before is back, but the workload is not healthy on it either.",
-  "result.needs_decision": "The workload is stopped, and both states of its data are kept. Somebody has to decide.",
+  "result.needs_decision":
+    "The workload is stopped, and both states of its data are kept. Somebody has to decide, on the workload's page.",
 
   "steps.ended_here": "it ended here",
   "steps.bytes_of": "{done} of {total}",
@@ -314,6 +316,30 @@ export const en = {
   "restore.with_image": "Return to the version of then as well:",
   "restore.create_missing": "Make the directories that are missing",
   "restore.accept_replaced": "Restore onto the other directory; what it holds goes into the safety snapshot",
+  "decision.title": "A restore waits for a decision",
+  "decision.words":
+    "It could not be finished, and Holdfast doesn't choose between two states of your data by itself. The workload is stopped, and both are kept.",
+  "decision.mend_first":
+    "Nothing can be decided yet: something has to be mended first. Until then nothing touches the workload.",
+  "decision.why": "What happened, and what is where",
+  "decision.admin": "Only an admin can decide.",
+  "decision.confirm_title": "Decide the restore of {name}",
+  "decision.keep": "Keep the restored data",
+  "decision_open.keep": "Keep the restored data …",
+  "decision_words.keep":
+    "The data of the snapshot stays, and the workload starts on it unless it runs already. What was there before the restore stays as the safety snapshot only.",
+  "decision_back.keep": "You can undo this later, from the safety snapshot.",
+  "decision.revert": "Return to the data from before",
+  "decision_open.revert": "Return to the data from before …",
+  "decision_words.revert":
+    "The data from right before the restore comes back, and what ran on it runs again. The restored data is kept aside, to be looked at, until somebody removes it.",
+  "decision_back.revert": "You can restore the snapshot again later.",
+  "decision.release_title": "A restore was taken back; its data is still here",
+  "decision.release": "Remove the data kept aside",
+  "decision_open.release": "Remove it …",
+  "decision_words.release":
+    "The data that was restored is kept beside the volumes, for somebody to look at. It takes space until it is removed.",
+  "decision_back.release": "What the workload runs on, and its snapshots, stay as they are.",
 
   "plan.afterwards": { one: "{count} file, {size} afterwards", other: "{count} files, {size} afterwards" },
   "plan.added": { one: "{count} comes back", other: "{count} come back" },

@@ -100,9 +100,11 @@ async def undo_restore(
 @router.get("/restore-decision", summary="Look at what waits for a decision", responses=problems(404))
 async def get_pending_decision(services: Services, _caller: Viewer, ref: WorkloadRef) -> PendingView:
     pending = await services.restores.undecided(ref)
-    if pending is None:
-        return PendingView(pending=None)
-    return PendingView(pending=PendingDecisionView(restore_id=pending.restore_id, why=pending.why))
+    told = None
+    if pending is not None:
+        choices = list(pending.choices)
+        told = PendingDecisionView(restore_id=pending.restore_id, why=pending.why, choices=choices)
+    return PendingView(pending=told, kept_trees=await services.restores.kept_trees(ref))
 
 
 @router.post(

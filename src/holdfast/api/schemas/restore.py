@@ -108,10 +108,18 @@ class PendingDecisionView(BaseModel):
 
     restore_id: Annotated[str | None, Field(description="What to confirm with; null if its journal can't be read.")]
     why: Annotated[str, Field(description="What happened, and what is where.")]
+    choices: Annotated[
+        list[Decision],
+        Field(description="What can be chosen; nothing where what `why` names has to be mended first."),
+    ]
 
 
 class PendingView(BaseModel):
     pending: Annotated[PendingDecisionView | None, Field(description="Null if nothing waits for a decision.")]
+    kept_trees: Annotated[
+        list[str],
+        Field(description="What reverted restores keep for looking at, by path, until it is released."),
+    ]
 
 
 class DecisionRequest(BaseModel, extra="forbid"):

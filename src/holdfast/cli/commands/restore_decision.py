@@ -21,7 +21,7 @@ class Choice(StrEnum):
 
 _MEANINGS: Final = {
     Choice.KEEP: "The restored data stays; the data from before the restore stays as its safety snapshot only.",
-    Choice.REVERT: "The data from before the restore comes back, and the restored data is removed.",
+    Choice.REVERT: "The data from before the restore comes back; the restored data is kept until it is released.",
     Choice.RELEASE: "The data of a reverted restore, kept for looking at, is removed.",
 }
 
