@@ -84,6 +84,10 @@ async def test_the_main_story(holdfast: Site) -> None:
     await page.get_by_label("Password").fill("not this one at all")
     await page.get_by_role("button", name="Sign in").click()
     await expect(page.get_by_role("alert")).to_contain_text("sign_in_failed")
+    await page.locator("select").first.select_option("ru")
+    await expect(page.get_by_role("alert")).to_contain_text("Неверное имя или пароль")
+    await expect(page.get_by_role("alert")).to_contain_text("The name or the password is wrong")
+    await page.locator("select").first.select_option("en")
     await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Sign in").click()
 

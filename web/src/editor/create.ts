@@ -21,7 +21,6 @@ import {
 } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { placeAt } from "./place";
-import type { TextProblem } from "./problems";
 import { explained, type Schema, type Suggestion, suggestions } from "./schema";
 
 export interface Options {
@@ -34,10 +33,17 @@ export interface Options {
   onchange: (text: string) => void;
 }
 
+/** Something wrong at a place in the text. */
+export interface Mark {
+  line: number;
+  column: number;
+  words: string;
+}
+
 export interface Editor {
   /** Put in another text; nothing where it is the same. */
   write(text: string): void;
-  mark(problems: readonly TextProblem[]): void;
+  mark(marks: readonly Mark[]): void;
   /** Go to a line. */
   go(line: number, column: number): void;
   end(): void;
@@ -171,14 +177,9 @@ export function create(root: ShadowRoot, options: Options): Editor {
       if (text !== view.state.doc.toString())
         view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } });
     },
-    mark(problems) {
-      const placed = problems.filter((problem) => problem.line > 0);
-      view.dispatch(
-        setDiagnostics(
-          view.state,
-          placed.map((problem) => diagnostic(problem, view.state.doc)),
-        ),
-      );
+    mark(marks) {
+      const found = marks.map((mark) => diagnostic(mark, view.state.doc));
+      view.dispatch(setDiagnostics(view.state, found));
     },
     go(line, column) {
       const at = position(view.state.doc, line, column);
@@ -194,15 +195,9 @@ function position(doc: Text, line: number, column: number): number {
   return Math.min(found.from + Math.max(column - 1, 0), found.to);
 }
 
-function diagnostic(problem: TextProblem, doc: Text): Diagnostic {
-  const from = position(doc, problem.line, problem.column);
-  const line = doc.lineAt(from);
-  return {
-    from,
-    to: line.to,
-    severity: "error",
-    message: `${problem.message} ${problem.nextStep}`.trim(),
-  };
+function diagnostic(mark: Mark, doc: Text): Diagnostic {
+  const from = position(doc, mark.line, mark.column);
+  return { from, to: doc.lineAt(from).to, severity: "error", message: mark.words };
 }
 
 function option(each: Suggestion) {

@@ -62,13 +62,17 @@ test("problems are told with their lines, whatever the server found", () => {
   const refusal = (details: unknown) =>
     ApiError.of(response, { error: { code: "x", message: "No.", next_step: "Mend it.", details } });
   expect(
-    textProblems(refusal({ problems: [{ line: 5, column: 3, message: "m", next_step: "n" }, { message: "o" }] })),
+    textProblems(
+      refusal({
+        problems: [{ line: 5, column: 3, path: "a[0].b", code: "c", message: "m", next_step: "n" }, { message: "o" }],
+      }),
+    ),
   ).toEqual([
-    { line: 5, column: 3, message: "m", nextStep: "n" },
-    { line: 0, column: 0, message: "o", nextStep: "" },
+    { line: 5, column: 3, path: "a[0].b", code: "c", message: "m", next_step: "n" },
+    { line: 0, column: 0, path: "", code: "", message: "o", next_step: "" },
   ]);
   expect(textProblems(refusal({ line: 3, column: 9 }))).toEqual([
-    { line: 3, column: 9, message: "No.", nextStep: "Mend it." },
+    { line: 3, column: 9, path: "", code: "x", message: "No.", next_step: "Mend it." },
   ]);
   expect(textProblems(new Error("other"))).toEqual([]);
 });

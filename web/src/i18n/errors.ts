@@ -1,36 +1,44 @@
 /**
  * What went wrong, for people. The server's words are exact and in English. In other languages a sentence of our own
- * says what kind of refusal it is, and the server's words stand below it, since only they say which file, port or name.
+ * says what happened and what to do next, by the refusal's code or at least by its kind; the server's words stand below
+ * it, since only they say which file, port or name.
  */
 import { ApiError, type Problem, Unreachable } from "../api/errors";
-import { t } from "./index.svelte";
-import type { Language } from "./languages";
+import { i18n, t } from "./index.svelte";
 
-export interface Explained {
-  title: string;
-  /** The server's own words, where the title is not them already. */
-  original: string;
+/** A refusal in words. */
+export interface Told {
+  what: string;
   nextStep: string;
+  /** The server's own words, where those above are others. */
+  original: string;
+}
+
+export interface Explained extends Told {
+  title: string;
   problems: readonly Problem[];
   code: string;
 }
 
-/** @param title what failed, in words of our own, where more is known than the kind of refusal. */
-export function explain(error: unknown, language: Language, title?: string): Explained {
+/** One reason, in the language that is spoken; the server's words alone where there are no others. */
+export function tell({ code, message, next_step }: Problem): Told {
+  if (i18n.language === "en") return { what: message, nextStep: next_step, original: "" };
+  const [what = "", nextStep = ""] = i18n.refusal(code) ?? [];
+  return { what, nextStep: next_step && nextStep, original: `${message} ${next_step}`.trim() };
+}
+
+/** @param title what failed, in words of our own, where more is known than the refusal. */
+export function explain(error: unknown, title?: string): Explained {
   if (error instanceof Unreachable) return plain(t("error.unreachable"));
   if (!(error instanceof ApiError)) return plain(t("error.own_defect"));
-  const own = title ?? (language === "en" ? undefined : kind(error.status));
-  return {
-    title: own ?? error.message,
-    original: own === undefined ? "" : error.message,
-    nextStep: error.nextStep,
-    problems: error.problems,
-    code: error.code,
-  };
+  const { code, problems, status } = error;
+  const told = tell({ code, message: error.message, next_step: error.nextStep });
+  const what = told.what || kind(status);
+  return { ...told, title: title ?? what, what: title === undefined ? "" : what, problems, code };
 }
 
 function plain(title: string): Explained {
-  return { title, original: "", nextStep: "", problems: [], code: "" };
+  return { title, what: "", original: "", nextStep: "", problems: [], code: "" };
 }
 
 function kind(status: number): string {

@@ -3,13 +3,16 @@ import { kept, keep } from "../lib/kept";
 import { patiently } from "../lib/patience";
 import { Format } from "./format";
 import { chosen, type Language, LANGUAGES } from "./languages";
-import type { Given, Key, Messages } from "./types";
+import type { ErrorWords, Given, Key, Messages } from "./types";
 
 export type { Key, PlainKey } from "./types";
 
 class I18n {
   language = $state<Language>(chosen([kept("language") ?? "", ...navigator.languages]));
   #messages = $state.raw<Messages>();
+  #errors = $state.raw<{ language: Language; words: ErrorWords }>();
+  /** Whose words of errors were asked for. */
+  #asked: Language | undefined;
   format = $derived(new Format(this.language));
 
   /** Speak a language from now on. The first time before anything is shown. */
@@ -19,6 +22,20 @@ class I18n {
     this.#messages = messages;
     this.language = language;
     document.documentElement.lang = language;
+  }
+
+  /** The words for a refusal, by its code; none where the server's own are in this language, or until they are loaded. */
+  refusal(code: string): ErrorWords[string] | undefined {
+    const { language } = this;
+    if (this.#errors?.language === language) return this.#errors.words[code];
+    if (this.#asked !== language) {
+      this.#asked = language;
+      LANGUAGES[language].errors?.().then(
+        (words) => (this.#errors = { language, words }),
+        () => (this.#asked = undefined), // without them, the kind of refusal is told
+      );
+    }
+    return undefined;
   }
 
   text<K extends Key>(key: K, values?: Readonly<Record<string, string | number>>): string {

@@ -15,6 +15,9 @@ export type Messages = { readonly [K in Key]: (typeof en)[K] extends string ? st
 type Places<S> = S extends `${string}{${infer Place}}${infer Rest}` ? Place | Places<Rest> : never;
 type PlacesOf<M> = M extends string ? Places<M> : Places<M[keyof M]> | "count";
 
+/** What each refusal of the server is: what happened, and what to do next where the server tells that. */
+export type ErrorWords = Readonly<Record<string, readonly [what: string, nextStep?: string]>>;
+
 /** Messages that are told as they are. */
 export type PlainKey = { [K in Key]: Given<K> extends [] ? K : never }[Key];
 
