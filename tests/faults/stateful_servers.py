@@ -81,6 +81,10 @@ class Seen:
     leftovers: tuple[str, ...]
 
 
+NEVER: Final = 3600.0
+"""Seconds: what is removed by hand stays so until a restart, for as long as the model needs."""
+
+
 class Servers:
     """The server that runs now.
 
@@ -94,7 +98,9 @@ class Servers:
         self._disk = FullDisk()
         self._wrap: Wrap = lambda place: place
         own = installation(directory)
-        seams = Seams(fs=self._disk, clock=QuickClock(), workers=partial(QuickWorkers, fs=self._disk))
+        seams = Seams(
+            fs=self._disk, clock=QuickClock(), workers=partial(QuickWorkers, fs=self._disk), removal_pause=NEVER
+        )
         self.place = replace(own, seams=seams, drain_deadline=0.5)
         engine = self.place.fake_engine()
         behaviours = {image: Behaviour(writes={"/data/version": image}, requires=GOOD) for image in VERSIONS}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.bootstrap import Holdfast
 from holdfast.domain.operation import OperationState
 from holdfast.domain.workload import HealthType, Port, RestartPolicy, Scope, Strategy, Volume, WorkloadSpec
 from holdfast.testing.images import build_image
@@ -102,19 +103,30 @@ async def test_a_volume_that_is_suddenly_missing_stops_the_deploy_before_the_old
         assert (await the_one_running(holdfast, workload.id)).id == before.id
 
 
-async def test_a_container_that_somebody_removed_is_made_again_at_the_next_start(place: DockerPlace) -> None:
-    async with place.running() as holdfast:
-        workload = await deployed(holdfast, keeper())
-        await holdfast.runtime.remove((await the_one_running(holdfast, workload.id)).id, force=True)
-    async with place.running() as holdfast:
+async def test_a_container_that_somebody_removed_is_made_again_at_once_and_at_the_next_start(
+    place: DockerPlace,
+) -> None:
+    async def removed(holdfast: Holdfast) -> str:
+        gone = await the_one_running(holdfast, workload.id)
+        await holdfast.runtime.remove(gone.id, force=True)
+        return gone.id
 
+    async def comes_back(holdfast: Holdfast, gone: str) -> None:
         async def runs() -> bool:
-            return any(container.running for container in await containers(holdfast, workload.id))
+            return any(each.running and each.id != gone for each in await containers(holdfast, workload.id))
 
         await until(runs)
         page = await holdfast.operations.list(1, None, workload.id)
+        assert page.items[0].actor == "reconciliation"
         await succeeded(holdfast, page.items[0])
         await the_one_running(holdfast, workload.id)
+
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast, keeper())
+        await comes_back(holdfast, await removed(holdfast))
+        gone = await removed(holdfast)
+    async with place.running() as holdfast:
+        await comes_back(holdfast, gone)
 
 
 async def test_workloads_of_a_project_find_each_other_by_name_with_their_configuration(

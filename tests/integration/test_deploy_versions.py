@@ -230,3 +230,13 @@ async def test_entrypoint_command_user_and_published_port_are_as_configured(
         async with httpx.AsyncClient(trust_env=False) as client:
             answer = await client.get(f"http://127.0.0.1:{port.host_port}/page")
         assert answer.text.strip() == "zeroth first 1234 good day = you"
+
+        running = await the_one_running(holdfast, workload.id)
+        taken = Port(container_port=8080, host_port=port.host_port, host_ip="127.0.0.1")
+        await holdfast.api.workloads.apply(replace(spec, name="second", ports=(taken,)), actor="test")
+        end = await ended(holdfast, await holdfast.api.deployer.deploy("second", actor="test"))
+        assert end.error is not None
+        assert (end.error["code"], end.error["message"]) == (
+            "port_in_use",
+            f"The host port 127.0.0.1:{port.host_port} is taken by the container {running.name}.",
+        )

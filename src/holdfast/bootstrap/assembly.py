@@ -61,6 +61,7 @@ from holdfast.services.preview_expiry import PreviewExpiry
 from holdfast.services.probe_removal import remove_left_probes
 from holdfast.services.reaper import Reaper
 from holdfast.services.reconcile import Reconciler
+from holdfast.services.removal_watch import RemovalWatch
 from holdfast.services.restore_plan import RestoreRequest
 from holdfast.services.scheduler import Scheduler
 from holdfast.services.snapshot_files import SnapshotFiles
@@ -233,6 +234,13 @@ async def _assembled(base: Base, swap: StateSwap) -> AsyncIterator[Holdfast]:
         clock=base.seams.clock,
     )
 
+    removals = RemovalWatch(
+        installation=base.installation,
+        records=deploying.records,
+        look=restoring.reconciler.look,
+        pause=base.seams.removal_pause,
+    )
+
     async def engine_arrived(info: EngineInfo) -> None:
         deploying.volumes.learn_engine_root(info.root_dir)
         await restoring.drills.clear()
@@ -243,6 +251,7 @@ async def _assembled(base: Base, swap: StateSwap) -> AsyncIterator[Holdfast]:
     def container_event(event: ContainerEvent) -> None:
         deploying.sightings.happened(event)
         deploying.traffic.happened(event)
+        removals.happened(event)
         base.updates.tell(Update(part=TokenScope.WORKLOADS, workload_id=event.labels.get(LABEL_WORKLOAD)))
 
     await _recover(base, deploying, restoring)
@@ -268,6 +277,7 @@ async def _assembled(base: Base, swap: StateSwap) -> AsyncIterator[Holdfast]:
         if deploying.edge is not None:
             begin(EdgeWatch(deploying.traffic, pause=deploying.edge.pause))
         until_the_end.push_async_callback(hooks.work.close)
+        begin(removals)
         followed = deploying.sightings.follow
         begin(EngineWatch(base.runtime, base.readiness, engine_arrived, container_event, followed))
         for part in (keeping.scheduler, keeping.alarms, previews.expiry, keeping.notifications, metrics):

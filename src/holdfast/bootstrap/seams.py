@@ -17,6 +17,7 @@ from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.health_gate import Clock, SystemClock
 from holdfast.services.passwords import PasswordCost
+from holdfast.services.removal_watch import PAUSE
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.workers import COMMAND, Workers
 from holdfast.store.database import Database
@@ -51,6 +52,7 @@ class Seams:
         worker_command: how a worker process is started.
         password_cost: what hashing one password costs.
         backup_cost: what each guess at a backup's passphrase costs.
+        removal_pause: seconds from the removal of an instance by hand to the look at its workload.
     """
 
     fs: Fs = field(default_factory=Fs)
@@ -65,3 +67,4 @@ class Seams:
     worker_command: Sequence[str] = COMMAND
     password_cost: PasswordCost = field(default_factory=PasswordCost)
     backup_cost: int = GUESS_COST
+    removal_pause: float = PAUSE

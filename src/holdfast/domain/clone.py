@@ -14,8 +14,6 @@ from holdfast.domain.errors import Problem
 from holdfast.domain.volumes import Placed, overlap
 from holdfast.domain.workload import Port, Workload, WorkloadSpec
 
-_ANYWHERE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LikeSource:
@@ -62,7 +60,7 @@ def port_problems(spec: WorkloadSpec, others: Iterable[Workload], next_step: str
         )
         for port in spec.ports
         for other in others
-        if any(_collide(port, taken) for taken in other.spec.ports)
+        if any(port.collides_with(taken) for taken in other.spec.ports)
     ]
 
 
@@ -117,9 +115,3 @@ _APART: Final = (
 def _pairs(spec: WorkloadSpec) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
     secrets = tuple((secret.name, "") for secret in spec.secrets)
     return (("environment", spec.env), ("secrets", secrets), ("labels", spec.labels))
-
-
-def _collide(one: Port, other: Port) -> bool:
-    if not one.host_port or (one.host_port, one.protocol) != (other.host_port, other.protocol):
-        return False
-    return one.host_ip == other.host_ip or not _ANYWHERE.isdisjoint({one.host_ip, other.host_ip})

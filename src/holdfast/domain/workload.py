@@ -47,6 +47,8 @@ OWN_SCOPES: Final = SUPPORTED_SCOPES - {Scope.ABSOLUTE}
 """The scopes whose directories are made for workloads, and may be removed with them."""
 
 
+_ANYWHERE: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
+
 IMAGE_SOURCE: Final = "image"
 """The source that is Holdfast's own: the declaration names the image."""
 
@@ -260,6 +262,12 @@ class Port:
     host_port: int = 0
     host_ip: str = "0.0.0.0"  # noqa: S104 - the engine's own default for a published port; a declaration may narrow it
     protocol: str = "tcp"
+
+    def collides_with(self, other: Port) -> bool:
+        """Whether only one of them can be published at a time."""
+        if not self.host_port or (self.host_port, self.protocol) != (other.host_port, other.protocol):
+            return False
+        return self.host_ip == other.host_ip or not _ANYWHERE.isdisjoint({self.host_ip, other.host_ip})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Reconciliation: what differs from what was deployed, and the mending of what Holdfast itself owns.
 
-Run when Holdfast starts, and whenever the engine comes back. For each workload whose lock is free:
+Run when Holdfast starts, whenever the engine comes back, and for a workload of which somebody removed an instance
+(``removal_watch.py``). For each workload whose lock is free:
 
 1. A deployment that a death of the server cut off is taken back: what it made is removed, and what ran before it runs
    again if the workload is meant to run.
@@ -54,6 +55,11 @@ class Reconciled:
     operation_id: str | None = None
     skipped: str = ""
 
+    @property
+    def notable(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self.differences or self.taken_back or self.skipped)
+
 
 class Reconciler:
     """Compares and mends.
@@ -99,20 +105,30 @@ class Reconciler:
         known = {workload.id for workload in workloads}
         orphans = {c.labels.get(LABEL_WORKLOAD, "") for c in everything} - known
         found += [_orphaned(orphan, everything) for orphan in sorted(orphans)]
-        told = tuple(each for each in found if each.differences or each.taken_back or each.skipped)
+        told = tuple(each for each in found if each.notable)
         for each in told:
-            self._log.warning(
-                "differs from what was deployed",
-                workload=each.workload,
-                found=[difference.code for difference in each.differences],
-                taken_back=each.taken_back,
-                skipped=each.skipped,
-            )
+            self._tell(each)
         return told
 
-    async def look(self, workload_id: str) -> None:
-        """Look at one workload, after what kept others off it has ended."""
-        await self._reconcile(await self._records.workload(workload_id))
+    async def look(self, workload_id: str) -> Reconciled:
+        """Look at one workload: what kept others off it has ended, or an instance of it was removed.
+
+        Raises:
+            NotFound: ``workload_unknown``.
+        """
+        found = await self._reconcile(await self._records.workload(workload_id))
+        self._tell(found)
+        return found
+
+    def _tell(self, found: Reconciled) -> None:
+        if found.notable:
+            self._log.warning(
+                "differs from what was deployed",
+                workload=found.workload,
+                found=[difference.code for difference in found.differences],
+                taken_back=found.taken_back,
+                skipped=found.skipped,
+            )
 
     async def _reconcile(self, workload: Workload) -> Reconciled:
         if self._restore_pending(workload.id):

@@ -98,6 +98,7 @@ class Replacement:
             await self._settle(workload, adopt=adopt)
             return running
         await self._rollout.require_secrets(workload)
+        await self._rollout.require_ports(workload, there)
         everyone = await self._records.workloads()
         for warning in await self._rollout.check_volumes(workload, version, everyone, accept=accept):
             ctx.log(warning, "warning")
@@ -142,6 +143,7 @@ class Replacement:
         if len(mine) != instance_count(last.spec) or any(c.running for c in there if c not in mine):
             version = await self._images.pinned(last.image_id, reference=last.spec.image)
             return await self.deploy(held, then, version, ctx, DeployReason.START)
+        await self._rollout.require_ports(then, there)
         await self._rollout.require_out_of_reach(then)
         ctx.point_of_no_return()
         await self._records.want(workload, DesiredState.RUNNING)

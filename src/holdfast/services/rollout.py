@@ -26,6 +26,7 @@ from holdfast.services.image_source import Version
 from holdfast.services.instances import Instances
 from holdfast.services.operation_context import OperationContext
 from holdfast.services.path_users import writers_on_volumes
+from holdfast.services.port_users import ports_in_use
 from holdfast.services.quiesce import Quiescer, facts_of
 from holdfast.services.retrying import Waits, until_engine_answers
 from holdfast.services.sealed_values import SealedValues
@@ -118,6 +119,22 @@ class Rollout:
         read_only = [place.path for place in places if place.target in reading]
         writable = [place.path for place in places if place.target not in reading]
         return await asyncio.to_thread(writers_on_volumes, await self._instances.strangers(), writable, read_only)
+
+    async def require_ports(self, workload: Workload, own: Sequence[Container]) -> None:
+        """Raises ``Refused`` (``port_in_use``) where somebody else has a host port that the workload is to publish.
+
+        Args:
+            own: the workload's containers.
+        """
+        fixed = [port for port in workload.spec.ports if port.host_port]
+        if not fixed:
+            return
+        mine = {container.id for container in own}
+        everyone = [*await self._instances.all(), *await self._instances.strangers()]
+        others = [container for container in everyone if container.id not in mine]
+        problems = await asyncio.to_thread(ports_in_use, fixed, own, others)
+        if problems:
+            raise Refused(problems)
 
     async def require_secrets(self, workload: Workload) -> None:
         """Raises ``Refused`` where a secret has no value, or one that can't be opened."""

@@ -136,7 +136,7 @@ class Bench:
         self.locks = LifecycleLocks()
         self.barrier = DrainBarrier()
         self.operations = Operations(OperationStore(self.database), self.barrier)
-        installation = "01j00000000000000000000000"
+        installation = self.installation = "01j00000000000000000000000"
         named = EngineVolumes(settings, installation, self.runtime, self.live)
         self.volumes = VolumeResolver(settings, self.live, VolumeStateStore(self.database), named)
         self.secrets = SealedValues(SecretStore(self.database), Sealing(Fs(), path / "keys"))
@@ -146,7 +146,7 @@ class Bench:
         self.instances = Instances(self.runtime, installation, self.volumes, self.secrets, keeping)
         self.images = ImageSource(self.runtime, installation, no_login)
         self.sources = Sources(self.images, engine="unix:///engine.sock", patience=60.0)
-        records = DeployRecords(self.deployments, self.workloads, self.images)
+        records = self.records = DeployRecords(self.deployments, self.workloads, self.images)
         self.image_care = ImageCare(
             runtime=self.runtime,
             installation=installation,

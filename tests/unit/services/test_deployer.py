@@ -1,7 +1,9 @@
 """Deploying: what ran before comes back, or it is said that it does not; and never do two deployments meet."""
 
 import dataclasses
+import os
 import shutil
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
@@ -17,6 +19,7 @@ from holdfast.domain.workload import (
     DesiredState,
     HealthCheck,
     HealthType,
+    Port,
     RestartPolicy,
     Strategy,
     Workload,
@@ -419,6 +422,37 @@ async def test_an_image_for_another_processor_fails_before_anything_is_touched(
     bench.runtime.engine.state.images[bench.runtime.add_image("notes:2").id].architecture = "s390x"
     monkeypatch.setattr(image_source, "runs_here", lambda architecture: architecture != "s390x")
     await untouched(bench, workload, "image_for_other_platform")
+
+
+async def test_a_port_that_another_container_has_is_refused_with_who_has_it(bench: Bench) -> None:
+    port = Port(container_port=80, host_port=18080, host_ip="127.0.0.1")
+    other = await bench.deployed(dataclasses.replace(STATELESS, name="other", ports=(port,)))
+    (holder,) = await bench.running(other)
+    workload = await bench.deployed()
+    bench.runtime.add_image("notes:2")
+    wider = dataclasses.replace(port, host_ip="0.0.0.0")
+    configured = await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, ports=(wider,)))
+    await untouched(bench, configured, "port_in_use")
+    operation = await bench.deploy(configured)
+    assert message(operation) == f"The host port 0.0.0.0:18080 is taken by the container {holder.name}."
+    await bench.stop(other)
+    assert (await bench.deploy(configured)).state is OperationState.SUCCEEDED
+    assert code(await bench.start(other)) == "port_in_use"
+    assert (await bench.deploy(configured, "notes:2")).state is OperationState.SUCCEEDED  # what it has itself is free
+
+
+async def test_a_port_on_which_a_program_of_the_host_listens_is_refused_with_its_name(bench: Bench) -> None:
+    workload = await bench.deployed()
+    bench.runtime.add_image("notes:2")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = Port(container_port=80, host_port=listener.getsockname()[1], host_ip="127.0.0.1")
+        configured = await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, ports=(port,)))
+        await untouched(bench, configured, "port_in_use")
+        operation = await bench.deploy(configured)
+        assert f"(process {os.getpid()})" in message(operation)
+    assert (await bench.deploy(configured)).state is OperationState.SUCCEEDED
 
 
 async def test_a_missing_volume_is_refused_before_the_old_version_is_stopped(bench: Bench) -> None:
