@@ -13,6 +13,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from holdfast.testing.images import build_image
+from tests.e2e import ledger as ledgers
 from tests.e2e.network import Network, network
 from tests.e2e.site import IMAGE, SCRIPT, Site, site
 from tests.integration import conftest
@@ -55,3 +56,9 @@ async def holdfast(
             yield running
     finally:
         await place.clean()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def ledger(holdfast: Site) -> ledgers.Ledger:
+    """A workload with a history, on the server that all tests here share."""
+    return await ledgers.made(holdfast)

@@ -35,8 +35,12 @@ export const en = {
   "role.operator": "operator",
   "role.admin": "admin",
 
+  "denied.title": "Not for your role",
+  "denied.admins": "Only admins see this page.",
+  "denied.operators": "Only operators and admins see this page.",
+  "denied.words": "You are signed in as {name}, role: {role}. Ask an admin if you need it.",
   "missing.title": "Nothing here",
-  "missing.words": "There is no such page, or your role doesn't show it.",
+  "missing.words": "There is no such page.",
   "missing.back": "To the overview",
 
   "sign_in.title": "Sign in to Holdfast",

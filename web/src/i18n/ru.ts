@@ -37,8 +37,12 @@ export const ru: Messages = {
   "role.operator": "оператор",
   "role.admin": "администратор",
 
+  "denied.title": "Не для вашей роли",
+  "denied.admins": "Эту страницу видят только администраторы.",
+  "denied.operators": "Эту страницу видят только операторы и администраторы.",
+  "denied.words": "Вы вошли как {name}, роль: {role}. Если страница нужна вам, обратитесь к администратору.",
   "missing.title": "Здесь ничего нет",
-  "missing.words": "Такой страницы нет, или она недоступна вашей роли.",
+  "missing.words": "Такой страницы нет.",
   "missing.back": "К обзору",
 
   "sign_in.title": "Вход в Holdfast",
