@@ -1,0 +1,102 @@
+"""What the server refuses is told in words, where it was asked for, and what one can do then is at hand."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import Locator, expect
+
+from tests.e2e.ledger import NAME, Ledger
+from tests.e2e.site import HEADER, PASSWORD
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+
+PLACE = f"/api/workloads/{NAME}"
+
+
+async def asked_for(dialog: Locator) -> None:
+    """The dialog of a restore, as soon as its dry run is over and the name typed."""
+    await dialog.get_by_label(f"Type {NAME} to confirm").fill(NAME)
+    await dialog.get_by_role("button", name="Restore now").click()
+
+
+async def test_what_a_restore_is_refused_for_stands_in_its_dialog(ledger: Ledger) -> None:
+    site, page = ledger.site, ledger.site.page
+    await site.sign_in()
+    dialog = page.get_by_role("dialog")
+
+    # another name: nothing can be sent, by no key either
+    await site.go(f"/workloads/{NAME}")
+    await page.get_by_role("button", name="Restore the snapshot of").first.click()
+    field = dialog.get_by_label(f"Type {NAME} to confirm")
+    await field.fill(f"{NAME}s")
+    await field.press("Enter")
+    await expect(dialog.get_by_role("button", name="Restore now")).to_be_disabled()
+    await page.keyboard.press("Escape")
+
+    # a directory that is gone: the dry run says so, and what would help; then it goes on
+    away = ledger.data.with_name("away")
+    ledger.data.rename(away)
+    await page.get_by_role("button", name="Restore the snapshot of").first.click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("volume_missing")
+    await expect(dialog.get_by_role("button", name="Restore now")).to_be_disabled()
+    await dialog.get_by_label("Make the directories that are missing").check()
+    await expect(field).to_be_visible()
+    away.rename(ledger.data)
+    await page.keyboard.press("Escape")
+
+    # another restore under way: 409
+    (ledger.data / "hold").touch()
+    held = (await site.run(f"{PLACE}/snapshots"))["snapshot_id"]
+    (ledger.data / "hold").unlink()
+    first = await site.ask("POST", f"{PLACE}/snapshots/{held}/restore", {}, **{"X-Confirm-Restore": held})
+    await expect(page.get_by_text("At work", exact=True)).to_be_visible()
+    await page.get_by_role("button", name="Restore the snapshot of").first.click()
+    await asked_for(dialog)
+    await expect(dialog.get_by_role("alert")).to_contain_text("A restore of this workload is in flight")
+    await expect(dialog.get_by_role("alert")).to_contain_text("Watch that one; start another when it has ended.")
+    await page.keyboard.press("Escape")
+    await site.go(f"/operations/{first['id']}")
+    await expect(page.locator("[aria-current=step]")).to_contain_text("Starting the workload")
+    (ledger.data / "hold").unlink()
+    await expect(page.get_by_text("The data is restored, and the workload is healthy on it.")).to_be_visible()
+
+    # a snapshot that is deleted elsewhere while one looks at it
+    await site.go(f"/workloads/{NAME}/snapshots/{held}")
+    await page.get_by_role("checkbox", name="Choose book.txt").check()
+    await page.get_by_role("button", name="Restore 1 chosen …").click()
+    await expect(field).to_be_visible()
+    gone = await site.context.request.delete(f"{site.url}{PLACE}/snapshots/{held}", headers=HEADER)
+    assert gone.ok
+    await asked_for(dialog)
+    await expect(dialog.get_by_role("alert")).to_contain_text("snapshot_unknown")
+    await page.reload()
+    await expect(page.get_by_role("alert")).to_contain_text("There is no snapshot")
+    assert site.said == []
+
+
+async def test_a_role_that_was_taken_meanwhile_and_a_session_that_is_over_are_told(ledger: Ledger) -> None:
+    site = ledger.site
+    await site.sign_in()
+    await site.ask("POST", "/api/users", {"name": "carla", "password": PASSWORD, "role": "admin"})
+    browser = site.context.browser
+    assert browser is not None
+    context = await browser.new_context(locale="ru")
+    who = {"username": "carla", "password": PASSWORD}
+    assert (await context.request.post(f"{site.url}/api/session", data=who, headers=HEADER)).ok
+    page = site.watch(await context.new_page())
+    await page.goto(f"{site.url}/workloads/{NAME}")
+    await page.get_by_role("button", name="Сделать снимок").click()
+    await site.ask("PATCH", "/api/users/carla", {"role": "viewer"})
+    await page.get_by_role("button", name="Сделать сейчас").click()
+    # in one's own language what kind of refusal it is, and the server's own words
+    await expect(page.get_by_role("alert")).to_contain_text("role_insufficient")
+    await expect(page.get_by_role("alert")).to_contain_text(re.compile("[а-я]{4}"))
+    await page.keyboard.press("Escape")
+
+    assert (await context.request.delete(f"{site.url}/api/session", headers=HEADER)).ok
+    await page.get_by_role("link", name="Операции").click()
+    await expect(page.get_by_role("heading", name="Вход в Holdfast")).to_be_visible()
+    await context.close()
+    assert site.said == []
