@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from holdfast.testing.server_process import server
+from holdfast.testing.server_process import SERVE, server
 from tests.e2e.network import Network
 from tests.integration.engine_bench import DockerPlace
 
@@ -96,9 +96,11 @@ class Site:
 
 
 @asynccontextmanager
-async def site(place: DockerPlace, browser: Browser, browsing: Network) -> AsyncIterator[Site]:
+async def site(
+    place: DockerPlace, browser: Browser, browsing: Network, command: tuple[str, ...] = SERVE
+) -> AsyncIterator[Site]:
     """A server, and a browser in English in front of it, nobody signed in."""
-    with server(place.settings, place.directory / "server.log") as running:
+    with server(place.settings, place.directory / "server.log", command) as running:
         url = str(running.http.base_url).rstrip("/")
         await browsing.open(running.http.base_url.port or 80)
         # nothing moves or fades while it is looked at

@@ -123,7 +123,8 @@ def connect(process: Process, settings: Settings, log: Path) -> ServerProcess:
     address = _address(log)
     if address is None:
         raise RuntimeError(f"the server does not start. What it said:\n{log.read_text(errors='replace')}")
-    headers = {"Authorization": f"Bearer {settings.admin_token_file.read_text().strip()}"}
+    token = settings.admin_token_file  # it is there until somebody is an admin
+    headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token.exists() else {}
     running = ServerProcess(process, httpx.Client(base_url=address, headers=headers, timeout=PATIENCE, trust_env=False))
     try:
         until(running.answers)
