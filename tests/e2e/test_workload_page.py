@@ -44,9 +44,26 @@ async def test_a_service_from_an_image_is_corrected_in_the_editor_made_and_deplo
     await page.get_by_role("option", name="stop_grace").click()
     await page.keyboard.type("3s")
 
+    # the form says the same as the text, either way, and leaves its comments
+    await expect(page.get_by_label("Time to stop")).to_have_count(1)
+    await page.keyboard.insert_text(" # soon")
+    await page.get_by_text("How it runs").click()
+    await expect(page.get_by_label("Time to stop")).to_have_value("3s")
+    await page.get_by_label("Time to stop").fill("soon")
+    await expect(page.get_by_label("Time to stop")).to_have_attribute("aria-invalid", "true")
+    await expect(page.get_by_role("button", name="Create and deploy")).to_be_disabled()
+    await page.get_by_label("Time to stop").fill("2s")
+    await page.get_by_text("Environment", exact=True).click()
+    await page.get_by_label("Name of another variable").fill("TZ")
+    await page.get_by_role("button", name="Add", exact=True).click()
+    await page.get_by_label("TZ", exact=True).fill("UTC")
+    await expect(editor).to_contain_text("stop_grace: 2s # soon")
+
     await page.get_by_role("button", name="Create and deploy").click()
     await expect(page.get_by_role("link", name="Open wiki")).to_be_visible()
     await expect(page.get_by_text("It is done.").first).to_be_visible()
+    made = (await holdfast.ask("GET", "/api/workloads/wiki"))["config"]
+    assert (made["stop_grace"], made["env"]) == (2, {"TZ": "UTC"})
     assert holdfast.said == []
 
 

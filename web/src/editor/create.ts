@@ -174,8 +174,8 @@ export function create(root: ShadowRoot, options: Options): Editor {
   });
   return {
     write(text) {
-      if (text !== view.state.doc.toString())
-        view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } });
+      const old = view.state.doc.toString();
+      if (text !== old) view.dispatch({ changes: difference(old, text) });
     },
     mark(marks) {
       const found = marks.map((mark) => diagnostic(mark, view.state.doc));
@@ -188,6 +188,16 @@ export function create(root: ShadowRoot, options: Options): Editor {
     },
     end: () => view.destroy(),
   };
+}
+
+/** The one stretch in which two texts differ: where somebody reads or writes in the rest of it, they stay. */
+function difference(old: string, text: string): { from: number; to: number; insert: string } {
+  const least = Math.min(old.length, text.length);
+  let from = 0;
+  while (from < least && old[from] === text[from]) from++;
+  let same = 0;
+  while (same < least - from && old.at(-1 - same) === text.at(-1 - same)) same++;
+  return { from, to: old.length - same, insert: text.slice(from, text.length - same) };
 }
 
 function position(doc: Text, line: number, column: number): number {

@@ -13,6 +13,9 @@ export interface Schema {
   additionalProperties?: Schema | boolean;
   items?: Schema;
   required?: string[];
+  minimum?: number;
+  maximum?: number;
+  maxLength?: number;
   description?: string;
   examples?: unknown[];
   default?: unknown;
@@ -30,9 +33,10 @@ export interface Suggestion {
 function resolved(schema: Schema, root: Schema): Schema {
   const name = schema.$ref?.replace("#/$defs/", "");
   const target = name === undefined ? undefined : root.$defs?.[name];
-  return target
-    ? resolved({ ...target, ...(schema.description && { description: schema.description }) }, root)
-    : schema;
+  if (!target) return schema;
+  // what is said beside a reference holds of this place
+  const { $ref: _, ...beside } = schema;
+  return resolved({ ...target, ...beside }, root);
 }
 
 /** Each way in which something may be written. */

@@ -1,0 +1,53 @@
+/** A declaration as a form sees it: what its text says, place by place, and the text with other values in it. */
+import { record } from "../../api/errors";
+import { tell } from "../../i18n/errors";
+import type { Draft } from "../draft.svelte";
+import type { Path } from "../place";
+import type { Schema } from "../schema";
+import { dependants, type FieldName, hasPlace, pathText, valueAt } from "./fields";
+
+export class Form {
+  /** What the text says; `undefined` while that can't be told. */
+  readonly document = $derived.by(() => this.yaml.read(this.draft.text));
+
+  constructor(
+    readonly draft: Draft,
+    readonly schema: Schema,
+    private readonly yaml: typeof import("../yaml"),
+  ) {}
+
+  at(path: Path): unknown {
+    return valueAt(this.document, path);
+  }
+
+  /** Write another value; `undefined` for none. What has no place beside it any more goes. */
+  set(name: FieldName, path: Path, value: unknown): void {
+    const above = path.slice(0, -1);
+    let text = this.yaml.changed(this.draft.text, path, value);
+    for (const other of dependants(name)) {
+      const place = [...above, other.split(".").at(-1)!];
+      const document = this.yaml.read(text);
+      const there = valueAt(document, place) !== undefined;
+      if (there && !hasPlace(other, record(valueAt(document, above)), this.schema, place))
+        text = this.yaml.changed(text, place, undefined);
+    }
+    this.draft.text = text;
+  }
+
+  shows(name: FieldName, path: Path): boolean {
+    return this.at(path) !== undefined || hasPlace(name, record(this.at(path.slice(0, -1))), this.schema, path);
+  }
+
+  /** What is wrong at a place, or below it, in words; empty where nothing is. */
+  problem(path: Path): string {
+    const place = pathText(path);
+    const here = this.draft.problems.filter(
+      (problem) =>
+        problem.path === place || problem.path.startsWith(`${place}.`) || problem.path.startsWith(`${place}[`),
+    );
+    return here
+      .map(tell)
+      .map(({ what, nextStep, original }) => `${what || original} ${nextStep}`.trim())
+      .join(" ");
+  }
+}
