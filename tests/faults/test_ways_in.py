@@ -17,7 +17,8 @@ from holdfast.bootstrap import Holdfast, Seams
 from holdfast.domain.deployment import DeployReason
 from holdfast.domain.operation import Operation
 from holdfast.domain.webhook import Binding, Provider
-from holdfast.domain.workload import Scope, SourceWish, Volume, Workload
+from holdfast.domain.workload import Scope, SourceWish, UpdatePolicy, Volume, Workload
+from holdfast.services.scheduled_updates import ScheduledUpdates
 from holdfast.testing.crash import QuickClock
 from holdfast.testing.fake_records import Behaviour
 from holdfast.testing.fake_runtime import Call, FakeRuntime
@@ -103,6 +104,13 @@ async def delivered(holdfast: Holdfast, workload: Workload) -> Operation:
             await asyncio.sleep(0.01)
 
 
+async def updated(holdfast: Holdfast) -> Operation:
+    """The operation that the schedule of updates begins."""
+    (update,) = [work for work in holdfast.scheduler._work if isinstance(work, ScheduledUpdates)]
+    (schedule,) = await update.schedules()
+    return await update.start(schedule, actor="schedule", idempotency_key="due")
+
+
 async def waits_for(holdfast: Holdfast, operation: Operation) -> str:
     async for seen in holdfast.operations.events(operation.id):
         if seen.waiting_for or seen.state.ended:
@@ -117,7 +125,7 @@ async def test_every_way_in_waits_for_a_restore_and_says_for_which(holdfast: Hol
     engine_of(holdfast).add_remote_image(TRIED)
     staging = await deployed(holdfast, spec_of("staging", image=TRIED, volumes=()))
     plugged = await deployed(holdfast, replace(spec_of("plugged", image="", volumes=(SHARED,)), plugin=wish))
-    notes = await deployed(holdfast)
+    notes = await deployed(holdfast, replace(spec_of(), updates=UpdatePolicy(schedule="0 4 * * *")))
     (first,) = (await holdfast.api.deployer.deployments(notes.id, 10, None)).items
     (tried,) = (await holdfast.api.deployer.deployments(staging.id, 10, None)).items
     snapshot_id, other_id = await snapshotted(holdfast, notes), await snapshotted(holdfast, plugged)
@@ -130,6 +138,7 @@ async def test_every_way_in_waits_for_a_restore_and_says_for_which(holdfast: Hol
         DeployReason.ROLLBACK: await api.rollbacks.rollback(notes.id, first.id, actor="ann"),
         DeployReason.PROMOTE: await api.promotions.promote(staging.id, notes.id, tried.id, actor="ann"),
         DeployReason.WEBHOOK: await delivered(holdfast, notes),
+        DeployReason.UPDATE: await updated(holdfast),
         DeployReason.START: await api.deployer.start(notes.id, actor="ann"),
         "a source of a plugin": await api.deployer.deploy(plugged.id, actor="ann"),
         DeployReason.RESTORE: await restore(holdfast, plugged, other_id),

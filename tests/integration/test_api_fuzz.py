@@ -128,6 +128,7 @@ DECLARATION: dict[str, Any] = {
         "drill": {"schedule": "0 5 * * 0", "command": ["true"], "timeout": 60},
     },
     "revert_data": "never",
+    "updates": {"schedule": "0 4 * * *"},
     "previews": {
         "domain": "{preview}.example.org:80",
         "env": {"A": "b"},
@@ -406,6 +407,7 @@ def test_the_declaration_with_odd_values_has_every_key() -> None:
         ("resources", "ResourcesModel"),
         ("source", "SourceModel"),
         ("previews", "PreviewsModel"),
+        ("updates", "UpdatesModel"),
     ):
         assert DECLARATION[key].keys() == schema["$defs"][model]["properties"].keys()
     assert DECLARATION["snapshots"].keys() == schema["$defs"]["SnapshotsModel"]["properties"].keys()

@@ -11,8 +11,18 @@ import pytest
 
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.operation import OperationState
-from holdfast.domain.workload import HealthCheck, HealthType, Port, RestartPolicy, SourceWish, Strategy, WorkloadSpec
+from holdfast.domain.workload import (
+    HealthCheck,
+    HealthType,
+    Port,
+    RestartPolicy,
+    SourceWish,
+    Strategy,
+    UpdatePolicy,
+    WorkloadSpec,
+)
 from holdfast.runtime.docker import DockerRuntime
+from holdfast.services.health_gate import SystemClock
 from holdfast.testing.images import build_image
 from holdfast.testing.installation import deployed, ended, snapshotted, succeeded
 from holdfast.testing.plugins import install
@@ -99,6 +109,33 @@ async def test_a_tag_that_was_moved_brings_the_new_digest_and_one_that_is_gone_t
         assert end.error is not None
         assert end.error["code"] == "image_not_in_registry"
         assert await the_one_running(holdfast, workload.id) == now
+
+
+class Ahead(SystemClock):
+    """The machine's clock, set ahead."""
+
+    seconds = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.seconds
+
+
+@pytest.mark.xdist_group("registry")
+async def test_a_tag_that_was_moved_on_is_deployed_by_the_schedule(
+    place: DockerPlace, docker_host: str, docker_runtime: DockerRuntime, reference: str
+) -> None:
+    await publish(docker_host, docker_runtime, reference, "of before")
+    clock = Ahead()
+    async with replace(place, seams=replace(place.seams, clock=clock)).running() as holdfast:
+        spec = replace(app(reference), updates=UpdatePolicy(schedule="0 4 * * *"))
+        workload = await deployed(holdfast, spec)
+        await holdfast.scheduler.look()
+        moved = await publish(docker_host, docker_runtime, reference, "of the night")
+        clock.seconds += 25 * 3600
+        await holdfast.scheduler.look()
+        (update,) = (await holdfast.operations.list(1, None, workload.id)).items
+        assert (update.actor, (await succeeded(holdfast, update)).outcome["digest"]) == ("schedule", moved)
+        assert await version_of(holdfast, (await the_one_running(holdfast, workload.id)).id) == "of the night"
 
 
 async def test_a_plugin_of_another_distribution_says_which_image_runs(

@@ -14,6 +14,7 @@ from holdfast.services.notifications import Notifications
 from holdfast.services.scheduled_care import ScheduledCare
 from holdfast.services.scheduled_drills import ScheduledDrills
 from holdfast.services.scheduled_snapshots import ScheduledSnapshots, schedule_facts
+from holdfast.services.scheduled_updates import ScheduledUpdates
 from holdfast.services.scheduler import Scheduler
 from holdfast.store.notices import ChannelStore, Outbox
 from holdfast.store.previews import PreviewStore
@@ -46,6 +47,14 @@ def keeping_of(base: Base, deploying: Deploying, restoring: Restoring, own: Back
         snapshots=restoring.snapshots,
         drills=restoring.drills,
     )
+    scheduled_updates = ScheduledUpdates(
+        settings=base.settings,
+        workloads=base.workload_store,
+        records=deploying.records,
+        deployer=deploying.deployer,
+        operations=base.operations,
+        locks=base.locks,
+    )
     scheduled_care = ScheduledCare(
         settings=base.settings, care=restoring.care, copies=restoring.copies, repositories=deploying.repositories
     )
@@ -54,7 +63,7 @@ def keeping_of(base: Base, deploying: Deploying, restoring: Restoring, own: Back
         zone=base.settings.zone,
         store=ScheduleStore(base.database),
         operations=base.operations,
-        work=[scheduled_snapshots, scheduled_care, scheduled_drills, own.scheduled],
+        work=[scheduled_snapshots, scheduled_care, scheduled_drills, scheduled_updates, own.scheduled],
         most=max(1, base.settings.workers - 1),  # one is left for people
     )
     outbox = Outbox(base.database)

@@ -34,6 +34,8 @@ class DeployReason(StrEnum):
     PROMOTE = "promote"
     WEBHOOK = "webhook"
     PREVIEW = "preview"
+    UPDATE = "update"
+    """By a schedule: the configured name meant another image."""
     RESTORE = "restore"
     RECONCILE = "reconcile"
 
@@ -103,7 +105,8 @@ def returned_image(configured: str, deployed: Deployment | None, wished: Deploym
 class Rollback:
     """What a rollback does: a workload returns to a deployment of before, its image and its configuration of then.
 
-    What says which snapshots are kept stays as it is: returning to an earlier version must not let data go.
+    What says which snapshots are kept stays as it is: returning to an earlier version must not let data go. So does
+    when it is looked for newer images.
 
     Attributes:
         to: the deployment that is returned to.
@@ -127,7 +130,8 @@ class Rollback:
     @classmethod
     def of(cls, workload: Workload, to: Deployment) -> Rollback:
         """The rollback of a workload, as it is configured now, to one of its deployments."""
-        spec = replace(to.spec, revert_data=workload.spec.revert_data, snapshots=workload.spec.snapshots)
+        now = workload.spec
+        spec = replace(to.spec, revert_data=now.revert_data, snapshots=now.snapshots, updates=now.updates)
         return cls(to=to, spec=spec, changes=changes(workload.spec, spec))
 
 

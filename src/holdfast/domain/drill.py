@@ -16,6 +16,7 @@ from holdfast.domain.workload import (
     RestartPolicy,
     Scope,
     SnapshotPolicy,
+    UpdatePolicy,
     Volume,
     WorkloadSpec,
 )
@@ -59,6 +60,7 @@ class ThrowAway(LikeSource):
             labels=(*source.labels, (LABEL_DRILL, self.operation_id)),
             hooks=Hooks(),
             snapshots=SnapshotPolicy(before_deploy=False),
+            updates=UpdatePolicy(),
             restart=RestartPolicy.NO,
             max_instances=1,
         )

@@ -19,6 +19,7 @@ from holdfast.domain.workload import (
     RevertData,
     Scope,
     SnapshotPolicy,
+    UpdatePolicy,
     Volume,
     WorkloadSpec,
 )
@@ -105,6 +106,7 @@ class PreviewCopy(LikeSource):
             domains=() if domain is None else (domain,),
             volumes=tuple(_own(volume, number) for number, volume in enumerate(source.volumes)),
             snapshots=SnapshotPolicy(quiesce=source.snapshots.quiesce, before_deploy=False),
+            updates=UpdatePolicy(),
             revert_data=RevertData.ASK,
             previews=PreviewPolicy(),
         )

@@ -47,6 +47,7 @@ class ScheduleKind(StrEnum):
     COPY = "copy"
     DRILL = "drill"
     BACKUP = "backup"
+    UPDATE = "update"
 
 
 class OnMissed(StrEnum):
@@ -90,6 +91,7 @@ _WORDS: Final = {
     ScheduleKind.COPY: "copies to {}",
     ScheduleKind.DRILL: "drills of {}",
     ScheduleKind.BACKUP: "backups of Holdfast's own state",
+    ScheduleKind.UPDATE: "updates of {}",
 }
 
 

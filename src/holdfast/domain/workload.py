@@ -242,6 +242,17 @@ class PreviewPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpdatePolicy:
+    """Whether a workload is deployed by itself once its source names another image.
+
+    Attributes:
+        schedule: when it is asked, as cron writes it; ``None``: never.
+    """
+
+    schedule: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
     """Commands that run inside of the workload's instances around a capture; empty: none.
 
@@ -315,6 +326,7 @@ class WorkloadSpec:
     hooks: Hooks = field(default_factory=Hooks)
     resources: Resources = field(default_factory=Resources)
     snapshots: SnapshotPolicy = field(default_factory=SnapshotPolicy)
+    updates: UpdatePolicy = field(default_factory=UpdatePolicy)
     revert_data: RevertData = RevertData.ASK
     previews: PreviewPolicy = field(default_factory=PreviewPolicy)
     plugin: SourceWish | None = None
@@ -356,12 +368,12 @@ class WorkloadSpec:
     def config_hash(self) -> str:
         """Names the containers that this configuration makes: 16 hex digits.
 
-        The image, its source, hooks, snapshots, previews and what a failure means for the data are no part of it: none
-        of them makes another container. Domains are one: what is reached by which name is deployed, and rolled back,
-        like the rest.
+        The image, its source, hooks, snapshots, updates, previews and what a failure means for the data are no part of
+        it: none of them makes another container. Domains are one: what is reached by which name is deployed, and
+        rolled back, like the rest.
         """
         facts = dataclasses.asdict(self)
-        for part in ("image", "plugin", "hooks", "snapshots", "revert_data", "previews"):
+        for part in ("image", "plugin", "hooks", "snapshots", "updates", "revert_data", "previews"):
             del facts[part]
         if not self.domains:  # as it was before there were domains: nothing is deployed anew because of them
             del facts["domains"]

@@ -22,7 +22,7 @@ from holdfast.domain.restore import ImageFacts
 from holdfast.domain.workload import Workload
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots
-from holdfast.services.image_source import ImageSource, Version
+from holdfast.services.image_source import ImageSource, PullPolicy, Version
 from holdfast.services.locks import DrainBarrier, Held, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.services.paging import Page
@@ -42,6 +42,8 @@ class DeployIntent:
         accept_volumes: a person accepts the volumes' directories as they are now.
         note: the first line of the operation's log: where the version comes from.
         require: awaited once the workload's turn has come; raises where what was asked for holds no longer.
+        accept: awaited with the version that was found; raises where that is not wanted.
+        pull: when a registry is asked.
     """
 
     reason: DeployReason
@@ -50,6 +52,8 @@ class DeployIntent:
     accept_volumes: bool = False
     note: str = ""
     require: Callable[[], Awaitable[None]] | None = None
+    accept: Callable[[Version], Awaitable[None]] | None = None
+    pull: PullPolicy = PullPolicy.ALWAYS
 
 
 class Deployer:
@@ -122,7 +126,7 @@ class Deployer:
         """Have an operation of its own pass the choke point."""
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            return _outcome(await self.dispatch(workload_id, intent, ctx), ctx)
+            return outcome_of(await self.dispatch(workload_id, intent, ctx), ctx)
 
         return await self._operations.start(kind, workload_id, actor, run, idempotency_key=idempotency_key)
 
@@ -137,7 +141,7 @@ class Deployer:
         async def run(ctx: OperationContext) -> dict[str, object]:
             async with self._locked([workload.id], f"start {ctx.id}", ctx) as held:
                 self._require_decided(workload.id)
-                return _outcome(await self._replacement.start(held, workload.id, ctx), ctx)
+                return outcome_of(await self._replacement.start(held, workload.id, ctx), ctx)
 
         return await self._operations.start(OperationKind.START, workload.id, actor, run)
 
@@ -178,6 +182,8 @@ class Deployer:
             if intent.require is not None:
                 await intent.require()
             wanted, version = await self._resolved(workload, intent, ctx)
+            if intent.accept is not None:
+                await intent.accept(version)
             return await self._replacement.deploy(
                 held,
                 wanted,
@@ -200,7 +206,7 @@ class Deployer:
         if intent.image is not None:
             require_takes_image(workload)
             workload = replace(workload, spec=replace(workload.spec, image=intent.image))
-        version = await self._sources.resolve(workload.spec, ctx)
+        version = await self._sources.resolve(workload.spec, ctx, pull=intent.pull)
         if workload.spec.plugin is not None:
             workload = replace(workload, spec=replace(workload.spec, image=version.reference))
         return workload, version
@@ -292,7 +298,8 @@ class Deployer:
                     return
 
 
-def _outcome(deployment: Deployment, ctx: OperationContext) -> dict[str, object]:
+def outcome_of(deployment: Deployment, ctx: OperationContext) -> dict[str, object]:
+    """What is told of an operation that had a workload run a deployment: its own, or one that ran already."""
     return {
         "deployment_id": deployment.id,
         "image_id": deployment.image_id,

@@ -38,6 +38,8 @@ class PullPolicy(StrEnum):
 
     ALWAYS = "always"
     """For every name that a registry may have moved on to another image."""
+    INSISTING = "insisting"
+    """Likewise, and where it can't be asked the image on this host is no substitute."""
     IF_MISSING = "if_missing"
     NEVER = "never"
 
@@ -105,7 +107,7 @@ class ImageSource:
             ctx.step(DeployStep.PULLING)
             pulled = await self._pull(ref.with_tag, ctx)
         except Failed as error:
-            if here is None:
+            if here is None or pull is PullPolicy.INSISTING:
                 raise
             ctx.log(f"{image} could not be pulled ({error.message}); the one on this host is used", "warning")
             return _able(image, here, ref)
@@ -201,7 +203,7 @@ class ImageSource:
 
 
 def _may_be_newer_elsewhere(ref: ImageRef, here: Image, pull: PullPolicy) -> bool:
-    if pull is not PullPolicy.ALWAYS or ref.digest is not None:
+    if pull not in (PullPolicy.ALWAYS, PullPolicy.INSISTING) or ref.digest is not None:
         return False
     return ref.registry is not None or bool(here.digests)
 

@@ -21,7 +21,7 @@ from holdfast.domain.errors import Failed, InvalidInput, Problem, Refused
 from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.workload import SourceWish, WorkloadSpec
 from holdfast.services.apart import apart
-from holdfast.services.image_source import IMAGE_ID, ImageSource, Version
+from holdfast.services.image_source import IMAGE_ID, ImageSource, PullPolicy, Version
 from holdfast.services.operation_context import OperationContext
 from holdfast.services.source_plugins import Provided, load, one_line, provided, traced, words
 from holdfast.sources import Context, Source, SourceError
@@ -99,7 +99,9 @@ class Sources:
         if found:
             raise Refused([_invalid(wish.type, sentence) for sentence in found])
 
-    async def resolve(self, spec: WorkloadSpec, ctx: OperationContext) -> Version:
+    async def resolve(
+        self, spec: WorkloadSpec, ctx: OperationContext, *, pull: PullPolicy = PullPolicy.ALWAYS
+    ) -> Version:
         """The version that a workload's source names now, on this host.
 
         Raises:
@@ -117,7 +119,7 @@ class Sources:
 
             with ctx.interruptible():
                 image = await self._asked(wish.type, work, self._patience)
-        return await self._images.resolve(image, ctx)
+        return await self._images.resolve(image, ctx, pull=pull)
 
     async def _problem(self, kind: str) -> Problem | None:
         try:

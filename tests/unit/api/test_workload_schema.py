@@ -35,6 +35,7 @@ from holdfast.domain.workload import (
     SnapshotPolicy,
     SourceWish,
     Strategy,
+    UpdatePolicy,
     Volume,
     WorkloadSpec,
 )
@@ -72,6 +73,7 @@ max_instances: 1
 hooks: {pre_snapshot: [redis-cli, save], post_snapshot: ["true"], timeout: 2m}
 resources: {memory: 512MiB, cpus: 1.5}
 snapshots: {quiesce: hooks, keep: {last: 7, daily: 14, yearly: 2}, schedule: "0  3 * * *", missed: tell}
+updates: {schedule: "0  4 * * *"}
 """
 
 LAUGHS = "a: &a [x]\n" + "".join(
@@ -141,6 +143,7 @@ class TestReading:
                 schedule="0 3 * * *",
                 missed=OnMissed.TELL,
             ),
+            updates=UpdatePolicy(schedule="0 4 * * *"),
         )
 
     def test_the_order_of_the_environment_means_nothing(self) -> None:
@@ -364,6 +367,7 @@ class TestRefusals:
             ("snapshots", {"keep": {"dayly": 7, "last": 1}}, "snapshots.keep.dayly", "key_unknown"),
             ("snapshots", {"kept": {"last": 1}}, "snapshots.kept", "key_unknown"),
             ("snapshots", {"schedule": "0 3 * * *"}, "snapshots.schedule", "key_has_no_effect"),
+            ("updates", {"schedule": "at night"}, "updates.schedule", "schedule_malformed"),
             ("snapshots", {"schedule": "@daily"}, "snapshots.schedule", "schedule_malformed"),
             ("snapshots", {"schedule": "0 3 31 2 *"}, "snapshots.schedule", "schedule_malformed"),
             ("snapshots", {"missed": "tell"}, "snapshots", "key_has_no_effect"),
@@ -691,6 +695,7 @@ SPECS = st.builds(
         schedule=st.sampled_from(["0 3 * * *", "*/5 * * * MON"]),
         missed=st.sampled_from(OnMissed),
     ),
+    updates=st.builds(UpdatePolicy, schedule=st.none() | st.just("0 4 * * *")),
     plugin=st.none()
     | st.builds(
         SourceWish,

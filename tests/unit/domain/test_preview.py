@@ -18,6 +18,7 @@ from holdfast.domain.workload import (
     RevertData,
     Scope,
     SnapshotPolicy,
+    UpdatePolicy,
     Volume,
     WorkloadSpec,
 )
@@ -79,6 +80,7 @@ def test_what_can_not_be_twice_is_each_previews_own_and_nothing_happens_to_it_by
         secrets=(SecretRef(name="KEY", version="v", set_at="t"), SecretRef(name="OTHER", version="w", set_at="t")),
         labels=(("traefik.http.routers.notes.rule", "Host(`notes.example.org`)"),),
         snapshots=SnapshotPolicy(quiesce=Quiesce.STOP, schedule="0 3 * * *"),
+        updates=UpdatePolicy(schedule="0 4 * * *"),
         revert_data=RevertData.ALWAYS,
         previews=policy,
     )
@@ -92,5 +94,5 @@ def test_what_can_not_be_twice_is_each_previews_own_and_nothing_happens_to_it_by
     assert copy.secrets == (SecretRef(name="OTHER"),)
     assert copy.labels == (), "by which a proxy would send it its parent's requests"
     assert copy.snapshots == SnapshotPolicy(quiesce=Quiesce.STOP, before_deploy=False)
-    assert (copy.revert_data, copy.previews) == (RevertData.ASK, PreviewPolicy())
+    assert (copy.revert_data, copy.previews, copy.updates) == (RevertData.ASK, PreviewPolicy(), UpdatePolicy())
     assert PreviewCopy.of(source, "x").spec(parent(domains=source.domains)).domains == ()

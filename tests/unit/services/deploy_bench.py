@@ -121,7 +121,7 @@ class Bench:
     """
 
     def __init__(self, path: Path, runtime: FakeRuntime | None = None, *, log_patience: float = 60.0) -> None:
-        settings = Settings(data_dir=path / "own", volumes_base=path / "volumes")
+        settings = self.settings = Settings(data_dir=path / "own", volumes_base=path / "volumes")
         settings.volumes_base.mkdir(exist_ok=True)
         self.base = settings.volumes_base
         self.clock = FakeClock()

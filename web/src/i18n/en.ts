@@ -174,6 +174,7 @@ export const en = {
   "deployed_by.promote": "Promotion",
   "deployed_by.webhook": "Deployment by webhook",
   "deployed_by.preview": "Deployment of a preview",
+  "deployed_by.update": "Update by the schedule",
   "deployed_by.restore": "Deployment by a restore",
   "deployed_by.reconcile": "Put right by Holdfast",
 
@@ -815,6 +816,7 @@ export const en = {
   "schedule_kind.copy": "Copies to",
   "schedule_kind.drill": "Drills of",
   "schedule_kind.backup": "Backups",
+  "schedule_kind.update": "Updates of",
   "schedule_health.waiting": "Waiting",
   "schedule_health.on_time": "On time",
   "schedule_health.running": "Under way",

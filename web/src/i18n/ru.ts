@@ -194,6 +194,7 @@ export const ru: Messages = {
   "deployed_by.promote": "Продвижение",
   "deployed_by.webhook": "Развёртывание по вебхуку",
   "deployed_by.preview": "Развёртывание предпросмотра",
+  "deployed_by.update": "Обновление по расписанию",
   "deployed_by.restore": "Развёртывание при восстановлении",
   "deployed_by.reconcile": "Исправлено самим Holdfast",
 
@@ -891,6 +892,7 @@ export const ru: Messages = {
   "schedule_kind.copy": "Копии в",
   "schedule_kind.drill": "Пробные восстановления",
   "schedule_kind.backup": "Резервные копии",
+  "schedule_kind.update": "Обновления",
   "schedule_health.waiting": "Ждёт",
   "schedule_health.on_time": "Вовремя",
   "schedule_health.running": "Выполняется",

@@ -18,6 +18,7 @@ from holdfast.api.schemas.workload_previews import PreviewsModel, previews_docum
 from holdfast.api.schemas.workload_problems import FoundProblem, Position, describe, malformed
 from holdfast.api.schemas.workload_snapshots import DrillModel, HooksModel, KeepModel, SnapshotsModel
 from holdfast.api.schemas.workload_source import SourceModel
+from holdfast.api.schemas.workload_updates import UpdatesModel, updates_document
 from holdfast.api.schemas.workload_values import format_domain, format_port
 from holdfast.api.schemas.workload_volumes import VolumeModel
 from holdfast.domain.errors import TooLarge
@@ -37,6 +38,7 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "snapshots": tuple(SnapshotsModel.model_fields),
     "snapshots.keep": tuple(KeepModel.model_fields),
     "snapshots.drill": tuple(DrillModel.model_fields),
+    "updates": tuple(UpdatesModel.model_fields),
     "previews": tuple(PreviewsModel.model_fields),
 }
 """The keys of this version, by the dotted key that they stand under."""
@@ -132,6 +134,7 @@ def to_document(spec: WorkloadSpec) -> dict[str, object]:
         },
         "snapshots": _snapshots(spec.snapshots),
         "revert_data": spec.revert_data.value,
+        "updates": updates_document(spec.updates),
         "previews": previews_document(spec.previews),
     }
     return document | {key: value for key, value in optional.items() if getattr(spec, key) != getattr(bare, key)}

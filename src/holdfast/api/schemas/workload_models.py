@@ -22,6 +22,7 @@ from holdfast.api.schemas.workload_rules import (
 )
 from holdfast.api.schemas.workload_snapshots import HooksModel, SnapshotsModel
 from holdfast.api.schemas.workload_source import SourceModel
+from holdfast.api.schemas.workload_updates import UpdatesModel
 from holdfast.api.schemas.workload_values import (
     STRICT,
     DomainName,
@@ -226,6 +227,9 @@ class WorkloadModel(_Model):
         ),
     ] = RevertData.ASK
 
+    updates: Annotated[
+        UpdatesModel, Field(description="Whether it is deployed by itself once its source names another image.")
+    ] = UpdatesModel()
     previews: Annotated[
         PreviewsModel, Field(description="What its previews are like: copies for a branch, for a while.")
     ] = PreviewsModel()
@@ -368,6 +372,7 @@ class WorkloadModel(_Model):
             hooks=self.hooks.hooks(),
             resources=Resources(memory=self.resources.memory, cpus=self.resources.cpus),
             snapshots=self.snapshots.policy(),
+            updates=self.updates.policy(),
             revert_data=self.revert_data,
             previews=self.previews.policy(),
             plugin=self.source.plugin(),

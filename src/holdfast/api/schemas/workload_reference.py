@@ -103,6 +103,7 @@ def reference_markdown() -> str:
         ("snapshots", "snapshots"),
         ("snapshots.keep", "snapshots.keep"),
         ("snapshots.drill", "snapshots.drill"),
+        ("updates", "updates"),
         ("previews", "previews"),
     ):
         inner = _model_of(name, schema)

@@ -97,7 +97,7 @@ class KeepModel(_Model):
         return Keep(**{rule: getattr(self, rule) or 0 for rule in KEEP_RULES})
 
 
-def _due(schedule: str | None) -> str | None:
+def due(schedule: str | None) -> str | None:
     """A schedule as cron writes it, its parts one blank apart."""
     if schedule is None:
         return None
@@ -135,7 +135,7 @@ class DrillModel(_Model):
         _POLICY.drill.timeout
     )
 
-    _comes_due = field_validator("schedule")(_due)
+    _comes_due = field_validator("schedule")(due)
 
     @field_validator("command")
     @classmethod
@@ -191,7 +191,7 @@ class SnapshotsModel(_Model):
 
     drill: Annotated[DrillModel, Field(description="How it is proved that they can be restored.")] = DrillModel()
 
-    _comes_due = field_validator("schedule")(_due)
+    _comes_due = field_validator("schedule")(due)
 
     @model_validator(mode="after")
     def _misses_something(self) -> Self:

@@ -1,0 +1,46 @@
+"""When a workload is not deployed by itself, although its source names another image.
+
+An update by a schedule does what a person would have done without thinking. Where thinking is needed, it waits for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+from holdfast.domain.workload import DesiredState, Workload
+
+
+def held_back(workload: Workload, deployed: Deployment | None, wished: Deployment | None) -> str | None:
+    """Why a workload is left as it is, in words, before its source is asked; ``None`` if it isn't.
+
+    Args:
+        deployed: its newest successful deployment.
+        wished: its newest one that did not only repeat a version (a start, a restore, reconciliation).
+    """
+    if workload.desired is DesiredState.STOPPED:
+        return "it is stopped"
+    if deployed is None or wished is None:
+        return "it was never deployed"
+    if wished.reason is DeployReason.ROLLBACK:
+        return "somebody went back to an earlier version, which stays until the next deployment by a person"
+    if deployed.image_id != wished.image_id:
+        return "a restore went back to an earlier version, which stays until the next deployment by a person"
+    configured, then = workload.spec, deployed.spec.declared
+    if (configured.config_hash, configured.source) != (then.config_hash, then.source):
+        return "its configuration was changed, which a person has to deploy"
+    return None
+
+
+def failed_before(image_id: str, history: Iterable[Deployment]) -> Deployment | None:
+    """The attempt with this image that failed since the last success: it isn't made again by itself.
+
+    Args:
+        history: deployments of the workload, newest first.
+    """
+    for deployment in history:
+        if deployment.state is DeploymentState.SUCCEEDED:
+            return None
+        if deployment.image_id == image_id and deployment.state is not DeploymentState.RUNNING:
+            return deployment
+    return None

@@ -1,0 +1,119 @@
+"""The deployments that workloads ask for by a schedule: their source is asked, and what it names anew is deployed.
+
+A run is a deployment as by hand, with its checks, its lock, its snapshot before and its way back, but for this:
+
+- It changes nothing where a person has to decide (``domain/update.py``), nor makes an attempt again that failed.
+- What the registry can't be asked about has failed: the image on this host is no answer to what is new there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.config import Settings
+from holdfast.domain.deployment import DeployReason
+from holdfast.domain.operation import Operation, OperationKind
+from holdfast.domain.schedule import Schedule, ScheduleKind
+from holdfast.domain.update import failed_before, held_back
+from holdfast.domain.workload import DesiredState
+from holdfast.services.deploy_records import DeployRecords
+from holdfast.services.deployer import Deployer, DeployIntent, outcome_of
+from holdfast.services.image_source import PullPolicy, Version
+from holdfast.services.locks import LifecycleLocks
+from holdfast.services.operations import OperationContext, Operations
+from holdfast.store.workloads import WorkloadStore
+
+
+class _UpToDate(Exception):
+    """The source names the image that was deployed last."""
+
+
+class _LeftAlone(Exception):
+    """Nothing is deployed; the message says why."""
+
+
+class ScheduledUpdates:
+    """Updates of all workloads that say when. One that is stopped is not started by them."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        workloads: WorkloadStore,
+        records: DeployRecords,
+        deployer: Deployer,
+        operations: Operations,
+        locks: LifecycleLocks,
+    ) -> None:
+        self._settings = settings
+        self._workloads = workloads
+        self._records = records
+        self._deployer = deployer
+        self._operations = operations
+        self._locks = locks
+
+    async def schedules(self, subject: str | None = None) -> Sequence[Schedule]:
+        """One for each workload that says when, and runs."""
+        return [
+            Schedule(
+                kind=ScheduleKind.UPDATE,
+                subject=workload.id,
+                name=workload.name,
+                cron=workload.spec.updates.schedule,
+                zone=self._settings.time_zone,
+            )
+            for workload in await self._workloads.deployed()
+            if workload.spec.updates.schedule is not None
+            and workload.desired is DesiredState.RUNNING
+            and subject in (None, workload.id)
+        ]
+
+    def busy(self, schedule: Schedule) -> str | None:
+        """Who is at work on the workload."""
+        return self._locks.holder(schedule.subject)
+
+    async def start(self, schedule: Schedule, *, actor: str, idempotency_key: str) -> Operation:
+        """Deploy what the source names by now, if that is another image."""
+        workload_id = schedule.subject
+
+        async def run(ctx: OperationContext) -> dict[str, object]:
+            try:
+                return outcome_of(await self._deployer.dispatch(workload_id, self._intent(workload_id), ctx), ctx)
+            except _UpToDate:
+                return {"result": "already_there"}
+            except _LeftAlone as why:
+                ctx.log(f"Nothing was deployed: {why}.")
+                return {"result": "left_alone", "why": str(why)}
+
+        return await self._operations.start(
+            OperationKind.DEPLOY, workload_id, actor, run, idempotency_key=idempotency_key
+        )
+
+    def _intent(self, workload_id: str) -> DeployIntent:
+        async def require() -> None:
+            why = held_back(
+                await self._records.workload(workload_id),
+                await self._records.last_successful(workload_id),
+                await self._records.last_wished(workload_id),
+            )
+            if why is not None:
+                raise _LeftAlone(why)
+
+        async def accept(version: Version) -> None:
+            last = await self._records.last_successful(workload_id)
+            if last is not None and last.image_id == version.image_id:
+                raise _UpToDate  # what runs is not replaced by the same, whatever its health is
+            failed = failed_before(version.image_id, await self._records.history(workload_id))
+            if failed is not None:
+                raise _LeftAlone(
+                    f"{version.reference} is the image that failed at {failed.started_at[:16].replace('T', ' ')} UTC "
+                    f"(deployment {failed.id}), and is not tried again by itself"
+                )
+
+        return DeployIntent(
+            reason=DeployReason.UPDATE,
+            require=require,
+            accept=accept,
+            pull=PullPolicy.INSISTING,
+            note="asked for by the schedule of updates",
+        )
