@@ -20,6 +20,7 @@ from tests.integration import conftest
 from tests.integration.engine_bench import DockerPlace
 
 docker_host = conftest.docker_host
+registry_address = conftest.registry_address
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

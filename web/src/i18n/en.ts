@@ -258,6 +258,7 @@ export const en = {
   "operation.safety_kept": "What was there before is in a safety snapshot, pinned until somebody releases it.",
   "operation.cancel": "Cancel it",
   "operation.log": { one: "Log, {count} line", other: "Log, {count} lines" },
+  "operation.already_there": "It runs this version already, and is healthy on it. Nothing was changed.",
   "operation.ended.succeeded": "It is done.",
   "operation.ended.failed": "It failed.",
   "operation.ended.cancelled": "It was cancelled, and everything was put back.",

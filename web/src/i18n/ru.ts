@@ -283,6 +283,7 @@ export const ru: Messages = {
     many: "Журнал, {count} строк",
     other: "Журнал, {count} строки",
   },
+  "operation.already_there": "Эта версия уже работает, сервис на ней здоров. Ничего не изменено.",
   "operation.ended.succeeded": "Готово.",
   "operation.ended.failed": "Не удалось.",
   "operation.ended.cancelled": "Операция отменена, всё возвращено как было.",

@@ -1,0 +1,95 @@
+"""The code and the data of one workload, by the browser alone: another version, a copy of it elsewhere, and back."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from holdfast.testing.images import build_image
+from holdfast.testing.registry import push
+from tests.e2e.ledger import NAME, Ledger
+from tests.e2e.site import IMAGE, SCRIPT
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+
+DONE = "The data is restored, and the workload is healthy on it."
+COPY = "copy-of-ledger"
+
+
+async def test_a_version_is_deployed_promoted_and_taken_back_with_its_data(
+    ledger: Ledger, registry_address: str
+) -> None:
+    site, page = ledger.site, ledger.site.page
+    dialog = page.get_by_role("dialog")
+    engine, released = site.place.docker_host, f"{registry_address}/holdfast-test/ledger:2"
+    await push(
+        engine, await build_image(engine, IMAGE.replace(":1", ":2"), script=SCRIPT, env={"VERSION": "2"}), released
+    )
+    await site.sign_in()
+    await site.ask("POST", "/api/workloads", {"name": COPY, "source": {"type": "image", "image": IMAGE}})
+
+    # another image, after what that changes is told
+    await site.go(f"/workloads/{NAME}/deployments")
+    await page.get_by_role("button", name="Deploy …").click()
+    await dialog.get_by_label("Image").fill(released)
+    await expect(dialog.get_by_text("What that changes since the last deployment")).to_be_visible()
+    await expect(dialog.get_by_text(released)).to_be_visible()
+    await dialog.get_by_role("button", name="Deploy now").click()
+    await expect(dialog.get_by_text("It is done.").last).to_be_visible()
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="Deploy …").click()
+    await dialog.get_by_role("button", name="Deploy now").click()
+    await expect(dialog.get_by_text("It runs this version already")).to_be_visible()
+    await page.keyboard.press("Escape")
+    (ledger.data / "book.txt").write_text("wrecked by the third edition")
+    (ledger.data / "page.txt").write_text("new since then")
+
+    # handed on, by its digest; neither data nor configuration goes with it
+    await page.get_by_role("button", name="Promote …").click()
+    await dialog.get_by_label("Workload that gets it").select_option(COPY)
+    await expect(dialog.get_by_text(re.compile("ledger@sha256:")).first).to_be_visible()
+    await dialog.get_by_role("button", name="Promote", exact=True).click()
+    await page.wait_for_url("**/operations/*")
+    await expect(page.get_by_text("It is done.").last).to_be_visible()
+    assert (await site.ask("GET", f"/api/workloads/{COPY}/status"))["condition"] == "running"
+
+    # what is other: now, and in another snapshot
+    taken = (await site.ask("GET", f"/api/workloads/{NAME}/snapshots"))["items"]
+    safety = [each["id"] for each in taken if each["safety_for"]][-1]
+    await site.go(f"/workloads/{NAME}/snapshots/{ledger.snapshot}")
+    await page.get_by_role("button", name="Compare …").click()
+    await expect(dialog.get_by_text("1 is other")).to_be_visible()
+    await expect(dialog.get_by_text("1 is there that was not")).to_be_visible()
+    await dialog.get_by_label("Compared with").select_option(safety)
+    await expect(dialog.get_by_text("Nothing is other.")).to_be_visible()
+    await page.keyboard.press("Escape")
+
+    # one file of then; what came since stays
+    await page.get_by_role("checkbox", name="Choose book.txt").check()
+    await page.get_by_role("button", name="Restore 1 chosen …").click()
+    await expect(dialog.get_by_text("1 gets its content of then")).to_be_visible()
+    await expect(dialog.get_by_role("listitem").filter(has_text="/data/book.txt")).to_be_visible()
+    await dialog.get_by_label(f"Type {NAME} to confirm").fill(NAME)
+    await dialog.get_by_role("button", name="Restore now").click()
+    await expect(dialog.get_by_text(DONE)).to_be_visible()
+    await page.keyboard.press("Escape")
+    assert (ledger.data / "book.txt").read_text() == "written by the second edition"
+    assert (ledger.data / "page.txt").exists()
+
+    # the first edition, and the data as it left it
+    await page.get_by_role("link", name="Timeline").click()
+    happened = page.get_by_role("listbox", name="Everything that happened, newest first")
+    await happened.get_by_role("option").filter(has_text="Deployment").last.click()
+    await page.get_by_role("button", name="Return to both …").click()
+    await expect(dialog.get_by_text("EDITION")).to_be_visible()
+    await dialog.get_by_label(f"Type {NAME} to confirm").fill(NAME)
+    await dialog.get_by_role("button", name="Restore now").click()
+    await expect(dialog.get_by_text(DONE)).to_be_visible()
+    assert {path.name: path.read_text() for path in ledger.data.iterdir()} == {
+        "book.txt": "written by the first edition"
+    }
+    now = await site.ask("GET", f"/api/workloads/{NAME}")
+    assert (now["config"]["env"]["EDITION"], now["config"]["source"]["image"]) == ("first", IMAGE)
+    assert site.said == []
