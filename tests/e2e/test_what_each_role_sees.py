@@ -43,8 +43,8 @@ SEEN: Final = {
     "/operations": Seen(),
     "/operations/:operation": Seen(admin={"Undo the last restore"}),
     "/workloads/:workload": Seen(
-        operator={"Take a snapshot", "…"},  # each by its time, and leads to its files
-        admin={"Undo the last restore", "Restore the snapshot of …", "More: Snapshot of …"},
+        operator={"Take a snapshot", "…", "More: Snapshot of …"},  # each by its time, and leads to its files
+        admin={"Undo the last restore", "Restore the snapshot of …"},
     ),
     "/workloads/:workload/timeline": Seen(
         {"Farther", "Nearer", "Everything"}, {"Look into it"}, {"Return to this data …"}
@@ -60,7 +60,7 @@ SEEN: Final = {
     "/workloads/:workload/settings": Seen(
         {"Deliveries"},
         {"Stop", "Deploy again", "Apply and deploy", "Apply", "Discard"}
-        | {"Add a secret", "Set KEY", "Remove KEY", "Add a webhook", "Remove"},
+        | {"Add a volume", "Remove Volume 1", "Add a secret", "Set KEY", "Remove KEY", "Add a webhook", "Remove"},
         {"Delete …"},
     ),
     "/new": Seen(operator={"Show the proposal"}, least="operator"),
@@ -106,7 +106,7 @@ class Look:
         """What can be pressed; what is expected is waited for."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            found = {TIME.sub("…", words) for words in await self.page.evaluate(PRESSED)}
+            found = {" ".join(TIME.sub("…", words).split()) for words in await self.page.evaluate(PRESSED)}
             if expected <= found or time.monotonic() > deadline:
                 return found
 

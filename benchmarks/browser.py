@@ -1,0 +1,293 @@
+"""The web interface in a browser: what it loads, how soon it can be used, whether long lists are smooth.
+
+A real server with as much as a house full of services gathers in years. Nothing else runs while a figure is taken; what
+is scrolled is scrolled as by a finger, by the browser's own gesture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import statistics
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.sync_api import BrowserContext, CDPSession, Page, sync_playwright
+
+from benchmarks import web
+from benchmarks.server import Program, Server, serving
+from benchmarks.service import DOCKER, clean
+from benchmarks.tables import judged, table, told
+from holdfast.testing.images import build_image
+
+Figures = dict[str, Any]
+Say = Callable[[str], object]
+
+MAX_SCRIPT_KB: Final = 200.0
+MAX_INTERACTIVE: Final = 1.0
+SLOWER: Final = 4
+"""So many times slower than this machine's processor is, for what is loaded."""
+LIST_SECONDS: Final = 4.0
+FRAME: Final = 1000 / 60
+NAME: Final = "web"
+NOISY: Final = "noisy"
+LINES: Final = "seq -f 'line %g of what a program says when it is asked to say everything' 1 100; usleep 100000"
+LIGHTHOUSE: Final = Path(__file__).resolve().parent / "lighthouse"
+"""Where ``make bench`` installs it; without it there is no score."""
+
+WATCH: Final = """
+window.seen = {longest: [], shown: 0};
+new PerformanceObserver((list) => {
+  for (const each of list.getEntries()) seen.longest.push([each.startTime, each.duration]);
+}).observe({type: "longtask", buffered: true});
+new MutationObserver((_, self) => {
+  if (!document.querySelector("main table a")) return;
+  seen.shown = performance.now();
+  self.disconnect();
+}).observe(document, {subtree: true, childList: true});
+"""
+"""Notes when the first workload stands there, and all that keeps the page from answering for more than 50 ms."""
+FRAMES: Final = """() => {
+  window.shown = []; window.counting = true;
+  requestAnimationFrame(function next(now) { shown.push(now); if (counting) requestAnimationFrame(next); });
+}"""
+COUNTED: Final = "() => { counting = false; return shown.slice(1).map((now, at) => now - shown[at]); }"
+
+
+def measure(work: Path, say: Say, keep: Callable[[Figures], object], *, quick: bool) -> None:
+    """All of it.
+
+    Args:
+        work: a directory for the server's data.
+        keep: given what was measured so far, after each measurement.
+    """
+    many, files, rounds = (50, 2_000, 2) if quick else (1_000, 100_000, 5)
+    program = Program(bytecode=work / "bytecode", docker_host=DOCKER)
+    asyncio.run(build_image(DOCKER, web.IMAGE, script=web.SCRIPT))
+    asyncio.run(
+        build_image(DOCKER, f"holdfast-bench/{NOISY}:1", script=f"trap 'exit 0' TERM\nwhile :; do {LINES}; done")
+    )
+    figures: Figures = {"many": many, "files": files, "frames": {}}
+    try:
+        with serving(program, work / "data") as server, browsing(server) as context:
+            web.declare(server, NAME, more={"volumes": [{"target": "/data", "scope": "stage", "source": "data"}]})
+            web.deploy(server, NAME)
+            say("first load")
+            figures |= loads(context, server, rounds)
+            keep(figures)
+            score = lighthouse(server, work)
+            if score is not None:
+                figures["lighthouse"] = score
+                keep(figures)
+            for what, path in grown(server, work / "data", many, files, say):
+                say(f"scrolling: {what}")
+                figures["frames"][what] = scrolled(context, f"{server.http.base_url}{path.lstrip('/')}")
+                keep(figures)
+            say("a thousand lines a second")
+            web.declare(
+                server, NOISY, more={"source": {"type": "image", "image": f"holdfast-bench/{NOISY}:1"}, "health": None}
+            )
+            web.deploy(server, NOISY)
+            figures["frames"]["logs, a thousand lines a second"] = watched(
+                context, f"{server.http.base_url}workloads/{NOISY}/logs"
+            )
+            keep(figures)
+    finally:
+        clean(work)
+
+
+@contextmanager
+def browsing(server: Server) -> Iterator[BrowserContext]:
+    """A browser in which an admin is signed in; the server's client is that admin from now on."""
+    who = {"name": "bench", "password": "correct horse battery"}
+    server.http.post("/api/users", json={**who, "role": "admin"}).raise_for_status()
+    del server.http.headers["Authorization"]  # the first token ended with that
+    server.http.headers["X-Holdfast-Request"] = "1"
+    signed = {"username": who["name"], "password": who["password"]}
+    cookies = dict(server.http.post("/api/session", json=signed).raise_for_status().cookies)
+    server.http.headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        context = browser.new_context(locale="en", viewport={"width": 1280, "height": 900})
+        url = str(server.http.base_url)
+        context.add_cookies([{"name": name, "value": value, "url": url} for name, value in cookies.items()])
+        yield context
+        browser.close()
+
+
+def loads(context: BrowserContext, server: Server, rounds: int) -> Figures:
+    """The overview, opened for the first time: kilobytes as sent, and seconds until it can be used, slowed down."""
+    script, all_of_it, interactive = [], [], []
+    for _ in range(rounds):
+        page, session = opened(context)
+        sent: dict[str, list[float]] = {"Script": [], "all": []}
+        kinds: dict[str, str] = {}
+
+        def responded(event: Mapping[str, Any], kinds: dict[str, str] = kinds) -> None:
+            kinds[event["requestId"]] = event["type"]
+
+        def finished(
+            event: Mapping[str, Any], kinds: dict[str, str] = kinds, sent: dict[str, list[float]] = sent
+        ) -> None:
+            sent["all"].append(event["encodedDataLength"])
+            if kinds.get(event["requestId"]) == "Script":
+                sent["Script"].append(event["encodedDataLength"])
+
+        session.on("Network.responseReceived", responded)
+        session.on("Network.loadingFinished", finished)
+        session.send("Network.enable")
+        session.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        session.send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
+        page.add_init_script(WATCH)
+        page.goto(str(server.http.base_url))
+        page.locator("main table a").first.wait_for()
+        page.wait_for_timeout(1500)  # in which nothing may keep it busy, or that counts
+        seen = page.evaluate("seen")
+        busy = [start + took for start, took in seen["longest"]]
+        interactive.append(max([seen["shown"], *busy]) / 1000)
+        script.append(sum(sent["Script"]) / 1000)
+        all_of_it.append(sum(sent["all"]) / 1000)
+        page.close()
+    return {"script kB": max(script), "all kB": max(all_of_it), "interactive": interactive}
+
+
+def opened(context: BrowserContext) -> tuple[Page, CDPSession]:
+    """A new page, and what tells its browser how to behave."""
+    page = context.new_page()
+    return page, context.new_cdp_session(page)
+
+
+def grown(server: Server, data: Path, many: int, files: int, say: Say) -> Iterator[tuple[str, str]]:
+    """Have more and more there. Gives what there is very much of now, and where it is shown."""
+    say(f"{many} workloads")
+    for number in range(many):
+        web.declare(server, f"service-{number:04}")
+    yield f"{many:,} workloads", "/"
+    say(f"{many} snapshots")
+    (data / f"volumes/{NAME}/data/entry").write_text("something")
+    for _ in range(many):
+        server.run(f"/api/workloads/{NAME}/snapshots", document={"quiesce": "none"})
+    yield f"{many:,} snapshots", f"/workloads/{NAME}"
+    yield f"{many:,} snapshots on the timeline", f"/workloads/{NAME}/timeline"
+    say(f"a folder of {files} files")
+    folder = data / f"volumes/{NAME}/data/folder"
+    folder.mkdir()
+    for number in range(files):
+        (folder / f"file-{number:06}").touch()
+    taken = server.run(f"/api/workloads/{NAME}/snapshots", document={"quiesce": "none"})["outcome"]["snapshot_id"]
+    yield f"a folder of {files:,} files", f"/workloads/{NAME}/snapshots/{taken}?path=folder"
+
+
+def scrolled(context: BrowserContext, address: str) -> Figures:
+    """The longest list of a page, scrolled for some seconds as by a finger."""
+    page, session = opened(context)
+    page.goto(address)
+    page.get_by_text("Loading …").first.wait_for(state="detached")
+    page.wait_for_timeout(1000)
+    place = page.evaluate(
+        """() => {
+            const lists = [...document.querySelectorAll("main *")]
+                .filter((each) => each.scrollHeight > each.clientHeight + 200)
+                .filter((each) => /auto|scroll/.test(getComputedStyle(each).overflowY));
+            const box = lists.sort((a, b) => b.scrollHeight - a.scrollHeight)[0]?.getBoundingClientRect();
+            return box ? [box.x + box.width / 2, Math.min(box.y + 100, innerHeight - 50)] : [700, 500];
+        }"""
+    )
+    speed = 4000
+    page.evaluate(FRAMES)
+    for way in (-1, 1):
+        session.send(
+            "Input.synthesizeScrollGesture",
+            {
+                "x": place[0],
+                "y": place[1],
+                "yDistance": way * speed * LIST_SECONDS / 2,
+                "speed": speed,
+                "gestureSourceType": "touch",
+            },
+        )
+    gaps = page.evaluate(COUNTED)
+    page.close()
+    return of_frames(gaps)
+
+
+def watched(context: BrowserContext, address: str) -> Figures:
+    """A page that changes by itself, looked at for some seconds."""
+    page, _ = opened(context)
+    page.goto(address)
+    page.wait_for_timeout(3000)
+    page.evaluate(FRAMES)
+    page.wait_for_timeout(LIST_SECONDS * 1000)
+    gaps = page.evaluate(COUNTED)
+    page.close()
+    return of_frames(gaps)
+
+
+def of_frames(gaps: Sequence[float]) -> Figures:
+    """How many frames there were and were not, and the longest time without one, in milliseconds."""
+    dropped = sum(max(0, round(gap / FRAME) - 1) for gap in gaps)
+    return {"shown": len(gaps), "dropped": dropped, "longest ms": max(gaps)}
+
+
+def lighthouse(server: Server, work: Path) -> dict[str, int] | None:
+    """The score for accessibility of each page, by Lighthouse; ``None`` where it is not installed."""
+    program = LIGHTHOUSE / "node_modules/.bin/lighthouse"
+    if not program.exists():
+        return None
+    headers = work / "headers.json"
+    headers.write_text(json.dumps({"Cookie": server.http.headers["Cookie"]}))
+    scores = {}
+    for path in ("/", "/operations", f"/workloads/{NAME}", f"/workloads/{NAME}/timeline", "/system", "/new"):
+        command = [str(program), f"{server.http.base_url}{path.lstrip('/')}", "--quiet", "--output=json"]
+        command += ["--only-categories=accessibility", f"--extra-headers={headers}", "--preset=desktop"]
+        command += ["--chrome-flags=--headless=new --no-sandbox"]
+        told = subprocess.run(
+            command,
+            capture_output=True,
+            check=True,
+            env={"CHROME_PATH": str(shutil.which("chromium")), "PATH": "/usr/bin:/bin"},
+        )
+        scores[path] = round(100 * json.loads(told.stdout)["categories"]["accessibility"]["score"])
+    return scores
+
+
+def targets(figures: Mapping[str, Any]) -> list[list[str]]:
+    """Rows: what, at most, measured."""
+    rows = [
+        ["first load, compressed script", f"{MAX_SCRIPT_KB:g} kB", judged(figures["script kB"], MAX_SCRIPT_KB)],
+        [
+            f"interactive, processor {SLOWER} times slower",
+            f"{MAX_INTERACTIVE:g} s",
+            judged(statistics.median(figures["interactive"]), MAX_INTERACTIVE),
+        ],
+    ]
+    rows += [
+        [f"frames dropped: {what}", "0", judged(frames["dropped"], 0)] for what, frames in figures["frames"].items()
+    ]
+    if scores := figures.get("lighthouse"):
+        below = sum(score < 100 for score in scores.values())
+        rows.append([f"pages of {len(scores)} below 100 for accessibility, by Lighthouse", "0", judged(below, 0)])
+    return rows
+
+
+def report(figures: Mapping[str, Any]) -> list[str]:
+    """The targets beside what was measured, and the tables."""
+    loaded = [
+        ["kB of script, compressed", f"{figures['script kB']:.0f}"],
+        ["kB of everything, compressed", f"{figures['all kB']:.0f}"],
+        [f"seconds until it can be used, processor {SLOWER} times slower", told(figures["interactive"])],
+    ]
+    scrolled = [
+        [what, f"{frames['shown']:,}", f"{frames['dropped']:,}", f"{frames['longest ms']:.0f}"]
+        for what, frames in figures["frames"].items()
+    ]
+    lines = table(["target", "at most", "measured"], targets(figures))
+    lines += table(["the overview, opened for the first time", ""], loaded)
+    lines += table(["scrolled, or changing by itself", "frames", "dropped", "longest without one, ms"], scrolled)
+    if scores := figures.get("lighthouse"):
+        lines += table(["page", "accessibility"], [[f"`{path}`", str(score)] for path, score in scores.items()])
+    return lines
