@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import expect
+from playwright.async_api import FilePayload, expect
 
 from tests.e2e.site import WORKLOAD, Site
 from tests.e2e.test_story import in_every_look
@@ -46,4 +48,75 @@ async def test_a_snapshot_is_proved_by_a_drill_with_a_check_of_ones_own(shop: Si
     await expect(page.get_by_text("one order")).to_be_visible()
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("cell", name="Proved restorable")).to_be_visible()
+    assert shop.said == []
+
+
+async def test_a_snapshot_is_cloned_into_a_new_workload_and_into_one_that_is_there(shop: Site) -> None:
+    page = shop.page
+    orders = shop.place.volumes / "trial/data/orders.txt"
+
+    async def ask_for_a_clone() -> None:
+        await shop.go(f"/workloads/{SHOP}")
+        await page.get_by_role("button", name="More: Snapshot of").first.click()
+        await page.get_by_role("menuitem", name="Clone …").click()
+
+    # what can't be is refused in words, before anything is made
+    await ask_for_a_clone()
+    await page.get_by_label("Into a new workload").check()
+    await page.get_by_label("Name").fill(SHOP)
+    await page.get_by_role("button", name="Show what would happen").click()
+    await expect(page.get_by_text("This can't be done")).to_be_visible()
+    await expect(page.get_by_text(f"There is a workload named {SHOP} already.")).to_be_visible()
+    await page.get_by_label("Name").fill("trial")
+    await expect(page.get_by_text("This can't be done")).to_have_count(0)
+    await expect(page.get_by_role("button", name="Clone now")).to_be_disabled()
+    await page.get_by_role("button", name="Show what would happen").click()
+    await expect(page.get_by_text("2 are brought there")).to_be_visible()
+    assert await in_every_look(shop, "the dialog of a clone") == []
+    await page.get_by_role("button", name="Clone now").click()
+    await page.wait_for_url("**/workloads/trial?operation=*")
+    await expect(page.get_by_text("The data is restored, and the workload is healthy on it.")).to_be_visible()
+    assert orders.read_text() == "one order"
+
+    # what replaces data has the name of whose data it is typed
+    orders.write_text("of the trial")
+    await ask_for_a_clone()
+    await page.get_by_label("Workload whose data is replaced").select_option("trial")
+    await page.get_by_role("button", name="Show what would happen").click()
+    await page.get_by_label("Type trial to confirm").fill("trial")
+    await page.get_by_role("button", name="Clone now").click()
+    await page.wait_for_url("**/workloads/trial?operation=*")
+    await expect(page.get_by_text("The data is restored, and the workload is healthy on it.")).to_be_visible()
+    assert orders.read_text() == "one order"
+    assert shop.said == []
+
+
+async def test_an_archive_is_exported_and_imported_and_what_is_none_is_refused(shop: Site, tmp_path: Path) -> None:
+    page = shop.page
+    await shop.go(f"/workloads/{SHOP}")
+    await page.get_by_role("button", name="More: Snapshot of").first.click()
+    await page.get_by_role("menuitem", name="Export …").click()
+    async with page.expect_download() as downloading:
+        await page.get_by_role("link", name="Download").click()
+    archive = tmp_path / "archive.tar.zst"
+    await (await downloading.value).save_as(archive)
+    await page.keyboard.press("Escape")
+
+    async def take_in(content: bytes) -> None:
+        await page.get_by_role("button", name="Import …").click()
+        sent = FilePayload(name="archive.tar.zst", mimeType="application/zstd", buffer=content)
+        await page.get_by_label("Archive", exact=True).set_input_files(sent)
+        await page.get_by_role("button", name="Import", exact=True).click()
+
+    await take_in(b"")
+    await expect(page.get_by_text("upload_empty")).to_be_visible()
+    assert await in_every_look(shop, "the dialog of an import") == []
+    await page.keyboard.press("Escape")
+    await take_in(b"no archive")
+    await expect(page.get_by_role("alert")).to_contain_text("archive_")
+    await page.keyboard.press("Escape")
+    await take_in(archive.read_bytes())
+    await expect(page.get_by_text("It is done.").first).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("cell", name=re.compile("^Imported"))).to_be_visible()
     assert shop.said == []

@@ -1,2 +1,2 @@
 /** What can be done with a snapshot of the list. */
-export type SnapshotAction = "restore" | "verify" | "drill" | "pin" | "unpin" | "delete";
+export type SnapshotAction = "restore" | "verify" | "drill" | "clone" | "export" | "pin" | "unpin" | "delete";
