@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group
 
 PARTS: Final = {
     "state": "Findings",
+    "disk": "What takes space",
     "repositories": "Primary repository",
     "backups": "Backups of Holdfast",
     "notifications": "Notifications",

@@ -13,6 +13,7 @@ from holdfast.engine.stores import Stores
 from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.disk import Disk
+from holdfast.services.filesystems import Filesystems
 from holdfast.services.health_gate import Clock
 from holdfast.services.image_care import ImageCare
 from holdfast.services.locks import LifecycleLocks
@@ -25,6 +26,7 @@ from holdfast.services.volume_looks import VolumeLooks
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workers import Workers
 from holdfast.store.database import Database
+from holdfast.store.free_space import FreeSpaceStore
 from holdfast.store.metrics import MetricsStore
 from holdfast.store.volume_sizes import VolumeSizeStore
 
@@ -37,16 +39,19 @@ class MetricsParts:
     disk: Disk
     monitoring: Monitoring
     looks: VolumeLooks
+    filesystems: Filesystems
 
     def start(self) -> None:
         """Begin to look."""
         self.metrics.start()
         self.looks.start()
+        self.filesystems.start()
 
     async def close(self) -> None:
         """Look no more."""
         await self.metrics.close()
         await self.looks.close()
+        await self.filesystems.close()
 
 
 def metrics_of(
@@ -89,6 +94,7 @@ def metrics_of(
         interval=settings.metrics_interval,
         clock=clock,
     )
+    filesystems = Filesystems(settings=settings, fs=fs, store=FreeSpaceStore(database), clock=clock)
     disk = Disk(
         settings=settings,
         fs=fs,
@@ -98,16 +104,17 @@ def metrics_of(
         sizes=sizes,
         looks=looks,
         images=images.kept,
+        filesystems=filesystems,
     )
     monitoring = Monitoring(
         workloads=records.workloads,
         manifests=stores.manifests,
         schedules=schedules,
         backups=backups,
-        filesystems=disk.filesystems,
+        filesystems=filesystems.all,
         sizes=sizes,
         metrics=metrics,
         operations=operations,
         readiness=readiness,
     )
-    return MetricsParts(metrics, disk, monitoring, looks)
+    return MetricsParts(metrics, disk, monitoring, looks, filesystems)

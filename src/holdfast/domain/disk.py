@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import combinations
+from statistics import median
 from typing import Final
 
 from holdfast.domain.drill import is_throw_away
@@ -22,6 +24,12 @@ TAKE_OVER: Final = 6 * 3600
 """Seconds after which the size that a snapshot found is taken over again."""
 LOOK_AGAIN: Final = 86400
 """Seconds after which a volume is walked that no snapshot tells about."""
+NOTE_SPACE: Final = 6 * 3600
+"""Seconds after which it is noted again what is free on a filesystem; kept as long as sizes are."""
+_ENOUGH: Final = 86400
+"""Seconds that notes have to span before anything is said of the days to come."""
+_FAR: Final = 365 * 86400
+"""Seconds beyond which nobody can say when a disk is full."""
 
 
 class Cause(StrEnum):
@@ -49,6 +57,30 @@ class VolumeSize:
     target: str
     at: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreeSpace:
+    """What was free on a filesystem; ``at`` in seconds since 1970."""
+
+    mount_point: str
+    at: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """How a filesystem fills.
+
+    Attributes:
+        since: the time of the first note that it is made of, in seconds since 1970.
+        bytes_per_day: by how much it fills; negative where it empties.
+        full_at: when it is full if it goes on so, in seconds since 1970; ``None``: not within a year.
+    """
+
+    since: int
+    bytes_per_day: int
+    full_at: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,3 +174,21 @@ def volume_uses(
             )
         )
     return cause_use(Cause.VOLUMES, items[Cause.VOLUMES]), cause_use(Cause.TRIALS, items[Cause.TRIALS])
+
+
+def forecast(notes: Sequence[FreeSpace], *, free_bytes: int, now: float) -> Forecast | None:
+    """How a filesystem fills, by what was free on it in the last weeks; ``None`` while there is less than a day of it.
+
+    The rate is the median of those between any two notes (Theil and Sen): what took space for a while only counts for
+    little, and what a prune clears away each week counts against what is added meanwhile.
+    """
+    if not notes or notes[-1].at - notes[0].at < _ENOUGH:
+        return None
+    rates = [(a.free_bytes - b.free_bytes) / (b.at - a.at) for a, b in combinations(notes, 2) if b.at > a.at]
+    rate = median(rates)
+    full_in = free_bytes / rate if rate > 0 else _FAR
+    return Forecast(
+        since=notes[0].at,
+        bytes_per_day=round(rate * 86400),
+        full_at=round(now + full_in) if full_in < _FAR else None,
+    )

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.config import Settings
-from holdfast.domain.disk import Cause, CauseUse, DiskItem, cause_use, volume_uses
+from holdfast.domain.disk import Cause, CauseUse, DiskItem, Forecast, cause_use, volume_uses
 from holdfast.domain.errors import HoldfastError
 from holdfast.domain.workload import Workload
 from holdfast.engine.disk_use import Wrapper, directory_use, wrappers
 from holdfast.engine.fs import Fs
 from holdfast.engine.snapshot_store import SnapshotStore
-from holdfast.engine.space import FilesystemSpace, space_of
+from holdfast.engine.space import FilesystemSpace
+from holdfast.services.filesystems import Filesystems
 from holdfast.services.image_care import KeptImage
 from holdfast.services.instances import VolumePlaces
 from holdfast.services.volume_looks import VolumeLooks
@@ -23,9 +24,11 @@ from holdfast.store.volume_sizes import VolumeSizeStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskReport:
-    """The filesystems that volumes and Holdfast's own data are on, and what takes space."""
+    """The filesystems that volumes and Holdfast's own data are on, how each fills, and what takes space."""
 
     filesystems: tuple[FilesystemSpace, ...]
+    forecasts: Mapping[str, Forecast | None]
+    """By mount point; ``None`` while it can't be told."""
     causes: tuple[CauseUse, ...]
 
 
@@ -35,7 +38,6 @@ class Disk:
     Args:
         workloads: all of them.
         images: the images that are kept; may raise ``Unavailable``.
-        patience: seconds in which the filesystems have to say what is free.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Disk:
         sizes: VolumeSizeStore,
         looks: VolumeLooks,
         images: Callable[[], Awaitable[Sequence[KeptImage]]],
-        patience: float = 5.0,
+        filesystems: Filesystems,
     ) -> None:
         self._settings = settings
         self._fs = fs
@@ -59,8 +61,7 @@ class Disk:
         self._sizes = sizes
         self._looks = looks
         self._images = images
-        self._patience = patience
-        self._looking: asyncio.Task[tuple[FilesystemSpace, ...]] | None = None
+        self._filesystems = filesystems
 
     async def report(self) -> DiskReport:
         """Everything, by its cause.
@@ -78,20 +79,12 @@ class Disk:
         volumes, trials = volume_uses(workloads, paths, await self._sizes.newest())
         names = {workload.id: workload.name for workload in workloads}
         own = await asyncio.to_thread(self._own, names)
+        filesystems = await self._filesystems.all()
         return DiskReport(
-            filesystems=await self.filesystems(), causes=(volumes, trials, own[0], await self._of_images(), *own[1:])
+            filesystems=filesystems,
+            forecasts=await self._filesystems.forecasts(filesystems),
+            causes=(volumes, trials, own[0], await self._of_images(), *own[1:]),
         )
-
-    async def filesystems(self) -> tuple[FilesystemSpace, ...]:
-        """Those that volumes and Holdfast's own data are on; none while one of them does not answer.
-
-        Whoever asks while somebody looks already is told what that finds: a share whose server is gone holds one thread
-        for as long as it likes, and not one for each that asks.
-        """
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(asyncio.to_thread(self._filesystems), name="filesystems")
-        done, _ = await asyncio.wait([self._looking], timeout=self._patience)
-        return self._looking.result() if done else ()
 
     def _path(self, workload: Workload, target: str) -> str:
         volume = next(each for each in workload.spec.captured_volumes if each.target == target)
@@ -154,9 +147,3 @@ class Disk:
         return DiskItem(
             name=name, bytes=None if looked is None else looked.bytes, at=None if looked is None else looked.at
         )
-
-    def _filesystems(self) -> tuple[FilesystemSpace, ...]:
-        settings = self._settings
-        places = (settings.data_dir, settings.volumes_base, *settings.allowed_roots, settings.docker_volumes)
-        found = {space.device: space for space in (space_of(self._fs, str(place)) for place in places)}
-        return tuple(found.values())

@@ -308,6 +308,16 @@ volume_sizes: Final = Table(
 )
 """How large volumes were when they were looked at; likewise without a foreign key."""
 
+free_space: Final = Table(
+    "free_space",
+    metadata,
+    Column("mount_point", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("free_bytes", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What was free on filesystems."""
+
 audit: Final = Table(
     "audit",
     metadata,

@@ -18,7 +18,7 @@ from holdfast.domain.changes import changes
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.container_import import ContainersProposal, ForeignContainer, propose_containers
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason, Rollback
-from holdfast.domain.disk import Cause, DiskItem, VolumeSize, cause_use
+from holdfast.domain.disk import Cause, DiskItem, Forecast, VolumeSize, cause_use
 from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.logs import LogLine, LogQuery
 from holdfast.domain.metrics import Used, metrics_query
@@ -406,7 +406,8 @@ class StandInDisk:
             mount_point="/", device="8:1", type="ext4", free_bytes=40, free_inodes=1, total_bytes=100
         )
         items = (DiskItem(name="notes:/data", bytes=10, at=int(parse(AT).timestamp())), DiskItem(name="b", bytes=None))
-        return DiskReport(filesystems=(space,), causes=(cause_use(Cause.VOLUMES, items),))
+        forecast = Forecast(since=int(parse(AT).timestamp()), bytes_per_day=5, full_at=int(parse(AT).timestamp()))
+        return DiskReport(filesystems=(space,), forecasts={"/": forecast}, causes=(cause_use(Cause.VOLUMES, items),))
 
 
 class StandInMonitoring:
@@ -1099,7 +1100,7 @@ class StandInBackups(Recorder):
                 bytes=4096,
                 reason=BackupReason.SCHEDULED,
                 holdfast="1",
-                schema="0014",
+                schema="0015",
                 installation=OPERATION_ID,
                 audit_head="7:ab",
             ),

@@ -20,7 +20,7 @@ async def test_backups_are_listed_with_what_everybody_can_read_of_them(api: Api)
         "bytes": 4096,
         "reason": "scheduled",
         "holdfast": "1",
-        "schema": "0014",
+        "schema": "0015",
         "audit_head": "7:ab",
     }
     assert answer.json()["passphrase"] == "set"

@@ -764,7 +764,15 @@ async def test_metrics_are_told_in_cores_and_bytes(api: Api) -> None:
 
 async def test_what_takes_space_is_told_by_cause(api: Api) -> None:
     assert (await api.ask("GET", "/api/disk")).json() == {
-        "filesystems": [{"mount_point": "/", "type": "ext4", "total_bytes": 100, "free_bytes": 40}],
+        "filesystems": [
+            {
+                "mount_point": "/",
+                "type": "ext4",
+                "total_bytes": 100,
+                "free_bytes": 40,
+                "forecast": {"since": AT, "bytes_per_day": 5, "full_at": AT},
+            }
+        ],
         "causes": [
             {
                 "cause": "volumes",

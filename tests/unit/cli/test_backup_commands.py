@@ -100,7 +100,7 @@ def kept() -> dict[str, object]:
         "bytes": 4096,
         "reason": "scheduled",
         "holdfast": "1",
-        "schema": "0014",
+        "schema": "0015",
         "audit_head": "7:ab",
     }
     return {"items": [item], "unreadable": ["x.backup"], "passphrase": "not_set"}

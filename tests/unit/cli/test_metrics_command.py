@@ -80,7 +80,14 @@ def test_how_large_volumes_were_follows(server: FakeServer) -> None:
 def test_what_takes_space_is_told_by_cause_the_largest_first(server: FakeServer) -> None:
     items = [{"name": f"w{number}:/data", "bytes": 2048, "at": AT} for number in range(6)]
     document = {
-        "filesystems": [{"mount_point": "/", "type": "ext4", "total_bytes": 4 << 30, "free_bytes": 1 << 30}],
+        "filesystems": [
+            {"mount_point": place, "type": "ext4", "total_bytes": 4 << 30, "free_bytes": 1 << 30, "forecast": forecast}
+            for place, forecast in (
+                ("/", {"since": AT, "bytes_per_day": 1 << 20, "full_at": "2027-02-03T00:00:00Z"}),
+                ("/srv", {"since": AT, "bytes_per_day": -1024, "full_at": None}),
+                ("/new", None),
+            )
+        ],
         "causes": [
             {"cause": "volumes", "bytes": 12288, "problem": "", "items": items},
             {"cause": "images", "bytes": 0, "problem": "The engine does not answer.", "items": []},
@@ -94,7 +101,14 @@ def test_what_takes_space_is_told_by_cause_the_largest_first(server: FakeServer)
     }
     server.on("GET", "/api/disk", answer(document))
     lines = [" ".join(line.split()) for line in server.run("disk").stdout.splitlines()]
-    assert lines[:4] == ["FILESYSTEM TYPE SIZE FREE", "/ ext4 4 GiB 1 GiB", "", "CAUSE SIZE WHAT AS OF"]
+    assert lines[:4] == [
+        "FILESYSTEM TYPE SIZE FREE FILLS BY FULL",
+        "/ ext4 4 GiB 1 GiB 1 MiB a day 2027-02-03",
+        "/srv ext4 4 GiB 1 GiB -1 KiB a day not within a year",
+        "/new ext4 4 GiB 1 GiB too early to tell",
+    ]
+    lines = lines[2:]
+    assert lines[2:4] == ["", "CAUSE SIZE WHAT AS OF"]
     assert lines[4] == "volumes 12 KiB"
     assert lines[5].startswith("2 KiB w0:/data ")
     assert lines[5].endswith(" ago")

@@ -13,12 +13,14 @@ from typing import Any, cast
 from tests.unit.services.hand_clock import HandClock
 
 from holdfast.bootstrap import Seams
-from holdfast.domain.disk import Cause, CauseUse
+from holdfast.domain.disk import Cause, CauseUse, FreeSpace
 from holdfast.domain.drill import LABEL_DRILL
 from holdfast.domain.workload import Scope, Volume
 from holdfast.engine.fs import Fs
-from holdfast.services.disk import Disk, DiskReport
+from holdfast.services.disk import DiskReport
+from holdfast.services.filesystems import Filesystems
 from holdfast.services.volume_looks import PAUSE
+from holdfast.store.free_space import FreeSpaceStore
 from holdfast.testing.fake_records import Behaviour
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import deployed, installation, snapshotted, spec_of, succeeded
@@ -26,6 +28,9 @@ from holdfast.testing.quick_workers import QuickWorkers
 
 DATA = Volume(target="/data", scope=Scope.STAGE, source="data")
 SHARED = Volume(target="/media", scope=Scope.PROJECT, source="media")
+
+DAY = 86400
+GIB = 1 << 30
 
 
 def uses(report: DiskReport) -> dict[Cause, CauseUse]:
@@ -113,27 +118,40 @@ async def test_everything_is_told_by_its_cause(tmp_path: Path) -> None:
         share.gone = False
 
 
+async def test_what_is_free_is_noted_seldom_and_tells_when_a_filesystem_will_be_full(tmp_path: Path) -> None:
+    clock = HandClock(PAUSE)
+    place = replace(installation(tmp_path), seams=Seams(clock=clock, workers=QuickWorkers))
+    async with place.running() as holdfast:
+        report = await holdfast.api.disk.report()
+        (here, *_) = report.filesystems
+        assert report.forecasts[here.mount_point] is None
+        store = FreeSpaceStore(holdfast.database)
+        await clock.pass_by()
+        await clock.pass_by()
+        (first,) = (await store.by_filesystem())[here.mount_point]
+        ago = [
+            FreeSpace(mount_point=here.mount_point, at=first.at - days * DAY, free_bytes=first.free_bytes + days * GIB)
+            for days in (2, 1)
+        ]
+        await store.add(ago)
+        forecast = (await holdfast.api.disk.report()).forecasts[here.mount_point]
+        assert forecast is not None
+        assert (forecast.since, forecast.bytes_per_day) == (first.at - 2 * DAY, GIB)
+
+
 async def test_a_filesystem_that_does_not_answer_holds_one_thread_however_many_ask(tmp_path: Path) -> None:
     fs, nothing = Share(), cast("Any", None)
-    disk = Disk(
-        settings=installation(tmp_path).settings,
-        fs=fs,
-        workloads=nothing,
-        volumes=nothing,
-        snapshots=nothing,
-        sizes=nothing,
-        looks=nothing,
-        images=nothing,
-        patience=0.01,
+    filesystems = Filesystems(
+        settings=installation(tmp_path).settings, fs=fs, store=nothing, clock=nothing, patience=0.01
     )
     fs.talks.clear()
     try:
-        assert await asyncio.gather(*(disk.filesystems() for _ in range(20))) == [()] * 20
+        assert await asyncio.gather(*(filesystems.all() for _ in range(20))) == [()] * 20
         assert await asyncio.to_thread(fs.asked.wait, 60)
-        assert await disk.filesystems() == ()
+        assert await filesystems.all() == ()
         assert fs.times == 1
     finally:
         fs.talks.set()
     async with asyncio.timeout(60):
-        while not await disk.filesystems():
+        while not await filesystems.all():
             pass

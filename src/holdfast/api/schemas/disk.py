@@ -4,22 +4,50 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from holdfast.domain.disk import Cause, CauseUse, DiskItem
+from holdfast.domain.disk import Cause, CauseUse, DiskItem, Forecast
 from holdfast.domain.times import from_unix
+from holdfast.engine.space import FilesystemSpace
 from holdfast.services.disk import DiskReport
+
+
+class ForecastView(BaseModel):
+    """How a filesystem fills, by the median of the last weeks, a month at most."""
+
+    since: Annotated[str, Field(description="The beginning of the time that it is made of.")]
+    bytes_per_day: Annotated[int, Field(description="By how much it fills; negative where it empties.")]
+    full_at: Annotated[str | None, Field(description="When it is full if it goes on so; null: not within a year.")]
+
+    @classmethod
+    def of(cls, forecast: Forecast) -> ForecastView:
+        """The view of ``forecast``."""
+        return cls(
+            since=from_unix(forecast.since),
+            bytes_per_day=forecast.bytes_per_day,
+            full_at=None if forecast.full_at is None else from_unix(forecast.full_at),
+        )
 
 
 class FilesystemView(BaseModel):
     """A filesystem that volumes or Holdfast's own data are on."""
 
-    model_config = ConfigDict(from_attributes=True)
-
     mount_point: str
     type: str
     total_bytes: int
     free_bytes: Annotated[int, Field(description="Without what is reserved for root.")]
+    forecast: Annotated[ForecastView | None, Field(description="Null: it has not been looked at for a day yet.")]
+
+    @classmethod
+    def of(cls, space: FilesystemSpace, forecast: Forecast | None) -> FilesystemView:
+        """The view of ``space``."""
+        return cls(
+            mount_point=space.mount_point,
+            type=space.type,
+            total_bytes=space.total_bytes,
+            free_bytes=space.free_bytes,
+            forecast=None if forecast is None else ForecastView.of(forecast),
+        )
 
 
 class DiskItemView(BaseModel):
@@ -59,6 +87,6 @@ class DiskView(BaseModel):
     def of(cls, report: DiskReport) -> DiskView:
         """The view of ``report``."""
         return cls(
-            filesystems=[FilesystemView.model_validate(each) for each in report.filesystems],
+            filesystems=[FilesystemView.of(each, report.forecasts[each.mount_point]) for each in report.filesystems],
             causes=[CauseView.of(use) for use in report.causes],
         )

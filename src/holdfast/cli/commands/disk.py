@@ -30,9 +30,15 @@ def disk(
     found = session.client.get("/api/disk")
     session.output.document(found)
     session.output.table(
-        ("filesystem", "type", "size", "free"),
+        ("filesystem", "type", "size", "free", "fills by", "full"),
         [
-            (each["mount_point"], each["type"], format_size(each["total_bytes"]), format_size(each["free_bytes"]))
+            (
+                each["mount_point"],
+                each["type"],
+                format_size(each["total_bytes"]),
+                format_size(each["free_bytes"]),
+                *_outlook(each["forecast"]),
+            )
             for each in found["filesystems"]
         ],
     )
@@ -41,6 +47,14 @@ def disk(
         ("cause", "size", "what", "as of"),
         [row for cause in found["causes"] for row in _rows(cause, everything=everything)],
     )
+
+
+def _outlook(forecast: dict[str, Any] | None) -> tuple[str, str]:
+    if forecast is None:
+        return "too early to tell", ""
+    rate = forecast["bytes_per_day"]
+    fills = f"{'-' if rate < 0 else ''}{format_size(abs(rate))} a day"
+    return fills, forecast["full_at"][:10] if forecast["full_at"] else "not within a year"
 
 
 def _rows(cause: dict[str, Any], *, everything: bool) -> Iterator[tuple[str, str, str, str]]:

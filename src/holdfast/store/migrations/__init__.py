@@ -43,6 +43,7 @@ REVISIONS: Final = (
     "0012",
     "0013",
     "0014",
+    "0015",
 )
 """All revisions, oldest first. A test compares them with the files."""
 
