@@ -65,6 +65,7 @@ SEEN: Final = {
     ),
     "/new": Seen(operator={"Show the proposal"}, least="operator"),
     "/system": Seen(admin={"Look again"}),
+    "/system/disk": Seen(),
     "/system/repositories": Seen(operator={"Verify all"}, admin={"Prune …", "Add a repository"}),
     "/system/backups": Seen(least="admin"),
     "/system/notifications": Seen(admin={"Add a channel"}),
