@@ -59,7 +59,9 @@ class Site:
         page.on("pageerror", lambda error: self.said.append(str(error)))
         page.on(
             "console",
-            lambda message: None if _REFUSED.search(message.text) else self.said.append(message.text),
+            lambda message: (
+                None if _REFUSED.search(message.text) else self.said.append(f"{message.text} {message.location['url']}")
+            ),
         )
         return page
 

@@ -81,7 +81,14 @@ async def test_a_token_is_shown_once_and_a_viewer_sees_only_what_is_theirs(holdf
     await theirs.goto(f"{holdfast.url}/system/account")
     await expect(theirs.get_by_role("heading", name="Tokens")).to_be_visible()
     parts = theirs.get_by_role("navigation", name="Parts of the system").get_by_role("link")
-    assert await parts.all_inner_texts() == ["State", "Disk", "Repositories", "Notifications", "Registries", "My access"]
+    assert await parts.all_inner_texts() == [
+        "State",
+        "Disk",
+        "Repositories",
+        "Notifications",
+        "Registries",
+        "My access",
+    ]
 
     await theirs.get_by_role("button", name="Make a token").click()
     await theirs.get_by_role("textbox", name="Name").fill("ci")

@@ -39,7 +39,7 @@ class Seen:
 
 
 SEEN: Final = {
-    "/": Seen(operator={"Add a service"}),
+    "/": Seen({"What takes space"}, {"Add a service"}),
     "/operations": Seen(),
     "/operations/:operation": Seen(admin={"Undo the last restore"}),
     "/workloads/:workload": Seen(
