@@ -380,6 +380,23 @@ class RuntimeContract:
         with pytest.raises(Failed):
             await lab.run(lab.images.steady, network=f"{lab.installation}-none")
 
+    async def test_a_container_is_on_more_networks_and_its_address_is_that_on_its_own(self, lab: Lab) -> None:
+        own, more = lab.installation, f"a-{lab.installation}"  # before its own in any order of names
+        for network in (own, more):
+            await lab.runtime.ensure_network(network, {LABEL_INSTALLATION: lab.installation})
+        alone = await lab.run(lab.images.steady, "alone", network=own)
+        both = await lab.run(lab.images.steady, "both", network=own, more_networks=[more], aliases=["notes"])
+        assert [await lab.runtime.has_network(name) for name in (more, f"{more}-none")] == [True, False]
+        first, second = [(await lab.runtime.inspect(each)).ip for each in (alone, both)]
+        assert first.rpartition(".")[0] == second.rpartition(".")[0] != ""
+        with pytest.raises(Failed):
+            await lab.create(lab.images.steady, "c", network=own, more_networks=[f"{more}-none"])
+        assert len(await lab.runtime.containers({LABEL_INSTALLATION: lab.installation})) == 2, "nothing half made stays"
+        for each in (alone, both):
+            await lab.runtime.remove(each, force=True)
+        for network in (own, more):
+            await lab.runtime.remove_network(network)
+
     async def test_logs_come_in_order_with_time_and_stream(self, lab: Lab) -> None:
         container_id = await lab.run(lab.images.printing)
         await lab.until_printed(container_id, "three")

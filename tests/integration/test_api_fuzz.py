@@ -108,6 +108,7 @@ DECLARATION: dict[str, Any] = {
     "stop_grace": 0,
     "ports": [8080],
     "domains": [],
+    "networks": ["proxy"],
     "volumes": [
         {"target": "/data", "scope": "stage", "source": "data", "read_only": False},
         {"target": "/tmp", "scope": "ephemeral", "size": 8192},

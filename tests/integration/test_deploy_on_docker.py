@@ -11,6 +11,7 @@ import pytest
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.operation import OperationState
 from holdfast.domain.workload import HealthType, Port, RestartPolicy, Scope, Strategy, Volume, WorkloadSpec
+from holdfast.runtime.port import LABEL_INSTALLATION
 from holdfast.testing.images import build_image
 from holdfast.testing.installation import deployed, ended, succeeded
 from tests.integration.engine_bench import (
@@ -153,6 +154,28 @@ async def test_workloads_of_a_project_find_each_other_by_name_with_their_configu
         assert answer.output.strip() == "hello as 1234"
         published = (await the_one_running(holdfast, served.id)).ports
         assert published[0].host_port > 0
+
+
+async def test_on_a_network_of_others_a_workload_is_found_by_its_name_and_without_that_network_it_runs_on(
+    place: DockerPlace,
+) -> None:
+    async with place.running() as holdfast:
+        installation = place.settings.installation_file.read_text().strip()
+        others = f"a-proxy-{installation}"
+        await holdfast.runtime.ensure_network(others, {LABEL_INSTALLATION: installation})
+        asked = await deployed(holdfast, replace(keeper("asked"), project="one", networks=(others,)))
+        asking = await deployed(holdfast, replace(keeper("asking"), project="two", networks=(others,)))
+        container = await the_one_running(holdfast, asking.id)
+        found = await holdfast.runtime.exec(container.id, ["ping", "-c", "1", "-w", "20", "asked"], 30.0)
+        assert found.code == 0, found.output
+
+        before = await the_one_running(holdfast, asked.id)
+        gone = replace(keeper("asked"), project="one", networks=(f"{others}-gone",))
+        await holdfast.api.workloads.apply(gone, actor="test")
+        end = await ended(holdfast, await holdfast.api.deployer.deploy("asked", actor="test"))
+        assert end.error is not None
+        assert end.error["code"] == "network_missing"
+        assert await the_one_running(holdfast, asked.id) == before
 
 
 async def test_without_a_writable_volume_the_new_version_runs_before_the_old_one_stops(

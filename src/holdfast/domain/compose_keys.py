@@ -52,7 +52,7 @@ SERVICE_KEYS: Final[dict[str, Told]] = {
     "network_mode": ("Each project has a network of its own.", "Publish the ports that are needed."),
     "networks": (
         "Each project has one network of its own, on which its workloads find each other by name.",
-        "Nothing, unless services were kept apart, have aliases or fixed addresses, or share a network with others.",
+        "Nothing, unless services were kept apart or have aliases or fixed addresses. Name shared ones under networks.",
     ),
     "oom_score_adj": ("It can't be set.", "Bound the memory with resources.memory."),
     "pid": ("Namespaces are not shared.", _RUNS_WITHOUT),

@@ -349,7 +349,7 @@ def _tell_network(each: ForeignContainer, path: Path, beside: Sequence[str], fin
             (*path, "networks"),
             f"It leaves {', '.join(map(words, left))}: each project has one network of its own, on which its workloads "
             "find each other by name.",
-            "Import all that find each other by name together, into one project.",
+            "Import all that find each other by name together, into one project; name shared ones under networks.",
         )
 
 

@@ -57,6 +57,7 @@ class ThrowAway(LikeSource):
         return replace(
             LikeSource.spec(self, source, image=image),
             volumes=own + others,
+            networks=(),
             labels=(*source.labels, (LABEL_DRILL, self.operation_id)),
             hooks=Hooks(),
             snapshots=SnapshotPolicy(before_deploy=False),

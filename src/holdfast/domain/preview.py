@@ -86,8 +86,9 @@ class PreviewCopy(LikeSource):
     def spec(self, source: WorkloadSpec, *, image: str | None = None) -> WorkloadSpec:
         """The configuration of the preview.
 
-        No host port is published twice: the engine chooses one for each. No schedule comes along, and no label: they
-        tell other programs what to do with the workload's containers, a proxy whose requests to send there for example.
+        No host port is published twice: the engine chooses one for each. No schedule comes along, and no label and no
+        network of others: they tell other programs what to do with the workload's containers, a proxy whose requests to
+        send there for example.
         """
         if self.made is not None:
             return self.made.without_values
@@ -102,6 +103,7 @@ class PreviewCopy(LikeSource):
             env=tuple(sorted((dict(source.env) | filled).items())),
             secrets=tuple(secret for secret in source.without_values.secrets if secret.name not in filled),
             labels=(),
+            networks=(),
             ports=tuple(replace(port, host_port=0) for port in source.ports),
             domains=() if domain is None else (domain,),
             volumes=tuple(_own(volume, number) for number, volume in enumerate(source.volumes)),

@@ -301,6 +301,7 @@ class WorkloadSpec:
     Attributes:
         image: the reference that the source ``image`` names. With another source: in a deployment's configuration
             what it named then, in a workload's nothing.
+        networks: networks of the engine's that others made, on which its instances are as well, by its name.
         plugin: the source where it is not ``image``.
     """
 
@@ -318,6 +319,7 @@ class WorkloadSpec:
     stop_grace: float = 30.0
     ports: tuple[Port, ...] = ()
     domains: tuple[Domain, ...] = ()
+    networks: tuple[str, ...] = ()
     volumes: tuple[Volume, ...] = ()
     health: HealthCheck = field(default_factory=HealthCheck)
     restart: RestartPolicy = RestartPolicy.UNLESS_STOPPED
@@ -375,8 +377,9 @@ class WorkloadSpec:
         facts = dataclasses.asdict(self)
         for part in ("image", "plugin", "hooks", "snapshots", "updates", "revert_data", "previews"):
             del facts[part]
-        if not self.domains:  # as it was before there were domains: nothing is deployed anew because of them
-            del facts["domains"]
+        for part in ("domains", "networks"):  # as it was before there were any: nothing is deployed anew for them
+            if not facts[part]:
+                del facts[part]
         if not self.secrets:  # so that the containers of versions before there were any keep their name
             del facts["secrets"]
         for volume in facts["volumes"]:

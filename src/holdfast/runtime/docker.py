@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from aiodocker import DockerError
 
-from holdfast.domain.errors import Conflict, Failed, NotFound, Unavailable
+from holdfast.domain.errors import Conflict, Failed, HoldfastError, NotFound, Unavailable
 from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.registry import RegistryLogin
 from holdfast.domain.stopping import KILLED_CODE
@@ -181,6 +181,7 @@ class DockerRuntime(ContainerRuntime):
 
     async def create(self, spec: ContainerSpec) -> str:
         await docker_volumes.require(self._client, [mount.name for mount in spec.volumes])
+        await self._networks.require(spec.more_networks)
         body = docker_spec.create_body(spec)
         if self._log_bytes:
             if self._log_driver is None:
@@ -190,7 +191,14 @@ class DockerRuntime(ContainerRuntime):
             answer = await self._client.ask("POST", "containers/create", params={"name": spec.name}, body=body)
         except DockerError as error:
             raise refused(error, unknown_image(spec.image)) from error
-        return str(answer["Id"])
+        container_id = str(answer["Id"])
+        try:
+            for network in spec.more_networks:
+                await self._networks.join(container_id, network, spec.aliases)
+        except HoldfastError:
+            await self.remove(container_id, force=True)
+            raise
+        return container_id
 
     async def start(self, container_id: str) -> None:
         try:
@@ -381,6 +389,9 @@ class DockerRuntime(ContainerRuntime):
 
     async def remove_network(self, name: str) -> None:
         await self._networks.remove(name)
+
+    async def has_network(self, name: str) -> bool:
+        return await self._networks.has(name)
 
     # Volumes
 

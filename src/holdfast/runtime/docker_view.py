@@ -92,7 +92,9 @@ def container(answer: Mapping[str, Any]) -> Container:
         restart_count=int(answer.get("RestartCount") or 0),
         health=ImageHealth((state.get("Health") or {}).get("Status") or "none"),
         pid=int(state.get("Pid") or 0),
-        ip=_address(network) if status in (ContainerState.RUNNING, ContainerState.PAUSED) else "",
+        ip=_address(network, answer.get("HostConfig", {}).get("NetworkMode") or "")
+        if status in (ContainerState.RUNNING, ContainerState.PAUSED)
+        else "",
         ports=_ports(network),
     )
 
@@ -119,9 +121,11 @@ def _mount(mount: Mapping[str, Any]) -> Mount:
     )
 
 
-def _address(network: Mapping[str, Any]) -> str:
-    endpoints = (network.get("Networks") or {}).values()
-    found = (endpoint.get("IPAddress") for endpoint in endpoints if endpoint)
+def _address(network: Mapping[str, Any], own: str) -> str:
+    """On the network that it was made with, whatever others it is on: this host may not reach those."""
+    endpoints = network.get("Networks") or {}
+    in_order = [endpoints.get(own), *endpoints.values()]
+    found = (endpoint.get("IPAddress") for endpoint in in_order if endpoint)
     return next((address for address in found if address), network.get("IPAddress") or "")
 
 

@@ -141,7 +141,9 @@ class ContainerSpec:
     restart: RestartPolicy = RestartPolicy.NO
     network: str | None = None
     aliases: Sequence[str] = ()
-    """Names by which others on the network find it."""
+    """Names by which others on its networks find it."""
+    more_networks: Sequence[str] = ()
+    """Further networks, which have to be there."""
     memory: int | None = None
     cpus: float | None = None
 
@@ -177,7 +179,7 @@ class Container:
     health: ImageHealth = ImageHealth.NONE
     pid: int = 0
     ip: str = ""
-    """Address on its (first) network, reachable from the host; empty while it does not run."""
+    """Address on its own network, reachable from the host; empty while it does not run."""
     ports: tuple[Port, ...] = ()
     """Published ports as they are, with the host port that the engine chose."""
 
@@ -411,6 +413,9 @@ class ContainerRuntime(Protocol):
         Args:
             internal: nothing outside of it can be reached from it; this host can still reach what is on it.
         """
+
+    async def has_network(self, name: str) -> bool:
+        """Whether the engine has a network of this name."""
 
     async def remove_network(self, name: str) -> None:
         """Remove it; fine if it is gone or in use."""

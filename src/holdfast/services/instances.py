@@ -136,6 +136,7 @@ class Instances:
                 ),
                 restart=RestartPolicy.NO,
                 network=network,
+                more_networks=spec.networks,
                 aliases=(spec.name,),
                 memory=spec.resources.memory,
                 cpus=spec.resources.cpus,

@@ -99,6 +99,7 @@ class Replacement:
             return running
         await self._rollout.require_secrets(workload)
         await self._rollout.require_ports(workload, there)
+        await self._rollout.require_networks(workload)
         everyone = await self._records.workloads()
         for warning in await self._rollout.check_volumes(workload, version, everyone, accept=accept):
             ctx.log(warning, "warning")

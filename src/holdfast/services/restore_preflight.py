@@ -22,6 +22,7 @@ from holdfast.engine import mounts, space
 from holdfast.engine.fs import Fs
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Container, ContainerRuntime
 from holdfast.services.deployer import Deployer
+from holdfast.services.networks import missing_networks
 from holdfast.services.path_users import others_on_paths
 from holdfast.services.quiesce import facts_of
 from holdfast.services.restore_images import RestoreImages
@@ -127,6 +128,7 @@ class RestorePreflight:
         for redeployed in await self._sharing.workloads({redeploy.workload_id for redeploy in images.redeploys}):
             then = request.running(redeployed) if redeployed.id == workload.id else redeployed
             problems += await self._secrets.problems(then)
+            problems += await missing_networks(self._runtime, then.spec)
         warnings += images.warnings
         if problems:
             raise Refused(problems)

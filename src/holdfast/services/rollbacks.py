@@ -85,12 +85,14 @@ class Rollbacks:
         """
         workload = await self._records.workload(ref)
         to = await self.successful(workload, deployment_id)
-        again = [each.target for each in to.spec.volumes if each.of_others and each not in workload.spec.volumes]
+        now = workload.spec
+        again = [each.target for each in to.spec.volumes if each.of_others and each not in now.volumes]
+        again += [name for name in to.spec.networks if name not in now.networks]
         if again and not volumes_of_others:
             raise Forbidden(
                 "rollback_volumes_forbidden",
-                f"It would give {workload.name} back directories of the host, or volumes of the engine's, that it is "
-                f"not configured to have any more ({', '.join(again)}); that is for admins only.",
+                f"It would give {workload.name} back directories of the host, or volumes or networks of the engine's, "
+                f"that it is not configured to have any more ({', '.join(again)}); that is for admins only.",
                 next_step="Ask an admin. Nothing was changed.",
                 details={"targets": again},
             )

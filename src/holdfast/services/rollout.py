@@ -24,6 +24,7 @@ from holdfast.runtime.port import LABEL_DEPLOYMENT, Container, ContainerRuntime
 from holdfast.services.health_gate import Cancellable, GateResult, HealthGate, Uncancellable
 from holdfast.services.image_source import Version
 from holdfast.services.instances import Instances
+from holdfast.services.networks import missing_networks
 from holdfast.services.operation_context import OperationContext
 from holdfast.services.path_users import writers_on_volumes
 from holdfast.services.port_users import ports_in_use
@@ -133,6 +134,12 @@ class Rollout:
         everyone = [*await self._instances.all(), *await self._instances.strangers()]
         others = [container for container in everyone if container.id not in mine]
         problems = await asyncio.to_thread(ports_in_use, fixed, own, others)
+        if problems:
+            raise Refused(problems)
+
+    async def require_networks(self, workload: Workload) -> None:
+        """Raises ``Refused`` (``network_missing``) where a network of others is gone, or never was there."""
+        problems = await missing_networks(self._runtime, workload.spec)
         if problems:
             raise Refused(problems)
 

@@ -175,8 +175,9 @@ class FakeEngine:
             if mount.name not in self.state.volumes:
                 raise volume_missing(mount.name)
         self._check_binds(spec)
-        if spec.network is not None and spec.network not in self.state.networks:
-            raise engine_error(f"network {spec.network} not found")
+        for network in (spec.network, *spec.more_networks):
+            if network is not None and network not in self.state.networks:
+                raise engine_error(f"network {network} not found")
         self.state.serial += 1
         name = hashlib.sha256(f"{self.state.serial} {spec.name} {self._clock()}".encode()).hexdigest()
         container = FakeContainer(

@@ -427,6 +427,10 @@ class FakeRuntime(ContainerRuntime):
                 if internal:
                     self.engine.state.internal_networks.add(name)
 
+    async def has_network(self, name: str) -> bool:
+        async with self._call("has_network", name):
+            return name in self.engine.state.networks
+
     async def remove_network(self, name: str) -> None:
         async with self._call("remove_network", name):
             if not any(c.alive and c.spec.network == name for c in self.engine.state.containers.values()):

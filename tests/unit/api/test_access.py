@@ -335,6 +335,19 @@ async def test_absolute_volumes_are_configured_by_admins_only(api: Api) -> None:
     assert (await api.ask("PUT", "/api/workloads/notes", json=body)).status_code == 200
 
 
+async def test_networks_of_the_engine_are_configured_by_admins_only(api: Api) -> None:
+    body = {"name": "notes", "source": {"type": "image", "image": "notes:1"}, "networks": ["proxy"]}
+    refused = await api.ask("PUT", "/api/workloads/notes", role=Role.OPERATOR, json=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "network_forbidden")
+    assert (await api.ask("PUT", "/api/workloads/notes", json=body)).status_code == 200
+    spec = dataclasses.replace(WORKLOAD.spec, networks=("proxy",))
+    api.workloads.workload = dataclasses.replace(WORKLOAD, spec=spec)
+    assert (await api.ask("PUT", "/api/workloads/notes", role=Role.OPERATOR, json=body)).status_code == 200
+    del body["networks"]
+    refused = await api.ask("PUT", "/api/workloads/notes", role=Role.OPERATOR, json=body)
+    assert refused.json()["error"]["code"] == "network_forbidden"
+
+
 async def test_what_a_workload_has_of_the_hosts_own_is_taken_from_it_by_admins_only(api: Api) -> None:
     """Who may not give it can still change the rest, and leaves that as it is."""
     of_host = {"target": "/media", "scope": "absolute", "source": "/srv/media", "read_only": True}

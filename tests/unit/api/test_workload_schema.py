@@ -74,6 +74,7 @@ hooks: {pre_snapshot: [redis-cli, save], post_snapshot: ["true"], timeout: 2m}
 resources: {memory: 512MiB, cpus: 1.5}
 snapshots: {quiesce: hooks, keep: {last: 7, daily: 14, yearly: 2}, schedule: "0  3 * * *", missed: tell}
 updates: {schedule: "0  4 * * *"}
+networks: [proxy]
 """
 
 LAUGHS = "a: &a [x]\n" + "".join(
@@ -144,6 +145,7 @@ class TestReading:
                 missed=OnMissed.TELL,
             ),
             updates=UpdatePolicy(schedule="0 4 * * *"),
+            networks=("proxy",),
         )
 
     def test_the_order_of_the_environment_means_nothing(self) -> None:
@@ -294,9 +296,14 @@ class TestRefusals:
         assert (problem["path"], problem["code"]) == (path, "key_unknown")  # type: ignore[has-type] # JSON
         assert hint in problem["next_step"]  # type: ignore[has-type] # JSON
 
-    @pytest.mark.parametrize("key", ["networks"])
-    def test_a_key_of_a_later_version_is_refused_as_such(self, key: str) -> None:
-        assert problems({**MINIMAL, key: []}) == [(key, "key_not_supported")]
+    def test_a_key_of_a_later_version_is_refused_as_such(self) -> None:
+        hooks = {"post_restore": ["reindex"]}
+        assert problems({**MINIMAL, "hooks": hooks}) == [("hooks.post_restore", "key_not_supported")]
+
+    def test_networks_are_a_set_of_such_as_others_made(self) -> None:
+        assert parse_workload_json({**MINIMAL, "networks": ["proxy", "db", "proxy"]}).networks == ("db", "proxy")
+        refused = problems({**MINIMAL, "networks": ["host", "bridge", "a b"]})
+        assert [code for _, code in refused] == ["network_impossible", "network_impossible", "name_malformed"]
 
     def test_a_scope_of_a_later_version_is_refused_as_such(self) -> None:
         volume = {"target": "/a", "scope": "instance", "source": "a"}
@@ -474,14 +481,14 @@ class TestRefusals:
             {
                 "name": "A",
                 "x": 1,
-                "networks": [],
+                "networks": ["host"],
                 "ports": ["80:80", "80:80"],
                 "health": {"type": "tcp"},
                 "max_instances": 2,
             }
         )
         assert {path for path, _ in found} == {
-            "name", "x", "networks", "ports[1]", "health.port", "max_instances", "source",
+            "name", "x", "networks[0]", "ports[1]", "health.port", "max_instances", "source",
         }  # fmt: skip
 
     def test_problems_stand_in_the_order_of_the_document(self) -> None:
@@ -695,6 +702,7 @@ SPECS = st.builds(
         schedule=st.sampled_from(["0 3 * * *", "*/5 * * * MON"]),
         missed=st.sampled_from(OnMissed),
     ),
+    networks=st.sampled_from([(), ("db",), ("db", "proxy")]),
     updates=st.builds(UpdatePolicy, schedule=st.none() | st.just("0 4 * * *")),
     plugin=st.none()
     | st.builds(
@@ -762,7 +770,7 @@ class TestPublished:
         "document",
         [
             {"secrets": ["1"]},
-            {"networks": []},
+            {"networks": "proxy"},
             {"name": "A"},
             {"volumes": [{"target": "/a", "scope": "instance"}]},
             {"snapshots": {"keep": {}}},

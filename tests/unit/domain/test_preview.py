@@ -78,6 +78,7 @@ def test_what_can_not_be_twice_is_each_previews_own_and_nothing_happens_to_it_by
         ports=(Port(container_port=80, host_port=8080, host_ip="127.0.0.1"),),
         env=(("TZ", "UTC"), ("URL", "https://notes.example.org")),
         secrets=(SecretRef(name="KEY", version="v", set_at="t"), SecretRef(name="OTHER", version="w", set_at="t")),
+        networks=("proxy",),
         labels=(("traefik.http.routers.notes.rule", "Host(`notes.example.org`)"),),
         snapshots=SnapshotPolicy(quiesce=Quiesce.STOP, schedule="0 3 * * *"),
         updates=UpdatePolicy(schedule="0 4 * * *"),
@@ -92,7 +93,7 @@ def test_what_can_not_be_twice_is_each_previews_own_and_nothing_happens_to_it_by
     url = f"https://{short}.notes.example.org/{short}?{{x}}"
     assert dict(copy.env) == {"TZ": "UTC", "KEY": "none", "URL": url}
     assert copy.secrets == (SecretRef(name="OTHER"),)
-    assert copy.labels == (), "by which a proxy would send it its parent's requests"
+    assert (copy.labels, copy.networks) == ((), ()), "by which a proxy would send it its parent's requests"
     assert copy.snapshots == SnapshotPolicy(quiesce=Quiesce.STOP, before_deploy=False)
     assert (copy.revert_data, copy.previews, copy.updates) == (RevertData.ASK, PreviewPolicy(), UpdatePolicy())
     assert PreviewCopy.of(source, "x").spec(parent(domains=source.domains)).domains == ()

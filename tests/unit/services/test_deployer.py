@@ -455,6 +455,17 @@ async def test_a_port_on_which_a_program_of_the_host_listens_is_refused_with_its
     assert (await bench.deploy(configured)).state is OperationState.SUCCEEDED
 
 
+async def test_a_network_of_others_that_is_not_there_is_refused_before_the_old_version_is_stopped(bench: Bench) -> None:
+    workload = await bench.deployed()
+    bench.runtime.add_image("notes:2")
+    configured = await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, networks=("proxy",)))
+    await untouched(bench, configured, "network_missing")
+    await bench.runtime.ensure_network("proxy", {})
+    assert (await bench.deploy(configured)).state is OperationState.SUCCEEDED
+    (instance,) = await bench.running(configured)
+    assert bench.runtime.engine.find(instance.id).spec.more_networks == ("proxy",)
+
+
 async def test_a_missing_volume_is_refused_before_the_old_version_is_stopped(bench: Bench) -> None:
     workload = await bench.deployed()
     bench.runtime.add_image("notes:2")

@@ -81,6 +81,15 @@ async def test_who_may_not_configure_volumes_of_others_brings_none_back(bench: B
     await bench.ended(await bench.rollbacks.rollback(workload.id, first.id, volumes_of_others=False, actor="ann"))
 
 
+async def test_nor_networks_of_others(bench: Bench) -> None:
+    workload, first, _ = await twice_deployed(bench)
+    then = dataclasses.replace(first.spec, networks=("proxy",))
+    await bench.database.change(update(deployments).where(deployments.c.id == first.id), spec=encode(then))
+    with pytest.raises(Forbidden) as caught:
+        await bench.rollbacks.rollback(workload.id, first.id, volumes_of_others=False, actor="ann")
+    assert caught.value.details == {"targets": ["proxy"]}
+
+
 async def test_what_is_kept_of_its_snapshots_does_not_go_back(bench: Bench) -> None:
     workload, first, _ = await twice_deployed(bench)
     kept = dataclasses.replace(workload.spec.snapshots, keep=Keep(last=90))

@@ -43,7 +43,7 @@ async def list_workloads(
     openapi_extra=BODY,
 )
 async def create_workload(response: Response, services: Services, caller: Operator, spec: Declaration) -> ApplyView:
-    _check_volumes_allowed(caller, spec)
+    _check_allowed(caller, spec)
     result = await services.workloads.apply(spec, actor=caller.name, create=True)
     response.headers["Location"] = _location(result)
     return ApplyView.of(spec.name, result)
@@ -75,7 +75,7 @@ async def put_workload(
     response: Response, services: Services, caller: Operator, ref: WorkloadRef, spec: Declaration
 ) -> ApplyView:
     before = await _existing(services, ref, spec.name)
-    allowed = partial(_check_volumes_allowed, caller, spec)
+    allowed = partial(_check_allowed, caller, spec)
     allowed(None if before is None else before.spec)
     expect_id = None if before is None else before.id
     result = await services.workloads.apply(spec, actor=caller.name, expect_id=expect_id, allowed=allowed)
@@ -122,17 +122,25 @@ async def get_workload_schema(_caller: Viewer) -> dict[str, Any]:
     return json_schema()
 
 
-def _check_volumes_allowed(caller: Principal, spec: WorkloadSpec, before: WorkloadSpec | None = None) -> None:
+def _check_allowed(caller: Principal, spec: WorkloadSpec, before: WorkloadSpec | None = None) -> None:
     """What of the host's or the engine's own a container is given, or no longer given, is for admins to say.
 
     Args:
         before: the configuration that ``spec`` takes the place of.
 
     Raises:
-        Forbidden: ``absolute_volume_forbidden``, ``engine_volume_forbidden``.
+        Forbidden: ``absolute_volume_forbidden``, ``engine_volume_forbidden``, ``network_forbidden``.
     """
     if caller.role is Role.ADMIN:
         return
+    if joined := sorted(set(spec.networks) ^ set(() if before is None else before.networks)):
+        raise Forbidden(
+            "network_forbidden",
+            f"Networks of the engine's ({', '.join(joined)}) are configured by admins only: who is on one reaches all "
+            "that is.",
+            next_step="Leave them as they are, or ask an admin.",
+            details={"networks": joined},
+        )
     now = frozenset(spec.volumes)
     then = frozenset(() if before is None else before.volumes)
     touched = sorted(now ^ then, key=lambda volume: volume.target)

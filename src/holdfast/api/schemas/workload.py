@@ -121,6 +121,7 @@ def to_document(spec: WorkloadSpec) -> dict[str, object]:
         "stop_grace": _number(spec.stop_grace),
         "ports": [format_port(port) for port in spec.ports],
         "domains": [format_domain(domain) for domain in spec.domains],
+        "networks": list(spec.networks),
         "volumes": [_volume(volume) for volume in spec.volumes],
         "health": _health(spec.health),
         "restart": spec.restart.value,

@@ -32,6 +32,7 @@ from holdfast.api.schemas.workload_values import (
     LabelName,
     LabelValue,
     Name,
+    NetworkName,
     PublishedPort,
     Signal,
     Size,
@@ -186,6 +187,16 @@ class WorkloadModel(_Model):
             description="Domains by which it is reached through the edge, each of one workload only. After a colon, "
             "the container's port; without one, that of an `http` or `tcp` health check, else the only one of "
             "`ports`. International names may be written as they are.",
+        ),
+    ] = []
+    networks: Annotated[
+        list[NetworkName],
+        Field(
+            max_length=16,
+            description="Networks of the Docker Engine on which it is as well, besides that of its project, by its "
+            "name: that of a proxy, for example. They have to be there, and are never made nor removed. Only admins "
+            "may say them.",
+            examples=["proxy"],
         ),
     ] = []
     restart: Annotated[
@@ -356,6 +367,7 @@ class WorkloadModel(_Model):
             stop_grace=self.stop_grace,
             ports=tuple(self.ports),
             domains=tuple(self.domains),
+            networks=tuple(sorted(set(self.networks))),
             volumes=tuple(each.volume for each in self.volumes),
             health=HealthCheck(
                 type=health.type,

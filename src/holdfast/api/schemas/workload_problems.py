@@ -34,7 +34,6 @@ Position: TypeAlias = Callable[[Path], tuple[int, int] | None]
 
 LATER_KEYS: Final = frozenset(
     {
-        "networks",
         "hooks.post_restore",
     }
 )

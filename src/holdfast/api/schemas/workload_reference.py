@@ -112,7 +112,7 @@ def reference_markdown() -> str:
     later = ", ".join(f"`{key}`" for key in sorted(LATER_KEYS))
     parts.append(
         "## Not in this version\n\n"
-        f"The keys {later} and the scope `instance` belong to later versions.\n"
+        f"{later} and the scope `instance` belong to later versions.\n"
         "They are refused as such (`key_not_supported`), never ignored.\n"
     )
     return "\n".join(parts)

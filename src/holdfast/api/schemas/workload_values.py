@@ -45,6 +45,9 @@ MAX_NAMED_SOURCE: Final = 100
 
 _ENGINE_VOLUME: Final = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{1,254}", re.ASCII)
 """What the container engine takes for a volume's name, which is a directory's as well."""
+_NETWORK: Final = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
+_ENGINES_OWN: Final = frozenset({"bridge", "host", "none", "default"})
+"""Networks of every engine: nothing has a name of its own on them, or they are none."""
 _NAMED_SOURCE: Final = re.compile(f"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{MAX_NAMED_SOURCE - 1}}}", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -80,6 +83,22 @@ def _env_key(value: str) -> str:
             "env_name_malformed",
             "is not a name that a variable can have",
             "Use letters, digits, '_', '.' and '-'; begin with a letter or '_'.",
+        )
+    return value
+
+
+def _network(value: str) -> str:
+    if _NETWORK.fullmatch(value) is None:
+        raise problem(
+            "name_malformed",
+            "is not a name that a network can have",
+            "Letters, digits, '_', '.' and '-'; the first a letter or digit. See docker network ls.",
+        )
+    if value in _ENGINES_OWN:
+        raise problem(
+            "network_impossible",
+            "is a network of every engine's, on which nothing is found by a name",
+            "Name one that was made (docker network create), or publish ports.",
         )
     return value
 
@@ -334,6 +353,7 @@ STRICT: Final = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_
 """What every part of a declaration is: nothing unknown, nothing converted, nothing changed afterwards."""
 
 Text = Annotated[str, AfterValidator(_text), Field(max_length=MAX_VALUE_CHARACTERS)]
+NetworkName = Annotated[str, AfterValidator(_network), _pattern(_NETWORK.pattern)]
 EnvName = Annotated[str, AfterValidator(_env_key), _pattern(ENV_NAME)]
 SettingName = Annotated[str, AfterValidator(_setting_key), _pattern(_SETTING_KEY)]
 LabelName = Annotated[str, AfterValidator(_label_key), _pattern(_LABEL_KEY)]
