@@ -120,3 +120,25 @@ async def test_an_archive_is_exported_and_imported_and_what_is_none_is_refused(s
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("cell", name=re.compile("^Imported"))).to_be_visible()
     assert shop.said == []
+
+
+async def test_a_prune_says_what_goes_and_what_it_frees_before_anything_goes(shop: Site) -> None:
+    page, snapshots = shop.page, f"/api/workloads/{SHOP}/snapshots"
+    await shop.go("/system/repositories")
+    await page.get_by_role("button", name="Prune …").first.click()
+    await expect(page.get_by_text("There is nothing to prune.")).to_be_visible()
+    await expect(page.get_by_role("button", name="Prune", exact=True)).to_be_disabled()
+    await page.keyboard.press("Escape")
+
+    declared = {**WORKLOAD, "name": SHOP, "snapshots": {"keep": {"last": 1}}}
+    await shop.ask("PUT", f"/api/workloads/{SHOP}", declared)
+    newest = (await shop.run(snapshots))["snapshot_id"]
+    await page.get_by_role("button", name="Prune …").first.click()
+    await expect(page.get_by_text(f"{SHOP}: ")).to_be_visible()
+    assert len((await shop.ask("GET", snapshots))["items"]) > 1, "a dry run deletes nothing"
+    assert await in_every_look(shop, "the dialog of a prune") == []
+    await page.get_by_label("Type prune to confirm").fill("prune")
+    await page.get_by_role("button", name="Prune", exact=True).click()
+    await expect(page.get_by_text("It is done.").first).to_be_visible()
+    assert [each["id"] for each in (await shop.ask("GET", snapshots))["items"]] == [newest]
+    assert shop.said == []

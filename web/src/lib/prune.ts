@@ -1,0 +1,26 @@
+/** What a prune would do, from the outcome of its dry run. */
+import { record } from "../api/errors";
+
+export interface PrunePlan {
+  /** The snapshots that go: by workload, when each was taken. */
+  goes: [workload: string, taken: string[]][];
+  count: number;
+  freedBytes: number;
+  /** Why some of the space is left to the next prune; empty where none is. */
+  postponed: string;
+}
+
+export function prunePlanOf(outcome: Readonly<Record<string, unknown>>): PrunePlan {
+  const judged = Array.isArray(outcome["snapshots"]) ? outcome["snapshots"].map(record) : [];
+  const goes = new Map<string, string[]>();
+  for (const snapshot of judged.filter((each) => each["deleted"] === true)) {
+    const workload = String(snapshot["workload"]);
+    goes.set(workload, [...(goes.get(workload) ?? []), String(snapshot["taken_at"])]);
+  }
+  return {
+    goes: [...goes],
+    count: [...goes.values()].reduce((total, taken) => total + taken.length, 0),
+    freedBytes: Math.max(0, Number(outcome["freed_bytes"] ?? 0)),
+    postponed: outcome["postponed_packs"] ? String(outcome["postponed_why"] ?? "") : "",
+  };
+}
