@@ -123,6 +123,8 @@ async def test_the_main_story(holdfast: Site) -> None:
     await happened.press("ArrowUp")
     await expect(axis).to_have_attribute("aria-valuetext", re.compile("Snapshot, <img src=x"))
 
+    await expect(page.locator("rect.health.healthy")).not_to_have_count(0)  # seen since, and shown by itself
+
     # what is in the snapshot: hostile, and shown as what it is
     await page.get_by_role("link", name="Look into it").click()
     await page.get_by_role("button", name="entry.txt").click()

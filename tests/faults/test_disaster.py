@@ -132,8 +132,8 @@ def test_a_backup_that_cant_be_used_leaves_nothing_behind(there: Installation, t
     database.write_bytes(b"SQLite format 3\0" + b"x" * 5000)
     for schema, passphrase, code in (
         ("9999", PASSPHRASE, "schema_newer"),
-        ("0015", PASSPHRASE, "backup_failed"),
-        ("0015", "another passphrase", "backup_not_opened"),
+        ("0016", PASSPHRASE, "backup_failed"),
+        ("0016", "another passphrase", "backup_not_opened"),
     ):
         facts = BackupFacts(
             id="i", created_at=now(), holdfast="9", schema=schema, installation="i", audit_head="0:0", scrypt_n=2

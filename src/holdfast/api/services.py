@@ -36,6 +36,7 @@ from holdfast.services.data_rollbacks import DataRollbackPlan
 from holdfast.services.deployment_changes import DeploymentDetail, DeployPlan
 from holdfast.services.disk import DiskReport
 from holdfast.services.doctor import Finding
+from holdfast.services.health_watch import WorkloadHealth
 from holdfast.services.image_care import KeptImage
 from holdfast.services.metrics import WorkloadMetrics
 from holdfast.services.monitoring import Family
@@ -111,6 +112,10 @@ class MetricsPort(Protocol):
     async def of(
         self, ref: str, *, since: int | None = None, until: int | None = None, step: int | None = None
     ) -> WorkloadMetrics: ...
+
+
+class HealthPort(Protocol):
+    async def of(self, ref: str, *, since: int | None = None, until: int | None = None) -> WorkloadHealth: ...
 
 
 class DiskPort(Protocol):
@@ -552,6 +557,7 @@ class ApiServices:
     deployer: DeployerPort
     logs: LogsPort
     metrics: MetricsPort
+    health: HealthPort
     disk: DiskPort
     monitoring: MonitoringPort
     rollbacks: RollbacksPort

@@ -231,6 +231,9 @@ async def _assembled(base: Base, swap: StateSwap) -> AsyncIterator[Holdfast]:
         readiness=base.readiness,
         schedules=keeping.scheduler.list,
         backups=own.backups.list,
+        sightings=deploying.sightings,
+        updates=base.updates,
+        health_pause=base.seams.health_pause,
         clock=base.seams.clock,
     )
 
@@ -248,10 +251,15 @@ async def _assembled(base: Base, swap: StateSwap) -> AsyncIterator[Holdfast]:
         deploying.traffic.changed.set()
         await hooks.work.start()
 
+    def engine_followed(followed: bool) -> None:  # noqa: FBT001 - the state, as it is told
+        deploying.sightings.follow(followed)
+        metrics.health.follow(followed)
+
     def container_event(event: ContainerEvent) -> None:
         deploying.sightings.happened(event)
         deploying.traffic.happened(event)
         removals.happened(event)
+        metrics.health.happened(event)
         base.updates.tell(Update(part=TokenScope.WORKLOADS, workload_id=event.labels.get(LABEL_WORKLOAD)))
 
     await _recover(base, deploying, restoring)
@@ -278,8 +286,7 @@ async def _assembled(base: Base, swap: StateSwap) -> AsyncIterator[Holdfast]:
             begin(EdgeWatch(deploying.traffic, pause=deploying.edge.pause))
         until_the_end.push_async_callback(hooks.work.close)
         begin(removals)
-        followed = deploying.sightings.follow
-        begin(EngineWatch(base.runtime, base.readiness, engine_arrived, container_event, followed))
+        begin(EngineWatch(base.runtime, base.readiness, engine_arrived, container_event, engine_followed))
         for part in (keeping.scheduler, keeping.alarms, previews.expiry, keeping.notifications, metrics):
             begin(part)
         yield Holdfast(
@@ -288,6 +295,7 @@ async def _assembled(base: Base, swap: StateSwap) -> AsyncIterator[Holdfast]:
                 deployer=deploying.deployer,
                 logs=Logs(base.runtime, deploying.instances, deploying.kept_logs, deploying.records.workload),
                 metrics=metrics.metrics,
+                health=metrics.health,
                 disk=metrics.disk,
                 monitoring=metrics.monitoring,
                 rollbacks=deploying.rollbacks,

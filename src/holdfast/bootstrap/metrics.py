@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from holdfast.config import Settings
+from holdfast.domain.accounts import TokenScope
 from holdfast.domain.backup import KeptBackups
 from holdfast.engine.disk_use import wrappers
 from holdfast.engine.fs import Fs
@@ -15,6 +16,7 @@ from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.disk import Disk
 from holdfast.services.filesystems import Filesystems
 from holdfast.services.health_gate import Clock
+from holdfast.services.health_watch import HealthWatch
 from holdfast.services.image_care import ImageCare
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.metrics import Metrics
@@ -22,11 +24,14 @@ from holdfast.services.monitoring import Monitoring
 from holdfast.services.operations import Operations
 from holdfast.services.readiness import Readiness
 from holdfast.services.scheduler import Standing
+from holdfast.services.sightings import Sightings
+from holdfast.services.updates import Update, Updates
 from holdfast.services.volume_looks import VolumeLooks
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workers import Workers
 from holdfast.store.database import Database
 from holdfast.store.free_space import FreeSpaceStore
+from holdfast.store.health import HealthStore
 from holdfast.store.metrics import MetricsStore
 from holdfast.store.volume_sizes import VolumeSizeStore
 
@@ -40,18 +45,21 @@ class MetricsParts:
     monitoring: Monitoring
     looks: VolumeLooks
     filesystems: Filesystems
+    health: HealthWatch
 
     def start(self) -> None:
         """Begin to look."""
         self.metrics.start()
         self.looks.start()
         self.filesystems.start()
+        self.health.start()
 
     async def close(self) -> None:
         """Look no more."""
         await self.metrics.close()
         await self.looks.close()
         await self.filesystems.close()
+        await self.health.close()
 
 
 def metrics_of(
@@ -71,6 +79,9 @@ def metrics_of(
     readiness: Readiness,
     schedules: Callable[[], Awaitable[tuple[Standing, ...]]],
     backups: Callable[[], Awaitable[KeptBackups]],
+    sightings: Sightings,
+    updates: Updates,
+    health_pause: float,
     clock: Clock,
 ) -> MetricsParts:
     """Build them. Nothing is looked at before they are started."""
@@ -117,4 +128,14 @@ def metrics_of(
         operations=operations,
         readiness=readiness,
     )
-    return MetricsParts(metrics, disk, monitoring, looks, filesystems)
+    health = HealthWatch(
+        installation=installation,
+        containers=sightings.all,
+        workloads=records.workloads,
+        workload=records.workload,
+        store=HealthStore(database),
+        tell=lambda key: updates.tell(Update(part=TokenScope.METRICS, workload_id=key)),
+        clock=clock,
+        pause=health_pause,
+    )
+    return MetricsParts(metrics, disk, monitoring, looks, filesystems, health)

@@ -16,6 +16,7 @@ from holdfast.engine.fs import Fs
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.health_gate import Clock, SystemClock
+from holdfast.services.health_watch import PAUSE as HEALTH_PAUSE
 from holdfast.services.passwords import PasswordCost
 from holdfast.services.removal_watch import PAUSE
 from holdfast.services.restore_files import RestoreFiles
@@ -53,6 +54,7 @@ class Seams:
         password_cost: what hashing one password costs.
         backup_cost: what each guess at a backup's passphrase costs.
         removal_pause: seconds from the removal of an instance by hand to the look at its workload.
+        health_pause: seconds from something that happens to a container to the look how workloads are.
     """
 
     fs: Fs = field(default_factory=Fs)
@@ -68,3 +70,4 @@ class Seams:
     password_cost: PasswordCost = field(default_factory=PasswordCost)
     backup_cost: int = GUESS_COST
     removal_pause: float = PAUSE
+    health_pause: float = HEALTH_PAUSE

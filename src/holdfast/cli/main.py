@@ -22,6 +22,7 @@ from holdfast.cli.commands import (
     disk,
     doctor,
     env,
+    health,
     image,
     import_,
     login,
@@ -114,6 +115,7 @@ def create_cli(new_session: Callable[[], Session] = lambda: Session(os.environ))
     app.command("status")(status.status)
     app.command("logs")(logs.logs)
     app.command("metrics")(metrics.metrics)
+    app.command("health")(health.health)
     app.command("disk")(disk.disk)
     app.command("restore")(restore.restore)
     app.command("undo")(undo.undo)

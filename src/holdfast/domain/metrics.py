@@ -131,6 +131,26 @@ class MetricsQuery:
     span: Span
 
 
+def time_asked_for(since: int | None, until: int | None, *, now: int, usual: int) -> tuple[int, int]:
+    """From when until when a request is about, within what is kept.
+
+    Args:
+        usual: so many seconds where it does not say since when.
+
+    Raises:
+        InvalidInput: ``metrics_range_empty``.
+    """
+    until = now if until is None else min(until, now)
+    since = until - usual if since is None else since
+    if since >= until:
+        raise InvalidInput(
+            "metrics_range_empty",
+            "Between since and until there is no time that has passed.",
+            next_step="Give since a time that is before until and before now.",
+        )
+    return max(since, now - SPANS[-1].keep), until
+
+
 def metrics_query(*, since: int | None, until: int | None, step: int | None, now: int, interval: int) -> MetricsQuery:
     """What a request comes to: the last hour unless it says otherwise, in steps that can be had and told.
 
@@ -141,15 +161,7 @@ def metrics_query(*, since: int | None, until: int | None, step: int | None, now
     Raises:
         InvalidInput: ``metrics_range_empty``.
     """
-    until = now if until is None else min(until, now)
-    since = until - _HOUR if since is None else since
-    if since >= until:
-        raise InvalidInput(
-            "metrics_range_empty",
-            "Between since and until there is no time that has passed.",
-            next_step="Give since a time that is before until and before now.",
-        )
-    since = max(since, now - SPANS[-1].keep)
+    since, until = time_asked_for(since, until, now=now, usual=_HOUR)
     length = max(1, until - since)
     reaching = next(span for span in SPANS if now - since <= span.keep)
     finest = max(reaching.seconds, interval)

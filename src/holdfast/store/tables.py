@@ -318,6 +318,16 @@ free_space: Final = Table(
 )
 """What was free on filesystems."""
 
+health: Final = Table(
+    "health",
+    metadata,
+    Column("workload_id", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("state", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How workloads were, a row whenever that changed; likewise without a foreign key."""
+
 audit: Final = Table(
     "audit",
     metadata,

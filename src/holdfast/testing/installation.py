@@ -63,6 +63,7 @@ class Installation:
         database: makes the database of each server.
         drain_deadline: seconds that a server which stops waits for operations.
         more: settings besides the usual ones.
+        health_pause: as in the seams. Long, unless a test is about it: nobody else asks the engine of the test's.
     """
 
     directory: Path
@@ -71,6 +72,7 @@ class Installation:
     seams: Seams = field(default_factory=Seams)
     drain_deadline: float = 10.0
     more: Mapping[str, Any] = field(default_factory=dict)
+    health_pause: float = 3600.0
 
     @property
     def settings(self) -> Settings:
@@ -96,7 +98,7 @@ class Installation:
         """A server, from start to an orderly end."""
         (self.directory / "srv").mkdir(exist_ok=True)
         self.settings.docker_volumes.mkdir(exist_ok=True)
-        seams = replace(self.seams, runtime=self.runtime, database=self.database)
+        seams = replace(self.seams, runtime=self.runtime, database=self.database, health_pause=self.health_pause)
         async with running(self.settings, seams) as holdfast:
             yield holdfast
 

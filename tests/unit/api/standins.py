@@ -20,8 +20,9 @@ from holdfast.domain.container_import import ContainersProposal, ForeignContaine
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason, Rollback
 from holdfast.domain.disk import Cause, DiskItem, Forecast, VolumeSize, cause_use
 from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem, Refused
+from holdfast.domain.health_history import Health, Held
 from holdfast.domain.logs import LogLine, LogQuery
-from holdfast.domain.metrics import Used, metrics_query
+from holdfast.domain.metrics import Used, metrics_query, time_asked_for
 from holdfast.domain.notice import Channel, ChannelKind, ChannelSecrets, Webhook
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.preview import Preview
@@ -50,6 +51,7 @@ from holdfast.services.data_rollbacks import DataRollbackPlan
 from holdfast.services.deployment_changes import DeploymentDetail, DeployPlan
 from holdfast.services.disk import DiskReport
 from holdfast.services.doctor import Finding, FindingLevel
+from holdfast.services.health_watch import WorkloadHealth
 from holdfast.services.image_care import KeptImage
 from holdfast.services.metrics import WorkloadMetrics
 from holdfast.services.monitoring import Family
@@ -398,6 +400,15 @@ class StandInMetrics(Recorder):
         )
         size = VolumeSize(workload_id=WORKLOAD_ID, target="/data", at=query.since, bytes=10)
         return WorkloadMetrics(query=query, limits=Resources(memory=4096), points=(used,), volumes=(size,))
+
+
+class StandInHealth(Recorder):
+    async def of(self, ref: str, *, since: int | None = None, until: int | None = None) -> WorkloadHealth:
+        self.record("of", ref=ref, since=since, until=until)
+        since, until = time_asked_for(since, until, now=int(parse(AT).timestamp()), usual=3600)
+        return WorkloadHealth(
+            since=since, until=until, states=(Held(since, Health.HEALTHY), Held(until - 60, Health.DOWN))
+        )
 
 
 class StandInDisk:
@@ -1047,6 +1058,7 @@ def services_in(uploads: Path) -> ApiServices:
         deployer=StandInDeployer(),
         logs=StandInLogs(),
         metrics=StandInMetrics(),
+        health=StandInHealth(),
         disk=StandInDisk(),
         monitoring=StandInMonitoring(),
         rollbacks=StandInDeployer(),
@@ -1196,6 +1208,7 @@ class Api:
         self.deployer = StandInDeployer()
         self.logs = StandInLogs()
         self.metrics = StandInMetrics()
+        self.health = StandInHealth()
         self.data_rollbacks = StandInDataRollbacks()
         self.promotions = StandInPromotions()
         self.deployment_changes = StandInDeploymentChanges()
@@ -1230,6 +1243,7 @@ class Api:
             deployer=self.deployer,
             logs=self.logs,
             metrics=self.metrics,
+            health=self.health,
             rollbacks=self.deployer,
             data_rollbacks=self.data_rollbacks,
             promotions=self.promotions,

@@ -61,6 +61,7 @@ NEEDED = {
     "read_logs": V,
     "download_logs": V,
     "read_metrics": V,
+    "read_health": V,
     "get_disk": V,
     "list_protection": V,
     "get_figures": V,

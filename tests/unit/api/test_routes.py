@@ -762,6 +762,21 @@ async def test_metrics_are_told_in_cores_and_bytes(api: Api) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "request_malformed")
 
 
+async def test_how_a_workload_was_is_told_from_the_time_that_is_asked_for(api: Api) -> None:
+    answer = await api.ask("GET", "/api/workloads/notes/health?since=2026-11-23T08:30:00Z")
+    assert answer.json() == {
+        "since": "2026-11-23T08:30:00.000000Z",
+        "until": AT,
+        "items": [
+            {"at": "2026-11-23T08:30:00.000000Z", "state": "healthy"},
+            {"at": "2026-11-23T08:59:00.000000Z", "state": "down"},
+        ],
+    }
+    assert api.health.calls == [("of", {"ref": "notes", "since": 1795422600, "until": None})]
+    answer = await api.ask("GET", f"/api/workloads/notes/health?since={AT}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "metrics_range_empty")
+
+
 async def test_what_takes_space_is_told_by_cause(api: Api) -> None:
     assert (await api.ask("GET", "/api/disk")).json() == {
         "filesystems": [

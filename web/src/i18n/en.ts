@@ -151,6 +151,7 @@ export const en = {
   "timeline.ran": "Ran then",
   "timeline.since": "deployed {time}",
   "timeline.nothing_ran": "Nothing",
+  "timeline.health": "Health",
   "timeline.nearest_data": "Nearest data",
   "timeline.snapshot_of": "Snapshot of {time}",
   "timeline.no_data": "No snapshot of then or earlier",
@@ -161,6 +162,12 @@ export const en = {
   "timeline.undo": "Undo of a restore",
   "timeline.drill": "Restore drill",
   "timeline.stop": "Stop",
+
+  "health_state.healthy": "Healthy",
+  "health_state.unhealthy": "Unhealthy",
+  "health_state.down": "Down",
+  "health_state.stopped": "Stopped",
+  "health_state.unknown": "Unknown",
 
   "kinds.deployment": "Deployments",
   "kinds.snapshot": "Snapshots",

@@ -171,6 +171,7 @@ export const ru: Messages = {
   "timeline.ran": "Тогда работало",
   "timeline.since": "развёрнуто {time}",
   "timeline.nothing_ran": "Ничего",
+  "timeline.health": "Здоровье",
   "timeline.nearest_data": "Ближайшие данные",
   "timeline.snapshot_of": "Снимок от {time}",
   "timeline.no_data": "Снимков на этот момент ещё не было",
@@ -181,6 +182,12 @@ export const ru: Messages = {
   "timeline.undo": "Отмена восстановления",
   "timeline.drill": "Пробное восстановление",
   "timeline.stop": "Остановка",
+
+  "health_state.healthy": "Здоров",
+  "health_state.unhealthy": "Нездоров",
+  "health_state.down": "Не работает",
+  "health_state.stopped": "Остановлен",
+  "health_state.unknown": "Неизвестно",
 
   "kinds.deployment": "Развёртывания",
   "kinds.snapshot": "Снимки",

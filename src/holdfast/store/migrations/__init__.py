@@ -44,6 +44,7 @@ REVISIONS: Final = (
     "0013",
     "0014",
     "0015",
+    "0016",
 )
 """All revisions, oldest first. A test compares them with the files."""
 

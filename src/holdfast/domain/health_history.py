@@ -1,0 +1,73 @@
+"""How workloads were over time: what is kept of it, and what is told.
+
+A state holds until the next one. Of what nobody looked at, because Holdfast or the engine was away, nothing is made up:
+it is unknown. Times are whole seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+from typing import Final
+
+from holdfast.domain.metrics import SPANS
+
+KEEP: Final = SPANS[-1].keep
+"""As long as what workloads used."""
+MOST_STATES: Final = 1500
+"""So many steps an answer is put together in where it would have more states."""
+
+
+class Health(StrEnum):
+    """How a workload is, the worst first."""
+
+    DOWN = "down"
+    """It should run, and doesn't."""
+    UNHEALTHY = "unhealthy"
+    """Its image's own health check fails, or the engine starts it again and again."""
+    UNKNOWN = "unknown"
+    STOPPED = "stopped"
+    HEALTHY = "healthy"
+
+
+_WORST_FIRST: Final = tuple(Health)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A state, from ``at`` until the next one."""
+
+    at: int
+    state: Health
+
+
+def health_history(rows: Iterable[Held], *, since: int, until: int) -> tuple[Held, ...]:
+    """What held from ``since`` up to ``until``, oldest first; the first begins with ``since``.
+
+    Args:
+        rows: what is kept, oldest first: what was found in that time, and the last before.
+    """
+    held = [Held(since, Health.UNKNOWN), *(Held(max(row.at, since), row.state) for row in rows if row.at < until)]
+    found = _merged(held)
+    return found if len(found) <= MOST_STATES else _merged(_coarse(found, -(-(until - since) // MOST_STATES)))
+
+
+def _merged(held: Iterable[Held]) -> tuple[Held, ...]:
+    """Without what held for no time, and what is no other state than before."""
+    found: list[Held] = []
+    for each in held:
+        if found and found[-1].at == each.at:
+            found.pop()
+        if not found or found[-1].state is not each.state:
+            found.append(each)
+    return tuple(found)
+
+
+def _coarse(held: Sequence[Held], step: int) -> Iterable[Held]:
+    """For each step in which something changed the worst of it; after it what it ended with."""
+    for begin, states in groupby(held, key=lambda each: each.at - (each.at - held[0].at) % step):
+        among = [each.state for each in states]
+        yield Held(begin, min(among, key=_WORST_FIRST.index))
+        yield Held(begin + step, among[-1])

@@ -1,0 +1,40 @@
+"""How a workload was, from what is kept of it."""
+
+from __future__ import annotations
+
+from holdfast.domain.health_history import MOST_STATES, Health, Held, health_history
+
+HEALTHY, UNHEALTHY, DOWN, STOPPED, UNKNOWN = (
+    Health.HEALTHY,
+    Health.UNHEALTHY,
+    Health.DOWN,
+    Health.STOPPED,
+    Health.UNKNOWN,
+)
+
+
+def test_the_first_state_is_what_held_when_the_time_begins() -> None:
+    rows = [Held(10, HEALTHY), Held(50, DOWN), Held(70, HEALTHY)]
+    assert health_history(rows, since=40, until=70) == (Held(40, HEALTHY), Held(50, DOWN))
+
+
+def test_what_nobody_saw_is_unknown() -> None:
+    assert health_history([], since=0, until=9) == (Held(0, UNKNOWN),)
+    assert health_history([Held(5, STOPPED)], since=0, until=9) == (Held(0, UNKNOWN), Held(5, STOPPED))
+
+
+def test_states_that_are_the_same_are_one() -> None:
+    rows = [Held(1, HEALTHY), Held(5, HEALTHY), Held(7, UNHEALTHY)]
+    assert health_history(rows, since=1, until=9) == (Held(1, HEALTHY), Held(7, UNHEALTHY))
+
+
+def test_of_very_many_changes_none_that_is_bad_gets_lost() -> None:
+    rows = [Held(at, HEALTHY if at % 2 else DOWN) for at in range(20_000)]
+    rows += [Held(20_000, HEALTHY), Held(90_000, UNHEALTHY), Held(90_001, HEALTHY)]
+    found = health_history(rows, since=0, until=100_000)
+    assert len(found) <= 2 * MOST_STATES
+    assert found[0] == Held(0, DOWN)
+    (unhealthy,) = [each for each in found if each.state is UNHEALTHY]
+    assert 0 <= 90_000 - unhealthy.at < 100
+    assert found[-1].state is HEALTHY
+    assert [each.at for each in found] == sorted({each.at for each in found})
