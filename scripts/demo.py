@@ -2,7 +2,8 @@
 
 Starts a server on a data directory of its own, builds a small image, deploys a workload that never stops writing to two
 volumes, wrecks both, restores them, proves every byte, takes the restore back and redoes it. On a terminal the server
-stays up to be looked at, until Enter, Ctrl-C or the end of its input; elsewhere everything is cleaned up again.
+stays up to be looked at, in a browser or by commands, until Enter, Ctrl-C or the end of its input; elsewhere everything
+is cleaned up again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -40,6 +42,9 @@ DATA = HOME / "data"
 VOLUMES = DATA / "volumes" / "notes"
 DOCKER = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
 IMAGE = "holdfast-demo/notes:1"
+USER = "demo"
+TOKEN = DATA / "demo-token"
+"""For commands, while somebody looks around."""
 
 WRITER = """
 trap 'exit 0' TERM
@@ -340,21 +345,42 @@ def tell() -> None:
 
 def stay(url: str, server: subprocess.Popen[bytes]) -> None:
     """Leave the server up until somebody has seen enough, and say how to look at it."""
+    password = let_somebody_in(url)
     print(
-        "\nThe server stays up for you to look around. In another terminal, in this directory:\n"
-        f"  export HOLDFAST_URL={url} HOLDFAST_TOKEN_FILE={DATA / 'admin-token'}\n"
+        "\nThe server stays up for you to look around. In a browser:\n"
+        f"  {url}/workloads/notes/timeline\n"
+        f"  sign in as {USER} with the password {password}\n"
+        "Or in another terminal, in this directory:\n"
+        f"  export HOLDFAST_URL={url} HOLDFAST_TOKEN_FILE={TOKEN}\n"
         "  .venv/bin/holdfast status notes\n"
-        "  .venv/bin/holdfast snapshot list notes\n"
         "  .venv/bin/holdfast restore notes            # offers a list, shows the dry run, asks\n"
         "  .venv/bin/holdfast operation list\n"
-        "\nPress Enter here to stop it and clean up.",
+        "\nPress Enter or Ctrl-C here to stop it and clean up.",
         flush=True,
     )
     ended = os.pidfd_open(server.pid)
     with contextlib.suppress(KeyboardInterrupt):
         select.select([sys.stdin, ended], [], [])
     os.close(ended)
-    print("Stopping, and cleaning up.", flush=True)
+    print("\nStopping, and cleaning up.", flush=True)
+
+
+def let_somebody_in(url: str) -> str:
+    """Make the first admin, and a token for commands: the server's first token ends with that. Gives the password."""
+    password = secrets.token_urlsafe(9)
+    with httpx.Client(base_url=url, timeout=60.0, trust_env=False) as http:
+        first = {"Authorization": f"Bearer {token()}"}
+        http.post(
+            "/api/users", json={"name": USER, "password": password, "role": "admin"}, headers=first
+        ).raise_for_status()
+        http.headers["X-Holdfast-Request"] = "1"
+        signed = http.post("/api/session", json={"username": USER, "password": password}).raise_for_status()
+        # a browser would send it to loopback without TLS, too; httpx doesn't
+        http.headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in signed.cookies.items())
+        made = http.post("/api/tokens", json={"name": "commands"}).raise_for_status().json()
+    TOKEN.touch(mode=0o600)
+    TOKEN.write_text(made["token"])
+    return password
 
 
 class _Left(SystemExit):
