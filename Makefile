@@ -16,7 +16,7 @@ INTERFACE := src/holdfast/api/interface_files/index.html
 INTERFACE_SOURCES := $(shell find web -name node_modules -prune -o -type f ! -name schema.d.ts ! -name '*.test.ts' -print)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test tests check serve docs dist image bench torture lock setup packages clean
+.PHONY: help demo test tests check serve docs pictures dist image bench torture lock setup packages clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,8 +57,12 @@ dist: setup ## build what is installed elsewhere: wheel, source distribution and
 image: dist ## build the container image on a base of this system's own files, and restore a workload with it
 	@$(WITH_ENGINE) $(BIN)/python scripts/try_image.py
 
+pictures: setup ## make the documentation's pictures of the web interface anew, from a real run
+	@$(WITH_ENGINE) $(BIN)/python scripts/pictures.py $(PARTS)
+
 bench: setup ## measure, beside others, for some 35 minutes; PARTS=--quick to try it out
 	@$(PYTHON) scripts/setup.py --bench
+	@npm --prefix benchmarks/lighthouse --silent ci
 	@$(WITH_ENGINE) $(BIN)/python -m benchmarks $(PARTS)
 
 torture: setup ## kill it hundreds of times, and all faults and fuzzing at full length; PARTS=kills ROUNDS=20 SEED=7

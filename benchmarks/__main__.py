@@ -3,6 +3,7 @@
 - ``start``: the server's start, and its memory at rest.
 - ``downtime``: how long a service is away for a restore, whatever the size of its data.
 - ``platform``: deploys under load and beside the bare engine, a hundred workloads, a flood of webhooks.
+- ``web``: the web interface in a browser: its first load, and whether long lists are smooth.
 - ``peers``: Holdfast's engine beside restic, borg, tar and cp, on three trees, with warm and cold caches.
 - ``large``: the downtime with ten gigabytes.
 - ``million``: a million small files, for memory.
@@ -26,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import measuring, page, peers, platform, service, trees, very_many, volumes
+from benchmarks import browser, measuring, page, peers, platform, service, trees, very_many, volumes
 from benchmarks.comparison import compare
 from benchmarks.disk import detached, own_filesystem
 from benchmarks.volumes import Contents
@@ -156,6 +157,12 @@ def measure_platform(plan: Plan, work: Path, keep: Keep) -> None:
     platform.measure(work, say, lambda figures: keep(told(figures)), quick=plan.quick)
 
 
+def measure_web(plan: Plan, work: Path, keep: Keep) -> None:
+    """The web interface."""
+    told = _telling(partial(service.machine, work))
+    browser.measure(work, say, lambda figures: keep(told(figures)), quick=plan.quick)
+
+
 def measure_peers(plan: Plan, work: Path, keep: Keep) -> None:
     """The comparison."""
     disk = work / "disk"
@@ -215,6 +222,7 @@ PARTS: Final[Mapping[str, Callable[[Plan, Path, Keep], None]]] = {
     "start": measure_start,
     "downtime": measure_downtime,
     "platform": measure_platform,
+    "web": measure_web,
     "peers": measure_peers,
     "large": measure_large,
     "million": measure_million,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import peers_report, picture, platform, service, very_many
+from benchmarks import browser, peers_report, picture, platform, service, very_many
 from benchmarks.tables import table
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -24,7 +24,8 @@ PARTS: Final = {
 
 MEASURED: Final = "measured"
 PLATFORM: Final = "platform"
-"""What stands between two marks on the page; the platform, a part of its own, stands by itself."""
+WEB: Final = "web"
+"""What stands between two marks on the page; the platform and the web interface, parts of their own, by themselves."""
 QUIET: Final = 1.0
 """The load average of a minute up to which a machine has nothing else to do; what prepares a run counts, too."""
 
@@ -34,10 +35,11 @@ def regions(results: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     if any(part in results for part in PARTS):
         found[MEASURED] = text(results)
-    if PLATFORM in results:
-        measured = results[PLATFORM]
-        lines = [*_machine(measured), *_beside(measured["machine"]), *platform.report(measured["figures"])]
-        found[PLATFORM] = "\n".join(lines)
+    for name, report in ((PLATFORM, platform.report), (WEB, browser.report)):
+        if name in results:
+            measured = results[name]
+            lines = [*_machine(measured), *_beside(measured["machine"]), *report(measured["figures"])]
+            found[name] = "\n".join(lines)
     return found
 
 

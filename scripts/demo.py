@@ -35,6 +35,7 @@ from holdfast.domain.units import format_size
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import LABEL_INSTALLATION
 from holdfast.testing.docker_engine import DEFAULT_HOST
+from holdfast.testing.first_admin import become_admin
 from holdfast.testing.images import build_image
 
 HOME = Path(__file__).resolve().parent.parent / ".demo"
@@ -368,15 +369,9 @@ def stay(url: str, server: subprocess.Popen[bytes]) -> None:
 def let_somebody_in(url: str) -> str:
     """Make the first admin, and a token for commands: the server's first token ends with that. Gives the password."""
     password = secrets.token_urlsafe(9)
-    with httpx.Client(base_url=url, timeout=60.0, trust_env=False) as http:
-        first = {"Authorization": f"Bearer {token()}"}
-        http.post(
-            "/api/users", json={"name": USER, "password": password, "role": "admin"}, headers=first
-        ).raise_for_status()
-        http.headers["X-Holdfast-Request"] = "1"
-        signed = http.post("/api/session", json={"username": USER, "password": password}).raise_for_status()
-        # a browser would send it to loopback without TLS, too; httpx doesn't
-        http.headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in signed.cookies.items())
+    first = {"Authorization": f"Bearer {token()}"}
+    with httpx.Client(base_url=url, headers=first, timeout=60.0, trust_env=False) as http:
+        become_admin(http, USER, password)
         made = http.post("/api/tokens", json={"name": "commands"}).raise_for_status().json()
     TOKEN.touch(mode=0o600)
     TOKEN.write_text(made["token"])

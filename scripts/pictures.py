@@ -1,0 +1,246 @@
+"""The documentation's pictures of the web interface, made by a real run: server, engine, containers, browser.
+
+``--every DIRECTORY`` takes each page instead: in both themes and languages, at three widths, for somebody to look at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from holdfast.config import Settings
+from holdfast.runtime.docker import DockerRuntime
+from holdfast.runtime.port import LABEL_INSTALLATION
+from holdfast.testing.docker_engine import DEFAULT_HOST
+from holdfast.testing.first_admin import become_admin
+from holdfast.testing.images import build_image
+from holdfast.testing.server_process import ServerProcess, server
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PICTURES: Final = ROOT / "docs" / "pictures"
+MOST: Final = 100_000
+"""Bytes that a picture may have."""
+DOCKER: Final = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+STEADY: Final = "trap 'exit 0' TERM\nwhile :; do echo \"served a page, $(date)\"; sleep 1 & wait $!; done\n"
+IMAGES: Final = ("notes:1.4", "notes:1.5", "wiki:2.1", "photos:8.0")
+SETTLING: Final = 3.0
+"""Seconds after the last container came: a browser breaks off what it loads when the machine's network changes."""
+THEMES: Final = ("light", "dark")
+LANGUAGES: Final = ("en", "ru")
+WIDTHS: Final = (360, 1024, 1920)
+
+
+def main() -> None:
+    """Make the pictures, or all that there is to look at."""
+    options = argparse.ArgumentParser(prog="python scripts/pictures.py", description=__doc__)
+    options.add_argument(
+        "--every", type=Path, metavar="DIRECTORY", help="each page, in every look, into this directory"
+    )
+    chosen = options.parse_args()
+    for image in IMAGES:
+        asyncio.run(build_image(DOCKER, image, script=STEADY, env={"RELEASE": image}))
+    with tempfile.TemporaryDirectory(prefix="holdfast-pictures-") as made:
+        settings = Settings(data_dir=Path(made) / "data", docker_host=DOCKER, steady_seconds=0.3)
+        try:
+            with server(settings, Path(made) / "server.log") as running, sync_playwright() as playwright:
+                cookies = become_admin(running.http, "ann", "correct horse battery")
+                live(running, settings.volumes_base)
+                time.sleep(SETTLING)
+                browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+                house = House(running, browser, cookies)
+                if chosen.every:
+                    every(house, chosen.every)
+                else:
+                    documentation(house)
+                browser.close()
+        finally:
+            asyncio.run(clean(settings))
+
+
+class House:
+    """The server of a small house, and the browser in front of it."""
+
+    def __init__(self, running: ServerProcess, browser: Browser, cookies: dict[str, str]) -> None:
+        self.running = running
+        self.url = str(running.http.base_url).rstrip("/")
+        self._browser = browser
+        self._cookies = cookies
+
+    @contextmanager
+    def looked_at(self, theme: str, language: str = "en", width: int = 1280, height: int = 860) -> Iterator[Page]:
+        """A page that nobody has opened before, for somebody with these preferences."""
+        context: BrowserContext = self._browser.new_context(
+            color_scheme="dark" if theme == "dark" else "light",
+            locale=language,
+            viewport={"width": width, "height": height},
+            reduced_motion="reduce",
+        )
+        context.add_cookies([{"name": name, "value": value, "url": self.url} for name, value in self._cookies.items()])
+        yield context.new_page()
+        context.close()
+
+    def go(self, page: Page, path: str) -> None:
+        """Open a page, and wait until it shows what it has."""
+        page.goto(f"{self.url}{path}")
+        page.locator("main h1").wait_for()
+        page.locator(".loading").first.wait_for(state="detached")
+        page.wait_for_timeout(600)  # what comes by itself a little later: charts, lines, the editor
+
+    def newest(self, workload: str) -> str:
+        """The snapshot of a workload that was taken last by hand."""
+        items = self.running.http.get(f"/api/workloads/{workload}/snapshots").json()["items"]
+        return str(next(each["id"] for each in items if each["reason"] == "manual"))
+
+
+def live(running: ServerProcess, volumes: Path) -> None:
+    """Have happen what happens in a house: deployments, snapshots, a bad upgrade, a restore."""
+
+    def declare(name: str, image: str, project: str, **more: object) -> None:
+        document = {
+            "name": name,
+            "project": project,
+            "source": {"type": "image", "image": image},
+            "volumes": [{"target": "/data", "scope": "stage", "source": "data"}],
+            "stop_grace": "3s",
+            **more,
+        }
+        running.http.put(f"/api/workloads/{name}", json=document).raise_for_status()
+
+    def run(path: str, **request: object) -> dict[str, object]:
+        return running.succeeded(running.start("POST", f"/api/workloads/{path}", **{"json": {}, **request}))
+
+    def write(name: str, **files: str) -> None:
+        for file, text in files.items():
+            path = volumes / name / "data" / file.replace("__", ".")
+            path.write_text(text)
+
+    declare("notes", "notes:1.4", "house", snapshots={"schedule": "0 3 * * *", "keep": {"daily": 7}})
+    declare("wiki", "wiki:2.1", "house", snapshots={"schedule": "30 2 * * *", "keep": {"daily": 14}})
+    declare("photos", "photos:8.0", "family")
+    for name in ("notes", "wiki", "photos"):
+        run(f"{name}/deploy")
+    write(
+        "notes",
+        notes__db="a day of notes\n" * 20_000,
+        **{f"2026-0{month}__md": "# What happened\n" for month in range(1, 10)},
+    )
+    write("wiki", pages__db="pages\n" * 9_000)
+    run("notes/snapshots", json={"note": "before the move"})
+    run("wiki/snapshots")
+    write("notes", **{"2026-10__md": "# October\n", "draft__md": "not finished\n"})
+    taken = run("notes/snapshots", json={"note": "before the upgrade"})
+    declare("notes", "notes:1.5", "house", snapshots={"schedule": "0 3 * * *", "keep": {"daily": 7}})
+    run("notes/deploy")
+    write("notes", notes__db="a bad migration")
+    for gone in list((volumes / "notes/data").glob("2026-0*.md"))[:5]:
+        gone.unlink()
+    snapshot = str(taken["snapshot_id"])
+    run(f"notes/snapshots/{snapshot}/restore", headers={"X-Confirm-Restore": snapshot})
+    write("notes", notes__db="a bad migration, once more", **{"lost+found__txt": "?"})
+    for gone in list((volumes / "notes/data").glob("2026-0*.md"))[:3]:
+        gone.unlink()
+
+
+def documentation(house: House) -> None:
+    """The pictures that the documentation shows, in both themes."""
+    PICTURES.mkdir(exist_ok=True)
+    for theme in THEMES:
+        for name, path, height in (
+            ("overview", "/", 480),
+            ("snapshots", "/workloads/notes", 480),
+            ("timeline", "/workloads/notes/timeline", 720),
+        ):
+            with house.looked_at(theme, height=height) as page:
+                house.go(page, path)
+                save(page, f"{name}-{theme}")
+        with house.looked_at(theme, height=860) as page:
+            house.go(page, "/workloads/notes")
+            row = page.locator("tr", has_text="before the upgrade")
+            row.get_by_role("button", name="Restore the snapshot of").click()
+            page.get_by_label("Type notes to confirm").fill("notes")
+            for each in page.get_by_role("dialog").locator("summary").all():
+                each.click()
+            save(page, f"restore-{theme}")
+
+
+def save(page: Page, name: str) -> None:
+    """The page as it stands, as a small WebP; the browser itself makes one.
+
+    Raises:
+        SystemExit: it is too large for a page that people load.
+    """
+    png = base64.b64encode(page.screenshot()).decode()
+    with page.context.browser.new_context() as context:  # type: ignore[union-attr] # a context that a browser made
+        told = context.new_page().evaluate(
+            """async (png) => {
+                const image = new Image();
+                image.src = `data:image/png;base64,${png}`;
+                await image.decode();
+                const canvas = document.createElement("canvas");
+                [canvas.width, canvas.height] = [image.width, image.height];
+                canvas.getContext("2d").drawImage(image, 0, 0);
+                return canvas.toDataURL("image/webp", 0.85);
+            }""",
+            png,
+        )
+    picture = base64.b64decode(told.partition(",")[2])
+    if len(picture) > MOST:
+        raise SystemExit(f"{name} has {len(picture)} bytes, more than {MOST}")
+    (PICTURES / f"{name}.webp").write_bytes(picture)
+    print(f"docs/pictures/{name}.webp: {len(picture) / 1000:.0f} kB", flush=True)
+
+
+def every(house: House, directory: Path) -> None:
+    """Each page that the router knows, in every look."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (operation, *_) = house.running.http.get("/api/operations").json()["items"]
+    known = re.findall(r'\bpath: "([^"]+)"', (ROOT / "web/src/routes.ts").read_text())
+    parts = re.findall(r'\{ name: "([a-z]+)"', (ROOT / "web/src/routes/system/System.svelte").read_text())
+    values = {"operation": operation["id"], "workload": "notes", "snapshot": house.newest("notes")}
+    paths = [
+        re.sub(r":([a-z]+)", lambda found: str(values.get(found[1], "")), path) for path in known if ":part" not in path
+    ]
+    for theme in THEMES:
+        for language in LANGUAGES:
+            for width in WIDTHS:
+                with house.looked_at(theme, language, width) as page:
+                    for path in [*paths, *(f"/system/{part}" for part in parts)]:
+                        house.go(page, path)
+                        name = re.sub(
+                            "[^a-z]+", "-", path.replace(values["operation"], "").replace(values["snapshot"], "")
+                        )
+                        page.screenshot(
+                            path=directory / f"{name.strip('-') or 'overview'}_{width}_{theme}_{language}.png",
+                            full_page=True,
+                        )
+
+
+async def clean(settings: Settings) -> None:
+    """Remove the containers, networks and images of this run."""
+    runtime = DockerRuntime(DOCKER)
+    try:
+        installation = settings.installation_file.read_text().strip()
+        for container in await runtime.containers({LABEL_INSTALLATION: installation}):
+            await runtime.remove(container.id, force=True)
+        for project in ("house", "family"):
+            await runtime.remove_network(f"holdfast-{installation[-6:]}-{project}")
+        for image in IMAGES:
+            await runtime.untag(image)
+    finally:
+        await runtime.close()
+
+
+if __name__ == "__main__":
+    main()
