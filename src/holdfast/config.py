@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -16,6 +15,7 @@ from holdfast.domain import edge as edge_kinds
 from holdfast.domain.edge import Tls
 from holdfast.domain.units import MAX_DURATION, MAX_SIZE
 from holdfast.engine.limits import Limits
+from holdfast.zones import zone_named
 
 MIB: Final = 1024 * 1024
 DEFAULT_DOCKER_HOST: Final = "unix:///var/run/docker.sock"
@@ -149,12 +149,7 @@ class Settings:
         Raises:
             ValueError: this host knows none of that name.
         """
-        if self.time_zone == "UTC":  # known also where the host has no list of zones
-            return UTC
-        try:
-            return ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"this host knows no time zone {self.time_zone!r}, such as Europe/Berlin") from error
+        return zone_named(self.time_zone)
 
     @property
     def database_file(self) -> Path:

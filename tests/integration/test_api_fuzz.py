@@ -128,6 +128,7 @@ DECLARATION: dict[str, Any] = {
         "keep": {"last": 7, "hourly": 1, "daily": 1, "weekly": 1, "monthly": 1, "yearly": 1},
         "drill": {"schedule": "0 5 * * 0", "command": ["true"], "timeout": 60},
     },
+    "time_zone": "Europe/Berlin",
     "revert_data": "never",
     "updates": {"schedule": "0 4 * * *"},
     "previews": {

@@ -131,7 +131,9 @@ class Rollback:
     def of(cls, workload: Workload, to: Deployment) -> Rollback:
         """The rollback of a workload, as it is configured now, to one of its deployments."""
         now = workload.spec
-        spec = replace(to.spec, revert_data=now.revert_data, snapshots=now.snapshots, updates=now.updates)
+        spec = replace(
+            to.spec, revert_data=now.revert_data, time_zone=now.time_zone, snapshots=now.snapshots, updates=now.updates
+        )
         return cls(to=to, spec=spec, changes=changes(workload.spec, spec))
 
 

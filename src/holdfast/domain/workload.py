@@ -301,6 +301,8 @@ class WorkloadSpec:
     Attributes:
         image: the reference that the source ``image`` names. With another source: in a deployment's configuration
             what it named then, in a workload's nothing.
+        time_zone: in which its schedules are meant, and where the days begin of which snapshots are kept; ``None``: the
+            server's.
         networks: networks of the engine's that others made, on which its instances are as well, by its name.
         plugin: the source where it is not ``image``.
     """
@@ -327,6 +329,7 @@ class WorkloadSpec:
     max_instances: int = 1
     hooks: Hooks = field(default_factory=Hooks)
     resources: Resources = field(default_factory=Resources)
+    time_zone: str | None = None
     snapshots: SnapshotPolicy = field(default_factory=SnapshotPolicy)
     updates: UpdatePolicy = field(default_factory=UpdatePolicy)
     revert_data: RevertData = RevertData.ASK
@@ -370,12 +373,12 @@ class WorkloadSpec:
     def config_hash(self) -> str:
         """Names the containers that this configuration makes: 16 hex digits.
 
-        The image, its source, hooks, snapshots, updates, previews and what a failure means for the data are no part of
-        it: none of them makes another container. Domains are one: what is reached by which name is deployed, and
-        rolled back, like the rest.
+        The image, its source, hooks, snapshots, updates and when they are, previews and what a failure means for the
+        data are no part of it: none of them makes another container. Domains are one: what is reached by which name is
+        deployed, and rolled back, like the rest.
         """
         facts = dataclasses.asdict(self)
-        for part in ("image", "plugin", "hooks", "snapshots", "updates", "revert_data", "previews"):
+        for part in ("image", "plugin", "hooks", "time_zone", "snapshots", "updates", "revert_data", "previews"):
             del facts[part]
         for part in ("domains", "networks"):  # as it was before there were any: nothing is deployed anew for them
             if not facts[part]:

@@ -29,6 +29,7 @@ from holdfast.services.snapshots import Snapshots
 from holdfast.services.workers import Workers
 from holdfast.store.snapshots import SnapshotState, SnapshotStateStore
 from holdfast.store.workloads import WorkloadStore
+from holdfast.zones import zone_or
 
 
 class RepositoryCare:
@@ -182,7 +183,7 @@ class RepositoryCare:
             [self._candidate(manifest, states.get(manifest.id), restoring=restoring) for manifest in manifests],
             now.spec.snapshots.keep,
             workload_id=workload.id,
-            zone=self._settings.zone,
+            zone=zone_or(now.spec.time_zone, self._settings.zone),
             now=datetime.now(UTC),
         )
 

@@ -41,7 +41,7 @@ class ScheduledDrills:
                 subject=workload.id,
                 name=workload.name,
                 cron=workload.spec.snapshots.drill.schedule,
-                zone=self._settings.time_zone,
+                zone=workload.spec.time_zone or self._settings.time_zone,
             )
             for workload in deployed
             if workload.spec.snapshots.drill.schedule is not None and subject in (None, workload.id)

@@ -47,7 +47,7 @@ class ScheduledSnapshots:
                 subject=workload.id,
                 name=workload.name,
                 cron=workload.spec.snapshots.schedule,
-                zone=self._settings.time_zone,
+                zone=workload.spec.time_zone or self._settings.time_zone,
                 missed=workload.spec.snapshots.missed,
             )
             for workload in await self._deployed(subject)

@@ -60,7 +60,7 @@ class ScheduledUpdates:
                 subject=workload.id,
                 name=workload.name,
                 cron=workload.spec.updates.schedule,
-                zone=self._settings.time_zone,
+                zone=workload.spec.time_zone or self._settings.time_zone,
             )
             for workload in await self._workloads.deployed()
             if workload.spec.updates.schedule is not None

@@ -42,6 +42,7 @@ from holdfast.domain.schedule import (
 from holdfast.services.health_gate import Clock
 from holdfast.services.operations import Operations
 from holdfast.store.schedules import ScheduleStore
+from holdfast.zones import zone_or
 
 PAUSE: Final = 10.0
 """Seconds between two looks, unless something that runs has ended before."""
@@ -96,7 +97,7 @@ class Scheduler:
     """Looks at all schedules now and then.
 
     Args:
-        zone: in which expressions are meant.
+        zone: in which expressions are meant whose own zone this host doesn't know.
         most: how many runs there are at a time.
     """
 
@@ -196,7 +197,7 @@ class Scheduler:
         known: list[_Known] = []
         for work in self._work:
             for each in await work.schedules(subject):
-                following = Cron(each.cron, self._zone).following
+                following = Cron(each.cron, zone_or(each.zone, self._zone)).following
                 state = in_force(each, states.get(each.id), now, following)
                 known.append(_Known(work=work, schedule=each, following=following, state=state))
         return known

@@ -75,6 +75,7 @@ resources: {memory: 512MiB, cpus: 1.5}
 snapshots: {quiesce: hooks, keep: {last: 7, daily: 14, yearly: 2}, schedule: "0  3 * * *", missed: tell}
 updates: {schedule: "0  4 * * *"}
 networks: [proxy]
+time_zone: Europe/Berlin
 """
 
 LAUGHS = "a: &a [x]\n" + "".join(
@@ -146,6 +147,7 @@ class TestReading:
             ),
             updates=UpdatePolicy(schedule="0 4 * * *"),
             networks=("proxy",),
+            time_zone="Europe/Berlin",
         )
 
     def test_the_order_of_the_environment_means_nothing(self) -> None:
@@ -374,6 +376,8 @@ class TestRefusals:
             ("snapshots", {"keep": {"dayly": 7, "last": 1}}, "snapshots.keep.dayly", "key_unknown"),
             ("snapshots", {"kept": {"last": 1}}, "snapshots.kept", "key_unknown"),
             ("snapshots", {"schedule": "0 3 * * *"}, "snapshots.schedule", "key_has_no_effect"),
+            ("time_zone", "Europe/Atlantis", "time_zone", "time_zone_unknown"),
+            ("time_zone", "../../etc/passwd", "time_zone", "time_zone_unknown"),
             ("updates", {"schedule": "at night"}, "updates.schedule", "schedule_malformed"),
             ("snapshots", {"schedule": "@daily"}, "snapshots.schedule", "schedule_malformed"),
             ("snapshots", {"schedule": "0 3 31 2 *"}, "snapshots.schedule", "schedule_malformed"),
@@ -702,6 +706,7 @@ SPECS = st.builds(
         schedule=st.sampled_from(["0 3 * * *", "*/5 * * * MON"]),
         missed=st.sampled_from(OnMissed),
     ),
+    time_zone=st.sampled_from([None, "UTC", "Asia/Tokyo"]),
     networks=st.sampled_from([(), ("db",), ("db", "proxy")]),
     updates=st.builds(UpdatePolicy, schedule=st.none() | st.just("0 4 * * *")),
     plugin=st.none()

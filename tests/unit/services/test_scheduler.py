@@ -353,6 +353,17 @@ async def nights(tmp_path: Path) -> AsyncIterator[Nights]:
         await nights.scheduler.close()
 
 
+async def test_it_is_taken_by_the_workloads_own_time_zone_and_by_the_servers_where_that_is_not_known(
+    nights: Nights,
+) -> None:
+    workload = await nights.workload()
+    await nights.look(datetime(2026, 7, 1, 12, tzinfo=UTC))
+    for zone, hour in (("Asia/Tokyo", 18), ("America/Lima", 8), ("Europe/Atlantis", 3), (None, 3)):
+        await nights.bench.workloads.update_spec(workload.id, replace(workload.spec, time_zone=zone))
+        (standing,) = await nights.scheduler.list()
+        assert (standing.state.due_at.hour, standing.schedule.zone) == (hour, zone or "UTC")
+
+
 async def test_a_scheduled_snapshot_is_one_like_any_other_and_says_why_it_was_taken(nights: Nights) -> None:
     workload = await nights.workload()
     await nights.look(THREE - timedelta(hours=1))

@@ -133,6 +133,7 @@ def to_document(spec: WorkloadSpec) -> dict[str, object]:
             for name, value in (("memory", spec.resources.memory), ("cpus", spec.resources.cpus))
             if value is not None
         },
+        "time_zone": spec.time_zone,
         "snapshots": _snapshots(spec.snapshots),
         "revert_data": spec.revert_data.value,
         "updates": updates_document(spec.updates),

@@ -38,6 +38,7 @@ from holdfast.api.schemas.workload_values import (
     Size,
     Text,
     User,
+    ZoneName,
     problem,
 )
 from holdfast.api.schemas.workload_volumes import VolumeModel
@@ -225,6 +226,14 @@ class WorkloadModel(_Model):
     ] = 1
     hooks: HooksModel = HooksModel()
     resources: ResourcesModel = ResourcesModel()
+    time_zone: Annotated[
+        ZoneName | None,
+        Field(
+            description="In which its schedules are meant, and where the hours, days, weeks … begin of which "
+            "`snapshots.keep` keeps one; the server's if left out.",
+            examples=["Europe/Berlin"],
+        ),
+    ] = None
     snapshots: SnapshotsModel = SnapshotsModel()
     revert_data: Annotated[
         RevertData,
@@ -383,6 +392,7 @@ class WorkloadModel(_Model):
             max_instances=self.max_instances,
             hooks=self.hooks.hooks(),
             resources=Resources(memory=self.resources.memory, cpus=self.resources.cpus),
+            time_zone=self.time_zone,
             snapshots=self.snapshots.policy(),
             updates=self.updates.policy(),
             revert_data=self.revert_data,

@@ -175,7 +175,7 @@ class SnapshotsModel(_Model):
         Text | None,
         Field(
             description="When a snapshot is taken by itself, as cron writes it: minute, hour, day of the month, month, "
-            "day of the week, in the server's `time_zone`. Never if left out.",
+            "day of the week, in the workload's `time_zone`. Never if left out.",
             examples=["0 3 * * *"],
         ),
     ] = None

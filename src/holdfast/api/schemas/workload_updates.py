@@ -19,9 +19,9 @@ class UpdatesModel(BaseModel):
     schedule: Annotated[
         Text | None,
         Field(
-            description="When its source is asked, as cron writes it, in the server's `time_zone`; never if left out. "
-            "Another image is deployed like by hand, and one that failed is not tried again. Where somebody went back "
-            "to an earlier version or changed the configuration, nothing happens until they deploy.",
+            description="When its source is asked, as cron writes it, in the workload's `time_zone`; never if left "
+            "out. Another image is deployed like by hand, and one that failed is not tried again. Where somebody went "
+            "back to an earlier version or changed the configuration, nothing happens until they deploy.",
             examples=["0 4 * * *"],
         ),
     ] = None

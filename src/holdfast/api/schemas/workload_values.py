@@ -21,6 +21,7 @@ from holdfast.domain.ids import is_id
 from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.units import parse_duration, parse_size
 from holdfast.domain.workload import NAMED_SCOPES, Domain, Port, Scope
+from holdfast.zones import zone_named
 
 MAX_SOURCE: Final = 1024
 MAX_USER_ID: Final = 2**31 - 1
@@ -100,6 +101,18 @@ def _network(value: str) -> str:
             "is a network of every engine's, on which nothing is found by a name",
             "Name one that was made (docker network create), or publish ports.",
         )
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        zone_named(value)
+    except ValueError as error:
+        raise problem(
+            "time_zone_unknown",
+            "is no time zone that the server's host knows",
+            "A name such as Europe/Berlin; timedatectl list-timezones lists them.",
+        ) from error
     return value
 
 
@@ -354,6 +367,7 @@ STRICT: Final = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_
 
 Text = Annotated[str, AfterValidator(_text), Field(max_length=MAX_VALUE_CHARACTERS)]
 NetworkName = Annotated[str, AfterValidator(_network), _pattern(_NETWORK.pattern)]
+ZoneName = Annotated[str, AfterValidator(_zone), Field(max_length=100)]
 EnvName = Annotated[str, AfterValidator(_env_key), _pattern(ENV_NAME)]
 SettingName = Annotated[str, AfterValidator(_setting_key), _pattern(_SETTING_KEY)]
 LabelName = Annotated[str, AfterValidator(_label_key), _pattern(_LABEL_KEY)]
