@@ -17,7 +17,16 @@ from holdfast.domain.edge import Tls
 from holdfast.domain.errors import Refused
 from holdfast.domain.workload import Domain, WorkloadSpec
 from holdfast.testing.caddies import ask, backend, own_address, own_directory, processes, until_gone
-from holdfast.testing.installation import Installation, deployed, installation, spec_of
+from holdfast.testing.fake_runtime import Call, FakeRuntime
+from holdfast.testing.installation import (
+    Installation,
+    deployed,
+    installation,
+    restore,
+    snapshotted,
+    spec_of,
+    succeeded,
+)
 
 DOMAIN = "notes.test"
 
@@ -103,6 +112,28 @@ async def test_a_websocket_reaches_the_workload(bench: Bench) -> None:
         assert await reader.readexactly(5) == b"hello"
         writer.close()
         await writer.wait_closed()
+
+
+async def test_who_asks_while_a_restore_or_a_deployment_has_it_stopped_is_told_to_come_back(bench: Bench) -> None:
+    async with bench.installation.running() as holdfast:
+        workload = await deployed(holdfast, bench.spec)
+        snapshot_id = await snapshotted(holdfast, workload)
+        seen: list[tuple[int, bool]] = []
+
+        async def look(call: Call) -> None:
+            if call.name in ("stop", "create"):  # from before the old instance stops until the new one proves healthy
+                status, text = await bench.ask()
+                seen.append((status, DOMAIN in text))
+
+        assert isinstance(holdfast.runtime, FakeRuntime)
+        holdfast.runtime._on_call = look
+        await succeeded(holdfast, await restore(holdfast, workload, snapshot_id))
+        assert await bench.ask() == (200, "notes /page")
+        restored = len(seen)
+        holdfast.runtime.add_image("notes:2")
+        await succeeded(holdfast, await holdfast.api.deployer.deploy("notes", image="notes:2", actor="test"))
+        assert await bench.ask() == (200, "notes /page")
+        assert (set(seen), restored >= 2, len(seen) - restored >= 2) == ({(503, True)}, True, True)
 
 
 async def test_what_is_deleted_is_served_no_more_and_its_domain_is_free(bench: Bench) -> None:

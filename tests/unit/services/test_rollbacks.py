@@ -180,6 +180,23 @@ async def test_an_image_that_is_gone_is_pulled_by_its_digest(bench: Bench) -> No
     assert (await bench.newest(workload)).digest == first.digest
 
 
+async def test_an_image_that_is_gone_here_and_from_its_registry_touches_nothing(bench: Bench) -> None:
+    tag = "registry.example/notes:1"
+    bench.runtime.add_remote_image(tag)
+    workload = await bench.add(dataclasses.replace(STATEFUL, image=tag))
+    await bench.deploy(workload)
+    first = await bench.newest(workload)
+    assert (await bench.deploy(workload, "notes:2")).state is OperationState.SUCCEEDED
+    before, configured = await bench.there(workload), await bench.reload(workload)
+    bench.runtime.remove_image(first.image_id)
+    del bench.runtime.engine.state.remote[tag]
+    operation = await returned(bench, workload, first)
+    assert operation.error is not None
+    assert operation.error["code"] == "image_not_in_registry"
+    assert operation.error["next_step"]
+    assert (await bench.there(workload), await bench.reload(workload)) == (before, configured)
+
+
 async def test_a_version_that_is_unhealthy_now_gives_way_and_stays_unconfigured(bench: Bench) -> None:
     workload, first, second = await twice_deployed(bench)
     bench.runtime.engine.state.images[first.image_id].behaviour = CRASHING
