@@ -11,6 +11,7 @@ from holdfast.testing.images import build_image
 from holdfast.testing.registry import push
 from tests.e2e.ledger import NAME, Ledger
 from tests.e2e.site import IMAGE, SCRIPT
+from tests.e2e.test_story import violations
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
@@ -77,6 +78,20 @@ async def test_a_version_is_deployed_promoted_and_taken_back_with_its_data(
     await page.keyboard.press("Escape")
     assert (ledger.data / "book.txt").read_text() == "written by the second edition"
     assert (ledger.data / "page.txt").exists()
+
+    # and what was in it meanwhile, line by line
+    taken = (await site.ask("GET", f"/api/workloads/{NAME}/snapshots"))["items"]
+    meanwhile = next(each["id"] for each in taken if each["safety_for"])
+    await site.go(f"/workloads/{NAME}/snapshots/{ledger.snapshot}")
+    await page.get_by_role("button", name="Compare …").click()
+    await dialog.get_by_label("Compared with").select_option(meanwhile)
+    await dialog.get_by_text("1 is other").click()
+    await dialog.get_by_role("button", name="book.txt").click()
+    await expect(dialog.get_by_role("region", name="What is other in the text")).to_contain_text(
+        "removed: written by the second edition"
+    )
+    assert await violations(page) == []
+    await page.keyboard.press("Escape")
 
     # the first edition, and the data as it left it
     await page.get_by_role("link", name="Timeline").click()

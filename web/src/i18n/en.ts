@@ -822,6 +822,12 @@ export const en = {
   "compare.removed": { one: "{count} is gone", other: "{count} are gone" },
   "compare.same": "Nothing is other.",
   "compare.no_volume": "They have no volume in common.",
+  "compare.diff": "What is other in the text",
+  "compare.line": "From line {line}",
+  "compare.no_diff": "It can't be shown line by line: no text, a long one, or too much of it is other.",
+  "compare.same_text": "The text is the same; the file's time, owner or permissions are other.",
+  "compare_line.added": "added",
+  "compare_line.removed": "removed",
   "compare.by_metadata": "Live data is compared by size, time, owner and permissions, without reading the contents.",
 
   "metrics.title": "Metrics",
