@@ -2,7 +2,9 @@
 
 A run is a deployment as by hand, with its checks, its lock, its snapshot before and its way back, but for this:
 
-- It changes nothing where a person has to decide (``domain/update.py``), nor makes an attempt again that failed.
+- It changes nothing where a person has to decide (``domain/update.py``).
+- An attempt that failed is not made again, and the schedule counts as failing until there is another image, or somebody
+  deployed it.
 - What the registry can't be asked about has failed: the image on this host is no answer to what is new there.
 """
 
@@ -12,6 +14,7 @@ from collections.abc import Sequence
 
 from holdfast.config import Settings
 from holdfast.domain.deployment import DeployReason
+from holdfast.domain.errors import Failed
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.schedule import Schedule, ScheduleKind
 from holdfast.domain.update import failed_before, held_back
@@ -103,11 +106,16 @@ class ScheduledUpdates:
             last = await self._records.last_successful(workload_id)
             if last is not None and last.image_id == version.image_id:
                 raise _UpToDate  # what runs is not replaced by the same, whatever its health is
+            workload = await self._records.workload(workload_id)
             failed = failed_before(version.image_id, await self._records.history(workload_id))
             if failed is not None:
-                raise _LeftAlone(
-                    f"{version.reference} is the image that failed at {failed.started_at[:16].replace('T', ' ')} UTC "
-                    f"(deployment {failed.id}), and is not tried again by itself"
+                raise Failed(
+                    "update_failed_before",
+                    f"{version.reference} is still the image that failed at "
+                    f"{failed.started_at[:16].replace('T', ' ')} UTC. It was not tried again; what ran still runs.",
+                    next_step=f"See why: holdfast deployment show {workload.name} {failed.id}. The next image is tried "
+                    "by itself; this one once you deploy it.",
+                    details={"deployment_id": failed.id},
                 )
 
         return DeployIntent(

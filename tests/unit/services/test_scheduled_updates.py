@@ -90,7 +90,11 @@ async def test_an_image_that_failed_is_tried_once_and_the_next_one_again(bench: 
     operation = await updated(bench)
     assert (operation.state, (await bench.newest(workload)).state) == (OperationState.FAILED, DeploymentState.RETURNED)
     assert [each.id for each in await bench.running(workload)] == [before.id]
-    assert (await bench.newest(workload)).id in await left_alone(bench, workload)
+    there, failed = await bench.there(workload), await bench.newest(workload)
+    again = await updated(bench)
+    assert again.error is not None
+    assert (again.error["code"], again.error["details"]) == ("update_failed_before", {"deployment_id": failed.id})
+    assert (await bench.there(workload), await bench.newest(workload)) == (there, failed)
     bench.runtime.add_remote_image(TAG, version="mended")
     assert (await updated(bench)).outcome["result"] == "deployed"
 
