@@ -25,6 +25,7 @@ ADDRESSES: Final = {
     "/system": "/system",
     "/system/:part": "/system/account",
     "/workloads/:workload/settings": f"/workloads/{NAME}/settings",
+    "/workloads/:workload/previews": f"/workloads/{NAME}/previews",
     "/workloads/:workload/logs": f"/workloads/{NAME}/logs",
     "/workloads/:workload/metrics": f"/workloads/{NAME}/metrics",
 }

@@ -8,7 +8,8 @@ from typing import Final
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.site import IMAGE, Site
+from tests.e2e.site import IMAGE, WORKLOAD, Site
+from tests.e2e.test_story import in_every_look
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
@@ -116,4 +117,42 @@ async def test_settings_are_changed_and_the_workload_is_deleted_with_what_each_d
     await page.get_by_role("button", name="Delete the workload", exact=True).click()
     await expect(page.get_by_text("It is done.").first).to_be_visible()
     assert "forge" not in [each["name"] for each in (await holdfast.ask("GET", "/api/workloads"))["items"]]
+    assert holdfast.said == []
+
+
+async def test_a_preview_is_made_from_a_snapshot_listed_and_removed_with_its_data(holdfast: Site) -> None:
+    page, data = holdfast.page, holdfast.place.volumes
+    await holdfast.sign_in()
+    await holdfast.ask("POST", "/api/workloads", {**WORKLOAD, "name": "blog"})
+    await holdfast.run("/api/workloads/blog/deploy")
+    (data / "blog/data/post.txt").write_text("a post")
+    await holdfast.run("/api/workloads/blog/snapshots")
+    await holdfast.go("/workloads/blog/previews")
+    await expect(page.get_by_text("There are no previews")).to_be_visible()
+    await page.get_by_role("button", name="Make a preview").click()
+    await page.get_by_label("For", exact=True).fill("pr-17")
+    await page.get_by_label("Data at first").select_option("latest")
+    await page.get_by_label("Image", exact=True).fill("NO IMAGE")
+    await page.get_by_role("button", name="Make it").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+    await page.get_by_label("Image", exact=True).fill("")
+    await page.get_by_label("Goes after").select_option("2 days")
+    assert await in_every_look(holdfast, "the dialog of a preview") == []
+    await page.get_by_role("button", name="Make it").click()
+    await expect(page.get_by_text("The data is restored, and the workload is healthy on it.")).to_be_visible()
+    await page.keyboard.press("Escape")
+    row = page.get_by_role("row").filter(has_text="pr-17")
+    await expect(row).to_contain_text("Succeeded")
+    await expect(row).to_contain_text("Snapshot of")
+    assert await in_every_look(holdfast, "the previews of a workload") == []
+    assert sorted(path.read_text() for path in data.rglob("post.txt")) == ["a post", "a post"]
+
+    await row.get_by_role("button", name="More: blog-pr-17").click()
+    await page.get_by_role("menuitem", name="Remove …").click()
+    await page.get_by_label("Type blog-pr-17 to confirm").fill("blog-pr-17")
+    await page.get_by_role("button", name="Remove it with its data").click()
+    await expect(page.get_by_text("It is done.").first).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_text("There are no previews")).to_be_visible()
+    assert list(data.rglob("post.txt")) == [data / "blog/data/post.txt"]
     assert holdfast.said == []

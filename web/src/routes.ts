@@ -59,6 +59,12 @@ export const routes: readonly Route[] = [
     load: () => import("./routes/deployments/Deployments.svelte"),
   },
   {
+    path: "/workloads/:workload/previews",
+    title: "previews.title",
+    place: "workload",
+    load: () => import("./routes/previews/Previews.svelte"),
+  },
+  {
     path: "/workloads/:workload/logs",
     title: "logs.title",
     place: "workload",
