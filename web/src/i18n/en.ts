@@ -115,7 +115,6 @@ export const en = {
   "snapshots.proved": "Proved restorable",
   "snapshots.pin_words":
     "Nothing but a person lets a pinned snapshot go: it can't be deleted, and no rule of this workload removes it.",
-  "snapshots.version": "Version",
   "snapshots.state": "State",
   "snapshots.damaged": "Damaged",
   "snapshots.verified": "Verified",

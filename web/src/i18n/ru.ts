@@ -134,7 +134,6 @@ export const ru: Messages = {
   "snapshots.proved": "Испытан",
   "snapshots.pin_words":
     "Закреплённый снимок отпускает только человек: его нельзя удалить, и правила сервиса его не тронут.",
-  "snapshots.version": "Версия",
   "snapshots.state": "Статус",
   "snapshots.damaged": "Повреждён",
   "snapshots.verified": "Проверен",
