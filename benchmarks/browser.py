@@ -57,7 +57,8 @@ new MutationObserver((_, self) => {
 """
 """Notes when the first workload stands there, and all that keeps the page from answering for more than 50 ms."""
 FRAMES: Final = """() => {
-  window.shown = []; window.counting = true;
+  window.shown = []; window.counting = true; window.moved = 0;
+  addEventListener("scroll", () => moved++, true);
   requestAnimationFrame(function next(now) { shown.push(now); if (counting) requestAnimationFrame(next); });
 }"""
 COUNTED: Final = "() => { counting = false; return shown.slice(1).map((now, at) => now - shown[at]); }"
@@ -224,8 +225,10 @@ def scrolled(context: BrowserContext, url: str) -> Figures:
                 "gestureSourceType": "touch",
             },
         )
-    gaps = page.evaluate(COUNTED)
+    gaps, moved = page.evaluate(COUNTED), page.evaluate("moved")
     page.close()
+    if not moved:
+        raise RuntimeError(f"{url} did not scroll; frames of what stands still say nothing")
     return of_frames(gaps)
 
 

@@ -55,6 +55,7 @@ SEEN: Final = {
         least="operator",
     ),
     "/workloads/:workload/deployments": Seen(operator={"Promote …", "Deploy …", "Return to it …"}),
+    "/workloads/:workload/previews": Seen(operator={"Make a preview"}),
     "/workloads/:workload/logs": Seen({"Pause", "Download"}),
     "/workloads/:workload/metrics": Seen(),
     "/workloads/:workload/settings": Seen(
