@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.site import IMAGE, WORKLOAD, Site
-from tests.e2e.test_story import in_every_look
+from tests.e2e.test_story import in_every_look, violations
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
@@ -98,6 +98,10 @@ async def test_settings_are_changed_and_the_workload_is_deleted_with_what_each_d
     await page.get_by_role("button", name="Apply", exact=True).click()
     await expect(page.get_by_text("Applied", exact=True)).to_be_visible()
     assert (await holdfast.ask("GET", "/api/workloads/forge"))["config"]["max_instances"] == 2
+    for summary in reversed(await page.locator("details:not([open]) > summary").all()):
+        await summary.click()
+    await expect(page.get_by_label("Processors at most")).to_be_visible()
+    assert await violations(page) == []
 
     await page.get_by_role("button", name="Set KEY").click()
     await page.get_by_label("Value").fill("two\nlines")

@@ -152,6 +152,7 @@ export function create(root: ShadowRoot, options: Options): Editor {
         EditorView.contentAttributes.of({
           "aria-label": options.label,
           "aria-multiline": "true",
+          tabindex: "0",
           spellcheck: "false",
           autocapitalize: "off",
         }),

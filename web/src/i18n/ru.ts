@@ -658,7 +658,7 @@ export const ru: Messages = {
   "form_field.health.port": "Порт проверки",
   "form_field.health.path": "Путь проверки",
   "form_field.health.command": "Команда проверки",
-  "form_field.health.deadline": "Срок, чтобы стать здоровым",
+  "form_field.health.deadline": "Срок до здорового состояния",
   "form_field.snapshots.schedule": "Расписание",
   "form_field.snapshots.quiesce": "На время съёмки",
   "form_field.snapshots.before_deploy": "Снимок перед сменой версии",

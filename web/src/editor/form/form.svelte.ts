@@ -3,6 +3,7 @@ import { record } from "../../api/errors";
 import { tell } from "../../i18n/errors";
 import type { Draft } from "../draft.svelte";
 import type { Path } from "../place";
+import type { TextProblem } from "../problems";
 import type { Schema } from "../schema";
 import { dependants, type FieldName, hasPlace, pathText, valueAt } from "./fields";
 
@@ -46,8 +47,17 @@ export class Form {
         problem.path === place || problem.path.startsWith(`${place}.`) || problem.path.startsWith(`${place}[`),
     );
     return here
-      .map(tell)
-      .map(({ what, nextStep, original }) => `${what || original} ${nextStep}`.trim())
+      .map((problem) => {
+        const { what, nextStep, original } = tell({ ...problem, message: withoutPath(problem) });
+        return `${what || original} ${nextStep}`.trim();
+      })
       .join(" ");
   }
+}
+
+/** The server's words begin with the place, which the field says itself. */
+function withoutPath({ message, path }: TextProblem): string {
+  if (!path || !message.startsWith(`${path} `)) return message;
+  const rest = message.slice(path.length + 1);
+  return `${rest.charAt(0).toUpperCase()}${rest.slice(1)}`;
 }

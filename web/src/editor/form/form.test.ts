@@ -137,7 +137,7 @@ test("a problem is told at its field, and at the list that its item is in", () =
       column: 5,
     },
   ];
-  expect(form.problem(["ports"])).toBe("ports[1] can't be 'x'. Write it so.");
+  expect(form.problem(["ports"])).toBe("Can't be 'x'. Write it so.");
   expect(form.problem(["port"])).toBe("");
   expect(pathText(["volumes", 0, "target"])).toBe("volumes[0].target");
 });
