@@ -86,7 +86,7 @@ def test_downtimes_of_all_sizes_stand_in_one_table_beside_the_least() -> None:
 
 
 def test_every_part_that_is_measured_has_a_name_on_the_page() -> None:
-    assert {*page.PARTS, page.PLATFORM} == set(PARTS)
+    assert {*page.PARTS, page.PLATFORM, page.WEB} == set(PARTS)
 
 
 def test_what_a_run_has_no_figures_of_stays_on_the_page_as_it_is() -> None:
