@@ -125,11 +125,6 @@ async def test_an_archive_is_exported_and_imported_and_what_is_none_is_refused(s
 async def test_a_prune_says_what_goes_and_what_it_frees_before_anything_goes(shop: Site) -> None:
     page, snapshots = shop.page, f"/api/workloads/{SHOP}/snapshots"
     await shop.go("/system/repositories")
-    await page.get_by_role("button", name="Prune …").first.click()
-    await expect(page.get_by_text("There is nothing to prune.")).to_be_visible()
-    await expect(page.get_by_role("button", name="Prune", exact=True)).to_be_disabled()
-    await page.keyboard.press("Escape")
-
     declared = {**WORKLOAD, "name": SHOP, "snapshots": {"keep": {"last": 1}}}
     await shop.ask("PUT", f"/api/workloads/{SHOP}", declared)
     newest = (await shop.run(snapshots))["snapshot_id"]
@@ -141,4 +136,19 @@ async def test_a_prune_says_what_goes_and_what_it_frees_before_anything_goes(sho
     await page.get_by_role("button", name="Prune", exact=True).click()
     await expect(page.get_by_text("It is done.").first).to_be_visible()
     assert [each["id"] for each in (await shop.ask("GET", snapshots))["items"]] == [newest]
+    assert shop.said == []
+
+
+async def test_a_snapshot_that_cant_be_read_is_named_and_deleted_by_its_id(shop: Site) -> None:
+    page = shop.page
+    taken = (await shop.run(f"/api/workloads/{SHOP}/snapshots"))["snapshot_id"]
+    (manifest,) = (shop.place.settings.data_dir / "repository/manifests").rglob(f"{taken}*")
+    manifest.write_bytes(b"no manifest")
+    await shop.go("/system/repositories")
+    await page.get_by_role("button", name=f"Delete the unreadable snapshot {taken}").click()
+    assert await in_every_look(shop, "the dialog of an unreadable snapshot") == []
+    await page.get_by_label(f"Type {taken} to confirm").fill(taken)
+    await page.get_by_role("button", name="Delete", exact=True).click()
+    await expect(page.get_by_text(f"The snapshot {taken} can't be read")).to_have_count(0)
+    assert (await shop.ask("GET", "/api/repository/damaged"))["items"] == []
     assert shop.said == []

@@ -967,6 +967,11 @@ export const en = {
   "repository.ratio": "Deduplication",
   "repository.ratio_value": "{ratio} : 1",
   "repository.damaged": "The snapshot {id} can't be read",
+  "repository.delete_damaged": "Delete the unreadable snapshot {id}",
+  "repository.delete_damaged_words":
+    "Nothing can be restored from it as it is. What it holds is lost for good, unless other snapshots hold it, too.",
+  "repository.delete_damaged_safety": "It was the way back from a restore: that can't be undone any more.",
+  "repository.delete_damaged_pinned": "Somebody pinned it to be kept.",
   "repository.prune_title": "Prune the repository",
   "repository.prune_now": "Prune",
   "repository.prune_words":
@@ -1099,7 +1104,7 @@ export const en = {
   "users.password_words": "They are signed out everywhere.",
   "users.remove_words": "Their sessions and tokens end at once. What they did stays in the audit log.",
   "role_words.viewer": "Sees everything but what admins alone see; changes nothing.",
-  "role_words.operator": "Deploys, takes snapshots, restores.",
+  "role_words.operator": "Deploys, takes snapshots and proves them, makes previews.",
   "role_words.admin": "Everything, users and deletion included.",
 
   "tokens.title": "Tokens",

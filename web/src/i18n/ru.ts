@@ -1059,6 +1059,12 @@ export const ru: Messages = {
   "repository.ratio": "Дедупликация",
   "repository.ratio_value": "{ratio} : 1",
   "repository.damaged": "Снимок {id} не читается",
+  "repository.delete_damaged": "Удалить нечитаемый снимок {id}",
+  "repository.delete_damaged_words":
+    "В таком виде из него ничего не восстановить. Его содержимое пропадёт навсегда, если его нет в других снимках.",
+  "repository.delete_damaged_safety":
+    "Он был путём назад после восстановления: отменить то восстановление будет нельзя.",
+  "repository.delete_damaged_pinned": "Кто-то закрепил его, чтобы сохранить.",
   "repository.prune_title": "Очистка хранилища",
   "repository.prune_now": "Очистить",
   "repository.prune_words":
@@ -1204,7 +1210,7 @@ export const ru: Messages = {
   "users.password_words": "Все сеансы этого пользователя завершатся.",
   "users.remove_words": "Сеансы и токены перестанут действовать сразу. Сделанное останется в журнале аудита.",
   "role_words.viewer": "Видит всё, кроме доступного только администраторам; ничего не меняет.",
-  "role_words.operator": "Развёртывает, делает снимки, восстанавливает.",
+  "role_words.operator": "Развёртывает, делает и испытывает снимки, создаёт предпросмотры.",
   "role_words.admin": "Может всё, включая управление пользователями и удаление.",
 
   "tokens.title": "Токены",
