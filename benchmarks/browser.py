@@ -201,8 +201,8 @@ def scrolled(context: BrowserContext, url: str) -> Figures:
     """The longest list of a page, scrolled for some seconds as by a finger."""
     page, session = opened(context)
     page.goto(url)
-    page.get_by_text("Loading …").first.wait_for(state="detached")
-    page.wait_for_timeout(1000)
+    page.locator("main :is(tbody tr, [role=listitem], [role=option])").first.wait_for(timeout=60_000)
+    page.wait_for_timeout(5000)  # until all of it is there
     place = page.evaluate(
         """() => {
             const lists = [...document.querySelectorAll("main *")]
