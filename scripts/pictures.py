@@ -160,7 +160,7 @@ def documentation(house: House) -> None:
         for name, path, height in (
             ("overview", "/", 480),
             ("snapshots", "/workloads/notes", 480),
-            ("timeline", "/workloads/notes/timeline", 720),
+            ("timeline", "/workloads/notes/timeline", 780),
         ):
             with house.looked_at(theme, height=height) as page:
                 house.go(page, path)
