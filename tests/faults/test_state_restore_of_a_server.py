@@ -50,9 +50,15 @@ def test_the_command_line_waits_until_the_server_is_back_and_a_signal_ends_it_in
         running = connect(process, settings, tmp_path / "log")
         try:
             brought_back(running, settings.admin_token_file.read_text().strip())
+            with running.http.stream("GET", "/api/events") as looked_on:
+                told = looked_on.iter_lines()
+                assert next(told) == "event: updates"
+                process.terminate()
+                list(told)  # it raises unless the stream ends in order
         finally:
             running.close()
         assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
+        assert "Exception" not in (tmp_path / "log").read_text()
         assert not (settings.data_dir / "state.db-wal").exists(), "the database was closed"
     finally:
         process.kill()

@@ -7,6 +7,7 @@ interface stands before it all: what it answers is the same for everybody.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from typing import Final
@@ -60,6 +61,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app = bare_app()
     app.state.services = services
     app.state.following = Counter()
+    app.state.closing = asyncio.Event()  # for streams without end: whoever stops the server sets it
     app.add_middleware(Bounds, body_limit=_body_limit)
     app.add_middleware(Shield)
     app.add_middleware(Interface)

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
 from fastapi import Depends, Request, Response, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
 from holdfast.api.services import ApiServices, services_of
+from holdfast.api.sse import Onlooker
 from holdfast.domain.accounts import Principal, Role, TokenScope
 from holdfast.domain.errors import Forbidden, TooMany, Unauthorized
 
@@ -176,10 +177,8 @@ async def _caller(request: Request, services: ApiServices) -> Principal:
     )
 
 
-async def check_of_follower(
-    request: Request, services: Annotated[ApiServices, Depends(services_of)]
-) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """What looks again whether who sent a request may still see what it asked for, and raises as at first if not.
+async def onlooker(request: Request, services: Annotated[ApiServices, Depends(services_of)]) -> AsyncIterator[Onlooker]:
+    """Who follows a stream; it is looked again whether they may, and raised as at first if not.
 
     Raises:
         TooMany: ``streams_too_many``.
@@ -198,7 +197,7 @@ async def check_of_follower(
         )
     following[user] += 1
     try:
-        yield check
+        yield Onlooker(still_allowed=check, closing=request.app.state.closing)
     finally:  # once the answer has ended
         following[user] -= 1
         if not following[user]:
@@ -259,6 +258,6 @@ Operator = Annotated[Principal, Depends(Requires(Role.OPERATOR))]
 Admin = Annotated[Principal, Depends(Requires(Role.ADMIN))]
 WholeAdmin = Annotated[Principal, Depends(Requires(Role.ADMIN, whole=True))]
 """What reaches all parts of the API is for nobody who is confined to some."""
-Follower = Annotated[Callable[[], Awaitable[None]], Depends(check_of_follower)]
+Follower = Annotated[Onlooker, Depends(onlooker)]
 """For what goes on long after its caller was let in."""
 SignedIn = Annotated[Principal, Depends(Requires(Role.VIEWER, session=True))]

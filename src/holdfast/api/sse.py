@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -39,40 +40,48 @@ STREAM: Final[dict[str, Any]] = {
 """What OpenAPI says about an answer that is a stream, in the way of the framework itself: each event is an item."""
 
 
+@dataclass(frozen=True, slots=True)
+class Onlooker:
+    """Who follows a stream.
+
+    Attributes:
+        still_allowed: raises once they may not see it any more.
+        closing: set once the server stops.
+    """
+
+    still_allowed: Callable[[], Awaitable[None]]
+    closing: asyncio.Event
+
+
 def event_stream(
-    name: str,
-    documents: AsyncIterator[str],
-    *,
-    still_allowed: Callable[[], Awaitable[None]],
-    heartbeat: float = HEARTBEAT_SECONDS,
+    name: str, documents: AsyncIterator[str], to: Onlooker, *, heartbeat: float = HEARTBEAT_SECONDS
 ) -> StreamingResponse:
     """An answer that sends each document as one event.
 
     An error in the source ends the stream with one ``event: error`` that carries the usual error body; a client that
-    sees neither it nor the last event it waits for has lost the connection and should connect again.
+    sees neither it nor the last event it waits for has lost the connection, or the server stops, and should connect
+    again.
 
     Args:
         name: the events' name.
         documents: JSON documents; its ``aclose`` is called when the client goes away.
-        still_allowed: raises once the client may not see them any more; asked at each heartbeat.
+        to: is asked at each heartbeat whether they may still see it.
         heartbeat: seconds of silence after which a comment is sent, so that proxies keep the connection.
     """
     return StreamingResponse(
-        _encode(name, documents, still_allowed, heartbeat), media_type=MEDIA_TYPE, headers={"X-Accel-Buffering": "no"}
+        _encode(name, documents, to, heartbeat), media_type=MEDIA_TYPE, headers={"X-Accel-Buffering": "no"}
     )
 
 
-async def _encode(
-    name: str, documents: AsyncIterator[str], still_allowed: Callable[[], Awaitable[None]], heartbeat: float
-) -> AsyncGenerator[bytes]:
+async def _encode(name: str, documents: AsyncIterator[str], to: Onlooker, heartbeat: float) -> AsyncGenerator[bytes]:
     number = 0
     now = asyncio.get_running_loop().time
     allowed_until = now() + heartbeat
     try:
-        async with aclosing(_with_pauses(documents, heartbeat)) as pauses:
+        async with aclosing(_with_pauses(documents, heartbeat, to.closing)) as pauses:
             async for document in pauses:
                 if now() >= allowed_until:
-                    await still_allowed()
+                    await to.still_allowed()
                     allowed_until = now() + heartbeat
                 if document is None:
                     yield KEEPALIVE_COMMENT
@@ -83,13 +92,19 @@ async def _encode(
         yield format_sse_event(data_str=json.dumps({"error": error_body(error)}, default=str), event="error")
 
 
-async def _with_pauses(documents: AsyncIterator[str], seconds: float) -> AsyncGenerator[str | None]:
-    """The documents, and ``None`` for each pause of ``seconds``. The source is never cancelled by a pause."""
+async def _with_pauses(
+    documents: AsyncIterator[str], seconds: float, closing: asyncio.Event
+) -> AsyncGenerator[str | None]:
+    """The documents until the server stops, and ``None`` for each pause. The source is never cancelled by a pause."""
     pending: asyncio.Future[str] | None = None
+    closes: asyncio.Future[Any] = asyncio.ensure_future(closing.wait())
     try:
         while True:
             pending = asyncio.ensure_future(anext(documents)) if pending is None else pending
-            done, _ = await asyncio.wait({pending}, timeout=seconds)
+            awaited: set[asyncio.Future[Any]] = {pending, closes}
+            done, _ = await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if closes in done:
+                return
             if not done:
                 yield None
                 continue
@@ -100,6 +115,7 @@ async def _with_pauses(documents: AsyncIterator[str], seconds: float) -> AsyncGe
             pending = None
             yield document
     finally:
+        closes.cancel()
         if pending is not None and not pending.done():
             pending.cancel()
             await asyncio.wait({pending})

@@ -77,8 +77,9 @@ async def _serve(
 ) -> bool:
     """Whether it is to start anew."""
     async with running(settings, seams) as holdfast, asyncio.TaskGroup() as beside:
+        app = create_app(holdfast.api)
         config = uvicorn.Config(
-            create_app(holdfast.api),
+            app,
             http=BoundedConnection,
             lifespan="off",
             log_config=None,
@@ -94,7 +95,7 @@ async def _serve(
             config.ssl = certificate.context
             keeping_up = beside.create_task(certificate.keep_up(), name="certificate")
         _greet(settings, address.getsockname()[1], holdfast.first_token)
-        server = _Server(config)
+        server = _Server(config, app.state.closing)
         restarting = beside.create_task(server.end_for(holdfast.restart), name="restart")
         await server.serve(sockets=[address])
         restarting.cancel()
@@ -104,10 +105,14 @@ async def _serve(
 
 
 class _Server(uvicorn.Server):
-    """Says to systemd when it listens, and when it stops, or will listen again soon."""
+    """Says to systemd when it listens, and when it stops, or will listen again soon; ends streams without end."""
 
     _restarts = False
     told_to_end = False
+
+    def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
+        super().__init__(config)
+        self._closing = closing
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -138,6 +143,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         _tell_systemd("RELOADING=1" if self._restarts else "STOPPING=1")
+        self._closing.set()
         await super().shutdown(sockets)
 
 

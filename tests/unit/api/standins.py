@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -1277,6 +1278,7 @@ class Api:
         )
         self.app = app
         app.state.services = self.services
+        app.state.closing = asyncio.Event()  # each test has a loop of its own, and all share the app
 
     async def ask(
         self,

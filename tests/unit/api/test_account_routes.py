@@ -14,7 +14,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from holdfast.api.auth import check_of_follower
+from holdfast.api.auth import onlooker
 from holdfast.domain.accounts import Role
 from holdfast.domain.errors import Unauthorized
 from tests.unit.api.standins import WORKLOAD, Api
@@ -318,9 +318,9 @@ async def test_who_follows_is_asked_for_as_at_first(site: Site) -> None:
     await site.sign_in()
     headers = [(name.lower().encode(), value.encode()) for name, value in site.sent.items()]
     request = Request({"type": "http", "method": "GET", "headers": headers, "app": site.api.app})
-    async with asynccontextmanager(check_of_follower)(request, site.api.app.state.services) as check:
-        await check()
+    async with asynccontextmanager(onlooker)(request, site.api.app.state.services) as follower:
+        await follower.still_allowed()
         await site.ask("DELETE", "/api/session")
         with pytest.raises(Unauthorized) as caught:
-            await check()
+            await follower.still_allowed()
     assert caught.value.code == "session_over"

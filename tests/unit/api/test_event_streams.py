@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from holdfast.api.auth import MOST_STREAMS
-from holdfast.api.sse import event_stream
+from holdfast.api.sse import Onlooker, event_stream
 from holdfast.domain.accounts import TokenScope
 from holdfast.domain.errors import Unauthorized, Unavailable
 from holdfast.services.updates import Update
@@ -101,12 +101,25 @@ async def test_silence_is_filled_with_comments_and_loses_nothing() -> None:
         await go.wait()
         yield "{}"
 
-    body = aiter(event_stream("x", slow(), still_allowed=allowed, heartbeat=0.001).body_iterator)
+    body = aiter(event_stream("x", slow(), Onlooker(allowed, asyncio.Event()), heartbeat=0.001).body_iterator)
     assert await anext(body) == b": ping\n\n"
     assert await anext(body) == b": ping\n\n"
     go.set()
     rest = [chunk async for chunk in body]
     assert rest[-1] == b"event: x\ndata: {}\nid: 1\n\n"
+
+
+async def test_a_server_that_stops_ends_streams_without_end_in_order() -> None:
+    closing = asyncio.Event()
+
+    async def endless() -> AsyncIterator[str]:
+        yield "{}"
+        await asyncio.Event().wait()
+
+    body = aiter(event_stream("x", endless(), Onlooker(allowed, closing), heartbeat=60).body_iterator)
+    await anext(body)
+    closing.set()
+    assert [chunk async for chunk in body] == []
 
 
 async def test_a_client_that_goes_away_closes_the_source() -> None:
@@ -119,7 +132,7 @@ async def test_a_client_that_goes_away_closes_the_source() -> None:
         finally:
             closed.set()
 
-    body = aiter(event_stream("x", endless(), still_allowed=allowed, heartbeat=60).body_iterator)
+    body = aiter(event_stream("x", endless(), Onlooker(allowed, asyncio.Event()), heartbeat=60).body_iterator)
     await anext(body)
     waiting = asyncio.ensure_future(anext(body))
     await asyncio.sleep(0)
@@ -145,7 +158,7 @@ async def test_a_stream_ends_for_who_may_not_see_it_any_more_however_much_there_
             yield "{}"
 
     heartbeat = 0.001 if silent else 0.0
-    body = event_stream("x", endless(), still_allowed=at_first, heartbeat=heartbeat).body_iterator
+    body = event_stream("x", endless(), Onlooker(at_first, asyncio.Event()), heartbeat=heartbeat).body_iterator
     sent = [chunk async for chunk in body]
     assert asked == 3
     assert len(sent) >= 3

@@ -43,7 +43,7 @@ Search = Annotated[
 async def read_logs(
     services: Services,
     _caller: Viewer,
-    still_allowed: Follower,
+    onlooker: Follower,
     ref: WorkloadRef,
     *,
     follow: Annotated[bool, Query(description="Stay and send each new line.")] = False,
@@ -63,7 +63,7 @@ async def read_logs(
             next_step="Leave out either follow or until.",
         )
     followed = await services.logs.follow(ref, query, tail=tail)
-    return event_stream("log", _documents(followed), still_allowed=still_allowed)
+    return event_stream("log", _documents(followed), onlooker)
 
 
 @router.get(

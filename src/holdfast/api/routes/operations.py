@@ -59,11 +59,11 @@ async def _existing(services: Services, operation_id: OperationId) -> Operation:
 async def follow_operation(
     services: Services,
     _caller: Viewer,
-    still_allowed: Follower,
+    onlooker: Follower,
     operation: Annotated[Operation, Depends(_existing)],
 ) -> StreamingResponse:
     documents = _documents(services.operations.events(operation.id))
-    return event_stream("operation", documents, still_allowed=still_allowed)
+    return event_stream("operation", documents, onlooker)
 
 
 async def _documents(operations: AsyncIterator[Operation]) -> AsyncIterator[str]:

@@ -60,8 +60,8 @@ async def get_version(_caller: Viewer) -> VersionView:
     response_class=StreamingResponse,
     responses=problems() | {200: STREAM},
 )
-async def follow_updates(services: Services, _caller: Viewer, still_allowed: Follower) -> StreamingResponse:
-    return event_stream("updates", _documents(services.updates.follow()), still_allowed=still_allowed)
+async def follow_updates(services: Services, _caller: Viewer, onlooker: Follower) -> StreamingResponse:
+    return event_stream("updates", _documents(services.updates.follow()), onlooker)
 
 
 async def _documents(updates: AsyncIterator[frozenset[Update]]) -> AsyncIterator[str]:
