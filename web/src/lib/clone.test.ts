@@ -1,18 +1,7 @@
 import { expect, test } from "vitest";
-import { cloneRequest, type CloneWish } from "./clone";
+import { cloneRequest, UNFILLED } from "./clone";
 
-const wish: CloneWish = {
-  goal: "into",
-  into: "staging",
-  name: "",
-  project: "",
-  stage: "",
-  ports: "",
-  targets: {},
-  withImage: false,
-  acceptReplaced: false,
-  createMissing: false,
-};
+const wish = { ...UNFILLED, into: "staging" };
 
 test("all volumes go to where they were, unless somebody says otherwise", () => {
   expect(cloneRequest(wish, ["/data", "/media"])).toMatchObject({ into: "staging", map: {}, volumes: null });

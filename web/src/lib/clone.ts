@@ -17,6 +17,20 @@ export interface CloneWish {
   createMissing: boolean;
 }
 
+/** As the form begins. */
+export const UNFILLED: Readonly<CloneWish> = {
+  goal: "into",
+  into: "",
+  name: "",
+  project: "",
+  stage: "",
+  ports: "",
+  targets: {},
+  withImage: false,
+  acceptReplaced: false,
+  createMissing: false,
+};
+
 /** @param captured the container paths of the snapshot's volumes. */
 export function cloneRequest(wish: CloneWish, captured: readonly string[]): CloneRequest {
   const goals = captured
