@@ -1,7 +1,7 @@
 """The web interface in a browser: what it loads, how soon it can be used, whether long lists are smooth.
 
 A real server with as much as a house full of services gathers in years. Nothing else runs while a figure is taken; what
-is scrolled is scrolled as by a finger, by the browser's own gesture.
+is scrolled is scrolled as by a wheel, by the browser's own gesture.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def grown(server: Server, data: Path, many: int, files: int, say: Say) -> Iterat
 
 
 def scrolled(context: BrowserContext, url: str) -> Figures:
-    """The longest list of a page, scrolled for some seconds as by a finger."""
+    """The longest list of a page, scrolled for some seconds as by a wheel."""
     page, session = opened(context)
     page.goto(url)
     page.locator("main :is(tbody tr, [role=listitem], [role=option])").first.wait_for(timeout=60_000)
@@ -222,7 +222,7 @@ def scrolled(context: BrowserContext, url: str) -> Figures:
                 "y": place[1],
                 "yDistance": way * speed * LIST_SECONDS / 2,
                 "speed": speed,
-                "gestureSourceType": "touch",
+                "gestureSourceType": "mouse",
             },
         )
     gaps, moved = page.evaluate(COUNTED), page.evaluate("moved")

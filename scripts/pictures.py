@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import TimeoutError as TooLong
 
 from holdfast.config import Settings
 from holdfast.runtime.docker import DockerRuntime
@@ -92,9 +93,13 @@ class House:
         context.close()
 
     def go(self, page: Page, path: str) -> None:
-        """Open a page, and wait until it shows what it has."""
+        """Open a page, and wait until it shows what it has; once more where the machine's network changed meanwhile."""
         page.goto(f"{self.url}{path}")
-        page.locator("main h1").wait_for()
+        try:
+            page.locator("main h1").wait_for(timeout=10_000)
+        except TooLong:
+            page.reload()
+            page.locator("main h1").wait_for()
         page.locator(".loading").first.wait_for(state="detached")
         page.wait_for_timeout(600)  # what comes by itself a little later: charts, lines, the editor
 
