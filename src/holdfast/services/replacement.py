@@ -314,6 +314,8 @@ class Replacement:
         deployment = await self._records.get(facts[0].deployment_id)
         if deployment is None or deployment.state is not DeploymentState.SUCCEEDED:
             return None
+        if deployment.digest is None and version.digest is not None:
+            return None  # it was made here, and a registry has it since: who promotes goes by the deployment's digest
         ids = {instance.id for instance in facts}
         candidates = [container for container in there if container.id in ids]
         try:

@@ -87,6 +87,16 @@ async def test_an_image_that_was_built_here_has_no_digest(bench: Bench) -> None:
     assert (await refused(bench)).code == "promotion_without_digest"
 
 
+async def test_once_it_was_pushed_and_deployed_from_there_the_same_image_is_promoted(bench: Bench) -> None:
+    staging = await bench.deployed(dataclasses.replace(STAGING, image="built:1"))
+    await bench.deployed(STATEFUL)
+    digest = f"built@sha256:{'a' * 64}"
+    bench.runtime.add_image("built:1", digest=digest)
+    assert (await bench.deploy(staging)).outcome["result"] == "deployed"
+    assert (await bench.promotions.plan("staging", "notes")).digest == digest
+    assert (await bench.deploy(staging)).outcome["result"] == "already_there"
+
+
 async def test_what_is_not_one_successful_deployment_is_not_promoted(bench: Bench) -> None:
     staging, _, _ = await staged(bench)
     bench.runtime.add_image("other:1")
