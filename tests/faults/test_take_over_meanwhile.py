@@ -17,7 +17,7 @@ from holdfast.bootstrap import Holdfast, Seams
 from holdfast.config import Settings
 from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.operation import Operation, OperationState
-from holdfast.domain.workload import RestartPolicy, WorkloadSpec
+from holdfast.domain.workload import DesiredState, RestartPolicy, WorkloadSpec
 from holdfast.engine.fs import Fs
 from holdfast.services.workload_status import Condition
 from holdfast.testing.fake_records import engine_error
@@ -133,6 +133,23 @@ async def test_a_container_that_was_removed_meanwhile_is_not_said_to_be_put_back
         await engine_of(holdfast).remove(by_name(engine_of(holdfast))["home-web-1"].id, force=True)
         await succeeded(holdfast, await holdfast.api.deployer.deploy("db", actor="test"))
     assert place.leftovers() == []
+
+
+async def test_what_was_taken_back_is_not_to_run_so_that_nothing_brings_it_back_before_the_next_start_does(
+    tmp_path: Path,
+) -> None:
+    await db_and_web(place_at(tmp_path))
+    place = meddled(tmp_path, Fails(lambda engine: engine.fail("start", error=engine_error("no")), number=2))
+    async with place.running() as holdfast:
+        error = await failed(holdfast, await taken_over(holdfast, *BOTH))
+        assert error["code"] == "take_over_return_failed"
+        engine_of(holdfast).heal()
+        taken_back = (await holdfast.api.workloads.list(10, None)).items
+        assert {workload.desired for workload in taken_back} == {DesiredState.STOPPED}
+    async with place.running() as holdfast:
+        for operation in (await holdfast.operations.list(10)).items:
+            await ended(holdfast, operation)
+        assert running(engine_of(holdfast)) == {"home-db-1", "home-web-1"}
 
 
 async def test_containers_run_again_though_a_name_was_given_to_another_one(tmp_path: Path) -> None:

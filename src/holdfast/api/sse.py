@@ -119,5 +119,7 @@ async def _with_pauses(
         if pending is not None and not pending.done():
             pending.cancel()
             await asyncio.wait({pending})
+        if pending is not None and not pending.cancelled():
+            pending.exception()  # looked at, so that nobody misses it
         if isinstance(documents, AsyncGenerator):
             await documents.aclose()

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from holdfast.bootstrap.base import Base
 from holdfast.bootstrap.logs import kept_logs_of
+from holdfast.domain.deployment import REPEATING
 from holdfast.domain.workload import WorkloadSpec
 from holdfast.edge.port import Edge
 from holdfast.engine.kept_logs import KeptLogFiles
 from holdfast.services.capture import Capture
 from holdfast.services.data_returns import DataReturns, RestoreLocked
-from holdfast.services.deploy_records import REPEATING, DeployRecords
+from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots
 from holdfast.services.deployer import Deployer
 from holdfast.services.engine_volumes import EngineVolumes

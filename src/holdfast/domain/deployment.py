@@ -40,6 +40,10 @@ class DeployReason(StrEnum):
     RECONCILE = "reconcile"
 
 
+REPEATING: Final = (DeployReason.START, DeployReason.RESTORE, DeployReason.RECONCILE)
+"""Deployments for these reasons repeat a version that somebody had deployed for another."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """One attempt to run a workload at one version.

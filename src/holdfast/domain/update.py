@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+from holdfast.domain.deployment import REPEATING, Deployment, DeploymentState, DeployReason
 from holdfast.domain.workload import DesiredState, Workload
 
 
@@ -33,14 +33,17 @@ def held_back(workload: Workload, deployed: Deployment | None, wished: Deploymen
 
 
 def failed_before(image_id: str, history: Iterable[Deployment]) -> Deployment | None:
-    """The attempt with this image that failed since the last success: it isn't made again by itself.
+    """The attempt with this image that failed since another version was deployed: it isn't made again by itself.
+
+    What only repeats a version, as a restore after a bad migration, says nothing of the image that failed; and what was
+    broken off, by somebody or by a restart, was no fault of the image.
 
     Args:
         history: deployments of the workload, newest first.
     """
     for deployment in history:
-        if deployment.state is DeploymentState.SUCCEEDED:
+        if deployment.state is DeploymentState.SUCCEEDED and deployment.reason not in REPEATING:
             return None
-        if deployment.image_id == image_id and deployment.state is not DeploymentState.RUNNING:
+        if deployment.image_id == image_id and deployment.state in (DeploymentState.FAILED, DeploymentState.RETURNED):
             return deployment
     return None

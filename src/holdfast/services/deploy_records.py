@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from holdfast.domain import times
-from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+from holdfast.domain.deployment import REPEATING, Deployment, DeploymentState, DeployReason
 from holdfast.domain.errors import HoldfastError, NotFound
 from holdfast.domain.ids import new_id
 from holdfast.domain.workload import DesiredState, Workload
@@ -22,8 +22,6 @@ from holdfast.services.paging import Page, check_page, make_page
 from holdfast.store.deployments import DeploymentStore
 from holdfast.store.workloads import WorkloadStore
 
-REPEATING: Final = (DeployReason.START, DeployReason.RESTORE, DeployReason.RECONCILE)
-"""Deployments for these reasons repeat a version that somebody had deployed for another."""
 _HISTORY: Final = 200
 
 

@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from holdfast.domain.deployment import Deployment
+from holdfast.domain.deployment import REPEATING, Deployment
 from holdfast.domain.snapshot import SnapshotReason
 from holdfast.domain.stopping import UncleanStop
 from holdfast.domain.workload import Strategy, Workload
 from holdfast.services.capture import Capture
-from holdfast.services.deploy_records import REPEATING, DeployRecords
+from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.locks import Held
 from holdfast.services.operations import OperationContext
 from holdfast.services.sharing import Sharing

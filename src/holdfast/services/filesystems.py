@@ -84,7 +84,7 @@ class Filesystems:
         due = [
             FreeSpace(mount_point=space.mount_point, at=now, free_bytes=space.free_bytes)
             for space in await self.all()
-            if not (notes := known.get(space.mount_point)) or now - notes[-1].at >= NOTE_SPACE
+            if not (notes := known.get(space.mount_point)) or abs(now - notes[-1].at) >= NOTE_SPACE
         ]
         await self._store.add(due)
 

@@ -117,7 +117,8 @@ class Reconciler:
             NotFound: ``workload_unknown``.
         """
         found = await self._reconcile(await self._records.workload(workload_id))
-        self._tell(found)
+        if not found.skipped:  # it is looked at again, for days where a decision is waited for
+            self._tell(found)
         return found
 
     def _tell(self, found: Reconciled) -> None:

@@ -93,6 +93,9 @@ class RemovalWatch:
         except HoldfastError as error:
             self._log.warning("a removal could not be looked at", workload_id=workload_id, reason=error.message)
             return False
+        except Exception:  # noqa: BLE001 - a defect met with one workload must not leave out the others
+            self._log.exception("removal_watch_failed_unforeseen", workload_id=workload_id)
+            return True
 
     async def _watch(self) -> None:
         pause = self._pause

@@ -16,6 +16,7 @@ from typing import Final
 
 from holdfast.domain.errors import Failed, HoldfastError, NotFound, Unavailable
 from holdfast.domain.restore import ContainerFacts
+from holdfast.domain.workload import DesiredState
 from holdfast.engine.take_over_files import TakeOver, TakeOverFiles
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container, ContainerRuntime
 from holdfast.services.deploy_records import DeployRecords
@@ -113,7 +114,11 @@ class TakeOverReturn:
             return
         grace = _GRACE
         with suppress(NotFound):
-            grace = (await self._records.workload(workload_id)).spec.stop_grace
+            workload = await self._records.workload(workload_id)
+            grace = workload.spec.stop_grace
+            with suppress(HoldfastError):  # a full disk must not stop the way back
+                # what is taken back is not to run: who looks after what is missing would put it there again
+                await self._records.want(workload, DesiredState.STOPPED)
         with suppress(Failed, NotFound):  # who doesn't end by TERM ends by the removal, which is not optional
             await self._quiescer.stop([facts_of(container) for container in made], {workload_id: grace})
         for container in made:

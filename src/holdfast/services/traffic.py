@@ -15,13 +15,13 @@ from typing import Final
 
 import structlog
 
-from holdfast.domain.deployment import DeploymentState, DeployReason
+from holdfast.domain.deployment import REPEATING, DeploymentState, DeployReason
 from holdfast.domain.edge import Served, conflicts, routes
 from holdfast.domain.errors import HoldfastError, Problem, Refused
 from holdfast.domain.workload import Workload, WorkloadSpec
 from holdfast.edge.port import Edge
 from holdfast.runtime.port import LABEL_DEPLOYMENT, LABEL_WORKLOAD, Container, ContainerEvent
-from holdfast.services.deploy_records import REPEATING, DeployRecords
+from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.health_gate import Clock
 from holdfast.services.instances import Instances
 

@@ -95,6 +95,11 @@ async def test_an_image_that_failed_is_tried_once_and_the_next_one_again(bench: 
     assert again.error is not None
     assert (again.error["code"], again.error["details"]) == ("update_failed_before", {"deployment_id": failed.id})
     assert (await bench.there(workload), await bench.newest(workload)) == (there, failed)
+    await bench.stop(workload)
+    assert (await bench.ended(await bench.deployer.start(workload.id, actor="ann"))).state is OperationState.SUCCEEDED
+    again = await updated(bench)  # what was started again since says nothing of the image that failed
+    assert again.error is not None
+    assert again.error["code"] == "update_failed_before"
     bench.runtime.add_remote_image(TAG, version="mended")
     assert (await updated(bench)).outcome["result"] == "deployed"
 

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.services.deploy_bench import no_login
 
 from holdfast.config import Settings
-from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
+from holdfast.domain.deployment import REPEATING, Deployment, DeploymentState, DeployReason
 from holdfast.domain.errors import Busy, Conflict, Failed, HoldfastError, NotFound, Refused
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationState
@@ -26,7 +26,7 @@ from holdfast.engine.kept_logs import KeptLogFiles
 from holdfast.engine.live import LiveRoots
 from holdfast.engine.sealing import Sealing
 from holdfast.runtime.port import Bind, ContainerSpec
-from holdfast.services.deploy_records import REPEATING, DeployRecords
+from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.engine_volumes import EngineVolumes
 from holdfast.services.health_gate import SystemClock
 from holdfast.services.image_source import ImageSource, Version

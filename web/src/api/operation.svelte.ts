@@ -28,10 +28,12 @@ export class FollowedOperation {
   #source: EventSource | undefined;
   #again: ReturnType<typeof setTimeout> | undefined;
   #pause = FIRST;
+  #closed = false;
 
   constructor(readonly id: string) {}
 
   open(): void {
+    this.#closed = false;
     const source = new EventSource(new URL(`api/operations/${encodeURIComponent(this.id)}/events`, BASE));
     this.#source = source;
     source.addEventListener("operation", (event) => this.#told(JSON.parse(event.data as string) as OperationView));
@@ -39,6 +41,7 @@ export class FollowedOperation {
   }
 
   close(): void {
+    this.#closed = true;
     clearTimeout(this.#again);
     this.#source?.close();
   }
@@ -56,17 +59,19 @@ export class FollowedOperation {
 
   /** The stream broke off: by a lost connection, or since the server has something to say about it. */
   async #broke(): Promise<void> {
-    this.close();
+    this.#source?.close();
     this.lost = this.value !== undefined;
     try {
       await answered(api.GET("/api/operations/{operation}", { params: { path: { operation: this.id } } }));
     } catch (error) {
       if (error instanceof ApiError && error.status < 500) {
         if (error.status === 401) session.over();
+        this.lost = false;
         this.error = error;
         return;
       }
     }
+    if (this.#closed) return; // whoever looked on is gone meanwhile
     this.#again = setTimeout(() => this.open(), this.#pause);
     this.#pause = Math.min(this.#pause * 2, SLOWEST);
   }
@@ -93,22 +98,27 @@ export function followed(id: () => string): { readonly current: FollowedOperatio
  * @throws ApiError where it ended otherwise than well.
  */
 export function outcomeOf(operation: OperationView, signal: AbortSignal): Promise<Readonly<Record<string, unknown>>> {
+  if (signal.aborted) return Promise.reject(new DOMException("given up", "AbortError"));
   const followed = new FollowedOperation(operation.id);
-  return new Promise((resolve, reject) => {
+  return new Promise<Readonly<Record<string, unknown>>>((resolve, reject) => {
     signal.addEventListener("abort", () => {
-      followed.close();
+      end();
       reject(new DOMException("given up", "AbortError"));
     });
     const stop = $effect.root(() => {
       $effect(() => {
         const { value, error } = followed;
         if (error !== undefined) reject(error as Error);
-        if (!value || !endOf(value)) return;
-        if (value.state === "succeeded") resolve(value.outcome);
+        else if (!value || !endOf(value)) return;
+        else if (value.state === "succeeded") resolve(value.outcome);
         else reject(failureOf(value));
-        stop();
+        end();
       });
     });
+    function end(): void {
+      followed.close();
+      stop();
+    }
     followed.open();
   });
 }

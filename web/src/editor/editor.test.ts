@@ -4,7 +4,7 @@ import { ApiError } from "../api/errors";
 import { placeAt } from "./place";
 import { textProblems } from "./problems";
 import { explained, type Schema, suggestions } from "./schema";
-import { written } from "./yaml";
+import { changed, written } from "./yaml";
 
 const schema = JSON.parse(readFileSync("../docs/reference/workload.schema.json", "utf8")) as Schema;
 
@@ -78,7 +78,12 @@ test("problems are told with their lines, whatever the server found", () => {
 });
 
 test("a declaration is written as people write it", () => {
-  expect(written({ name: "a", ports: ["8080:80"], env: { N: "1", B: "true" } })).toBe(
-    'name: a\nports:\n  - 8080:80\nenv:\n  N: "1"\n  B: "true"\n',
+  expect(written({ name: "a", ports: ["8080:80"], env: { A: "1", B: "true" } })).toBe(
+    'name: a\nports:\n  - 8080:80\nenv:\n  A: "1"\n  B: "true"\n',
   );
+});
+
+test("a text that the server would read as a number stands in quotes", () => {
+  expect(written({ build: "2024_01_15", mask: "0b11" })).toBe('build: "2024_01_15"\nmask: "0b11"\n');
+  expect(changed("env: {}\n", ["env", "BUILD"], "1_000")).toContain('"1_000"');
 });

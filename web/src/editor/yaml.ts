@@ -2,8 +2,11 @@
 import { type Document, isMap, isScalar, isSeq, parseDocument, stringify, visit, type YAMLSeq } from "yaml";
 import type { Path } from "./place";
 
+/** The server reads YAML 1.1 as well: what is a number there has to stand in quotes to be a text. */
+const COMPAT = { compat: "yaml-1.1" } as const;
+
 export function written(document: unknown): string {
-  return stringify(document, { indent: 2, lineWidth: 110, aliasDuplicateObjects: false });
+  return stringify(document, { indent: 2, lineWidth: 110, aliasDuplicateObjects: false, ...COMPAT });
 }
 
 /** What a text says; `undefined` where it is no mapping, or has aliases, so that one place of it may be several. */
@@ -17,7 +20,7 @@ export function read(text: string): Readonly<Record<string, unknown>> | undefine
 
 /** A text with another value at a path; `undefined` takes it away. Comments and the order of all else stay. */
 export function changed(text: string, path: Path, value: unknown): string {
-  const document = parseDocument(text);
+  const document = parseDocument(text, COMPAT);
   const there = document.getIn(path, true);
   if (value === undefined) remove(document, path);
   else if (Array.isArray(value) && isSeq(there)) exchange(document, there, value);

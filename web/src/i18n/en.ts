@@ -564,6 +564,7 @@ export const en = {
   "promote.image": "Image",
   "promote.digest": "By its digest",
   "promote.changes": "What that changes of {name}",
+  "form.in_text": "It has an argument of several lines, or an empty one: change it in the text.",
   "form.lines": "One per line.",
   "form.usual": "Default: {value}",
   "form.example": "For example {example}",
