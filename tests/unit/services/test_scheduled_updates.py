@@ -95,9 +95,11 @@ async def test_an_image_that_failed_is_tried_once_and_the_next_one_again(bench: 
     assert again.error is not None
     assert (again.error["code"], again.error["details"]) == ("update_failed_before", {"deployment_id": failed.id})
     assert (await bench.there(workload), await bench.newest(workload)) == (there, failed)
-    await bench.stop(workload)
-    assert (await bench.ended(await bench.deployer.start(workload.id, actor="ann"))).state is OperationState.SUCCEEDED
-    again = await updated(bench)  # what was started again since says nothing of the image that failed
+    await bench.within(lambda ctx: bench.trial(workload, before.image_id, ctx))  # its data is restored meanwhile
+    async with bench.locks.hold([workload.id], "restore") as held:
+        await bench.deployer.confirm_trial(held, await bench.reload(workload))
+    assert (await bench.newest(workload)).reason is DeployReason.RESTORE
+    again = await updated(bench)
     assert again.error is not None
     assert again.error["code"] == "update_failed_before"
     bench.runtime.add_remote_image(TAG, version="mended")
