@@ -47,7 +47,7 @@ async def violations(page: Page) -> list[str]:
     if not await page.evaluate("() => 'axe' in window"):
         await page.evaluate(f"() => {{ {AXE} }}")
     found = await page.evaluate("async () => (await axe.run()).violations")
-    return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
+    return [f"{each['id']}: {node['html']} {node['failureSummary']}" for each in found for node in each["nodes"]]
 
 
 async def in_every_look(site: Site, what: str) -> list[str]:

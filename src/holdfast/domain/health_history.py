@@ -44,12 +44,14 @@ class Held:
 
 
 def health_history(rows: Iterable[Held], *, since: int, until: int) -> tuple[Held, ...]:
-    """What held from ``since`` up to ``until``, oldest first; the first begins with ``since``.
+    """What held from ``since`` through ``until``, oldest first; the first begins with ``since``.
+
+    The second of ``until`` counts: who is told of a change asks within the very second in which it was.
 
     Args:
         rows: what is kept, oldest first: what was found in that time, and the last before.
     """
-    held = [Held(since, Health.UNKNOWN), *(Held(max(row.at, since), row.state) for row in rows if row.at < until)]
+    held = [Held(since, Health.UNKNOWN), *(Held(max(row.at, since), row.state) for row in rows if row.at <= until)]
     found = _merged(held)
     return found if len(found) <= MOST_STATES else _merged(_coarse(found, -(-(until - since) // MOST_STATES)))
 

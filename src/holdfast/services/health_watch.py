@@ -41,7 +41,7 @@ LONGEST_PAUSE: Final = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadHealth:
-    """How a workload was from ``since`` up to ``until``; see :func:`health_history`."""
+    """How a workload was from ``since`` through ``until``; see :func:`health_history`."""
 
     since: int
     until: int
@@ -131,7 +131,7 @@ class HealthWatch:
             self._tell(workload_id)
 
     async def of(self, ref: str, *, since: int | None = None, until: int | None = None) -> WorkloadHealth:
-        """How a workload was from ``since`` up to ``until`` (seconds since 1970); all that is kept if not given.
+        """How a workload was from ``since`` through ``until`` (seconds since 1970); all that is kept if not given.
 
         Args:
             ref: the workload's id or name.

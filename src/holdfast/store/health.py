@@ -56,10 +56,10 @@ class HealthStore:
         await self._database.write(lambda connection: _put_looked(connection, at))
 
     async def read(self, workload_id: str, *, since: int, until: int) -> list[Held]:
-        """How a workload was, oldest first: what was found in that time, and the last before."""
+        """How a workload was, oldest first: what was found from ``since`` through ``until``, and the last before."""
         theirs = health.c.workload_id == workload_id
         last = select(func.max(health.c.at)).where(theirs, health.c.at <= since).scalar_subquery()
-        wanted = or_(and_(health.c.at > since, health.c.at < until), health.c.at == last)
+        wanted = or_(and_(health.c.at > since, health.c.at <= until), health.c.at == last)
         rows = await self._database.rows(select(health).where(theirs, wanted).order_by(health.c.at))
         return [Held(row.at, Health(row.state)) for row in rows]
 

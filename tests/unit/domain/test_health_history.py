@@ -15,7 +15,12 @@ HEALTHY, UNHEALTHY, DOWN, STOPPED, UNKNOWN = (
 
 def test_the_first_state_is_what_held_when_the_time_begins() -> None:
     rows = [Held(10, HEALTHY), Held(50, DOWN), Held(70, HEALTHY)]
-    assert health_history(rows, since=40, until=70) == (Held(40, HEALTHY), Held(50, DOWN))
+    assert health_history(rows, since=40, until=69) == (Held(40, HEALTHY), Held(50, DOWN))
+
+
+def test_what_changed_in_the_last_second_is_told() -> None:
+    rows = [Held(10, HEALTHY), Held(70, DOWN)]
+    assert health_history(rows, since=40, until=70) == (Held(40, HEALTHY), Held(70, DOWN))
 
 
 def test_what_nobody_saw_is_unknown() -> None:

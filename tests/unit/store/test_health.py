@@ -52,7 +52,8 @@ async def test_the_last_state_before_a_time_is_told_with_it(store: HealthStore) 
     for at, state in ((0, HEALTHY), (100, DOWN), (200, HEALTHY)):
         await store.keep(BEGIN + at, {"a": state}, anew=False)
     assert await of(store, since=150) == [(100, DOWN), (200, HEALTHY)]
-    assert await store.read("a", since=BEGIN, until=BEGIN + 100) == [Held(BEGIN, HEALTHY)]
+    assert await store.read("a", since=BEGIN, until=BEGIN + 99) == [Held(BEGIN, HEALTHY)]
+    assert (await store.read("a", since=BEGIN, until=BEGIN + 100))[-1] == Held(BEGIN + 100, DOWN)
 
 
 async def test_while_nobody_looked_it_is_unknown(store: HealthStore) -> None:

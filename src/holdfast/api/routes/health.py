@@ -30,7 +30,7 @@ async def read_health(
     ref: WorkloadRef,
     *,
     since: Annotated[Moment | None, Query(description="From this time on; all that is kept if not given.")] = None,
-    until: Annotated[Moment | None, Query(description="Up to this time; now if not given.")] = None,
+    until: Annotated[Moment | None, Query(description="Up to and with this time; now if not given.")] = None,
 ) -> HealthHistoryView:
     found = await services.health.of(
         ref,
