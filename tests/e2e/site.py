@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, Request, expect
 
 from holdfast.testing.server_process import SERVE, server
 from tests.e2e.network import Network
@@ -30,6 +32,8 @@ WORKLOAD: Final = {
 }
 _REFUSED: Final = re.compile("Failed to load resource: the server responded with a status of 4")
 """What the browser itself writes of each refusal."""
+_UNDER_WAY: Final[WeakKeyDictionary[Page, set[Request]]] = WeakKeyDictionary()
+"""What each page that is watched asks for and hasn't got. Streams don't count: they don't end."""
 
 expect.set_options(timeout=30_000)
 
@@ -56,6 +60,10 @@ class Site:
 
     def watch(self, page: Page) -> Page:
         """Note what a page says that should not be said: errors, and what its policy kept it from."""
+        under_way = _UNDER_WAY.setdefault(page, set())
+        page.on("request", lambda asked: None if _streams(asked) else under_way.add(asked))
+        page.on("requestfinished", lambda asked: under_way.discard(asked))
+        page.on("requestfailed", lambda asked: under_way.discard(asked))
         page.on("pageerror", lambda error: self.said.append(str(error)))
         page.on(
             "console",
@@ -95,6 +103,23 @@ class Site:
     async def go(self, path: str) -> None:
         """Open a page by its address."""
         await self.page.goto(f"{self.url}{path}")
+
+
+async def settled(page: Page) -> None:
+    """Wait until a page that is watched has all that it asked for, and shows it.
+
+    What is measured of a page before that may be of two of its states at once.
+    """
+    under_way = _UNDER_WAY[page]
+    async with asyncio.timeout(30):
+        while True:
+            await page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            if not under_way:
+                return
+
+
+def _streams(asked: Request) -> bool:
+    return asked.resource_type == "eventsource" or asked.headers.get("accept") == "text/event-stream"
 
 
 @asynccontextmanager

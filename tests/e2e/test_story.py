@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.site import NAME, PASSWORD, ROOT, USER, WORKLOAD, Site
+from tests.e2e.site import NAME, PASSWORD, ROOT, USER, WORKLOAD, Site, settled
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
@@ -44,6 +44,7 @@ LOOKS: Final = (
 
 async def violations(page: Page) -> list[str]:
     """What is hard or impossible to use on the page as it stands."""
+    await settled(page)
     if not await page.evaluate("() => 'axe' in window"):
         await page.evaluate(f"() => {{ {AXE} }}")
     found = await page.evaluate("async () => (await axe.run()).violations")
