@@ -145,6 +145,7 @@ class Replacement:
             version = await self._images.pinned(last.image_id, reference=last.spec.image)
             return await self.deploy(held, then, version, ctx, DeployReason.START)
         await self._rollout.require_ports(then, there)
+        await self._rollout.require_networks(then)
         await self._rollout.require_out_of_reach(then)
         ctx.point_of_no_return()
         await self._records.want(workload, DesiredState.RUNNING)

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection, and_, delete, exists, func, or_, select
 
-from holdfast.domain.health_history import KEEP, Health, Held
+from holdfast.domain.health_history import FLAPPING_WITHIN, KEEP, Health, Held, is_flapping
 from holdfast.store.database import Database, upsert
 from holdfast.store.tables import health, workloads
 
@@ -28,6 +28,8 @@ class HealthStore:
     async def keep(self, at: int, found: Mapping[str, Health], *, anew: bool) -> frozenset[str]:
         """Keep how workloads (by id) are since ``at``. Returns those that were otherwise before.
 
+        One that is flapping is kept as its worst; see :func:`is_flapping`.
+
         Args:
             anew: whether nobody looked since the last time: how they were meanwhile is unknown.
         """
@@ -41,7 +43,15 @@ class HealthStore:
                     if held.state is not Health.UNKNOWN:
                         last[key] = Held(looked.at, Health.UNKNOWN)
                         _put(connection, key, last[key])
-            others = frozenset(key for key, state in found.items() if key not in last or last[key].state is not state)
+            others = frozenset(
+                key
+                for key, state in found.items()
+                if key not in last
+                or (
+                    last[key].state is not state
+                    and not is_flapping(last[key].state, state, _changes(connection, key, at - FLAPPING_WITHIN))
+                )
+            )
             for key in others:
                 _put(connection, key, Held(at, found[key]))
             _put_looked(connection, at)
@@ -69,6 +79,11 @@ def _last(connection: Connection) -> dict[str, Held]:
     same = and_(health.c.workload_id == newest.c.workload_id, health.c.at == newest.c.at)
     rows = connection.execute(select(health).join(newest, same))
     return {row.workload_id: Held(row.at, Health(row.state)) for row in rows}
+
+
+def _changes(connection: Connection, workload_id: str, since: int) -> int:
+    theirs = and_(health.c.workload_id == workload_id, health.c.at > since)
+    return connection.execute(select(func.count()).select_from(health).where(theirs)).scalar_one()
 
 
 def _put(connection: Connection, workload_id: str, held: Held) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.domain.health_history import MOST_STATES, Health, Held, health_history
+from holdfast.domain.health_history import FLAPPING, MOST_STATES, Health, Held, health_history, is_flapping
 
 HEALTHY, UNHEALTHY, DOWN, STOPPED, UNKNOWN = (
     Health.HEALTHY,
@@ -21,6 +21,14 @@ def test_the_first_state_is_what_held_when_the_time_begins() -> None:
 def test_what_changed_in_the_last_second_is_told() -> None:
     rows = [Held(10, HEALTHY), Held(70, DOWN)]
     assert health_history(rows, since=40, until=70) == (Held(40, HEALTHY), Held(70, DOWN))
+
+
+def test_what_keeps_changing_is_believed_when_it_gets_worse_and_not_when_it_gets_better() -> None:
+    for last, found in ((DOWN, UNHEALTHY), (DOWN, HEALTHY), (UNHEALTHY, HEALTHY)):
+        assert not is_flapping(last, found, FLAPPING - 1)
+        assert is_flapping(last, found, FLAPPING)
+    for last, found in ((HEALTHY, DOWN), (UNHEALTHY, DOWN), (DOWN, STOPPED), (UNHEALTHY, UNKNOWN), (STOPPED, HEALTHY)):
+        assert not is_flapping(last, found, FLAPPING)
 
 
 def test_what_nobody_saw_is_unknown() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from holdfast.domain.health_history import KEEP, Health, Held
+from holdfast.domain.health_history import FLAPPING, FLAPPING_WITHIN, KEEP, Health, Held
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.store.database import Database
 from holdfast.store.health import HealthStore
@@ -54,6 +55,17 @@ async def test_the_last_state_before_a_time_is_told_with_it(store: HealthStore) 
     assert await of(store, since=150) == [(100, DOWN), (200, HEALTHY)]
     assert await store.read("a", since=BEGIN, until=BEGIN + 99) == [Held(BEGIN, HEALTHY)]
     assert (await store.read("a", since=BEGIN, until=BEGIN + 100))[-1] == Held(BEGIN + 100, DOWN)
+
+
+async def test_one_that_crashes_in_a_loop_is_down_all_the_time_and_well_once_it_was_quiet(store: HealthStore) -> None:
+    for at in range(0, 7_200, 15):
+        await store.keep(BEGIN + at, {"a": DOWN if at % 30 else HEALTHY}, anew=False)
+    found = await of(store)
+    assert len(found) <= 7_200 / FLAPPING_WITHIN * (FLAPPING + 1)
+    down = sum(until - at for (at, state), (until, _) in pairwise([*found, (7_200, HEALTHY)]) if state is DOWN)
+    assert down > 0.8 * 7_200
+    await store.keep(BEGIN + 7_200 + FLAPPING_WITHIN, {"a": HEALTHY}, anew=False)
+    assert (await of(store))[-1][1] is HEALTHY
 
 
 async def test_while_nobody_looked_it_is_unknown(store: HealthStore) -> None:
