@@ -39,7 +39,7 @@ IMAGES: Final = ("notes:1.4", "notes:1.5", "wiki:2.1", "photos:8.0")
 SETTLING: Final = 3.0
 """Seconds after the last container came: a browser breaks off what it loads when the machine's network changes."""
 THEMES: Final = ("light", "dark")
-LANGUAGES: Final = ("en", "ru")
+LANGUAGES: Final = sorted(each.stem for each in (ROOT / "web/src/i18n/languages").glob("*.ts"))
 WIDTHS: Final = (360, 1024, 1920)
 
 

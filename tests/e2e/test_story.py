@@ -33,7 +33,7 @@ ADDRESSES: Final = {
 HOSTILE: Final = "<img src=x onerror=alert(1)>"
 AXE: Final = (ROOT / "web/node_modules/axe-core/axe.min.js").read_text()
 TORTURE: Final = os.environ.get("HOLDFAST_TORTURE") == "1"
-LANGUAGES: Final = {"en": "English", "ru": "Русский"}
+LANGUAGES: Final = sorted(each.stem for each in (ROOT / "web/src/i18n/languages").glob("*.ts"))
 LOOKS: Final = (
     [(language, theme) for language in LANGUAGES for theme in ("light", "dark")]
     if TORTURE

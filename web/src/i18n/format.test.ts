@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { Format } from "./format";
 
-const en = new Format("en");
-const ru = new Format("ru");
+const en = new Format("en", "B KiB MiB GiB TiB PiB");
+const ru = new Format("ru", "Б КиБ МиБ ГиБ ТиБ ПиБ");
 /** Narrow and non-breaking spaces as plain ones. */
 const plain = (text: string) => text.replace(/\s/g, " ");
 

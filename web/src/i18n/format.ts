@@ -1,6 +1,5 @@
 /** Numbers, times, sizes and durations as a language writes them. */
 
-const UNITS = { en: ["B", "KiB", "MiB", "GiB", "TiB", "PiB"], ru: ["Б", "КиБ", "МиБ", "ГиБ", "ТиБ", "ПиБ"] } as const;
 const STEPS: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
   ["year", 31_557_600],
   ["month", 2_629_800],
@@ -10,6 +9,7 @@ const STEPS: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
 ];
 
 export class Format {
+  #sizes: readonly string[];
   #numbers: Intl.NumberFormat;
   #plurals: Intl.PluralRules;
   #times: Intl.DateTimeFormat;
@@ -21,7 +21,12 @@ export class Format {
   #shortTimes: Intl.DateTimeFormat;
   #relative: Intl.RelativeTimeFormat;
 
-  constructor(readonly language: string) {
+  /** @param sizes the units of sizes, each 1024 of the one before, with spaces between. */
+  constructor(
+    readonly language: string,
+    sizes: string,
+  ) {
+    this.#sizes = sizes.split(" ");
     this.#numbers = new Intl.NumberFormat(language);
     this.#plurals = new Intl.PluralRules(language);
     this.#times = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
@@ -49,11 +54,10 @@ export class Format {
 
   /** A size, by powers of 1024: `293.7 KiB`. */
   size(bytes: number): string {
-    const units = UNITS[this.language as keyof typeof UNITS] ?? UNITS.en;
-    const power = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), units.length - 1);
+    const power = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), this.#sizes.length - 1);
     const value = bytes / 1024 ** power;
     const digits = power === 0 || value >= 100 ? 0 : 1;
-    return `${value.toLocaleString(this.language, { maximumFractionDigits: digits })} ${units[power]}`;
+    return `${value.toLocaleString(this.language, { maximumFractionDigits: digits })} ${this.#sizes[power]}`;
   }
 
   /** Date and time to the minute. */

@@ -2,22 +2,22 @@
 import { kept, keep } from "../lib/kept";
 import { patiently } from "../lib/patience";
 import { Format } from "./format";
-import { chosen, type Language, LANGUAGES } from "./languages";
+import { chosen, LANGUAGES } from "./languages";
 import type { ErrorWords, Given, Key, Messages } from "./types";
 
 export type { Key, PlainKey } from "./types";
 
 class I18n {
-  language = $state<Language>(chosen([kept("language") ?? "", ...navigator.languages]));
+  language = $state(chosen([kept("language") ?? "", ...navigator.languages]));
   #messages = $state.raw<Messages>();
-  #errors = $state.raw<{ language: Language; words: ErrorWords }>();
+  #errors = $state.raw<{ language: string; words: ErrorWords }>();
   /** Whose words of errors were asked for. */
-  #asked: Language | undefined;
-  format = $derived(new Format(this.language));
+  #asked: string | undefined;
+  format = $derived(new Format(this.language, this.text("common.sizes")));
 
   /** Speak a language from now on. The first time before anything is shown. */
-  async speak(language: Language = this.language): Promise<void> {
-    const messages = await patiently(LANGUAGES[language].load);
+  async speak(language: string = this.language): Promise<void> {
+    const messages = await patiently(LANGUAGES[language]!.messages);
     if (language !== this.language) keep("language", language);
     this.#messages = messages;
     this.language = language;
@@ -30,7 +30,7 @@ class I18n {
     if (this.#errors?.language === language) return this.#errors.words[code];
     if (this.#asked !== language) {
       this.#asked = language;
-      LANGUAGES[language].errors?.().then(
+      LANGUAGES[language]!.errors().then(
         (words) => (this.#errors = { language, words }),
         () => (this.#asked = undefined), // without them, the kind of refusal is told
       );

@@ -3,14 +3,14 @@
  *
  * A message is a text with `{places}`, or one text for each plural form of `{count}`.
  */
-import type { en } from "./en";
+import type { messages } from "./languages/en";
 
 export type Plural = Readonly<Partial<Record<Intl.LDMLPluralRule, string>> & { other: string }>;
 export type Message = string | Plural;
-export type Key = keyof typeof en;
+export type Key = keyof typeof messages;
 
 /** All messages of a language, by the keys of the English ones. A plural stays a plural, a plain text a plain text. */
-export type Messages = { readonly [K in Key]: (typeof en)[K] extends string ? string : Plural };
+export type Messages = { readonly [K in Key]: (typeof messages)[K] extends string ? string : Plural };
 
 type Places<S> = S extends `${string}{${infer Place}}${infer Rest}` ? Place | Places<Rest> : never;
 type PlacesOf<M> = M extends string ? Places<M> : Places<M[keyof M]> | "count";
@@ -22,6 +22,6 @@ export type ErrorWords = Readonly<Record<string, readonly [what: string, nextSte
 export type PlainKey = { [K in Key]: Given<K> extends [] ? K : never }[Key];
 
 /** What has to be given for a message. */
-export type Given<K extends Key> = [PlacesOf<(typeof en)[K]>] extends [never]
+export type Given<K extends Key> = [PlacesOf<(typeof messages)[K]>] extends [never]
   ? []
-  : [values: { readonly [P in PlacesOf<(typeof en)[K]>]: P extends "count" ? number : string | number }];
+  : [values: { readonly [P in PlacesOf<(typeof messages)[K]>]: P extends "count" ? number : string | number }];

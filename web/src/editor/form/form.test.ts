@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { cleanup, render, screen } from "@testing-library/svelte";
 import { afterEach, beforeAll, expect, test } from "vitest";
-import { en } from "../../i18n/en";
+import { messages as en } from "../../i18n/languages/en";
 import { i18n } from "../../i18n/index.svelte";
 import { Draft } from "../draft.svelte";
 import type { Schema } from "../schema";

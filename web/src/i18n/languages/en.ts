@@ -1,5 +1,8 @@
 /** English. Every other language has the same keys. Sorted by page; a message is used, or the check fails. */
-export const en = {
+import type { ErrorWords } from "../types";
+
+export const messages = {
+  "common.sizes": "B KiB MiB GiB TiB PiB",
   "common.retry": "Try again",
   "common.close": "Close",
   "common.cancel": "Cancel",
@@ -1150,3 +1153,6 @@ export const en = {
   "audit_filter.subject": "On what",
   "audit_filter.outcome": "Outcome",
 } as const;
+
+/** None: the server's own words are English. */
+export const errors: ErrorWords = {};
