@@ -468,7 +468,9 @@ async def test_a_network_of_others_that_is_not_there_is_refused_before_the_old_v
     await bench.stop(configured)
     await bench.runtime.remove_network("proxy")
     assert code(await bench.start(configured)) == "network_missing"
-    assert (await bench.workloads.get(workload.id)).desired is DesiredState.STOPPED
+    stopped = await bench.workloads.get(workload.id)
+    assert stopped is not None
+    assert stopped.desired is DesiredState.STOPPED
 
 
 async def test_a_missing_volume_is_refused_before_the_old_version_is_stopped(bench: Bench) -> None:
