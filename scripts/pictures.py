@@ -1,6 +1,7 @@
 """The documentation's pictures of the web interface, made by a real run: server, engine, containers, browser.
 
-``--every DIRECTORY`` takes each page instead: in both themes and languages, at three widths, for somebody to look at.
+``--every DIRECTORY`` takes each page and each dialog instead: in both themes and languages, at three widths, for
+somebody to look at. Pages that begin empty are taken once more with something in them.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, sync_playwright
 from playwright.sync_api import TimeoutError as TooLong
 
 from holdfast.config import Settings
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.runtime.port import LABEL_INSTALLATION
+from holdfast.testing.dialogs import ANSWERS, DIALOGS, WORKLOAD
 from holdfast.testing.docker_engine import DEFAULT_HOST
 from holdfast.testing.first_admin import become_admin
 from holdfast.testing.images import build_image
@@ -41,6 +43,11 @@ SETTLING: Final = 3.0
 THEMES: Final = ("light", "dark")
 LANGUAGES: Final = sorted(each.stem for each in (ROOT / "web/src/i18n/languages").glob("*.ts"))
 WIDTHS: Final = (360, 1024, 1920)
+USUAL: Final = 1280
+HEIGHT: Final = 860
+FURNISHED: Final = ("/workloads/notes", "/workloads/notes/previews", "/workloads/notes/settings")
+"""Besides the parts of the system, the pages that hardly anything is on in a house as young as this one."""
+LONG: Final = "minutes-of-the-general-meeting-of-the-allotment-gardeners-2026"
 
 
 def main() -> None:
@@ -62,6 +69,7 @@ def main() -> None:
                 browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
                 house = House(running, browser, cookies)
                 if chosen.every:
+                    go_wrong(running)
                     every(house, chosen.every)
                 else:
                     documentation(house)
@@ -80,7 +88,7 @@ class House:
         self._cookies = cookies
 
     @contextmanager
-    def looked_at(self, theme: str, language: str = "en", width: int = 1280, height: int = 860) -> Iterator[Page]:
+    def looked_at(self, theme: str, language: str = "en", width: int = USUAL, height: int = HEIGHT) -> Iterator[Page]:
         """A page that nobody has opened before, for somebody with these preferences."""
         context: BrowserContext = self._browser.new_context(
             color_scheme="dark" if theme == "dark" else "light",
@@ -102,6 +110,25 @@ class House:
             page.locator("main h1").wait_for()
         page.locator(".loading").first.wait_for(state="detached")
         page.wait_for_timeout(600)  # what comes by itself a little later: charts, lines, the editor
+
+    def furnish(self, page: Page) -> None:
+        """Have the page told of what is seldom there."""
+        mine = str(self.running.http.get("/api/workloads/notes").json()["id"])
+        for (method, path), answer in ANSWERS.items():
+            told = answer.model_dump_json(by_alias=True).replace(WORKLOAD, mine)
+
+            def stand_in(route: Route, request: Request, method: str = method, told: str = told) -> None:
+                if request.method == method:
+                    route.fulfill(content_type="application/json", body=told)
+                else:
+                    route.fallback()
+
+            page.route(f"{self.url}{path}", stand_in)
+
+    def values(self) -> dict[str, str]:
+        """What stands in addresses: a workload, a snapshot of it, and an operation on it."""
+        (operation, *_) = self.running.http.get("/api/operations?workload=notes").json()["items"]
+        return {"workload": "notes", "snapshot": self.newest("notes"), "operation": operation["id"]}
 
     def newest(self, workload: str) -> str:
         """The snapshot of a workload that was taken last by hand."""
@@ -207,29 +234,71 @@ def save(page: Page, name: str) -> None:
     print(f"docs/pictures/{name}.webp: {len(picture) / 1000:.0f} kB", flush=True)
 
 
+def go_wrong(running: ServerProcess) -> None:
+    """Have happen what nobody wants to see: an image that can't be had, and a service that doesn't stay up."""
+    for name, source in (
+        (LONG, {"type": "image", "image": f"127.0.0.1:1/{LONG}/web-interface:2026.11.27-rc.1"}),
+        ("crawler", {"type": "image", "image": "wiki:2.1"}),
+    ):
+        document = {"name": name, "project": LONG, "source": source, "command": ["false"], "restart": "always"}
+        running.http.put(f"/api/workloads/{name}", json=document).raise_for_status()
+        running.ended(running.start("POST", f"/api/workloads/{name}/deploy", json={}))
+
+
 def every(house: House, directory: Path) -> None:
-    """Each page that the router knows, in every look."""
+    """Each page that the router knows, and each dialog, in every look."""
     directory.mkdir(parents=True, exist_ok=True)
-    (operation, *_) = house.running.http.get("/api/operations").json()["items"]
-    known = re.findall(r'\bpath: "([^"]+)"', (ROOT / "web/src/routes.ts").read_text())
-    parts = re.findall(r'\{ name: "([a-z]+)"', (ROOT / "web/src/routes/system/System.svelte").read_text())
-    values = {"operation": operation["id"], "workload": "notes", "snapshot": house.newest("notes")}
-    paths = [
-        re.sub(r":([a-z]+)", lambda found: str(values.get(found[1], "")), path) for path in known if ":part" not in path
-    ]
     for theme in THEMES:
         for language in LANGUAGES:
             for width in WIDTHS:
+                look = f"{width}_{theme}_{language}"
                 with house.looked_at(theme, language, width) as page:
-                    for path in [*paths, *(f"/system/{part}" for part in parts)]:
-                        house.go(page, path)
-                        name = re.sub(
-                            "[^a-z]+", "-", path.replace(values["operation"], "").replace(values["snapshot"], "")
-                        )
-                        page.screenshot(
-                            path=directory / f"{name.strip('-') or 'overview'}_{width}_{theme}_{language}.png",
-                            full_page=True,
-                        )
+                    pages(house, page, directory, look)
+                with house.looked_at(theme) as page:
+                    dialogs(house, page, directory, look, language, width)
+
+
+def pages(house: House, page: Page, directory: Path, look: str) -> None:
+    """Each page, and once more what is empty in this house."""
+    values = house.values()
+    known = re.findall(r'\bpath: "([^"]+)"', (ROOT / "web/src/routes.ts").read_text())
+    parts = re.findall(r'\{ name: "([a-z]+)"', (ROOT / "web/src/routes/system/System.svelte").read_text())
+    paths = [
+        re.sub(r":([a-z]+)", lambda found: values.get(found[1], ""), path) for path in known if ":part" not in path
+    ]
+    system = [f"/system/{part}" for part in parts]
+
+    def take(path: str, end: str = "") -> None:
+        house.go(page, path)
+        plain = path.replace(values["operation"], "one").replace(values["snapshot"], "one")
+        name = re.sub("[^a-z]+", "-", plain).strip("-") or "overview"
+        page.screenshot(path=directory / f"{name}{end}_{look}.png", full_page=True)
+
+    for path in [*paths, *system]:
+        take(path)
+    house.furnish(page)
+    for path in [*FURNISHED, *system]:
+        take(path, "-furnished")
+
+
+def dialogs(house: House, page: Page, directory: Path, look: str, language: str, width: int) -> None:
+    """Each dialog, opened in English in a usual window, and looked at in the language at the width."""
+    house.furnish(page)
+    for name, opened in DIALOGS.items():
+        house.go(page, opened.at.format(**house.values()))
+        for step in opened.steps:
+            if isinstance(step, tuple):
+                page.locator(step[0]).first.fill(step[1])
+            else:
+                page.locator(step).first.click()
+        page.get_by_role("dialog").wait_for()
+        page.locator("dialog .loading").first.wait_for(state="detached")
+        page.locator("select").first.select_option(language)
+        page.locator(f"html[lang={language}]").wait_for(state="attached")
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        page.screenshot(path=directory / f"dialog-{name.replace(' ', '-')}_{look}.png")
+        page.locator("select").first.select_option("en")
+        page.set_viewport_size({"width": USUAL, "height": HEIGHT})
 
 
 async def clean(settings: Settings) -> None:

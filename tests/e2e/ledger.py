@@ -49,10 +49,14 @@ def declared(edition: str) -> dict[str, Any]:
 
 
 async def made(site: Site) -> Ledger:
-    """Deploy both editions, each with data of its own, take a snapshot of the second one, and return to it."""
+    """Deploy both editions, each with data of its own, take a snapshot of the second one, and return to it.
+
+    There is another workload beside it, which never ran.
+    """
     await site.sign_in()
     place = f"/api/workloads/{NAME}"
     data = site.place.volumes / NAME / "data"
+    await site.ask("POST", "/api/workloads", {"name": "another", "source": {"type": "image", "image": "some:1"}})
     await site.ask("POST", "/api/workloads", declared(EDITIONS[0]))
     await site.ask("PUT", f"{place}/secrets/KEY", {"value": "two words"})
     await site.ask("POST", f"{place}/webhooks", {"provider": "generic"})

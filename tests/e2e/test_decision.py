@@ -15,9 +15,9 @@ from holdfast.domain.restore_records import TrialRecord
 from holdfast.engine.journal_codec import encode, parse
 from holdfast.testing.images import build_image
 from holdfast.testing.server_process import crashing_at, server
+from tests.e2e.looks import in_every_look
 from tests.e2e.network import Network
 from tests.e2e.site import IMAGE, NAME, SCRIPT, WORKLOAD, Site, site
-from tests.e2e.test_story import in_every_look
 from tests.integration.engine_bench import DockerPlace
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
@@ -72,7 +72,7 @@ async def test_a_restore_that_waits_is_told_everywhere_and_decided_with_what_eac
     await page.get_by_role("main").get_by_role("link", name=NAME, exact=True).first.click()
     waiting = page.get_by_role("region", name="A restore waits for a decision")
     await expect(waiting.get_by_role("button", name="Keep the restored data …")).to_be_visible()
-    assert await in_every_look(here, "a restore that waits") == []
+    assert await in_every_look(page, "a restore that waits") == []
     assert entry.read_text() == "of the snapshot"
 
     # back to what was there before, by the workload's name

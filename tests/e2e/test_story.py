@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Final
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
-from tests.e2e.site import NAME, PASSWORD, ROOT, USER, WORKLOAD, Site, settled
+from tests.e2e.looks import in_every_look
+from tests.e2e.site import NAME, PASSWORD, ROOT, USER, WORKLOAD, Site
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
@@ -31,37 +31,6 @@ ADDRESSES: Final = {
 }
 """Where each page that the router knows is looked at."""
 HOSTILE: Final = "<img src=x onerror=alert(1)>"
-AXE: Final = (ROOT / "web/node_modules/axe-core/axe.min.js").read_text()
-TORTURE: Final = os.environ.get("HOLDFAST_TORTURE") == "1"
-LANGUAGES: Final = sorted(each.stem for each in (ROOT / "web/src/i18n/languages").glob("*.ts"))
-LOOKS: Final = (
-    [(language, theme) for language in LANGUAGES for theme in ("light", "dark")]
-    if TORTURE
-    else [("en", "light"), ("ru", "dark")]
-)
-"""In which languages and themes each page is looked at: each of them once, and with ``make torture`` each with each."""
-
-
-async def violations(page: Page) -> list[str]:
-    """What is hard or impossible to use on the page as it stands."""
-    await settled(page)
-    if not await page.evaluate("() => 'axe' in window"):
-        await page.evaluate(f"() => {{ {AXE} }}")
-    found = await page.evaluate("async () => (await axe.run()).violations")
-    return [f"{each['id']}: {node['html']} {node['failureSummary']}" for each in found for node in each["nodes"]]
-
-
-async def in_every_look(site: Site, what: str) -> list[str]:
-    """The violations of the page in both languages and both themes, each chosen as people choose it."""
-    page, found = site.page, []
-    for language, theme in LOOKS:
-        await page.locator("select").first.select_option(language)
-        await expect(page.locator("html")).to_have_attribute("lang", language)
-        await page.locator("select").nth(1).select_option(theme)
-        found += [f"{what} {language} {theme}: {each}" for each in await violations(page)]
-    await page.locator("select").first.select_option("en")
-    await page.locator("select").nth(1).select_option("system")
-    return found
 
 
 async def test_the_main_story(holdfast: Site) -> None:
@@ -70,7 +39,7 @@ async def test_the_main_story(holdfast: Site) -> None:
     # a first start: only who has the token makes the first admin
     await site.go("/workloads/notes")
     await expect(page.get_by_role("heading", name="Set up Holdfast")).to_be_visible()
-    assert await in_every_look(site, "set-up") == []
+    assert await in_every_look(page, "set-up") == []
     await page.get_by_label("First token").fill(site.token)
     await page.get_by_label("User name").fill(USER)
     await page.get_by_label("Password", exact=True).fill(PASSWORD)
@@ -81,7 +50,7 @@ async def test_the_main_story(holdfast: Site) -> None:
     # signing out and in again; a wrong password is told in words
     await page.get_by_role("button", name="Sign out").click()
     await expect(page.get_by_role("heading", name="Sign in to Holdfast")).to_be_visible()
-    assert await in_every_look(site, "sign-in") == []
+    assert await in_every_look(page, "sign-in") == []
     await page.get_by_label("User name").fill(USER)
     await page.get_by_label("Password").fill("not this one at all")
     await page.get_by_role("button", name="Sign in").click()
@@ -110,7 +79,7 @@ async def test_the_main_story(holdfast: Site) -> None:
     await page.get_by_label("Note").fill(HOSTILE)
     await page.get_by_role("button", name="Take it now").click()
     await expect(page.get_by_text("It is done.").last).to_be_visible()
-    assert await in_every_look(site, "an operation that ended") == []
+    assert await in_every_look(page, "an operation that ended") == []
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("cell", name=HOSTILE)).to_be_visible()
 
@@ -149,7 +118,7 @@ async def test_the_main_story(holdfast: Site) -> None:
     assert not (site.data / "entry.txt").exists(), "a dry run touches nothing"
     await dialog.get_by_text("1 that came since goes").click()
     await expect(dialog.get_by_text(HOSTILE)).to_be_visible()
-    assert await in_every_look(site, "the dry run of a restore") == []
+    assert await in_every_look(page, "the dry run of a restore") == []
     button = dialog.get_by_role("button", name="Restore now")
     await expect(button).to_be_disabled()
     await dialog.get_by_label(f"Type {NAME} to confirm").fill(NAME)
@@ -173,7 +142,7 @@ async def test_the_main_story(holdfast: Site) -> None:
     assert site.said == []
 
 
-async def test_every_page_can_be_used_by_everybody_in_both_languages_and_both_themes(holdfast: Site) -> None:
+async def test_every_page_can_be_used_by_everybody_in_every_language_theme_and_width(holdfast: Site) -> None:
     routes = re.findall(r'\bpath: "([^"]+)"', (ROOT / "web/src/routes.ts").read_text())
     assert set(routes) == set(ADDRESSES), "each page that there is has an address here"
     found = []
@@ -183,6 +152,6 @@ async def test_every_page_can_be_used_by_everybody_in_both_languages_and_both_th
         await holdfast.go(address.format(operation=newest["id"], snapshot=taken["id"]))
         await expect(holdfast.page.get_by_text("Loading …")).to_have_count(0)
         await expect(holdfast.page.get_by_role("heading", level=1)).to_be_visible()
-        found += await in_every_look(holdfast, route)
+        found += await in_every_look(holdfast.page, route)
     assert found == []
     assert holdfast.said == []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 import pytest
 from playwright.async_api import expect
 
+from tests.e2e.looks import in_looks, in_turn
 from tests.e2e.site import HEADER, Site
-from tests.e2e.test_story import TORTURE, violations
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
@@ -24,21 +24,16 @@ PARTS: Final = {
     "audit": "Audit log",
 }
 PASSWORD: Final = "a password of boris"
-THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
-"""In turns; with ``make torture`` each part in both."""
 
 
 async def test_each_part_of_the_system_is_usable_by_an_admin(holdfast: Site) -> None:
     page, found = holdfast.page, []
     await holdfast.sign_in()
     for number, (part, heading) in enumerate(PARTS.items()):
-        for theme in THEMES if TORTURE else (THEMES[number % 2],):
-            await page.emulate_media(color_scheme=theme)
-            await holdfast.go(f"/system/{part}")
-            await expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
-            await expect(page.get_by_text("Loading …")).to_have_count(0)
-            found += [f"{part} {theme}: {each}" for each in await violations(page)]
-    await page.emulate_media(color_scheme="light")
+        await holdfast.go(f"/system/{part}")
+        await expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
+        await expect(page.get_by_text("Loading …")).to_have_count(0)
+        found += await in_looks(page, part, in_turn(number))
     assert found == []
     assert holdfast.said == []
 

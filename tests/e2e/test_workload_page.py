@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 from playwright.async_api import expect
 
+from tests.e2e.looks import in_every_look, violations
 from tests.e2e.site import IMAGE, WORKLOAD, Site
-from tests.e2e.test_story import in_every_look, violations
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
@@ -141,14 +141,13 @@ async def test_a_preview_is_made_from_a_snapshot_listed_and_removed_with_its_dat
     await expect(page.get_by_role("alert")).to_be_visible()
     await page.get_by_label("Image", exact=True).fill("")
     await page.get_by_label("Goes after").select_option("2 days")
-    assert await in_every_look(holdfast, "the dialog of a preview") == []
     await page.get_by_role("button", name="Make it").click()
     await expect(page.get_by_text("The data is restored, and the workload is healthy on it.")).to_be_visible()
     await page.keyboard.press("Escape")
     row = page.get_by_role("row").filter(has_text="pr-17")
     await expect(row).to_contain_text("Succeeded")
     await expect(row).to_contain_text("Snapshot of")
-    assert await in_every_look(holdfast, "the previews of a workload") == []
+    assert await in_every_look(page, "the previews of a workload") == []
     assert sorted(path.read_text() for path in data.rglob("post.txt")) == ["a post", "a post"]
 
     await row.get_by_role("button", name="More: blog-pr-17").click()

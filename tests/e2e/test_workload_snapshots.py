@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import FilePayload, expect
 
+from tests.e2e.looks import in_every_look
 from tests.e2e.site import WORKLOAD, Site
-from tests.e2e.test_story import in_every_look
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
@@ -39,7 +39,6 @@ async def test_a_snapshot_is_proved_by_a_drill_with_a_check_of_ones_own(shop: Si
     await expect(page.get_by_text("A quote is not closed")).to_be_visible()
     await expect(page.get_by_role("button", name="Start the drill")).to_be_disabled()
     await check.fill("sh -c 'cat /data/orders.txt'")
-    assert await in_every_look(shop, "the dialog of a drill") == []
     await page.get_by_role("button", name="Start the drill").click()
     await expect(
         page.get_by_text("Proved: it was restored, the workload lives on it, and the check passed.")
@@ -72,7 +71,7 @@ async def test_a_snapshot_is_cloned_into_a_new_workload_and_into_one_that_is_the
     await expect(page.get_by_role("button", name="Clone now")).to_be_disabled()
     await page.get_by_role("button", name="Show what would happen").click()
     await expect(page.get_by_text("2 are brought there")).to_be_visible()
-    assert await in_every_look(shop, "the dialog of a clone") == []
+    assert await in_every_look(page, "the dialog of a clone") == []
     await page.get_by_role("button", name="Clone now").click()
     await page.wait_for_url("**/workloads/trial?operation=*")
     await expect(page.get_by_text("The data is restored, and the workload is healthy on it.")).to_be_visible()
@@ -110,7 +109,7 @@ async def test_an_archive_is_exported_and_imported_and_what_is_none_is_refused(s
 
     await take_in(b"")
     await expect(page.get_by_text("upload_empty")).to_be_visible()
-    assert await in_every_look(shop, "the dialog of an import") == []
+    assert await in_every_look(page, "the dialog of an import") == []
     await page.keyboard.press("Escape")
     await take_in(b"no archive")
     await expect(page.get_by_role("alert")).to_contain_text("archive_")
@@ -131,7 +130,7 @@ async def test_a_prune_says_what_goes_and_what_it_frees_before_anything_goes(sho
     await page.get_by_role("button", name="Prune …").first.click()
     await expect(page.get_by_text(f"{SHOP}: ")).to_be_visible()
     assert len((await shop.ask("GET", snapshots))["items"]) > 1, "a dry run deletes nothing"
-    assert await in_every_look(shop, "the dialog of a prune") == []
+    assert await in_every_look(page, "the dialog of a prune") == []
     await page.get_by_label("Type prune to confirm").fill("prune")
     await page.get_by_role("button", name="Prune", exact=True).click()
     await expect(page.get_by_text("It is done.").first).to_be_visible()
@@ -146,7 +145,6 @@ async def test_a_snapshot_that_cant_be_read_is_named_and_deleted_by_its_id(shop:
     manifest.write_bytes(b"no manifest")
     await shop.go("/system/repositories")
     await page.get_by_role("button", name=f"Delete the unreadable snapshot {taken}").click()
-    assert await in_every_look(shop, "the dialog of an unreadable snapshot") == []
     await page.get_by_label(f"Type {taken} to confirm").fill(taken)
     await page.get_by_role("button", name="Delete", exact=True).click()
     await expect(page.get_by_text(f"The snapshot {taken} can't be read")).to_have_count(0)
