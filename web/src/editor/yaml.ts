@@ -1,9 +1,7 @@
 /** Declarations as texts: read, written, and changed in places. Loaded only where one is shown. */
 import { type Document, isMap, isScalar, isSeq, parseDocument, stringify, visit, type YAMLSeq } from "yaml";
 import type { Path } from "./place";
-
-/** The server reads YAML 1.1 as well: what is a number there has to stand in quotes to be a text. */
-const COMPAT = { compat: "yaml-1.1" } as const;
+import { COMPAT, spliced } from "./splice";
 
 export function written(document: unknown): string {
   return stringify(document, { indent: 2, lineWidth: 110, aliasDuplicateObjects: false, ...COMPAT });
@@ -18,9 +16,23 @@ export function read(text: string): Readonly<Record<string, unknown>> | undefine
   return document.toJS() as Record<string, unknown>;
 }
 
-/** A text with another value at a path; `undefined` takes it away. Comments and the order of all else stay. */
+/** A text with another value at a path; `undefined` takes it away. All that isn't about that place stays as it is. */
 export function changed(text: string, path: Path, value: unknown): string {
   const document = parseDocument(text, COMPAT);
+  const before = meaning(document);
+  set(document, path, value);
+  const wanted = meaning(document);
+  if (wanted === before) return text;
+  const found = spliced(text, path, value);
+  // what can't be put into the text as it stands is written anew as a whole: never is another thing said than is meant
+  return found !== undefined && meaning(parseDocument(found)) === wanted ? found : document.toString({ lineWidth: 0 });
+}
+
+function meaning(document: Document | Document.Parsed): string | undefined {
+  return document.errors.length > 0 ? undefined : JSON.stringify(document.toJS());
+}
+
+function set(document: Document, path: Path, value: unknown): void {
   const there = document.getIn(path, true);
   if (value === undefined) remove(document, path);
   else if (Array.isArray(value) && isSeq(there)) exchange(document, there, value);
@@ -28,11 +40,10 @@ export function changed(text: string, path: Path, value: unknown): string {
     for (let length = 1; length < path.length; length++) {
       const above = document.getIn(path.slice(0, length), true);
       // a key without a value is no mapping yet
-      if (isScalar(above) && above.value === null) document.deleteIn(path.slice(0, length));
+      if (isScalar(above) && above.value === null) document.setIn(path.slice(0, length), document.createNode({}));
     }
     document.setIn(path, isScalar(there) && typeof value !== "object" ? value : document.createNode(value));
   }
-  return document.toString({ lineWidth: 0 });
 }
 
 /** Takes away what is at a path, and what is empty without it. */

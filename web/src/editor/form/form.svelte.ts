@@ -10,6 +10,8 @@ import { dependants, type FieldName, hasPlace, pathText, valueAt } from "./field
 export class Form {
   /** What the text says; `undefined` while that can't be told. */
   readonly document = $derived.by(() => this.yaml.read(this.draft.text));
+  /** What a choice left no place for, by its path: it comes back with the choice, for as long as the form is there. */
+  readonly #aside = new Map<string, unknown>();
 
   constructor(
     readonly draft: Draft,
@@ -21,18 +23,31 @@ export class Form {
     return valueAt(this.document, path);
   }
 
-  /** Write another value; `undefined` for none. What has no place beside it any more goes. */
+  /** Write another value; `undefined` for none. What has no place beside it any more goes, and is kept aside. */
   set(name: FieldName, path: Path, value: unknown): void {
     const above = path.slice(0, -1);
     let text = this.yaml.changed(this.draft.text, path, value);
     for (const other of dependants(name)) {
       const place = [...above, other.split(".").at(-1)!];
       const document = this.yaml.read(text);
-      const there = valueAt(document, place) !== undefined;
-      if (there && !hasPlace(other, record(valueAt(document, above)), this.schema, place))
+      const there = valueAt(document, place);
+      const fits = hasPlace(other, record(valueAt(document, above)), this.schema, place);
+      const key = pathText(place);
+      if (there !== undefined && !fits) {
+        this.#aside.set(key, there);
         text = this.yaml.changed(text, place, undefined);
+      } else if (there === undefined && fits && this.#aside.has(key)) {
+        text = this.yaml.changed(text, place, this.#aside.get(key));
+        this.#aside.delete(key);
+      }
     }
+    if (value === undefined && typeof path.at(-1) === "number") this.#forget(above);
     this.draft.text = text;
+  }
+
+  /** An item of a list is gone: those after it have other numbers now. */
+  #forget(list: Path): void {
+    for (const key of [...this.#aside.keys()]) if (key.startsWith(`${pathText(list)}[`)) this.#aside.delete(key);
   }
 
   shows(name: FieldName, path: Path): boolean {

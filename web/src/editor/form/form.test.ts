@@ -125,6 +125,33 @@ test("what another choice leaves no place for goes, and isn't shown", () => {
   expect(form.at(["health"])).toBeUndefined();
 });
 
+test("what a choice put aside comes back with it, just as it was typed", () => {
+  const form = formOf(TEXT);
+  const choose = (type: string | undefined) => form.set("health.type", ["health", "type"], type);
+  choose("command");
+  expect(form.at(["health"])).toEqual({ type: "command" });
+  form.set("health.command", ["health", "command"], ["true"]);
+  choose(undefined);
+  choose("tcp");
+  expect(form.at(["health"])).toEqual({ type: "tcp", port: 80 });
+  form.set("health.port", ["health", "port"], 81);
+  choose("http");
+  expect(form.at(["health"])).toEqual({ type: "http", port: 81, path: "/healthz" });
+  choose("command");
+  expect(form.at(["health"])).toEqual({ type: "command", command: ["true"] });
+});
+
+test("what one volume left aside never comes back in another", () => {
+  const form = formOf(
+    "name: a\nvolumes:\n  - target: /a\n    scope: absolute\n    source: /srv/a\n  - target: /b\n    scope: ephemeral\n",
+  );
+  form.set("volumes.scope", ["volumes", 0, "scope"], "ephemeral");
+  expect(form.at(["volumes", 0, "source"])).toBeUndefined();
+  form.set("volumes", ["volumes", 0], undefined);
+  form.set("volumes.scope", ["volumes", 0, "scope"], "absolute");
+  expect(form.at(["volumes"])).toEqual([{ target: "/b", scope: "absolute" }]);
+});
+
 test("a problem is told at its field, and at the list that its item is in", () => {
   const form = formOf(TEXT);
   form.draft.problems = [
