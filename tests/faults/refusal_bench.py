@@ -74,9 +74,12 @@ class Bench:
         """What the volumes hold now."""
         return self.facts().trees
 
-    async def post(self, path: str, body: object = None, *, confirm: str | None = None) -> httpx.Response:
+    async def post(
+        self, path: str, body: object = None, *, confirm: str | None = None, key: str | None = None
+    ) -> httpx.Response:
         """Ask for something, as the admin."""
-        headers = {} if confirm is None else {"X-Confirm-Restore": confirm}
+        given = {"X-Confirm-Restore": confirm, "Idempotency-Key": key}
+        headers = {name: value for name, value in given.items() if value is not None}
         return await self.client.post(path, json=body, headers=headers)
 
     async def ask(self, body: object = None) -> httpx.Response:

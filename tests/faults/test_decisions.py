@@ -107,8 +107,13 @@ async def test_a_trial_whose_time_is_over_is_asked_about_and_never_taken_back_by
     await servers.restart()
     end = await servers.recovered()
     assert_told(end["error"], "restore_undecided")
-    kept = await servers.bench.ended(await servers.bench.post(DECISION, {"choice": "keep"}, confirm=restore_id))
+    key = new_id()
+    kept = await servers.bench.ended(
+        await servers.bench.post(DECISION, {"choice": "keep"}, confirm=restore_id, key=key)
+    )
     assert (kept["state"], kept["outcome"]["result"]) == ("succeeded", "restored"), kept["error"]
+    again = await servers.bench.post(DECISION, {"choice": "keep"}, confirm=restore_id, key=key)
+    assert (again.status_code, again.json()["id"]) == (202, kept["id"]), "asked once more, as a lost answer has it"
     assert servers.bench.trees() == bench.taken
     runs_once(servers)
     await servers.bench.settled()

@@ -5,6 +5,7 @@ Each refusal is followed by an ordinary restore, which must work: nothing stays 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 import pytest_asyncio
 from tests.faults.refusal_bench import Bench, assert_told, bench_on, held_up, tmpfs, wear
 
+from holdfast.domain.ids import new_id
 from holdfast.domain.workload import RestartPolicy, Scope, Volume
 from holdfast.runtime.port import Bind, ContainerSpec
 from holdfast.testing.fake_runtime import FakeRuntime
@@ -298,6 +300,22 @@ async def test_an_archive_that_is_not_whole_well_meant_and_known_is_not_imported
     )
     await bench.refuses(202, code, imported, before)
     assert (await bench.client.get("/api/workloads/notes/snapshots")).json() == snapshots
+    await bench.still_works()
+
+
+async def test_an_archive_that_is_sent_again_is_imported_once(bench: Bench) -> None:
+    content = (await bench.client.get(bench.restore_path.replace("/restore", "/archive"))).content
+    headers = {"Content-Type": "application/zstd", "Idempotency-Key": new_id()}
+    path = "/api/workloads/notes/snapshots"
+    before = len((await bench.client.get(path)).json()["items"])
+
+    sent = [bench.client.post(f"{path}/import", content=content, headers=headers) for _ in range(2)]
+    once, twice = await asyncio.gather(*sent)
+    assert (await bench.ended(once))["state"] == "succeeded"
+    again = await bench.client.post(f"{path}/import", content=content, headers=headers)
+    assert {answer.json()["id"] for answer in (once, twice, again)} == {once.json()["id"]}
+    assert len((await bench.client.get(path)).json()["items"]) == before + 1
+    assert list(bench.place.settings.uploads_dir.iterdir()) == [], "an upload that nobody takes doesn't stay"
     await bench.still_works()
 
 

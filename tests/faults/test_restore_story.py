@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from holdfast.domain.operation import Operation
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import deployed, installation, restore, snapshotted, succeeded
 from holdfast.testing.trees import build_sample_tree, describe_tree
@@ -46,8 +47,16 @@ async def test_a_restore_brings_both_volumes_back_exactly_and_an_undo_takes_that
         target = await holdfast.api.restores.undo_target("notes")
         assert target is not None
         assert target.pinned
-        undo = await holdfast.api.restores.undo("notes", confirm=target.id, dry_run=False, actor="test")
+
+        async def undone(confirm: str) -> Operation:
+            return await holdfast.api.restores.undo(
+                "notes", confirm=confirm, dry_run=False, actor="test", idempotency_key="once"
+            )
+
+        undo = await undone(target.id)
         await succeeded(holdfast, undo)
+        again = await undone(target.id)
+        assert again.id == undo.id, "asked once more, as a lost answer has it, nothing is undone twice"
         assert (describe_tree(data), describe_tree(media)) == damaged
 
         kept = await holdfast.api.snapshots.safety_kept("notes")

@@ -223,7 +223,9 @@ class SnapshotsPort(Protocol):
 
     async def export(self, ref: str, sid: str) -> tuple[str, AsyncIterator[bytes]]: ...
 
-    async def import_archive(self, ref: str, upload: Path, *, allow_links: bool, actor: str) -> Operation: ...
+    async def import_archive(
+        self, ref: str, upload: Path, *, allow_links: bool, actor: str, idempotency_key: str | None = None
+    ) -> Operation: ...
 
 
 class SnapshotFilesPort(Protocol):
@@ -239,7 +241,9 @@ class SnapshotFilesPort(Protocol):
 
 
 class RepositoryCarePort(Protocol):
-    async def prune(self, ref: str | None, *, dry_run: bool, actor: str) -> Operation: ...
+    async def prune(
+        self, ref: str | None, *, dry_run: bool, actor: str, idempotency_key: str | None = None
+    ) -> Operation: ...
 
     async def verify(self, *, percent: int, actor: str) -> Operation: ...
 
@@ -275,7 +279,7 @@ class SecondSnapshotsPort(Protocol):
 
     async def verify_all(self, name: str, *, percent: int, actor: str) -> Operation: ...
 
-    async def prune(self, name: str, *, dry_run: bool, actor: str) -> Operation: ...
+    async def prune(self, name: str, *, dry_run: bool, actor: str, idempotency_key: str | None = None) -> Operation: ...
 
 
 class CopiesPort(Protocol):
@@ -319,6 +323,7 @@ class RestoresPort(Protocol):
         accept_replaced: bool = False,
         dry_run: bool,
         actor: str,
+        idempotency_key: str | None = None,
     ) -> Operation: ...
 
     async def undo_target(self, ref: str) -> Snapshot | None: ...
@@ -327,7 +332,9 @@ class RestoresPort(Protocol):
 
     async def kept_trees(self, ref: str) -> list[str]: ...
 
-    async def decide(self, ref: str, choice: Decision, *, confirm: str | None, actor: str) -> Operation: ...
+    async def decide(
+        self, ref: str, choice: Decision, *, confirm: str | None, actor: str, idempotency_key: str | None = None
+    ) -> Operation: ...
 
 
 class ClonesPort(Protocol):

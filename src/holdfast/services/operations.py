@@ -152,6 +152,21 @@ class Operations:
         )
         return await self._unbroken(self._begin(operation, run, self._barrier.admit(), idempotency_key))
 
+    async def begun(
+        self, kind: OperationKind, workload_id: str | None, actor: str, idempotency_key: str | None
+    ) -> Operation | None:
+        """The operation that this key started before; ``None`` for none.
+
+        For whoever checks before a start what the first of two requests has changed: the second is no other one.
+
+        Raises:
+            Conflict: ``idempotency_key_reused``.
+        """
+        if idempotency_key is None:
+            return None
+        earlier = await self._store.find_by_key(actor, idempotency_key)
+        return None if earlier is None else self._repeated(earlier, kind, workload_id)
+
     async def resume(self, operation_id: str, run: Run) -> Operation:
         """Take up an operation that a death of the server cut off; for recovery, with a runner that goes on.
 
@@ -296,7 +311,10 @@ class Operations:
         if earlier is None:
             return self._spawn(operation, run, admission)
         admission.release()
-        if (earlier.kind, earlier.workload_id) != (operation.kind, operation.workload_id):
+        return self._repeated(earlier, operation.kind, operation.workload_id)
+
+    def _repeated(self, earlier: Operation, kind: OperationKind, workload_id: str | None) -> Operation:
+        if (earlier.kind, earlier.workload_id) != (kind, workload_id):
             raise Conflict(
                 "idempotency_key_reused",
                 "This idempotency key belongs to another request.",

@@ -87,6 +87,9 @@ class RepositoryCare:
                     next_step="List the workloads with `holdfast workload list`.",
                 )
             workload_id = found.id
+        known = await self._operations.begun(OperationKind.PRUNE, workload_id, actor, idempotency_key)
+        if known is not None:
+            return known
         if self._pruning and not dry_run:
             raise Busy(
                 "prune_running",

@@ -176,10 +176,9 @@ class Restores:
         Args:
             first: what belongs to the operation besides.
         """
-        if idempotency_key is not None:
-            known = await self._operation_store.find_by_key(request.actor, idempotency_key)
-            if known is not None and (known.kind, known.workload_id) == (kind, workload.id):
-                return known
+        known = await self._operations.begun(kind, workload.id, request.actor, idempotency_key)
+        if known is not None:
+            return known
         restore_id = new_id()
 
         async def run(ctx: OperationContext) -> Outcome:
@@ -256,6 +255,7 @@ class Restores:
         accept_replaced: bool = False,
         dry_run: bool,
         actor: str,
+        idempotency_key: str | None = None,
     ) -> Operation:
         """Return to the data from before the last restore: an ordinary restore of its safety snapshot.
 
@@ -268,6 +268,11 @@ class Restores:
         Raises:
             NotFound: ``nothing_to_undo``.
         """
+        if not dry_run:  # by now another one may be the last that can be undone
+            workload = await self._workloads.get(ref)
+            known = await self._operations.begun(OperationKind.UNDO, workload.id, actor, idempotency_key)
+            if known is not None:
+                return known
         found = await self._undoable(ref)
         if found is None:
             raise NotFound(
@@ -289,6 +294,7 @@ class Restores:
             accept_replaced=accept_replaced,
             dry_run=dry_run,
             actor=actor,
+            idempotency_key=idempotency_key,
             kind=OperationKind.UNDO,
         )
 
@@ -300,7 +306,9 @@ class Restores:
         """The trees that reverted restores of this workload keep for looking at, until they are released."""
         return await self._reaper.kept((await self._workloads.get(ref)).id)
 
-    async def decide(self, ref: str, choice: Decision, *, confirm: str | None, actor: str) -> Operation:
+    async def decide(
+        self, ref: str, choice: Decision, *, confirm: str | None, actor: str, idempotency_key: str | None = None
+    ) -> Operation:
         """Carry out what a person decided about a restore that waits for them.
 
         Args:
@@ -311,9 +319,16 @@ class Restores:
             Refused: ``restore_not_decidable``.
         """
         workload = await self._workloads.get(ref)
+        known = await self._operations.begun(OperationKind.RESTORE, workload.id, actor, idempotency_key)
+        if known is not None:  # what waited is decided by now
+            return known
         if choice is Decision.RELEASE:
             return await self._operations.start(
-                OperationKind.RESTORE, workload.id, actor, lambda ctx: self._release_kept(ctx, workload)
+                OperationKind.RESTORE,
+                workload.id,
+                actor,
+                lambda ctx: self._release_kept(ctx, workload),
+                idempotency_key=idempotency_key,
             )
         pending = self._registry.undecided(workload.id)
         if pending is None:
@@ -327,7 +342,11 @@ class Restores:
         require_confirmed(confirm, pending.restore_id)
         restore_id = pending.restore_id
         return await self._operations.start(
-            OperationKind.RESTORE, workload.id, actor, lambda ctx: self._decide(ctx, workload.id, restore_id, choice)
+            OperationKind.RESTORE,
+            workload.id,
+            actor,
+            lambda ctx: self._decide(ctx, workload.id, restore_id, choice),
+            idempotency_key=idempotency_key,
         )
 
     async def unfinished(self) -> list[str]:

@@ -125,7 +125,7 @@ class SecondSnapshots:
 
         return await self._operations.start(OperationKind.VERIFY, None, actor, run)
 
-    async def prune(self, name: str, *, dry_run: bool, actor: str) -> Operation:
+    async def prune(self, name: str, *, dry_run: bool, actor: str, idempotency_key: str | None = None) -> Operation:
         """Free what no snapshot there needs. No snapshot is deleted.
 
         Raises:
@@ -133,6 +133,9 @@ class SecondSnapshots:
             Busy: ``prune_running``.
         """
         await self._repositories.get(name)
+        known = await self._operations.begun(OperationKind.PRUNE, None, actor, idempotency_key)
+        if known is not None:
+            return known
         if name in self._pruning and not dry_run:
             raise Busy(
                 "prune_running",
@@ -151,7 +154,7 @@ class SecondSnapshots:
                 finally:
                     self._pruning.pop(name, None)
 
-        return await self._operations.start(OperationKind.PRUNE, None, actor, run)
+        return await self._operations.start(OperationKind.PRUNE, None, actor, run, idempotency_key=idempotency_key)
 
     async def _prune(self, ctx: OperationContext, second: Second, *, dry_run: bool) -> dict[str, object]:
         ctx.step("pruning")

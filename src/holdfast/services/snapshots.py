@@ -57,6 +57,7 @@ class Snapshots:
         self._workers = workers
         self._capture = capture
         self._in_use = in_use
+        self._importing = asyncio.Lock()
 
     async def create(
         self,
@@ -276,20 +277,33 @@ class Snapshots:
             async for chunk in pumped(lambda write: self._store.export(snapshot_id, write, QuietJob())):
                 yield chunk
 
-    async def import_archive(self, ref: str, upload: Path, *, allow_links: bool, actor: str) -> Operation:
+    async def import_archive(
+        self, ref: str, upload: Path, *, allow_links: bool, actor: str, idempotency_key: str | None = None
+    ) -> Operation:
         """Take an uploaded archive as a snapshot of this workload. The upload is taken over, or removed.
 
         Args:
             allow_links: take symlinks and hardlinks from an archive that Holdfast did not make itself.
         """
+        begun = False
         try:
             workload = await self._workloads.get(ref)
-        except HoldfastError:
-            await asyncio.to_thread(upload.unlink, missing_ok=True)
-            raise
-        return await self._operations.start(
-            OperationKind.IMPORT, workload.id, actor, lambda ctx: self._import(ctx, workload, upload, allow_links)
-        )
+            async with self._importing:  # of two that come at once with the same key, one upload has no taker
+                known = await self._operations.begun(OperationKind.IMPORT, workload.id, actor, idempotency_key)
+                if known is not None:
+                    return known
+                operation = await self._operations.start(
+                    OperationKind.IMPORT,
+                    workload.id,
+                    actor,
+                    lambda ctx: self._import(ctx, workload, upload, allow_links),
+                    idempotency_key=idempotency_key,
+                )
+                begun = True
+                return operation
+        finally:
+            if not begun:
+                await asyncio.to_thread(upload.unlink, missing_ok=True)
 
     async def _import(
         self,

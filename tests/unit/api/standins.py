@@ -601,9 +601,12 @@ class StandInSnapshots(Recorder):
         yield b"tar"
         yield b"ball"
 
-    async def import_archive(self, ref: str, upload: Path, *, allow_links: bool, actor: str) -> Operation:
+    async def import_archive(
+        self, ref: str, upload: Path, *, allow_links: bool, actor: str, idempotency_key: str | None = None
+    ) -> Operation:
         self.uploaded = self._look(upload)
-        self.record("import_archive", ref=ref, upload=upload, allow_links=allow_links, actor=actor)
+        given = {"allow_links": allow_links, "actor": actor, "idempotency_key": idempotency_key}
+        self.record("import_archive", ref=ref, upload=upload, **given)
         return operation(OperationKind.IMPORT)
 
 
@@ -656,9 +659,11 @@ class StandInRestores(Recorder):
         accept_replaced: bool = False,
         dry_run: bool,
         actor: str,
+        idempotency_key: str | None = None,
     ) -> Operation:
         accepted = {"create_missing": create_missing, "accept_replaced": accept_replaced}
-        self.record("undo", ref=ref, confirm=confirm, **accepted, dry_run=dry_run, actor=actor)
+        given = {"dry_run": dry_run, "actor": actor, "idempotency_key": idempotency_key}
+        self.record("undo", ref=ref, confirm=confirm, **accepted, **given)
         return operation(OperationKind.UNDO)
 
     async def undo_target(self, ref: str) -> Snapshot | None:
@@ -673,8 +678,11 @@ class StandInRestores(Recorder):
         self.record("kept_trees", ref=ref)
         return list(self.kept)
 
-    async def decide(self, ref: str, choice: Decision, *, confirm: str | None, actor: str) -> Operation:
-        self.record("decide", ref=ref, choice=choice, confirm=confirm, actor=actor)
+    async def decide(
+        self, ref: str, choice: Decision, *, confirm: str | None, actor: str, idempotency_key: str | None = None
+    ) -> Operation:
+        given = {"confirm": confirm, "actor": actor, "idempotency_key": idempotency_key}
+        self.record("decide", ref=ref, choice=choice, **given)
         return operation(OperationKind.RESTORE)
 
 
@@ -963,8 +971,10 @@ class StandInImages(Recorder):
 
 
 class StandInCare(Recorder):
-    async def prune(self, ref: str | None, *, dry_run: bool, actor: str) -> Operation:
-        self.record("prune", ref=ref, dry_run=dry_run, actor=actor)
+    async def prune(
+        self, ref: str | None, *, dry_run: bool, actor: str, idempotency_key: str | None = None
+    ) -> Operation:
+        self.record("prune", ref=ref, dry_run=dry_run, actor=actor, idempotency_key=idempotency_key)
         return operation(OperationKind.PRUNE)
 
     async def verify(self, *, percent: int, actor: str) -> Operation:
@@ -1024,8 +1034,8 @@ class StandInSecondSnapshots(Recorder):
         self.record("verify_all", name=name, percent=percent, actor=actor)
         return operation(OperationKind.VERIFY)
 
-    async def prune(self, name: str, *, dry_run: bool, actor: str) -> Operation:
-        self.record("prune", name=name, dry_run=dry_run, actor=actor)
+    async def prune(self, name: str, *, dry_run: bool, actor: str, idempotency_key: str | None = None) -> Operation:
+        self.record("prune", name=name, dry_run=dry_run, actor=actor, idempotency_key=idempotency_key)
         return operation(OperationKind.PRUNE)
 
 

@@ -96,7 +96,11 @@ async def test_what_is_there_is_listed_verified_deleted_and_pruned(api: Api) -> 
     for path, body, expected in [
         (f"{there}/{SNAPSHOT_ID}/verify", None, {"name": "far", "sid": SNAPSHOT_ID, "actor": "the admin"}),
         (f"{FAR}/verify", {"share": 10}, {"name": "far", "percent": 10, "actor": "the admin"}),
-        (f"{FAR}/prune", {"dry_run": True}, {"name": "far", "dry_run": True, "actor": "the admin"}),
+        (
+            f"{FAR}/prune",
+            {"dry_run": True},
+            {"name": "far", "dry_run": True, "actor": "the admin", "idempotency_key": None},
+        ),
     ]:
         answer = await api.ask("POST", path, json=body)
         assert (answer.status_code, answer.headers["Location"]) == (202, LOCATION)

@@ -329,13 +329,17 @@ async def test_an_export_is_streamed_under_a_harmless_name(api: Api) -> None:
 )
 async def test_an_upload_is_handed_over_as_a_file(api: Api, kind: str) -> None:
     answer = await api.ask(
-        "POST", f"{SNAPSHOTS}/import?allow_links=true", content=b"archive", headers={"Content-Type": kind}
+        "POST",
+        f"{SNAPSHOTS}/import?allow_links=true",
+        content=b"archive",
+        headers={"Content-Type": kind, "Idempotency-Key": "k"},
     )
     assert (answer.status_code, answer.headers["Location"]) == (202, LOCATION)
     assert api.snapshots.uploaded == (b"archive", 0o600)
     upload: Path = api.snapshots.last["upload"]
     assert upload.parent == api.uploads
     assert (api.snapshots.last["ref"], api.snapshots.last["allow_links"]) == (WORKLOAD_ID, True)
+    assert api.snapshots.last["idempotency_key"] == "k"
 
 
 @pytest.mark.parametrize(
@@ -496,7 +500,9 @@ async def test_a_clone_with_odd_wishes_is_refused(api: Api, body: dict[str, Any]
 async def test_undo_shows_its_target_and_is_confirmed_with_it(api: Api) -> None:
     assert (await api.ask("GET", "/api/workloads/notes/undo")).json()["snapshot"]["id"] == SNAPSHOT_ID
     wanted = {"dry_run": True, "accept_replaced": True}
-    await api.ask("POST", "/api/workloads/notes/undo", json=wanted, headers={"X-Confirm-Restore": "x"})
+    await api.ask(
+        "POST", "/api/workloads/notes/undo", json=wanted, headers={"X-Confirm-Restore": "x", "Idempotency-Key": "k"}
+    )
     assert api.restores.last == {
         "ref": "notes",
         "confirm": "x",
@@ -504,6 +510,7 @@ async def test_undo_shows_its_target_and_is_confirmed_with_it(api: Api) -> None:
         "accept_replaced": True,
         "dry_run": True,
         "actor": "the admin",
+        "idempotency_key": "k",
     }
 
 
@@ -520,10 +527,11 @@ async def test_a_decision_is_shown_and_taken(api: Api) -> None:
     )
     told = {"restore_id": OPERATION_ID, "why": "It is unhealthy.", "choices": ["revert"]}
     assert (await api.ask("GET", path)).json() == {"pending": told, "kept_trees": []}
-    answer = await api.ask("POST", path, json={"choice": "keep"}, headers={"X-Confirm-Restore": OPERATION_ID})
+    headers = {"X-Confirm-Restore": OPERATION_ID, "Idempotency-Key": "k"}
+    answer = await api.ask("POST", path, json={"choice": "keep"}, headers=headers)
     assert answer.status_code == 202
     assert api.restores.last["choice"] is Decision.KEEP
-    assert api.restores.last["confirm"] == OPERATION_ID
+    assert (api.restores.last["confirm"], api.restores.last["idempotency_key"]) == (OPERATION_ID, "k")
 
 
 # --- operations and the server itself
@@ -609,9 +617,10 @@ async def test_a_declaration_is_read_beside_the_event_loop() -> None:
 async def test_a_prune_is_asked_for_all_workloads_or_one(api: Api) -> None:
     answer = await api.ask("POST", "/api/repository/prune")
     assert (answer.status_code, answer.json()["kind"]) == (202, "prune")
-    assert api.care.last == {"ref": None, "dry_run": False, "actor": "the admin"}
-    await api.ask("POST", "/api/repository/prune", json={"workload": "notes", "dry_run": True})
-    assert api.care.last == {"ref": "notes", "dry_run": True, "actor": "the admin"}
+    assert api.care.last == {"ref": None, "dry_run": False, "actor": "the admin", "idempotency_key": None}
+    wanted = {"workload": "notes", "dry_run": True}
+    await api.ask("POST", "/api/repository/prune", json=wanted, headers={"Idempotency-Key": "k"})
+    assert api.care.last == {"ref": "notes", "dry_run": True, "actor": "the admin", "idempotency_key": "k"}
 
 
 async def test_a_share_of_the_repository_is_verified(api: Api) -> None:

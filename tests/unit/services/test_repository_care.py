@@ -136,12 +136,14 @@ async def test_one_workload_alone_can_be_pruned(bench: CareBench) -> None:
 
 async def test_one_prune_at_a_time(bench: CareBench) -> None:
     await bench.workload(Keep(last=1))
-    first = await bench.care.prune(None, dry_run=False, actor="a")
+    first = await bench.care.prune(None, dry_run=False, actor="a", idempotency_key="once")
     async for operation in bench.bench.operations.events(first.id):
         if operation.steps:
             break
     with pytest.raises(Busy):
         await bench.care.prune(None, dry_run=False, actor="a")
+    again = await bench.care.prune(None, dry_run=False, actor="a", idempotency_key="once")
+    assert again.id == first.id, "the same request once more is no second one"
     await bench.bench.done(first)
     await bench.pruned()
 

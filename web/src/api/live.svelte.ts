@@ -47,19 +47,23 @@ class Live {
   #source: EventSource | undefined;
   #pause = FIRST;
   #again: ReturnType<typeof setTimeout> | undefined;
+  #hidden: ReturnType<typeof setTimeout> | undefined;
   #started = false;
 
-  /** Begin to listen; once, when somebody is signed in. */
-  start(): void {
-    if (this.#started) return;
-    this.#started = true;
-    let hidden: ReturnType<typeof setTimeout> | undefined;
+  constructor() {
+    // once, and not with each sign-in
     document.addEventListener("visibilitychange", () => {
-      clearTimeout(hidden);
-      if (document.hidden) hidden = setTimeout(() => this.#close(), HIDDEN);
+      clearTimeout(this.#hidden);
+      if (document.hidden) this.#hidden = setTimeout(() => this.#close(), HIDDEN);
       else if (this.#started && !this.#source) this.#open();
     });
     addEventListener("online", () => this.#started && this.#open());
+  }
+
+  /** Begin to listen, when somebody is signed in. */
+  start(): void {
+    if (this.#started) return;
+    this.#started = true;
     this.#open();
   }
 

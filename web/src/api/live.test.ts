@@ -77,6 +77,17 @@ test("a lost connection is made again, ever more seldom, and says so until word 
   expect(live.connected).toBe(true);
 });
 
+test("however often somebody signs in, a network that is back makes for one connection", () => {
+  for (let times = 0; times < 3; times++) {
+    live.stop();
+    live.start();
+  }
+  const before = Source.made.length;
+  dispatchEvent(new Event("online"));
+  expect(Source.made.length).toBe(before + 1);
+  expect(Source.made.filter((source) => !source.closed)).toEqual([last()]);
+});
+
 test("once nobody is signed in, nothing is connected again", () => {
   last().tell(EVERYTHING);
   last().breakOff();

@@ -6,12 +6,14 @@ import { ApiError, Unreachable } from "./errors";
  * Send a file as it is, and get the operation that takes it in.
  *
  * @param path of the API, with its query.
+ * @param key by which the server knows it, should it be sent again.
  * @param told how much has been sent, from 0 to 1.
  * @throws ApiError where the server refuses, Unreachable where it doesn't answer, a DOMException where it was called off.
  */
 export function upload(
   path: string,
   file: Blob,
+  key: string,
   told: (part: number) => void,
   signal: AbortSignal,
 ): Promise<OperationView> {
@@ -29,6 +31,7 @@ export function upload(
     signal.addEventListener("abort", () => request.abort());
     request.open("POST", new URL(path, BASE));
     request.setRequestHeader("X-Holdfast-Request", "1");
+    request.setRequestHeader("Idempotency-Key", key);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.send(file);
   });

@@ -9,7 +9,12 @@ const children = createRawSnippet(() => ({ render: () => "<p>All data of notes g
 beforeAll(() => i18n.speak("en"));
 afterEach(cleanup);
 
-function ask(props: { typed?: string; blocked?: boolean; onconfirm?: () => Promise<void>; onclose?: () => void }) {
+function ask(props: {
+  typed?: string;
+  blocked?: boolean;
+  onconfirm?: (key: string) => Promise<void>;
+  onclose?: () => void;
+}) {
   render(ConfirmDialog, {
     title: "Delete notes",
     open: true,
@@ -57,6 +62,29 @@ test("what is refused is told in the dialog, and can be tried again", async () =
   await fireEvent.click(button);
   expect((await screen.findByRole("alert")).textContent).toContain("defect of its own");
   expect(button.disabled).toBe(false);
+});
+
+test("what is tried again is the same deed for the server, and what is asked anew or about another thing is not", async () => {
+  const keys: string[] = [];
+  const props = {
+    title: "Delete notes",
+    open: true,
+    confirm: "Delete",
+    intent: "a",
+    onconfirm: (key: string) => (keys.push(key), Promise.reject(new Error("lost"))),
+    onclose: () => {},
+    children,
+  };
+  const { rerender } = render(ConfirmDialog, props);
+  const press = () => fireEvent.submit(document.querySelector("form")!);
+  await press();
+  await press();
+  await rerender({ ...props, intent: "b" });
+  await press();
+  await rerender({ ...props, open: false });
+  await rerender(props);
+  await press();
+  expect(keys.map((key) => keys.indexOf(key))).toEqual([0, 0, 2, 3]);
 });
 
 test("what is blocked can't be confirmed, nor is a name asked for", () => {

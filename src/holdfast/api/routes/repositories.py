@@ -189,6 +189,12 @@ async def prune_second_repository(
     caller: Admin,
     name: RepositoryName,
     request: SecondPruneBody | None = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
-    dry_run = (request or SecondPruneBody()).dry_run
-    return accepted(response, await services.second_snapshots.prune(name, dry_run=dry_run, actor=caller.name))
+    operation = await services.second_snapshots.prune(
+        name,
+        dry_run=(request or SecondPruneBody()).dry_run,
+        actor=caller.name,
+        idempotency_key=idempotency_key,
+    )
+    return accepted(response, operation)

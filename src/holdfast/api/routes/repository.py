@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from holdfast.api.answers import accepted, accepted_or, problems
 from holdfast.api.auth import Admin, Operator, Viewer
-from holdfast.api.parameters import ConfirmDelete, SnapshotId
+from holdfast.api.parameters import ConfirmDelete, IdempotencyKey, SnapshotId
 from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.repository import PruneBody, RepositoryVerifyBody, UnreadableSnapshotView, UnreadableView
 from holdfast.api.services import Services
@@ -24,10 +24,17 @@ router = APIRouter(prefix="/api/repository", tags=["repository"], route_class=St
     responses=accepted_or(404, 409),
 )
 async def prune_repository(
-    response: Response, services: Services, caller: Admin, request: PruneBody | None = None
+    response: Response,
+    services: Services,
+    caller: Admin,
+    request: PruneBody | None = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
     wanted = request or PruneBody()
-    return accepted(response, await services.care.prune(wanted.workload, dry_run=wanted.dry_run, actor=caller.name))
+    operation = await services.care.prune(
+        wanted.workload, dry_run=wanted.dry_run, actor=caller.name, idempotency_key=idempotency_key
+    )
+    return accepted(response, operation)
 
 
 @router.post(

@@ -84,6 +84,7 @@ async def undo_restore(
     ref: WorkloadRef,
     request: UndoRequest | None = None,
     confirm: ConfirmRestore = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
     wanted = request or UndoRequest()
     operation = await services.restores.undo(
@@ -93,6 +94,7 @@ async def undo_restore(
         accept_replaced=wanted.accept_replaced,
         dry_run=wanted.dry_run,
         actor=caller.name,
+        idempotency_key=idempotency_key,
     )
     return accepted(response, operation)
 
@@ -121,6 +123,9 @@ async def decide_restore(
     ref: WorkloadRef,
     request: DecisionRequest,
     confirm: ConfirmRestore = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
-    operation = await services.restores.decide(ref, request.choice, confirm=confirm, actor=caller.name)
+    operation = await services.restores.decide(
+        ref, request.choice, confirm=confirm, actor=caller.name, idempotency_key=idempotency_key
+    )
     return accepted(response, operation)

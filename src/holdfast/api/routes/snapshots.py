@@ -66,11 +66,16 @@ async def import_snapshot(
     ref: WorkloadRef,
     *,
     allow_links: Annotated[bool, Query(description="Also take symbolic and hard links.")] = False,
+    idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
     workload = await services.workloads.get(ref)  # before an upload of many gigabytes, not after it
     async with receive_upload(request, services.uploads_dir, reserve_bytes=services.disk_reserve_bytes) as upload:
         operation = await services.snapshots.import_archive(
-            workload.id, upload.path, allow_links=allow_links, actor=caller.name
+            workload.id,
+            upload.path,
+            allow_links=allow_links,
+            actor=caller.name,
+            idempotency_key=idempotency_key,
         )
         upload.hand_over()
     return accepted(response, operation)

@@ -331,6 +331,7 @@ export const messages = {
   "restore.with_image": "Return to the version of then as well:",
   "restore.create_missing": "Make the directories that are missing",
   "restore.accept_replaced": "Restore onto the other directory; what it holds goes into the safety snapshot",
+  "decision.unread": "Whether a restore waits for a decision can't be told now.",
   "decision.title": "A restore waits for a decision",
   "decision.words":
     "It could not be finished, and Holdfast doesn't choose between two states of your data by itself. The workload is stopped, and both are kept.",
