@@ -7,6 +7,7 @@ import os
 import tarfile
 import zipfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -130,6 +131,26 @@ async def compared(bench: Bench, old: str, against: str | None) -> dict[str, Any
     return {volume["target"]: volume for volume in end["outcome"]["volumes"]}
 
 
+async def test_what_differs_is_downloaded_by_the_path_that_is_told_whatever_its_name(bench: Bench) -> None:
+    wear(bench)
+    odd = os.fsencode(bench.volumes[0]) + b"/odd \xff\n\x1b name"
+
+    def write(text: str) -> None:
+        Path(os.fsdecode(odd)).write_text(text)
+
+    write("old")
+    old = await snapshotted(bench.holdfast, bench.workload)
+    write("newer")
+    new = await snapshotted(bench.holdfast, bench.workload)
+    [[shown, size, exact]] = (await compared(bench, old, new))["/data"]["changed"]["first"]
+    assert (shown, size) == (r"odd \xff\n\x1b name", 5)
+    for snapshot, content in ((old, "old"), (new, "newer")):
+        path = f"/api/workloads/notes/snapshots/{snapshot}/content"
+        wanted = {"volume": "/data", "path": exact, "encoded": True}
+        assert (await bench.client.get(path, params=wanted)).text == content
+    os.unlink(odd)
+
+
 async def test_what_differs_is_told_by_path_and_size(bench: Bench) -> None:
     data = bench.volumes[0]
     wear(bench)
@@ -144,7 +165,11 @@ async def test_what_differs_is_told_by_path_and_size(bench: Bench) -> None:
     new = await snapshotted(bench.holdfast, bench.workload)
     for against in (new, None):
         found = (await compared(bench, old, against))["/data"]
-        assert found["added"] == {"count": 1, "bytes": 10, "first": [["added", 10]]}
+        assert found["added"] == {"count": 1, "bytes": 10, "first": [["added", 10, "YWRkZWQ"]]}
         # the first name of the changed file, and the other one
-        assert [path for path, _ in found["changed"]["first"]] == ["folder/outer", "kept"]
-        assert found["removed"] == {"count": 1, "bytes": 25, "first": [["folder/page.html", 25]]}
+        assert [path for path, _, _ in found["changed"]["first"]] == ["folder/outer", "kept"]
+        assert found["removed"] == {
+            "count": 1,
+            "bytes": 25,
+            "first": [["folder/page.html", 25, "Zm9sZGVyL3BhZ2UuaHRtbA"]],
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from enum import StrEnum
 from typing import Final
 
@@ -47,6 +48,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 _SHOWN: Final = 4096
 """Bytes of a path that are shown in full: what other programs can name."""
+
+
+def encode_path(path: bytes) -> str:
+    """A raw path as text that travels anywhere, exactly: base64url."""
+    return base64.urlsafe_b64encode(path).decode().rstrip("=")
 
 
 def display_path(path: bytes) -> str:

@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from holdfast import __version__
-from holdfast.api.schemas.snapshot_files import encode_path
 from holdfast.api.workload_body import read_declaration
 from holdfast.domain.accounts import Role
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.errors import NotFound, Problem
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.workload import Port, Quiesce, WorkloadSpec
+from holdfast.engine.entries import encode_path
 from holdfast.services.clones import CloneWish
 from holdfast.services.restore_registry import Decision, Undecided
 from tests.unit.api.standins import AT, OPERATION_ID, SNAPSHOT_ID, WORKLOAD_ID, Api, left_in

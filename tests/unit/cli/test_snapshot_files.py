@@ -64,7 +64,7 @@ def test_what_differs_is_told_with_signs_and_sizes(server: FakeServer) -> None:
     volumes = [
         {
             "target": "/data",
-            "added": {"count": 2, "bytes": 10, "first": [["new", 4]]},
+            "added": {"count": 2, "bytes": 10, "first": [["new", 4, "bmV3"]]},
             "changed": nothing,
             "removed": nothing,
         },

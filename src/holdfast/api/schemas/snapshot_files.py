@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from holdfast.domain.errors import InvalidInput
-from holdfast.engine.entries import Entry, EntryKind, display_path
+from holdfast.engine.entries import Entry, EntryKind, display_path, encode_path
 from holdfast.engine.repository.browse import Folder
 
 
@@ -60,11 +60,6 @@ class CompareRequest(BaseModel, extra="forbid"):
         str | None,
         Field(description="Another snapshot of the workload; null for the data that is live now.", max_length=64),
     ] = None
-
-
-def encode_path(path: bytes) -> str:
-    """A raw path as text that travels anywhere."""
-    return base64.urlsafe_b64encode(path).decode().rstrip("=")
 
 
 def decode_path(text: str, *, encoded: bool) -> bytes:

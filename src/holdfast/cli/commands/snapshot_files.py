@@ -124,7 +124,7 @@ def _differences(output: Output, volume: Mapping[str, Any]) -> None:
         + ", ".join(f"{count} {kind} ({format_size(volume[kind]['bytes'])})" for kind, count in counts.items() if count)
     )
     for kind, sign in (("added", "+"), ("changed", "~"), ("removed", "-")):
-        for path, size in volume[kind]["first"]:
+        for path, size, _exact in volume[kind]["first"]:
             output.say(f"  {sign} {path}  {format_size(size)}")
         hidden = counts[kind] - len(volume[kind]["first"])
         if hidden:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from holdfast.domain.errors import NotFound
-from holdfast.engine.entries import Entry, EntryKind, display_path
+from holdfast.engine.entries import Entry, EntryKind, display_path, encode_path
 from holdfast.engine.repository.tree import Tree, TreeEntry, TreePart, sort_key
 from holdfast.engine.walk import Walked
 
@@ -126,11 +126,14 @@ def below(tree: Tree, folder: bytes) -> Iterator[TreeEntry]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Names of one kind: how many, their bytes, and the first thousand, each with its size in bytes."""
+    """Names of one kind: how many, their bytes, and the first thousand.
+
+    Each of these as it is shown, with its size in bytes, and exactly, as a listing gives it: base64url of its bytes.
+    """
 
     count: int
     bytes: int
-    first: tuple[tuple[str, int], ...]
+    first: tuple[tuple[str, int, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,13 +196,13 @@ class _Found:
 
     def __init__(self) -> None:
         self._count = self._bytes = 0
-        self._first: list[tuple[str, int]] = []
+        self._first: list[tuple[str, int, str]] = []
 
     def add(self, entry: TreeEntry) -> None:
         self._count += 1
         self._bytes += entry.size
         if len(self._first) < _NAMED:
-            self._first.append((display_path(entry.path), entry.size))
+            self._first.append((display_path(entry.path), entry.size, encode_path(entry.path)))
 
     def told(self) -> Difference:
         return Difference(count=self._count, bytes=self._bytes, first=tuple(self._first))

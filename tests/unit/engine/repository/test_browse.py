@@ -145,5 +145,5 @@ def test_comparing_reads_only_what_two_trees_don_t_share() -> None:
 
     old._read = new._read = noted
     found = compare(old, new, lambda: None)
-    assert found.changed.first == (("020000", 0),)
+    assert found.changed.first == (("020000", 0, "MDIwMDAw"),)
     assert len(read) == 2

@@ -6,8 +6,8 @@ export const KINDS = ["added", "changed", "removed"] as const;
 export interface Difference {
   count: number;
   bytes: number;
-  /** The first of them, with their sizes. */
-  first: { path: string; bytes: number }[];
+  /** The first of them, with their sizes, and exactly as the server knows them. */
+  first: { path: string; bytes: number; exact: string }[];
 }
 
 export interface Compared {
@@ -28,8 +28,8 @@ export function comparedOf(outcome: Readonly<Record<string, unknown>>): Compared
         count: number(found["count"]),
         bytes: number(found["bytes"]),
         first: list(found["first"]).map((entry) => {
-          const [path, bytes] = list(entry);
-          return { path: String(path), bytes: number(bytes) };
+          const [path, bytes, exact] = list(entry);
+          return { path: String(path), bytes: number(bytes), exact: String(exact ?? "") };
         }),
       };
     };
