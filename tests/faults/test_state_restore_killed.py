@@ -186,7 +186,7 @@ def test_what_a_start_began_with_and_did_not_commit_is_given_up(place: Place) ->
     settled = swap_of(settings).settle()
     assert settled is not None
     assert settled.error is not None
-    assert settled.error.code == "interrupted"
+    assert settled.error.code == "backup_restore_interrupted"
     assert state_of(settings) == {"old"}
 
 

@@ -314,7 +314,7 @@ class TreeWriter:
             )
         if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ):
             return InvalidInput(
-                "archive_name_refused",
+                "filesystem_refuses_name",
                 f"The filesystem does not take the name {display_path(entry.path)}: {error.strerror}.",
                 next_step="Rename it where it comes from, or use another filesystem.",
                 details={"path": display_path(entry.path)},

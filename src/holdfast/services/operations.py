@@ -12,6 +12,7 @@ import asyncio
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import Final
 
 import structlog
 
@@ -36,6 +37,12 @@ __all__ = ["LeftToNextStart", "OperationContext", "Operations", "Run"]
 
 Run = Callable[[OperationContext], Awaitable[Mapping[str, object] | None]]
 """Carries an operation out. What it returns is added to the outcome."""
+
+_INTERRUPTED: Final = Failed(
+    "interrupted",
+    "Holdfast stopped while the operation was running.",
+    next_step="Look at its log for what was recovered, then start it again if need be.",
+)
 
 
 class LeftToNextStart(Exception):
@@ -271,12 +278,7 @@ class Operations:
                 steps=ended_steps(operation, at),
                 waiting_for="",
                 cancellable=False,
-                error={
-                    "code": "interrupted",
-                    "message": "Holdfast stopped while the operation was running.",
-                    "next_step": "Look at its log for what was recovered, then start it again if need be.",
-                    "details": {},
-                },
+                error=told(_INTERRUPTED),
             )
             for operation in await self._store.unfinished()
             if operation.id not in self._running

@@ -341,7 +341,7 @@ def _not_whole(name: str) -> Failed:
 
 def _interrupted() -> Failed:
     return Failed(
-        "interrupted",
+        "backup_restore_interrupted",
         "Holdfast stopped before the backup took the place of its state.",
         next_step="Nothing was changed. Try again.",
     )

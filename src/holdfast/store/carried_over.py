@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from holdfast.domain.deployment import DeploymentState
+from holdfast.domain.errors import Failed
 from holdfast.domain.operation import OperationKind, OperationState
 from holdfast.domain.times import now
 from holdfast.domain.webhook import DeliveryState
@@ -18,11 +19,12 @@ from holdfast.store.tables import deployments, hook_deliveries, operations, sess
 Pin = tuple[str, str, str | None]
 """Of a snapshot: its id, its workload's, and the restore whose way back it is."""
 
-_UNDER_WAY: Final = {
-    "code": "interrupted",
-    "message": "It was under way when the backup was made that was brought back since.",
-    "next_step": "See what runs now, and do it again if need be.",
-}
+_UNDER_WAY: Final = Failed(
+    "overtaken_by_backup",
+    "It was under way when the backup was made that was brought back since.",
+    next_step="See what runs now, and do it again if need be.",
+)
+_TOLD: Final = {"code": _UNDER_WAY.code, "message": _UNDER_WAY.message, "next_step": _UNDER_WAY.next_step}
 _UNFINISHED: Final = operations.c.state.in_([state.value for state in OperationState if not state.ended])
 _END_BACKUPS: Final = (
     update(operations)
@@ -51,8 +53,8 @@ _END_DELIVERIES: Final = (
     .values(
         state=DeliveryState.FAILED.value,
         ended_at=bindparam("at"),
-        code=str(_UNDER_WAY["code"]),
-        message=str(_UNDER_WAY["message"]),
+        code=_UNDER_WAY.code,
+        message=_UNDER_WAY.message,
     )
 )
 _END_SESSIONS: Final = delete(sessions)
@@ -81,8 +83,8 @@ async def carry_over(database: Database, pins: Sequence[Pin], good_tokens: Colle
         connection.execute(_END_SESSIONS)
         at = now()
         connection.execute(_END_BACKUPS, {"at": at})
-        connection.execute(_END_OPERATIONS, {"at": at, "error": encode({**_UNDER_WAY, "details": {}})})
-        connection.execute(_END_DEPLOYMENTS, {"at": at, "error": encode(_UNDER_WAY)})
+        connection.execute(_END_OPERATIONS, {"at": at, "error": encode({**_TOLD, "details": {}})})
+        connection.execute(_END_DEPLOYMENTS, {"at": at, "error": encode(_TOLD)})
         connection.execute(_END_DELIVERIES, {"at": at})
         if good_tokens is not None:
             for token_id in connection.execute(_TOKENS).scalars().all():

@@ -101,8 +101,11 @@ def _names() -> Kinds:
         "volume with a leading zero": ("archive_entry_outside", archive(member(b"00/file"))),
         "volume with a sign": ("archive_entry_outside", archive(member(b"-1/file"))),
         "volume out of range": ("archive_entry_outside", archive(member(b"999/file"))),
-        "volume that is a file": ("archive_name_refused", gzipped(member(b"0") + manifest() + END)),
-        "volume that is a symlink": ("archive_name_refused", gzipped(symlink(b"0", b"/etc") + manifest() + END)),
+        "volume that is a file": ("archive_volume_not_directory", gzipped(member(b"0") + manifest() + END)),
+        "volume that is a symlink": (
+            "archive_volume_not_directory",
+            gzipped(symlink(b"0", b"/etc") + manifest() + END),
+        ),
     }
 
 

@@ -161,7 +161,9 @@ class ArchiveReader:
             self.skipped.add(name, _SPECIAL[header.type])
             return None
         if not path and kind is not EntryKind.DIRECTORY:
-            raise refused("archive_name_refused", f"The archive has a volume that is no directory: {printable(name)}")
+            raise refused(
+                "archive_volume_not_directory", f"The archive has a volume that is no directory: {printable(name)}"
+            )
         entry = self._entry(header, extended, kind, index, path, stored)
         return Member(index=index, entry=entry, data=self._data())
 
