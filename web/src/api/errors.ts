@@ -7,6 +7,9 @@ export interface Problem {
   next_step: string;
 }
 
+/** The code of an answer that isn't Holdfast's own. */
+export const UNEXPECTED = "unexpected_answer";
+
 /** The server refused. Its words are in English; `code` says which refusal it is. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
@@ -27,7 +30,7 @@ export class ApiError extends Error {
     const text = (key: string) => (typeof told[key] === "string" ? told[key] : "");
     return new ApiError(
       response.status,
-      text("code") || "unexpected_answer",
+      text("code") || UNEXPECTED,
       text("message") || `${response.status} ${response.statusText}`.trim(),
       text("next_step"),
       record(told["details"]),

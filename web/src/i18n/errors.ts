@@ -3,7 +3,7 @@
  * says what happened and what to do next, by the refusal's code or at least by its kind; the server's words stand below
  * it, since only they say which file, port or name.
  */
-import { ApiError, type Problem, Unreachable } from "../api/errors";
+import { ApiError, type Problem, UNEXPECTED, Unreachable } from "../api/errors";
 import { i18n, t } from "./index.svelte";
 
 /** A refusal in words. */
@@ -32,9 +32,18 @@ export function explain(error: unknown, title?: string): Explained {
   if (error instanceof Unreachable) return plain(t("error.unreachable"));
   if (!(error instanceof ApiError)) return plain(t("error.own_defect"));
   const { code, problems, status } = error;
+  if (code === UNEXPECTED) return unexpected(error, title);
   const told = tell({ code, message: error.message, next_step: error.nextStep });
   const what = told.what || kind(status);
   return { ...told, title: title ?? what, what: title === undefined ? "" : what, problems, code };
+}
+
+/** Not Holdfast's own answer: a proxy's before it, which knows nothing of codes and next steps. */
+function unexpected({ status, message, code }: ApiError, title?: string): Explained {
+  const away = status === 502 || status === 503 || status === 504;
+  const what = away ? t("error.unreachable") : kind(status);
+  const nextStep = status === 413 ? t("error.proxy_limit") : t("error.proxy");
+  return { title: title ?? what, what: title ? what : "", nextStep, original: message, problems: [], code };
 }
 
 function plain(title: string): Explained {

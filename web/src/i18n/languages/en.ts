@@ -8,6 +8,8 @@ export const messages = {
   "common.cancel": "Cancel",
   "common.loading": "Loading …",
 
+  "confirm.lost":
+    "It may have begun all the same. Once Holdfast answers, try again here: the same thing is not done twice.",
   "confirm.type_name": "Type {name} to confirm",
 
   "error.unreachable": "Holdfast doesn't answer. Once it does, this page goes on by itself.",
@@ -22,6 +24,10 @@ export const messages = {
   "error.too_many": "This was asked too often. Wait a moment.",
   "error.unavailable": "Something that Holdfast needs doesn't answer.",
   "error.no_space": "There is not enough space on the disk.",
+  "error.proxy":
+    "What stands between this page and Holdfast answered in its place. Try again in a moment; if it stays so, look at that proxy, and whether Holdfast runs.",
+  "error.proxy_limit":
+    "What stands between this page and Holdfast takes less than Holdfast itself: raise the limit of that proxy.",
   "error.defect": "Holdfast ran into a defect of its own.",
 
   "shell.skip": "Skip to the content",

@@ -8,6 +8,8 @@ export const messages: Messages = {
   "common.cancel": "Отмена",
   "common.loading": "Загрузка…",
 
+  "confirm.lost":
+    "Возможно, действие всё же началось. Когда Holdfast ответит, повторите здесь: второй раз то же самое не выполнится.",
   "confirm.type_name": "Для подтверждения введите {name}",
 
   "error.unreachable": "Holdfast не отвечает. Как только он ответит, страница продолжит работу сама.",
@@ -22,6 +24,10 @@ export const messages: Messages = {
   "error.too_many": "Слишком много попыток. Немного подождите.",
   "error.unavailable": "Не отвечает то, что нужно Holdfast для работы.",
   "error.no_space": "На диске не хватает места.",
+  "error.proxy":
+    "Вместо Holdfast ответил кто-то между ним и этой страницей. Повторите чуть позже; если не поможет, проверьте этот прокси и работает ли сам Holdfast.",
+  "error.proxy_limit":
+    "Прокси между этой страницей и Holdfast принимает меньше, чем сам Holdfast: увеличьте его предел.",
   "error.defect": "В Holdfast произошла внутренняя ошибка.",
 
   "shell.skip": "Перейти к содержимому",
