@@ -36,4 +36,4 @@ test("a third language is one file: nothing else is edited, and it is offered, s
     await server.close();
     rmSync(place, { recursive: true });
   }
-});
+}, 60_000);
