@@ -14,7 +14,7 @@ import pytest
 from holdfast.domain.operation import OperationState
 from holdfast.domain.restore import OnUnhealthy
 from holdfast.domain.snapshot import Consistency
-from holdfast.domain.workload import Quiesce, RestartPolicy
+from holdfast.domain.workload import Hooks, Quiesce, RestartPolicy
 from holdfast.services.restore_registry import Decision
 from holdfast.testing.images import build_image
 from holdfast.testing.installation import deployed, ended, restore, snapshotted, succeeded
@@ -101,6 +101,36 @@ async def test_a_dry_run_tells_what_would_change_and_changes_nothing(place: Dock
         after = describe_tree(data), describe_tree(media), (await the_one_running(holdfast, workload.id)).id
         assert after == before
         assert place.leftovers() == []
+
+
+async def test_a_command_after_the_restore_works_on_its_data_and_one_that_fails_takes_it_back(
+    place: DockerPlace,
+) -> None:
+    data, _ = trees(place)
+    indexes = Hooks(
+        post_restore=("sh", "-c", "read -r word < /data/word; echo indexing $word; cp /data/word /data/index")
+    )
+    fails = Hooks(post_restore=("sh", "-c", "echo no such table; exit 3"))
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast, replace(keeper(), hooks=indexes))
+        (data / "word").write_text("then\n")
+        snapshot = await snapshotted(holdfast, workload)
+        (data / "word").write_text("now\n")
+
+        end = await succeeded(holdfast, await restore(holdfast, workload, snapshot))
+        assert (data / "index").read_text() == "then\n"
+        container = await the_one_running(holdfast, workload.id)
+        assert f"post_restore in {container.name}: indexing then" in [line.message for line in end.log]
+
+        (data / "word").write_text("later\n")
+        await holdfast.api.workloads.apply(replace(keeper(), hooks=fails), actor="test")
+        before = describe_tree(data)
+        end = await ended(holdfast, await restore(holdfast, workload, snapshot))
+        assert end.error is not None
+        assert end.error["code"] == "restore_reverted"
+        assert "The post_restore hook failed" in str(end.error["message"])
+        assert describe_tree(data) == before
+        await the_one_running(holdfast, workload.id)
 
 
 async def test_data_on_which_the_workload_does_not_live_is_taken_back(place: DockerPlace) -> None:

@@ -17,7 +17,7 @@ from holdfast.services.deploy_snapshots import DeploySnapshots
 from holdfast.services.deployer import Deployer
 from holdfast.services.engine_volumes import EngineVolumes
 from holdfast.services.health_gate import HealthGate
-from holdfast.services.hooks import SnapshotHooks
+from holdfast.services.hooks import HookRunner
 from holdfast.services.image_care import ImageCare
 from holdfast.services.image_source import ImageSource
 from holdfast.services.instances import Instances
@@ -112,6 +112,7 @@ def deploying_of(base: Base, restore_locked: RestoreLocked) -> Deploying:
     )
     ran = RanVersions(records)
     sharing = Sharing(workloads=base.workload_store, deployments=base.deployment_store, volumes=volumes)
+    hooks = HookRunner(base.runtime, sealed_values)
     capture = Capture(
         installation=base.installation,
         workloads=base.workload_store,
@@ -119,7 +120,7 @@ def deploying_of(base: Base, restore_locked: RestoreLocked) -> Deploying:
         sharing=sharing,
         runtime=base.runtime,
         quiescer=quiescer,
-        hooks=SnapshotHooks(base.runtime, sealed_values),
+        hooks=hooks,
         holds=base.holds,
         store=base.stores,
         locks=base.locks,
@@ -166,7 +167,7 @@ def deploying_of(base: Base, restore_locked: RestoreLocked) -> Deploying:
             traffic=traffic,
         ),
         snapshots=deploy_snapshots,
-        trials=Trials(records=records, rollout=rollout, instances=instances, traffic=traffic),
+        trials=Trials(records=records, rollout=rollout, hooks=hooks, instances=instances, traffic=traffic),
     )
     reaper = Reaper(base.files)
     deletion = WorkloadDeletion(

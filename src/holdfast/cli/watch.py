@@ -189,6 +189,7 @@ _PARTS: Final = {
     "recheck": "last checks",
     "catch_up": "catching up",
     "gate": "health",
+    "hooks": "post_restore",
     "other": "records",
 }
 """How the parts of a downtime are called for people, where their name alone says too little."""

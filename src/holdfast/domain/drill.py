@@ -12,7 +12,6 @@ from typing import Final
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.workload import (
     SUPPORTED_SCOPES,
-    Hooks,
     RestartPolicy,
     Scope,
     SnapshotPolicy,
@@ -59,7 +58,7 @@ class ThrowAway(LikeSource):
             volumes=own + others,
             networks=(),
             labels=(*source.labels, (LABEL_DRILL, self.operation_id)),
-            hooks=Hooks(),
+            hooks=replace(source.hooks, pre_snapshot=(), post_snapshot=()),
             snapshots=SnapshotPolicy(before_deploy=False),
             updates=UpdatePolicy(),
             restart=RestartPolicy.NO,

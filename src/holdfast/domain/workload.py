@@ -254,7 +254,7 @@ class UpdatePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """Commands that run inside of the workload's instances around a capture; empty: none.
+    """Commands that run inside of the workload's instances, around a capture and after a restore; empty: none.
 
     Attributes:
         timeout: seconds that each of them gets before it is killed.
@@ -262,6 +262,7 @@ class Hooks:
 
     pre_snapshot: tuple[str, ...] = ()
     post_snapshot: tuple[str, ...] = ()
+    post_restore: tuple[str, ...] = ()
     timeout: float = 60.0
 
 

@@ -24,7 +24,7 @@ from holdfast.engine.holds import Hold, HoldFiles
 from holdfast.engine.requests import CaptureRequest, WarmRequest
 from holdfast.engine.snapshot_store import CaptureSource, SnapshotStore
 from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, Container, ContainerRuntime, ContainerState
-from holdfast.services.hooks import OpenHold, SnapshotHooks, check_hooks, release_failed
+from holdfast.services.hooks import HookRunner, OpenHold, check_hooks, release_failed
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.operations import OperationContext
 from holdfast.services.path_users import overlap
@@ -84,7 +84,7 @@ class Capture:
         sharing: Sharing,
         runtime: ContainerRuntime,
         quiescer: Quiescer,
-        hooks: SnapshotHooks,
+        hooks: HookRunner,
         holds: HoldFiles,
         store: SnapshotStore,
         locks: LifecycleLocks,

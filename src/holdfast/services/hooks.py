@@ -1,10 +1,13 @@
-"""Hooks around a capture: commands inside the workload's instances that make its data whole, and let it go on.
+"""Hooks: commands inside the workload's instances that make its data whole for a capture, let it go on, or make the
+program fit to work on restored data.
 
 - ``pre_snapshot`` runs in every running instance, one after the other, oldest first. One that fails or hangs ends the
   capture; one that hangs is killed, with all that it started.
 - That a hook is about to run in an instance is on disk before it does. From then on ``post_snapshot`` runs in that
   instance whatever happens: the capture fails, a person cancels it, its process or the server dies. It runs a second
   time when the server dies just then.
+- ``post_restore`` runs in every instance on trial, once it is healthy; one that fails makes the trial unhealthy. After
+  an interruption it runs again, in instances made anew: what it left half done there is gone with them.
 - What they print is in the operation's log, the last lines of it.
 """
 
@@ -57,7 +60,7 @@ class OpenHold:
                 self.hold = hold
 
 
-class SnapshotHooks:
+class HookRunner:
     """Runs the hooks of locked workloads."""
 
     def __init__(self, runtime: ContainerRuntime, secrets: SealedValues) -> None:
@@ -158,6 +161,32 @@ class SnapshotHooks:
         await self._tell(ctx, "post_snapshot", container, result.output)
         return "" if result.code == 0 else f"The post_snapshot hook ended with {result.code} {where}."
 
+    async def restored(self, ctx: OperationContext, workload: Workload, container_ids: Iterable[str]) -> None:
+        """Run ``post_restore`` in each of a workload's instances, one after the other.
+
+        Raises:
+            Failed: ``post_restore_failed``.
+            Cancelled: a person cancelled.
+            Unavailable: the engine does not answer; the hook may still run.
+        """
+        hooks = workload.spec.hooks
+        for container_id in container_ids:
+            container = await self._runtime.inspect(container_id)
+            try:
+                with ctx.interruptible():
+                    result = await self._runtime.exec(container_id, hooks.post_restore, hooks.timeout)
+            except Failed as error:
+                hung = error.code == "exec_timeout"
+                await self._tell(ctx, "post_restore", container, str(error.details.get("output", "")))
+                why = f"it did not end within {hooks.timeout:g} s" if hung else f"it could not be run: {error.message}"
+                raise _unfit(container, why, {"cause": error.code}) from error
+            await self._tell(ctx, "post_restore", container, result.output)
+            if result.code != 0:
+                raise _unfit(container, f"it ended with {result.code}", {"exit_code": result.code})
+            now = await self._runtime.inspect(container_id)
+            if (now.state, now.started_at) != (ContainerState.RUNNING, container.started_at):
+                raise _unfit(container, "the container did not stay as it was after its hook", {"state": now.state})
+
     async def _tell(self, ctx: OperationContext, hook: str, container: Container, output: str) -> None:
         """The last lines of what a hook printed, without the values of the workload's secrets."""
         masked = await self._secrets.masked(container.labels.get(LABEL_WORKLOAD, ""))
@@ -190,7 +219,7 @@ def release_failed(wrong: Sequence[str], *, what_stands: str, snapshot_id: str |
     """The error for post_snapshot hooks that failed.
 
     Args:
-        wrong: what :meth:`SnapshotHooks.after` returned.
+        wrong: what :meth:`HookRunner.after` returned.
         what_stands: a sentence about the snapshot.
     """
     return Failed(
@@ -206,6 +235,15 @@ def _failed(container: Container, why: str, details: Mapping[str, object]) -> Fa
         "pre_snapshot_failed",
         f"The pre_snapshot hook failed in the container {container.name}: {why}. No snapshot was taken.",
         next_step="Look at the hook's output in this operation's log, mend the hook, then take the snapshot again.",
+        details={"container": container.name, **details},
+    )
+
+
+def _unfit(container: Container, why: str, details: Mapping[str, object]) -> Failed:
+    return Failed(
+        "post_restore_failed",
+        f"The post_restore hook failed in the container {container.name}: {why}.",
+        next_step="Look at the hook's output in this operation's log, mend the hook, then restore again.",
         details={"container": container.name, **details},
     )
 

@@ -23,7 +23,7 @@ class RedeployFailure:
     @property
     def unhealthy(self) -> bool:
         """Whether it ran on the restored data, and was judged."""
-        return self.error.code == "deploy_unhealthy"
+        return self.error.code in ("deploy_unhealthy", "post_restore_failed")
 
     @property
     def result(self) -> RestoreResult:

@@ -19,6 +19,7 @@ from typing import Final, cast
 import structlog
 
 from holdfast.domain import times
+from holdfast.domain.deploy_plan import instance_count
 from holdfast.domain.deployment import DeployReason
 from holdfast.domain.errors import Cancelled, Damaged, Failed, HoldfastError, Unavailable
 from holdfast.domain.recovery import Direction, what_is_where
@@ -32,6 +33,7 @@ from holdfast.domain.restore import (
     TreeSide,
 )
 from holdfast.domain.restore_records import BackwardRecord, ConfirmedRecord, Record, RevertedRecord, TrialRecord
+from holdfast.domain.workload import WorkloadSpec
 from holdfast.engine.journal import Journal
 from holdfast.engine.wrapper_place import staged_path
 from holdfast.services.active_restore import ActiveRestore, stays_stopped, take_empty_away
@@ -146,7 +148,7 @@ class RestoreTrial:
             if now > times.parse(last.deadline) and not by_decision:
                 raise await self.leave_undecided(restore, "its trial was interrupted, and its time is over.")
             return
-        longest = max(workload.spec.health.deadline for workload in restore.afterwards.values())
+        longest = max(_longest(workload.spec) for workload in restore.afterwards.values())
         until = now if by_decision else now + timedelta(seconds=longest + TRIAL_MARGIN)
         await self._write(
             restore,
@@ -202,7 +204,8 @@ class RestoreTrial:
         ctx = restore.ctx
         workload = restore.afterwards[redeploy.workload_id]
         mine = [facts for facts in await self._on_trial(restore) if facts.workload_id == workload.id]
-        if mine and all(facts.running for facts in mine):
+        # what a post_restore hook was at when it was cut off may still go on in them
+        if mine and all(facts.running for facts in mine) and not workload.spec.hooks.post_restore:
             await self._deployer.gate_instances(workload, [facts.id for facts in mine], ctx)
             return
         for facts in mine:
@@ -435,6 +438,12 @@ def _reason(redeploy: Redeploy) -> DeployReason:
     if redeploy.first:
         return DeployReason.DEPLOY
     return DeployReason.ROLLBACK if redeploy.adopt else DeployReason.RESTORE
+
+
+def _longest(spec: WorkloadSpec) -> float:
+    """Seconds that a workload may take until it is judged."""
+    hooks = spec.hooks
+    return spec.health.deadline + (hooks.timeout * instance_count(spec) if hooks.post_restore else 0.0)
 
 
 def _why_back(restore: ActiveRestore, why: str) -> str:

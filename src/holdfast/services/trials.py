@@ -19,6 +19,7 @@ from holdfast.domain.workload import DesiredState, Workload
 from holdfast.runtime.port import LABEL_DEPLOYMENT
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.health_gate import Uncancellable
+from holdfast.services.hooks import HookRunner
 from holdfast.services.image_source import Version
 from holdfast.services.instances import Instances
 from holdfast.services.locks import Held
@@ -31,9 +32,18 @@ from holdfast.services.traffic import Traffic
 class Trials:
     """Runs trials for the deployer."""
 
-    def __init__(self, *, records: DeployRecords, rollout: Rollout, instances: Instances, traffic: Traffic) -> None:
+    def __init__(
+        self,
+        *,
+        records: DeployRecords,
+        rollout: Rollout,
+        hooks: HookRunner,
+        instances: Instances,
+        traffic: Traffic,
+    ) -> None:
         self._records = records
         self._rollout = rollout
+        self._hooks = hooks
         self._instances = instances
         self._traffic = traffic
 
@@ -53,7 +63,8 @@ class Trials:
             snapshot_id: the snapshot of the data right before it.
 
         Raises:
-            Failed: ``deploy_unhealthy`` (its details hold the last lines as ``logs``), or the engine's refusal.
+            Failed: ``deploy_unhealthy`` (its details hold the last lines as ``logs``), ``post_restore_failed``, or the
+                engine's refusal.
             Refused: a volume is not what it must be.
             Unavailable: the engine does not answer; the attempt may be repeated.
             Cancelled: a person cancelled.
@@ -76,6 +87,9 @@ class Trials:
                 made = await self._rollout.make(workload, version, deployment.id, count, _in_silence)
             with _timed(ctx, "gate"):
                 await self._rollout.judge(made, workload, ctx)
+            if workload.spec.hooks.post_restore:
+                with _timed(ctx, "hooks"):
+                    await self._hooks.restored(ctx, workload, made)
         except Unavailable:
             raise
         except HoldfastError as error:
@@ -106,7 +120,7 @@ class Trials:
         return ended
 
     async def gate_instances(self, workload: Workload, container_ids: Iterable[str], ctx: OperationContext) -> None:
-        """Judge instances that are on trial already, after an interruption.
+        """Judge instances that are on trial already, after an interruption, of a workload without ``post_restore``.
 
         Raises:
             Failed: ``deploy_unhealthy``; see :meth:`run`.

@@ -298,10 +298,6 @@ class TestRefusals:
         assert (problem["path"], problem["code"]) == (path, "key_unknown")  # type: ignore[has-type] # JSON
         assert hint in problem["next_step"]  # type: ignore[has-type] # JSON
 
-    def test_a_key_of_a_later_version_is_refused_as_such(self) -> None:
-        hooks = {"post_restore": ["reindex"]}
-        assert problems({**MINIMAL, "hooks": hooks}) == [("hooks.post_restore", "key_not_supported")]
-
     def test_networks_are_a_set_of_such_as_others_made(self) -> None:
         assert parse_workload_json({**MINIMAL, "networks": ["proxy", "db", "proxy"]}).networks == ("db", "proxy")
         refused = problems({**MINIMAL, "networks": ["host", "bridge", "a b"]})
@@ -360,7 +356,7 @@ class TestRefusals:
             ("resources", {"memory": "1KiB"}, "resources.memory", "value_out_of_range"),
             ("resources", {"memory": "lots"}, "resources.memory", "size_malformed"),
             ("resources", {"cpus": float("nan")}, "resources.cpus", "value_malformed"),
-            ("hooks", {"post_restore": ["x"]}, "hooks.post_restore", "key_not_supported"),
+            ("hooks", {"post_restore": ["", "x"]}, "hooks.post_restore", "value_malformed"),
             ("hooks", {"pre_snapshots": ["x"]}, "hooks.pre_snapshots", "key_unknown"),
             ("hooks", {"pre_snapshot": "save"}, "hooks.pre_snapshot", "value_wrong_type"),
             ("hooks", {"pre_snapshot": [" ", "save"]}, "hooks.pre_snapshot", "value_malformed"),
@@ -646,6 +642,7 @@ def hooks(draw: st.DrawFn) -> Hooks:
     return Hooks(
         pre_snapshot=("hook", *pre) if pre else (),
         post_snapshot=("hook", *post) if post else (),
+        post_restore=tuple(draw(st.sampled_from([(), ("hook",), ("hook", "again")]))),
         timeout=draw(st.sampled_from([1.0, 60.0, 90.5])),
     )
 

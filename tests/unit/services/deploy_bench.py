@@ -28,6 +28,7 @@ from holdfast.services.deploy_snapshots import DeploySnapshots, TakeIt, nothing
 from holdfast.services.deployer import Deployer
 from holdfast.services.engine_volumes import EngineVolumes
 from holdfast.services.health_gate import HealthGate
+from holdfast.services.hooks import HookRunner
 from holdfast.services.image_care import ImageCare
 from holdfast.services.image_source import ImageSource, PullPolicy
 from holdfast.services.instances import Instances
@@ -195,7 +196,13 @@ class Bench:
                 traffic=self.traffic,
             ),
             snapshots=before,
-            trials=Trials(records=records, rollout=self.rollout, instances=self.instances, traffic=self.traffic),
+            trials=Trials(
+                records=records,
+                rollout=self.rollout,
+                hooks=HookRunner(self.runtime, self.secrets),
+                instances=self.instances,
+                traffic=self.traffic,
+            ),
         )
         self.rollbacks = Rollbacks(deployer=self.deployer, records=records, images=self.images)
         self.promotions = Promotions(deployer=self.deployer, records=records, instances=self.instances)

@@ -20,7 +20,7 @@ from holdfast.engine.stores import open_stores
 from holdfast.services.capture import Capture
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots
-from holdfast.services.hooks import SnapshotHooks
+from holdfast.services.hooks import HookRunner
 from holdfast.services.in_use import SnapshotsInUse
 from holdfast.services.quiesce import Quiescer
 from holdfast.services.ran import RanVersions
@@ -82,7 +82,7 @@ class SnapshotBench(Bench):
             sharing=Sharing(workloads=self.workloads, deployments=self.deployments, volumes=self.volumes),
             runtime=self.runtime,
             quiescer=Quiescer(self.runtime, INSTALLATION),
-            hooks=SnapshotHooks(self.runtime, self.secrets),
+            hooks=HookRunner(self.runtime, self.secrets),
             holds=holds,
             store=self.store,
             locks=self.locks,

@@ -187,7 +187,7 @@ def _health(health: HealthCheck) -> dict[str, object]:
 
 def _hooks(hooks: Hooks) -> dict[str, object]:
     document: dict[str, object] = {}
-    for name in ("pre_snapshot", "post_snapshot"):
+    for name in ("pre_snapshot", "post_snapshot", "post_restore"):
         if command := getattr(hooks, name):
             document[name] = list(command)
     if hooks.timeout != _HOOKS.timeout:

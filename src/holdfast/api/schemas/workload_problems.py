@@ -4,7 +4,7 @@ Every problem has a stable ``code``:
 
 ========================  =============================================================
 ``key_unknown``           no such key; the nearest known one is named
-``key_not_supported``     a key or value of a later version
+``key_not_supported``     a value of a later version
 ``key_missing``           something that must be there isn't
 ``key_has_no_effect``     a key that does nothing where it stands
 ``value_wrong_type``      text where a list is needed, and the like
@@ -31,13 +31,6 @@ from holdfast.domain.units import format_duration, format_size
 Path: TypeAlias = tuple[str | int, ...]
 Position: TypeAlias = Callable[[Path], tuple[int, int] | None]
 """Where a path stands in the text, as line and column; ``None`` where there is no text."""
-
-LATER_KEYS: Final = frozenset(
-    {
-        "hooks.post_restore",
-    }
-)
-"""Keys of later versions, dotted."""
 
 _OTHER_NAMES: Final = {
     "image": "source.image",
@@ -206,14 +199,6 @@ def _unknown(path: Path, keys: Mapping[str, Sequence[str]]) -> FoundProblem:
     key = str(path[-1])
     parent = ".".join(part for part in path[:-1] if isinstance(part, str))
     known = keys.get(parent, ())
-    dotted = f"{parent}.{key}" if parent else key
-    if dotted in LATER_KEYS:
-        return FoundProblem(
-            path=path,
-            code="key_not_supported",
-            message="isn't supported by this version",
-            next_step=f"Remove {dotted}; nothing stands in for it yet.",
-        )
     nearest = _OTHER_NAMES.get(key) if not parent else None
     if nearest is None:
         nearest = next(iter(difflib.get_close_matches(key[:60], known, 1, cutoff=0.5)), None)

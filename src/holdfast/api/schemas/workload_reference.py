@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from holdfast.api.schemas.workload import json_schema
-from holdfast.api.schemas.workload_problems import LATER_KEYS
 
 MARKDOWN_FILE: Final = Path("docs/reference/workload.md")
 SCHEMA_FILE: Final = Path("docs/reference/workload.schema.json")
@@ -109,11 +108,10 @@ def reference_markdown() -> str:
         inner = _model_of(name, schema)
         parts.append(f"## `{title}`\n\n{inner['description']}\n\n{_table(inner, schema)}")
     parts.append(_VOLUMES)
-    later = ", ".join(f"`{key}`" for key in sorted(LATER_KEYS))
     parts.append(
         "## Not in this version\n\n"
-        f"{later} and the scope `instance` belong to later versions.\n"
-        "They are refused as such (`key_not_supported`), never ignored.\n"
+        "The scope `instance` belongs to a later version.\n"
+        "It is refused as such (`key_not_supported`), never ignored.\n"
     )
     return "\n".join(parts)
 

@@ -22,8 +22,9 @@ class _Model(BaseModel):
 
 
 class HooksModel(_Model):
-    """Commands that run inside of the workload's containers, as their own user, around a snapshot taken with quiesce
-    `hooks`: `pre_snapshot` makes the program's data whole on disk and keeps it so, `post_snapshot` lets it go on.
+    """Commands that run inside of the workload's containers, as their own user. Around a snapshot taken with quiesce
+    `hooks`, `pre_snapshot` makes the program's data whole on disk and keeps it so, and `post_snapshot` lets it go on;
+    `post_restore` makes the program fit to work on restored data.
     """
 
     pre_snapshot: Annotated[
@@ -40,11 +41,19 @@ class HooksModel(_Model):
             "the next start of Holdfast; then it may run a second time.",
         ),
     ] = []
+    post_restore: Annotated[
+        _Command,
+        Field(
+            description="Program and arguments. It runs once what a restore put in place is healthy; if it fails or "
+            "hangs, that counts as unhealthy. It may run more than once.",
+            examples=[["app-ctl", "reindex"]],
+        ),
+    ] = []
     timeout: Annotated[
         Duration, Field(ge=1, le=3600, description="How long each may take before it is killed, with all it started.")
     ] = _HOOKS.timeout
 
-    @field_validator("pre_snapshot", "post_snapshot")
+    @field_validator("pre_snapshot", "post_snapshot", "post_restore")
     @classmethod
     def _names_a_program(cls, command: list[str]) -> list[str]:
         if command and not command[0].strip():
@@ -65,7 +74,10 @@ class HooksModel(_Model):
     def hooks(self) -> Hooks:
         """The hooks as the inside of Holdfast knows them."""
         return Hooks(
-            pre_snapshot=tuple(self.pre_snapshot), post_snapshot=tuple(self.post_snapshot), timeout=self.timeout
+            pre_snapshot=tuple(self.pre_snapshot),
+            post_snapshot=tuple(self.post_snapshot),
+            post_restore=tuple(self.post_restore),
+            timeout=self.timeout,
         )
 
 
