@@ -157,7 +157,9 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         before=("apply -f postgres.yaml", "secret set db POSTGRES_PASSWORD --file tls.pem", "deploy db"),
     ),
     "how-to/disaster-drill.md": Scenario(before=(*SNAPSHOT, FAR), fails=DOCTOR),
-    "how-to/move-to-another-server.md": Scenario(before=(*SNAPSHOT, FAR), fails=DOCTOR, not_run={"recover": NO_SERVER}),
+    "how-to/move-to-another-server.md": Scenario(
+        before=(*SNAPSHOT, FAR), typed={"backup passphrase": TWICE}, fails=DOCTOR, not_run={"recover": NO_SERVER}
+    ),
     "how-to/recover-on-another-machine.md": Scenario(
         before=(*SNAPSHOT, FAR, "snapshot copy notes --all --to far"),
         typed={"restore": "notes\n"},
