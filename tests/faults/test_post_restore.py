@@ -13,6 +13,7 @@ from tests.faults.refusal_bench import Bench, assert_told
 from tests.faults.restart_bench import ServerDiedError, Servers
 
 from holdfast.domain import times
+from holdfast.domain.errors import Unavailable
 from holdfast.domain.restore_records import TrialRecord
 from holdfast.domain.workload import Hooks
 from holdfast.engine.fs import Fs
@@ -118,6 +119,24 @@ async def test_a_trial_that_was_cut_off_has_the_time_that_the_hook_may_take(serv
     assert times.parse(trial.deadline) - began > timedelta(seconds=SPEC.hooks.timeout)
     await servers.restart()
     assert (await servers.recovered())["outcome"]["result"] == "restored"
+    await servers.end_well()
+
+
+async def test_an_engine_that_goes_away_meanwhile_is_waited_for_and_it_runs_in_an_instance_made_anew(
+    servers: Servers,
+) -> None:
+    seen: list[FakeContainer] = []
+
+    async def away() -> None:
+        seen.extend(running(servers))
+        raise Unavailable("engine_unavailable", "It is away.", next_step="Start it.")
+
+    servers.faults.moments["engine exec_start"] = away
+    end = await servers.bench.restored()
+    assert end["outcome"]["result"] == "restored"
+    (cut_off,) = seen
+    assert cut_off.id not in {container.id for container in servers.containers()}
+    assert ran(servers) == running(servers)
     await servers.end_well()
 
 
