@@ -9,6 +9,8 @@ from playwright.async_api import Locator, Route, expect
 
 from tests.e2e.ledger import NAME, Ledger
 from tests.e2e.site import HEADER, PASSWORD
+from tests.e2e.test_story import ADDRESSES
+from tests.e2e.test_system_page import PARTS
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
@@ -120,5 +122,47 @@ async def test_a_role_that_was_taken_meanwhile_and_a_session_that_is_over_are_to
     assert (await context.request.delete(f"{site.url}/api/session", headers=HEADER)).ok
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Вход в Holdfast")).to_be_visible()
+    await context.close()
+    assert site.said == []
+
+
+async def test_each_page_says_that_the_server_failed_and_none_that_there_is_nothing(ledger: Ledger) -> None:
+    site = ledger.site
+    await site.sign_in()
+    browser = site.context.browser
+    assert browser is not None
+    context = await browser.new_context(locale="en", storage_state=await site.context.storage_state())
+    page = await context.new_page()
+
+    async def fail(route: Route) -> None:
+        if re.search(r"/api/(session$|events|workloads/[^/]+/status)", route.request.url):
+            await route.fallback()
+        else:
+            error = {"code": "internal_error", "message": "It failed.", "next_step": "Look why.", "details": {}}
+            await route.fulfill(status=500, json={"error": error})
+
+    await page.route(f"{site.url}/api/**", fail)
+    operations = (await site.ask("GET", f"/api/operations?workload={NAME}"))["items"]
+    deployed = next(each for each in operations if each["kind"] == "deploy" and each["state"] == "succeeded")
+    addresses = [
+        address.replace("/workloads/notes", f"/workloads/{NAME}").format(
+            operation=deployed["id"], snapshot=ledger.snapshot
+        )
+        for route, address in ADDRESSES.items()
+        if route not in ("/new", "/operations/:operation", "/system/:part")
+    ]
+    for address in [*addresses, *(f"/system/{part}" for part in PARTS)]:
+        await page.goto(f"{site.url}{address}")
+        await expect(page.get_by_role("alert").first).to_contain_text("internal_error")
+        await expect(page.get_by_text("Loading …")).to_have_count(0)
+        await expect(page.locator(".empty")).to_have_count(0)
+    # what is followed until its end goes on being asked for, and says so
+    await page.goto(f"{site.url}/operations/{deployed['id']}")
+    await expect(page.get_by_text("internal_error")).to_be_visible()
+    await expect(page.get_by_text("The connection to Holdfast is lost. What was begun goes on")).to_be_visible()
+    await page.unroute_all()
+    await expect(page.get_by_text("It is done.").last).to_be_visible()
+    await page.get_by_role("button", name="Try again").click()
+    await expect(page.get_by_role("link", name=NAME)).to_be_visible()
     await context.close()
     assert site.said == []

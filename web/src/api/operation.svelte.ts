@@ -70,6 +70,7 @@ export class FollowedOperation {
         this.error = error;
         return;
       }
+      this.lost = true;
     }
     if (this.#closed) return; // whoever looked on is gone meanwhile
     this.#again = setTimeout(() => this.open(), this.#pause);
