@@ -82,9 +82,10 @@ class Splicing {
       const nested = path
         .slice(way.length + 1)
         .reduceRight((below, key) => (typeof key === "number" ? [below] : { [key]: below }), value);
-      if (isCollection(within)) return this.#add(within as Mapping, path[way.length]!, nested);
       const key = path[way.length]!;
-      return entry && this.#exchange(entry, typeof key === "number" ? [nested] : { [key]: nested });
+      const added = typeof key === "number" ? [nested] : { [key]: nested };
+      if (isCollection(within)) return this.#append(within as Mapping, added);
+      return entry && this.#exchange(entry, added);
     }
     if (!entry) return undefined;
     if (Array.isArray(value) && value.length > 0 && isSeq(entry.value)) {
@@ -153,10 +154,6 @@ class Splicing {
     if (this.#begins(next)) return [{ from: this.#start(next.from), to: this.#start(next.from), text: lines.join("") }];
     const indent = " ".repeat(columnOf(list));
     return [{ from: next.from, to: next.from, text: lines.join("").slice(indent.length) + indent }];
-  }
-
-  #add(within: Mapping, key: string | number, value: unknown): Edit[] {
-    return this.#append(within, isSeq(within) ? [value] : { [key]: value });
   }
 
   #append(within: Mapping, added: unknown): Edit[] {

@@ -1,5 +1,5 @@
 /** Declarations as texts: read, written, and changed in places. Loaded only where one is shown. */
-import { type Document, isMap, isScalar, isSeq, parseDocument, stringify, visit, type YAMLSeq } from "yaml";
+import { type Document, isMap, isScalar, isSeq, parseDocument, stringify, visit } from "yaml";
 import type { Path } from "./place";
 import { COMPAT, spliced } from "./splice";
 
@@ -35,7 +35,6 @@ function meaning(document: Document | Document.Parsed): string | undefined {
 function set(document: Document, path: Path, value: unknown): void {
   const there = document.getIn(path, true);
   if (value === undefined) remove(document, path);
-  else if (Array.isArray(value) && isSeq(there)) exchange(document, there, value);
   else {
     for (let length = 1; length < path.length; length++) {
       const above = document.getIn(path.slice(0, length), true);
@@ -53,18 +52,4 @@ function remove(document: Document, path: Path): void {
     const above = document.getIn(left.slice(0, -1), true);
     if (left.length === 1 || !(isMap(above) || isSeq(above)) || above.items.length > 0) return;
   }
-}
-
-/** Makes a list another one, and leaves the items at its ends that stay. */
-function exchange(document: Document, list: YAMLSeq, values: readonly unknown[]): void {
-  const old = list.toJSON() as unknown[];
-  const same = (one: unknown, other: unknown) => JSON.stringify(one) === JSON.stringify(other);
-  const least = Math.min(old.length, values.length);
-  let before = 0;
-  while (before < least && same(old[before], values[before])) before++;
-  let after = 0;
-  while (after < least - before && same(old.at(-1 - after), values.at(-1 - after))) after++;
-  const between = values.slice(before, values.length - after);
-  if (old.length === values.length) between.forEach((value, index) => list.set(before + index, value));
-  else list.items.splice(before, old.length - before - after, ...between.map((value) => document.createNode(value)));
 }
