@@ -87,6 +87,9 @@ class RuntimeContract:
             await runtime.pull("127.0.0.1:9/nothing:1")
         assert failure.value.code in ("image_not_in_registry", "registry_unreachable")
         assert failure.value.next_step
+        with pytest.raises(Failed) as same:
+            await runtime.tags("127.0.0.1:9/nothing:1")
+        assert same.value.code == failure.value.code
 
     async def test_a_tag_is_another_name_and_goes_alone(self, lab: Lab) -> None:
         image = await lab.runtime.image(lab.images.steady)

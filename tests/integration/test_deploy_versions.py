@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from holdfast.bootstrap import Holdfast
-from holdfast.domain.operation import OperationState
+from holdfast.domain.operation import Operation, OperationState
+from holdfast.domain.registry import RegistryLogin
 from holdfast.domain.workload import (
     HealthCheck,
     HealthType,
@@ -26,9 +27,11 @@ from holdfast.services.health_gate import SystemClock
 from holdfast.testing.images import build_image
 from holdfast.testing.installation import deployed, ended, snapshotted, succeeded
 from holdfast.testing.plugins import install
-from holdfast.testing.registry import push
+from holdfast.testing.registry import push, registry
 from tests.integration.engine_bench import PATIENT, DockerPlace, build_keeper, containers, keeper, the_one_running
 
+OPEN_SESAME = "$2b$05$kCeSqv3uyXq5mTllrhWO0ea3r1neCmU/5382zZlFTDGXP0nu4qH66"
+"""The bcrypt of a password."""
 STEADY = "trap 'exit 0' TERM\nwhile :; do sleep 60 & wait $!; done\n"
 
 
@@ -136,6 +139,56 @@ async def test_a_tag_that_was_moved_on_is_deployed_by_the_schedule(
         (update,) = (await holdfast.operations.list(1, None, workload.id)).items
         assert (update.actor, (await succeeded(holdfast, update)).outcome["digest"]) == ("schedule", moved)
         assert await version_of(holdfast, (await the_one_running(holdfast, workload.id)).id) == "of the night"
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+async def test_a_newer_tag_of_the_pattern_is_deployed_by_the_schedule(
+    place: DockerPlace, docker_host: str, docker_runtime: DockerRuntime, tmp_path: Path, *, guarded: bool
+) -> None:
+    (tmp_path / "registry").mkdir()
+    users = {"ann": OPEN_SESAME} if guarded else None
+    clock = Ahead()
+    with registry(tmp_path / "registry", users=users) as address:
+        name = f"{address}/holdfast-test/app"
+        login = RegistryLogin(host=address, username="ann", password="open sesame") if guarded else None
+        published: list[str] = []
+
+        async def publish(tag: str) -> None:
+            image_id = await build_image(docker_host, f"{name}:{tag}", script=STEADY, env={"VERSION": tag})
+            await push(docker_host, image_id, f"{name}:{tag}", login=login)
+            published.append(f"{name}:{tag}")
+
+        async with replace(place, seams=replace(place.seams, clock=clock)).running() as holdfast:
+
+            async def night() -> Operation:
+                clock.seconds += 25 * 3600
+                await holdfast.scheduler.look()
+                (update,) = (await holdfast.operations.list(1, None, workload.id)).items
+                return await ended(holdfast, update)
+
+            if login is not None:
+                await holdfast.api.registries.add(address, login.username, login.password, actor="test")
+            await publish("1.9.0")
+            policy = UpdatePolicy(schedule="0 4 * * *", tags="1.*")
+            workload = await deployed(holdfast, replace(app(f"{name}:1.9.0"), updates=policy))
+            await holdfast.scheduler.look()
+            for tag in ("1.8.9", "1.9.1", "1.10.0", "1.11.0-rc1", "1.12", "2.0.0", "latest"):
+                await publish(tag)
+            update = await night()
+            seen = [update.outcome.get(key) for key in ("result", "tag", "tags_seen")]
+            assert (update.actor, seen) == ("schedule", ["deployed", "1.10.0", 8])
+            running = await the_one_running(holdfast, workload.id)
+            assert await version_of(holdfast, running.id) == "1.10.0"
+            assert (await holdfast.api.workloads.get("app")).spec.image == f"{name}:1.10.0"
+            assert (await night()).outcome["result"] == "already_there"
+            if login is not None:
+                await holdfast.api.registries.remove(address, actor="test")
+                refused = await night()
+                assert refused.error is not None
+                assert refused.error["code"] == "registry_denied"
+            assert await the_one_running(holdfast, workload.id) == running
+        for reference in published:
+            await docker_runtime.untag(reference)
 
 
 async def test_a_plugin_of_another_distribution_says_which_image_runs(

@@ -51,6 +51,7 @@ def keeping_of(base: Base, deploying: Deploying, restoring: Restoring, own: Back
         settings=base.settings,
         workloads=base.workload_store,
         records=deploying.records,
+        images=deploying.images,
         deployer=deploying.deployer,
         operations=base.operations,
         locks=base.locks,

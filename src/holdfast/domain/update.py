@@ -23,9 +23,9 @@ def held_back(workload: Workload, deployed: Deployment | None, wished: Deploymen
     if deployed is None or wished is None:
         return "it was never deployed"
     if wished.reason is DeployReason.ROLLBACK:
-        return "somebody went back to an earlier version, which stays until the next deployment by a person"
+        return "somebody went back to an earlier version, which stays until a person deploys another one"
     if deployed.image_id != wished.image_id:
-        return "a restore went back to an earlier version, which stays until the next deployment by a person"
+        return "a restore went back to an earlier version, which stays until a person deploys another one"
     configured, then = workload.spec, deployed.spec.declared
     if (configured.config_hash, configured.source) != (then.config_hash, then.source):
         return "its configuration was changed, which a person has to deploy"

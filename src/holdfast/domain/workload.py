@@ -247,9 +247,11 @@ class UpdatePolicy:
 
     Attributes:
         schedule: when it is asked, as cron writes it; ``None``: never.
+        tags: pattern of the tags to which it moves on by itself (:mod:`holdfast.domain.newer_tags`); ``None``: to none.
     """
 
     schedule: str | None = None
+    tags: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,7 @@ from holdfast.runtime.port import (
     OnMade,
 )
 from holdfast.runtime.pull_errors import login_failed, pull_failed, registry_silent
+from holdfast.runtime.registry_tags import list_tags
 
 _AT_ONCE: Final = 8
 """Inspections in flight for one listing."""
@@ -151,6 +152,10 @@ class DockerRuntime(ContainerRuntime):
         if image is None:
             raise pull_failed(reference, "the engine said that it had pulled it, but does not have it")
         return image
+
+    async def tags(self, reference: str, *, login: RegistryLogin | None = None) -> Sequence[str]:
+        engine = await self._ask("GET", "info")
+        return await list_tags(reference, login, engine.get("RegistryConfig") or {})
 
     async def login(self, login: RegistryLogin) -> None:
         try:

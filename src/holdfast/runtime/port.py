@@ -301,6 +301,13 @@ class ContainerRuntime(Protocol):
             Failed: ``image_pull_failed`` with the registry's reason.
         """
 
+    async def tags(self, reference: str, *, login: RegistryLogin | None = None) -> Sequence[str]:
+        """The tags that the reference's registry has of its repository, in no order.
+
+        Raises:
+            Failed: as :meth:`pull`; or ``registry_tags_unreadable``.
+        """
+
     async def login(self, login: RegistryLogin) -> None:
         """Try a login out. Nothing of it is kept.
 

@@ -42,6 +42,7 @@ class DeployIntent:
         accept_volumes: a person accepts the volumes' directories as they are now.
         note: the first line of the operation's log: where the version comes from.
         require: awaited once the workload's turn has come; raises where what was asked for holds no longer.
+        choose: awaited then, with the workload as it is configured by now: the reference to take in place of ``image``.
         accept: awaited with the version that was found; raises where that is not wanted.
         pull: when a registry is asked.
     """
@@ -52,6 +53,7 @@ class DeployIntent:
     accept_volumes: bool = False
     note: str = ""
     require: Callable[[], Awaitable[None]] | None = None
+    choose: Callable[[Workload, OperationContext], Awaitable[str | None]] | None = None
     accept: Callable[[Version], Awaitable[None]] | None = None
     pull: PullPolicy = PullPolicy.ALWAYS
 
@@ -201,11 +203,12 @@ class Deployer:
         if intent.to is not None:
             rollback = Rollback.of(workload, intent.to)
             ctx.log(rollback.words)
-            image = ImageFacts(id=intent.to.image_id, reference=intent.to.spec.image, digest=intent.to.digest)
-            return replace(workload, spec=rollback.spec), await self._images.again(image, ctx)
-        if intent.image is not None:
+            facts = ImageFacts(id=intent.to.image_id, reference=intent.to.spec.image, digest=intent.to.digest)
+            return replace(workload, spec=rollback.spec), await self._images.again(facts, ctx)
+        image = intent.image if intent.choose is None else await intent.choose(workload, ctx)
+        if image is not None:
             require_takes_image(workload)
-            workload = replace(workload, spec=replace(workload.spec, image=intent.image))
+            workload = replace(workload, spec=replace(workload.spec, image=image))
         version = await self._sources.resolve(workload.spec, ctx, pull=intent.pull)
         if workload.spec.plugin is not None:
             workload = replace(workload, spec=replace(workload.spec, image=version.reference))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -178,6 +178,15 @@ class ImageSource:
             await self.fetch(image, ctx)
         version = await self.pinned(image.id, reference=image.reference)
         return dataclasses.replace(version, digest=image.digest or version.digest)
+
+    async def tags(self, reference: str) -> Sequence[str]:
+        """The tags that the registry of a reference has of its repository.
+
+        Raises:
+            Failed: as the runtime's ``tags``.
+            Unavailable: the engine does not answer.
+        """
+        return await self._runtime.tags(reference, login=await self._login_for(reference))
 
     async def on_host(self, image_id: str) -> bool:
         """Whether this host has an image. Raises ``Unavailable``."""

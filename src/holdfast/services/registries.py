@@ -1,7 +1,7 @@
 """Logins of registries: tried out, sealed, and used for every pull from their registry.
 
-Invariants: a password comes in and goes nowhere but to the engine, for that registry; it opens as that registry's and
-that name's only.
+Invariants: a password comes in and goes nowhere but to the engine, for that registry, to the registry itself and to who
+issues its tokens; it opens as that registry's and that name's only.
 """
 
 from __future__ import annotations

@@ -5,23 +5,28 @@ A run is a deployment as by hand, with its checks, its lock, its snapshot before
 - It changes nothing where a person has to decide (``domain/update.py``).
 - An attempt that failed is not made again, and the schedule counts as failing until there is another image, or somebody
   deployed it.
+- Where a pattern says to which newer tags it may move on (``domain/newer_tags.py``), the registry is asked for its tags
+  first. What is chosen becomes the configured reference by success, as with every deployment of another image.
 - What the registry can't be asked about has failed: the image on this host is no answer to what is new there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from holdfast.config import Settings
 from holdfast.domain.deployment import DeployReason
 from holdfast.domain.errors import Failed
+from holdfast.domain.image_ref import parse_image_ref
+from holdfast.domain.newer_tags import TagSearch, no_newer, search
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.schedule import Schedule, ScheduleKind
 from holdfast.domain.update import failed_before, held_back
-from holdfast.domain.workload import DesiredState
+from holdfast.domain.workload import DesiredState, Workload
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deployer import Deployer, DeployIntent, outcome_of
-from holdfast.services.image_source import PullPolicy, Version
+from holdfast.services.image_source import ImageSource, PullPolicy, Version
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations
 from holdfast.store.workloads import WorkloadStore
@@ -44,6 +49,7 @@ class ScheduledUpdates:
         settings: Settings,
         workloads: WorkloadStore,
         records: DeployRecords,
+        images: ImageSource,
         deployer: Deployer,
         operations: Operations,
         locks: LifecycleLocks,
@@ -51,6 +57,7 @@ class ScheduledUpdates:
         self._settings = settings
         self._workloads = workloads
         self._records = records
+        self._images = images
         self._deployer = deployer
         self._operations = operations
         self._locks = locks
@@ -80,10 +87,12 @@ class ScheduledUpdates:
         workload_id = schedule.subject
 
         async def run(ctx: OperationContext) -> dict[str, object]:
+            looked: dict[str, object] = {}
+            intent = self._intent(workload_id, looked)
             try:
-                return outcome_of(await self._deployer.dispatch(workload_id, self._intent(workload_id), ctx), ctx)
+                return outcome_of(await self._deployer.dispatch(workload_id, intent, ctx), ctx) | looked
             except _UpToDate:
-                return {"result": "already_there"}
+                return {"result": "already_there"} | looked
             except _LeftAlone as why:
                 ctx.log(f"Nothing was deployed: {why}.")
                 return {"result": "left_alone", "why": str(why)}
@@ -92,7 +101,13 @@ class ScheduledUpdates:
             OperationKind.DEPLOY, workload_id, actor, run, idempotency_key=idempotency_key
         )
 
-    def _intent(self, workload_id: str) -> DeployIntent:
+    def _intent(self, workload_id: str, looked: dict[str, object]) -> DeployIntent:
+        """What is asked of the deployer.
+
+        Args:
+            looked: what was found among the tags is put here, for the outcome.
+        """
+
         async def require() -> None:
             why = held_back(
                 await self._records.workload(workload_id),
@@ -101,6 +116,14 @@ class ScheduledUpdates:
             )
             if why is not None:
                 raise _LeftAlone(why)
+
+        async def choose(workload: Workload, ctx: OperationContext) -> str | None:
+            found = await self._newer(workload, ctx)
+            if found is None:
+                return None
+            ref = parse_image_ref(workload.spec.image)
+            looked.update(tags_seen=found.seen, tag=found.newer or ref.tag)
+            return None if found.newer is None else str(replace(ref, tag=found.newer))
 
         async def accept(version: Version) -> None:
             last = await self._records.last_successful(workload_id)
@@ -121,7 +144,33 @@ class ScheduledUpdates:
         return DeployIntent(
             reason=DeployReason.UPDATE,
             require=require,
+            choose=choose,
             accept=accept,
             pull=PullPolicy.INSISTING,
             note="asked for by the schedule of updates",
         )
+
+    async def _newer(self, workload: Workload, ctx: OperationContext) -> TagSearch | None:
+        """Look for a newer tag; ``None`` where none is wanted, or none can be."""
+        pattern, image = workload.spec.updates.tags, workload.spec.image
+        if pattern is None or workload.spec.plugin is not None:
+            return None
+        ref, why = parse_image_ref(image), no_newer(image)
+        if ref.digest is not None:  # a promotion or a webhook brought it
+            raise _LeftAlone(str(why))
+        last = await self._records.last_successful(workload.id)
+        if ref.registry is None and (last is None or last.digest is None):
+            # As with pulls: the name is whose who built the image here. In a registry it may be a stranger's.
+            why = f"{image} was built on this host"
+        if why is not None:
+            ctx.log(f"No newer tag was looked for: {why}.")
+            return None
+        with ctx.interruptible():
+            tags = await self._images.tags(image)
+        found = search(ref.tag or "", tags, pattern)
+        newest = "none is newer" if found.newer is None else f"the newest is {found.newer}"
+        ctx.log(
+            f"{ref.name} has {found.seen} tags, of which {found.alike} match {pattern} and are written like {ref.tag}: "
+            f"{newest}"
+        )
+        return found

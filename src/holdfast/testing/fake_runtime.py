@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from holdfast.domain.errors import HoldfastError, Unavailable
+from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.registry import RegistryLogin, registry_of
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import (
@@ -237,9 +238,7 @@ class FakeRuntime(ContainerRuntime):
         login: RegistryLogin | None = None,
     ) -> Image:
         async with self._call("pull", reference):
-            guarded = self.guarded.get(registry_of(reference))
-            if guarded is not None and guarded != login:
-                raise pull_failed(reference, "unauthorized: authentication required")
+            self._require_login(reference, login)
             remote = next(
                 (i for i in self.engine.state.remote.values() if _names(i.tags[0], i.digests[0], reference)), None
             )
@@ -249,6 +248,22 @@ class FakeRuntime(ContainerRuntime):
                 on_progress("Downloading", 0, 2)
                 on_progress("Downloading", 2, 2)
             return self.engine.put_image(replace(remote, tags=list(remote.tags))).public()
+
+    async def tags(self, reference: str, *, login: RegistryLogin | None = None) -> Sequence[str]:
+        async with self._call("tags", reference):
+            self._require_login(reference, login)
+            name = parse_image_ref(reference).name
+            there = [
+                tag for path, _, tag in (each.rpartition(":") for each in self.engine.state.remote) if path == name
+            ]
+            if not there:
+                raise pull_failed(reference, "name unknown")
+            return there
+
+    def _require_login(self, reference: str, login: RegistryLogin | None) -> None:
+        guarded = self.guarded.get(registry_of(reference))
+        if guarded is not None and guarded != login:
+            raise pull_failed(reference, "unauthorized: authentication required")
 
     async def login(self, login: RegistryLogin) -> None:
         async with self._call("login", login.host):

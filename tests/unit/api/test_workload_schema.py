@@ -73,7 +73,7 @@ max_instances: 1
 hooks: {pre_snapshot: [redis-cli, save], post_snapshot: ["true"], timeout: 2m}
 resources: {memory: 512MiB, cpus: 1.5}
 snapshots: {quiesce: hooks, keep: {last: 7, daily: 14, yearly: 2}, schedule: "0  3 * * *", missed: tell}
-updates: {schedule: "0  4 * * *"}
+updates: {schedule: "0  4 * * *", tags: "1.*"}
 networks: [proxy]
 time_zone: Europe/Berlin
 """
@@ -145,7 +145,7 @@ class TestReading:
                 schedule="0 3 * * *",
                 missed=OnMissed.TELL,
             ),
-            updates=UpdatePolicy(schedule="0 4 * * *"),
+            updates=UpdatePolicy(schedule="0 4 * * *", tags="1.*"),
             networks=("proxy",),
             time_zone="Europe/Berlin",
         )
@@ -298,6 +298,15 @@ class TestRefusals:
         assert (problem["path"], problem["code"]) == (path, "key_unknown")  # type: ignore[has-type] # JSON
         assert hint in problem["next_step"]  # type: ignore[has-type] # JSON
 
+    @pytest.mark.parametrize("image", ["notes", "notes:stable", f"notes:1.4@sha256:{'0a' * 32}"])
+    def test_tags_are_refused_where_none_can_be_newer(self, image: str) -> None:
+        updates = {"schedule": "0 4 * * *", "tags": "1.*"}
+        for source in ({"type": "image", "image": image}, {"type": "channel"}):
+            declaration = {**MINIMAL, "source": source, "updates": updates}
+            assert problems(declaration) == [("updates.tags", "key_has_no_effect")]
+            assert parse_workload_json({**declaration, "updates": {"schedule": "0 4 * * *"}}).updates.tags is None
+        assert parse_workload_json({**MINIMAL, "updates": updates}).updates.tags == "1.*"
+
     def test_networks_are_a_set_of_such_as_others_made(self) -> None:
         assert parse_workload_json({**MINIMAL, "networks": ["proxy", "db", "proxy"]}).networks == ("db", "proxy")
         refused = problems({**MINIMAL, "networks": ["host", "bridge", "a b"]})
@@ -375,6 +384,8 @@ class TestRefusals:
             ("time_zone", "Europe/Atlantis", "time_zone", "time_zone_unknown"),
             ("time_zone", "../../etc/passwd", "time_zone", "time_zone_unknown"),
             ("updates", {"schedule": "at night"}, "updates.schedule", "schedule_malformed"),
+            ("updates", {"tags": "1.*"}, "updates", "key_has_no_effect"),
+            ("updates", {"schedule": "0 4 * * *", "tags": ""}, "updates.tags", "value_out_of_range"),
             ("snapshots", {"schedule": "@daily"}, "snapshots.schedule", "schedule_malformed"),
             ("snapshots", {"schedule": "0 3 31 2 *"}, "snapshots.schedule", "schedule_malformed"),
             ("snapshots", {"missed": "tell"}, "snapshots", "key_has_no_effect"),

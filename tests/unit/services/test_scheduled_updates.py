@@ -10,6 +10,7 @@ import pytest
 from tests.unit.services.deploy_bench import CRASHING, STATEFUL, Bench, opened
 
 from holdfast.domain.deployment import DeploymentState, DeployReason
+from holdfast.domain.errors import Failed
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.registry import RegistryLogin
@@ -17,6 +18,7 @@ from holdfast.domain.workload import UpdatePolicy, Workload
 from holdfast.services.scheduled_updates import ScheduledUpdates
 
 TAG = "registry.example/home/notes:1"
+NAME = "registry.example/home/notes"
 SPEC = dataclasses.replace(STATEFUL, image=TAG, updates=UpdatePolicy(schedule="0 4 * * *"))
 
 
@@ -31,6 +33,7 @@ def updates_of(bench: Bench) -> ScheduledUpdates:
         settings=bench.settings,
         workloads=bench.workloads,
         records=bench.records,
+        images=bench.images,
         deployer=bench.deployer,
         operations=bench.operations,
         locks=bench.locks,
@@ -154,3 +157,126 @@ async def test_what_is_stopped_or_has_no_schedule_is_not_asked_about(bench: Benc
     assert await updates_of(bench).schedules() == []
     await bench.deployed(dataclasses.replace(STATEFUL, name="other", volumes=()))
     assert await updates_of(bench).schedules() == []
+
+
+# --- newer tags --------------------------------------------------------------------------------------------------
+
+
+async def tagged(bench: Bench, tags: str = "1.*", image: str = f"{NAME}:1.4.0") -> Workload:
+    """A workload that runs an image of a registry, and moves on to newer tags."""
+    bench.runtime.add_remote_image(image)
+    policy = UpdatePolicy(schedule="0 4 * * *", tags=tags)
+    workload = await bench.add(dataclasses.replace(SPEC, image=image, updates=policy))
+    assert (await bench.deploy(workload)).state is OperationState.SUCCEEDED
+    return await bench.reload(workload)
+
+
+async def configured(bench: Bench, workload: Workload) -> str:
+    return (await bench.reload(workload)).spec.image
+
+
+async def test_the_newest_tag_of_a_pattern_is_deployed_and_becomes_the_configured_one(bench: Bench) -> None:
+    workload = await tagged(bench)
+    for tag in ("1.5.0", "1.10.0", "1.11", "1.11.0-rc1", "2.0.0", "latest"):
+        bench.runtime.add_remote_image(f"{NAME}:{tag}", version=tag)
+    operation = await updated(bench)
+    outcome = operation.outcome
+    assert (outcome["result"], outcome["tag"], outcome["tags_seen"]) == ("deployed", "1.10.0", 7)
+    said = [line.message for line in operation.log]
+    wanted = f"{NAME} has 7 tags, of which 3 match 1.* and are written like 1.4.0: the newest is 1.10.0"
+    assert wanted in said
+    newest = await bench.newest(workload)
+    assert (newest.reason, newest.spec.image) == (DeployReason.UPDATE, f"{NAME}:1.10.0")
+    assert await configured(bench, workload) == f"{NAME}:1.10.0"
+    (instance,) = await bench.running(workload)
+    assert instance.image_id == newest.image_id
+    assert (await updated(bench)).outcome == {"result": "already_there", "tag": "1.10.0", "tags_seen": 7}
+
+
+async def test_where_no_tag_is_newer_the_present_one_is_asked_for(bench: Bench) -> None:
+    workload = await tagged(bench)
+    bench.runtime.add_remote_image(f"{NAME}:1.3.9", version="older")
+    digest = bench.runtime.add_remote_image(f"{NAME}:1.4.0", version="mended")
+    outcome = (await updated(bench)).outcome
+    assert (outcome["result"], outcome["digest"], outcome["tag"]) == ("deployed", digest, "1.4.0")
+    assert await configured(bench, workload) == f"{NAME}:1.4.0"
+
+
+async def test_a_newer_tag_that_failed_leaves_the_one_before_and_is_not_tried_again(bench: Bench) -> None:
+    workload = await tagged(bench)
+    (before,) = await bench.running(workload)
+    bench.runtime.add_remote_image(f"{NAME}:1.5.0", CRASHING, version="bad")
+    assert (await updated(bench)).state is OperationState.FAILED
+    failed = await bench.newest(workload)
+    assert (failed.state, failed.spec.image) == (DeploymentState.RETURNED, f"{NAME}:1.5.0")
+    for _ in range(2):
+        assert [each.id for each in await bench.running(workload)] == [before.id]
+        assert await configured(bench, workload) == f"{NAME}:1.4.0"
+        again = await updated(bench)
+        assert again.error is not None
+        assert (again.error["code"], again.error["details"]) == ("update_failed_before", {"deployment_id": failed.id})
+        assert await bench.newest(workload) == failed
+        bad = bench.runtime.engine.state.remote[f"{NAME}:1.5.0"]  # the same image by a newer name
+        bench.runtime.engine.state.remote[f"{NAME}:1.5.1"] = dataclasses.replace(bad, tags=[f"{NAME}:1.5.1"])
+    bench.runtime.add_remote_image(f"{NAME}:1.5.2", version="mended")
+    assert (await updated(bench)).outcome["tag"] == "1.5.2"
+    assert await configured(bench, workload) == f"{NAME}:1.5.2"
+
+
+async def test_who_went_back_from_a_newer_tag_stays_there(bench: Bench) -> None:
+    workload = await tagged(bench)
+    first = await bench.newest(workload)
+    bench.runtime.add_remote_image(f"{NAME}:1.5.0", version="newer")
+    assert (await updated(bench)).outcome["tag"] == "1.5.0"
+    await bench.ended(await bench.rollbacks.rollback(workload.id, first.id, actor="ann"))
+    assert await configured(bench, workload) == f"{NAME}:1.4.0"
+    bench.runtime.add_remote_image(f"{NAME}:1.6.0", version="newest")
+    bench.runtime.calls.clear()
+    assert "went back" in await left_alone(bench, workload)
+    assert bench.calls("tags", "pull") == []
+    await bench.deploy(workload)  # brings nothing else than what runs
+    assert "went back" in await left_alone(bench, workload)
+    await bench.deploy(workload, f"{NAME}:1.5.0")
+    assert (await updated(bench)).outcome["tag"] == "1.6.0"
+    await bench.within(lambda ctx: bench.trial(workload, first.image_id, ctx))
+    async with bench.locks.hold([workload.id], "restore") as held:
+        await bench.deployer.confirm_trial(held, await bench.reload(workload))
+    assert "a restore went back" in await left_alone(bench, workload)
+
+
+async def test_a_newer_tag_of_the_image_that_runs_changes_nothing(bench: Bench) -> None:
+    workload = await tagged(bench)
+    same = bench.runtime.engine.state.remote[f"{NAME}:1.4.0"]
+    bench.runtime.engine.state.remote[f"{NAME}:1.4.1"] = dataclasses.replace(same, tags=[f"{NAME}:1.4.1"])
+    before = await bench.there(workload)
+    assert (await updated(bench)).outcome == {"result": "already_there", "tag": "1.4.1", "tags_seen": 2}
+    assert (await bench.there(workload), await configured(bench, workload)) == (before, f"{NAME}:1.4.0")
+
+
+async def test_a_digest_is_left_alone(bench: Bench) -> None:
+    workload = await tagged(bench)
+    digest = bench.runtime.add_remote_image(f"{NAME}:1.5.0", version="newer")
+    assert (await bench.deploy(workload, digest)).state is OperationState.SUCCEEDED
+    bench.runtime.add_remote_image(f"{NAME}:1.6.0", version="newest")
+    assert "digest" in await left_alone(bench, workload)
+
+
+async def test_the_name_of_an_image_built_here_is_looked_for_in_no_registry(bench: Bench) -> None:
+    policy = UpdatePolicy(schedule="0 4 * * *", tags="*")
+    workload = await bench.deployed(dataclasses.replace(STATEFUL, image="notes:1", updates=policy))
+    bench.runtime.add_remote_image("notes:2", version="a stranger's")
+    bench.runtime.calls.clear()
+    assert (await updated(bench)).outcome == {"result": "already_there"}
+    assert bench.calls("tags", "pull") == []
+    bench.runtime.add_image("notes:1", version="built anew")
+    assert (await updated(bench)).outcome["result"] == "deployed"
+    assert await configured(bench, workload) == "notes:1"
+
+
+async def test_a_registry_that_does_not_tell_its_tags_has_failed(bench: Bench) -> None:
+    workload = await tagged(bench)
+    bench.runtime.fail("tags", error=Failed("registry_tags_unreadable", "no list", next_step="Look."))
+    operation = await updated(bench)
+    assert operation.error is not None
+    assert operation.error["code"] == "registry_tags_unreadable"
+    assert len(await bench.running(workload)) == 1

@@ -43,6 +43,7 @@ from holdfast.api.schemas.workload_values import (
 )
 from holdfast.api.schemas.workload_volumes import VolumeModel
 from holdfast.domain.environment import MAX_ENV_CHARACTERS, MAX_SECRETS, MAX_VARIABLES, SecretRef
+from holdfast.domain.newer_tags import no_newer
 from holdfast.domain.workload import (
     SUPPORTED_SCOPES,
     Domain,
@@ -351,6 +352,21 @@ class WorkloadModel(_Model):
                 "Remove snapshots.before_deploy, or choose ask or never.",
             )
         return revert
+
+    @field_validator("updates")
+    @classmethod
+    def _tags_can_be_newer(cls, updates: UpdatesModel, info: ValidationInfo) -> UpdatesModel:
+        source = info.data.get("source")
+        why = None if updates.tags is None or source is None else no_newer(source.image)
+        if why is not None:
+            note(
+                info,
+                ("updates", "tags"),
+                "key_has_no_effect",
+                f"finds no newer tag: {why}",
+                "Remove it, or name an image with a tag like 1.4.2 in source.",
+            )
+        return updates
 
     @field_validator("previews")
     @classmethod

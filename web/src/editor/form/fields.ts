@@ -20,6 +20,7 @@ export const GROUPS = {
     "snapshots.keep.weekly",
     "snapshots.keep.monthly",
   ],
+  updates: ["updates.schedule", "updates.tags"],
   running: ["restart", "stop_grace", "strategy", "max_instances", "resources.memory", "resources.cpus"],
 } as const;
 

@@ -650,6 +650,7 @@ export const messages: Messages = {
   "form_group.variables": "Окружение",
   "form_group.health": "Здоровье",
   "form_group.snapshots": "Снимки",
+  "form_group.updates": "Обновления по расписанию",
   "form_group.running": "Как работает",
   "form_field.name": "Имя",
   "form_field.project": "Проект",
@@ -676,6 +677,8 @@ export const messages: Messages = {
   "form_field.snapshots.keep.daily": "Хранить ежедневных",
   "form_field.snapshots.keep.weekly": "Хранить еженедельных",
   "form_field.snapshots.keep.monthly": "Хранить ежемесячных",
+  "form_field.updates.schedule": "Когда искать новые образы",
+  "form_field.updates.tags": "На какие теги переходить",
   "form_field.restart": "Если завершился сам",
   "form_field.stop_grace": "Время на остановку",
   "form_field.strategy": "Смена версии",
@@ -691,6 +694,10 @@ export const messages: Messages = {
   "form_hint.health.command": "Программа и аргументы, по одному в строке.",
   "form_hint.snapshots.schedule": "В записи cron: 0 3 * * * — каждый день в три часа. Если пусто — никогда.",
   "form_hint.snapshots.keep.last": "Без единого правила хранятся все снимки.",
+  "form_hint.updates.schedule":
+    "В записи cron: 0 4 * * * — каждый день в четыре часа. Найденное разворачивается само. Если пусто — никогда.",
+  "form_hint.updates.tags":
+    "Шаблон: при 1.* после 1.9.2 возьмётся 1.10.0. Если пусто, проверяется только нынешний тег.",
   "form_hint.stop_grace": "Потом процесс завершается принудительно.",
   "form_add.env": "Имя новой переменной",
   "form_add.volumes": "Добавить том",
@@ -2102,6 +2109,10 @@ export const errors: ErrorWords = {
   registry_silent: [
     "Реестр не отвечает.",
     "Проверьте, не перегружен ли он и не завис ли и что стоит между ним и этой машиной.",
+  ],
+  registry_tags_unreadable: [
+    "Список тегов, который отдаёт реестр, не читается.",
+    "Проверьте, реестр ли это и что стоит между ним и этой машиной. Без updates.tags проверяется только нынешний тег.",
   ],
   registry_unknown: ["Учётных данных для этого реестра нет.", REFRESH],
   registry_unreachable: ["До реестра с этой машины не достучаться.", REGISTRY_WAY],
