@@ -15,10 +15,10 @@ from tests.unit.engine.part_bench import expected
 from holdfast.bootstrap import Holdfast, Seams
 from holdfast.domain.errors import Failed
 from holdfast.domain.operation import Operation, OperationKind, OperationState
-from holdfast.domain.workload import DesiredState, Quiesce, RestartPolicy, Scope, SnapshotPolicy, Volume
+from holdfast.domain.workload import DesiredState, Hooks, Quiesce, RestartPolicy, Scope, SnapshotPolicy, Volume
 from holdfast.runtime.port import ContainerState
 from holdfast.testing.crash import QuickClock
-from holdfast.testing.fake_records import Behaviour, FakeContainer
+from holdfast.testing.fake_records import Behaviour, Command, FakeContainer
 from holdfast.testing.fake_runtime import FakeRuntime
 from holdfast.testing.installation import (
     HOOKS,
@@ -53,6 +53,26 @@ class StoppedWorkload(RunningWorkload):
         await super().begin(holdfast)
         await succeeded(holdfast, await holdfast.api.deployer.stop(self.workload.id, actor="test"))
         self.desired = DesiredState.STOPPED
+
+
+@dataclass(kw_only=True)
+class WorkedOn(RunningWorkload):
+    """A hook of the workload's own works on the restored data, once, in the instance that runs on it in the end."""
+
+    async def begin(self, holdfast: Holdfast) -> None:
+        assert isinstance(holdfast.runtime, FakeRuntime)
+        holdfast.runtime.add_image("notes:1", Behaviour(commands={"reindex": Command()}))
+        hooks = Hooks(post_restore=("reindex",))
+        self.workloads = (await deployed(holdfast, replace(spec_of(), hooks=hooks)),)
+        await self.fill(holdfast)
+
+    async def recovered(self, holdfast: Holdfast, crash: Crash) -> str:
+        side = await super().recovered(holdfast, crash)
+        (container,) = [each for each in self.containers(self.fake(holdfast)) if each.alive]
+        if side == "new":
+            assert container.ran == ["reindex"]
+        assert container.running == {}
+        return side
 
 
 @dataclass(kw_only=True)

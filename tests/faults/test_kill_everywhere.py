@@ -9,7 +9,8 @@ In ``test_every_call.py``, where each call is a point, copies of a disk stand fo
 workers do the engine's work. Of what is enumerated there, ``make test`` kills at every fortieth point: of a
 restore of a running workload; of one that is taken back, of one of a stopped workload and of one that is called off,
 from where it begins to differ from that; and of the recovery from SAFE, COMMIT, CONFIRMED, BACKWARD, ABORTED. At every
-sixth: of captures; where a missing directory is made, all else catches up with chosen paths, and hooks hold a workload.
+sixth: of captures; where a missing directory is made, all else catches up with chosen paths, and hooks hold a workload
+or work on restored data.
 
 Only with ``make torture`` (``HOLDFAST_TORTURE=1``): every point of all that; of an undo, of a rollback with data and of
 a restore of a shared volume; of the recovery from all other states; the points that were left out above because they
@@ -37,6 +38,7 @@ from tests.faults.crash_scenarios import (
     StoppedWorkload,
     Undone,
     UnhealthyOnRestoredData,
+    WorkedOn,
 )
 
 PARTS = 2 if TORTURE else 1
@@ -79,6 +81,15 @@ def test_a_restore_on_which_the_workload_is_unhealthy_is_taken_back_wherever_it_
 ) -> None:
     scenario = UnhealthyOnRestoredData.at(tmp_path, power_cut=power_cut)
     assert scenario.crash_everywhere(part, PARTS, since=DECIDED, every=KILLED_EVERY) >= 45
+
+
+@patiently
+@every_host
+def test_a_restore_after_which_a_hook_works_on_the_data_killed_at_any_point_has_it_run_in_what_runs_then(
+    tmp_path: Path, power_cut: bool
+) -> None:
+    scenario = WorkedOn.at(tmp_path, power_cut=power_cut)
+    assert scenario.crash_everywhere(since=None if TORTURE else HOOKED, every=POINTS_EVERY) >= 15
 
 
 @patiently
@@ -163,6 +174,7 @@ if TORTURE:
             (RunningWorkload, "after journal TRIAL #1"),
             (RunningWorkload, "after engine start notes #1"),
             (RunningWorkload, "after journal DONE #1"),
+            (WorkedOn, "after engine exec_start notes #1"),
             (StoppedWorkload, "after journal COMMIT #1"),
             (UnhealthyOnRestoredData, "after journal COMMIT #1"),
             (UnhealthyOnRestoredData, "after journal TRIAL #1"),
