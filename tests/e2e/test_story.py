@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Final
 
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.looks import in_every_look
+from tests.e2e.looks import TORTURE, in_every_look
+from tests.e2e.shifts import shifts
 from tests.e2e.site import NAME, PASSWORD, ROOT, USER, WORKLOAD, Site
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
@@ -154,4 +156,22 @@ async def test_every_page_can_be_used_by_everybody_in_every_language_theme_and_w
         await expect(holdfast.page.get_by_role("heading", level=1)).to_be_visible()
         found += await in_every_look(holdfast.page, route)
     assert found == []
+    assert holdfast.said == []
+
+
+async def test_nothing_moves_while_a_page_comes_up_on_a_slow_line(holdfast: Site) -> None:
+    parts = re.findall(r'\{ name: "(\w+)"', (ROOT / "web/src/routes/system/System.svelte").read_text())
+    assert "repositories" in parts
+    (newest, *_) = (await holdfast.ask("GET", "/api/operations"))["items"]
+    (taken, *_) = (await holdfast.ask("GET", f"/api/workloads/{NAME}/snapshots"))["items"]
+    addresses = {*ADDRESSES.values(), *(f"/system/{part}" for part in parts if TORTURE or part == "repositories")}
+    paths = [address.format(operation=newest["id"], snapshot=taken["id"]) for address in sorted(addresses)]
+    some = asyncio.Semaphore(2)  # a browser opens six connections to a server; a page may hold two
+
+    async def looked_at(path: str, width: int) -> list[str]:
+        async with some:
+            return await shifts(holdfast, path, width)
+
+    found = await asyncio.gather(*(looked_at(path, width) for path in paths for width in (360, 1280)))
+    assert [each for each in found if each] == []
     assert holdfast.said == []

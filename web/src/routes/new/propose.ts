@@ -48,3 +48,8 @@ export function variablesOf(text: string): Record<string, string> {
 export function namesOf(text: string): string[] {
   return [...new Set(text.split(/[\s,]+/).filter(Boolean))];
 }
+
+/** What is proposed without the comments at its head: they are the findings, which are told beside it. */
+export function uncommented(yaml: string): string {
+  return yaml.replace(/^(?:#.*\n|\n)+/, "");
+}
