@@ -273,7 +273,7 @@ async def test_what_a_registry_refuses_is_told_as_of_a_pull() -> None:
         b'{"tags": {"1.4": 1}}',
         b'{"tags": ["1.4", 1.5]}',
         b'{"tags": ["1.4", null]}',
-        gzip.compress(b'{"tags": ["1.4"]}'),
+        gzip.compress(b'{"tags": ["1.4"]}', mtime=0),
     ],
 )
 async def test_what_is_no_list_of_tags_is_told(body: bytes) -> None:
