@@ -13,13 +13,14 @@ from tests.faults.refusal_bench import Bench, assert_told
 from tests.faults.restart_bench import ServerDiedError, Servers
 
 from holdfast.domain import times
-from holdfast.domain.errors import Unavailable
+from holdfast.domain.errors import NotFound, Unavailable
 from holdfast.domain.restore_records import TrialRecord
-from holdfast.domain.workload import Hooks
+from holdfast.domain.workload import HealthType, Hooks
 from holdfast.engine.fs import Fs
 from holdfast.engine.journal import journals, read_journal
+from holdfast.runtime.port import ImageHealth
 from holdfast.testing.fake_records import Behaviour, Command, FakeContainer
-from holdfast.testing.installation import spec_of
+from holdfast.testing.installation import TWO_VOLUMES, deployed, spec_of
 
 SPEC = replace(spec_of(), hooks=Hooks(post_restore=("reindex", "all"), timeout=600.0))
 REINDEXES = Behaviour(commands={"reindex all": Command(output="412 rows\n")})
@@ -34,10 +35,10 @@ async def servers(tmp_path: Path) -> AsyncIterator[Servers]:
 
 
 def does(servers: Servers, behaviour: Behaviour) -> None:
-    """How instances behave that are made from now on."""
-    servers.bench.runtime.add_image("notes:1")
-    (image,) = (i for i in servers.bench.runtime.engine.state.images.values() if "notes:1" in i.tags)
-    image.behaviour = behaviour
+    """How instances behave from now on."""
+    for image in servers.bench.runtime.engine.state.images.values():
+        image.behaviour = behaviour
+    servers.bench.runtime.engine.save()
 
 
 def ran(servers: Servers) -> list[FakeContainer]:
@@ -82,6 +83,44 @@ async def test_one_that_fails_brings_the_data_of_before_back_and_says_why(
     await servers.end_well()
 
 
+async def test_an_instance_that_is_gone_meanwhile_brings_the_data_of_before_back(servers: Servers) -> None:
+    bench, before = servers.bench, servers.bench.facts()
+
+    async def removed() -> None:
+        (container,) = running(servers)
+        await bench.runtime.remove(container.id, force=True)
+        raise NotFound("container_unknown", "There is no such container.")
+
+    servers.faults.moments["engine exec_start"] = removed
+    end = await bench.ended(await bench.ask())
+    assert_told(end["error"], "restore_reverted")
+    assert bench.facts() == before
+    released = await bench.post("/api/workloads/notes/restore-decision", {"choice": "release"})
+    assert (await bench.ended(released))["state"] == "succeeded"
+    await servers.end_well()
+
+
+async def test_a_program_that_is_not_healthy_any_more_after_its_hook_brings_the_data_of_before_back(
+    tmp_path: Path,
+) -> None:
+    healthy = replace(REINDEXES, health=ImageHealth.HEALTHY)
+    asked = replace(SPEC, health=replace(SPEC.health, type=HealthType.DOCKER))
+    servers = await Servers.at(tmp_path, spec=asked, behaviour=healthy)
+    bench = servers.bench
+
+    async def breaks() -> None:
+        does(servers, replace(healthy, health=ImageHealth.UNHEALTHY))
+
+    servers.faults.moments["engine exec_start"] = breaks
+    end = await bench.ended(await bench.ask({"on_unhealthy": "revert"}))
+    assert end["outcome"]["result"] == "reverted_unhealthy", "the image of before is this one, too"
+    assert bench.trees() == bench.worn
+    does(servers, healthy)
+    released = await bench.post("/api/workloads/notes/restore-decision", {"choice": "release"})
+    assert (await bench.ended(released))["state"] == "succeeded"
+    await servers.end_well()
+
+
 async def test_one_that_fails_leaves_the_restored_data_where_that_was_asked_for(servers: Servers) -> None:
     bench = servers.bench
     does(servers, Behaviour(commands={"reindex all": Command(code=3)}))
@@ -111,12 +150,16 @@ async def test_a_trial_that_was_cut_off_has_the_time_that_the_hook_may_take(serv
     async def died() -> None:
         raise ServerDiedError
 
+    shelf = replace(spec_of("shelf", volumes=TWO_VOLUMES[1:]), hooks=SPEC.hooks)
+    await deployed(servers.bench.holdfast, shelf)
     servers.faults.moments["engine exec_start"] = died
-    began = datetime.now(UTC)
+    began = datetime.fromtimestamp(servers.place.seams.clock.time(), UTC)
     await servers.bench.ended(await servers.bench.ask())
     (path,) = journals(Fs(), str(servers.place.settings.journal_dir))
     (trial,) = (record for record in read_journal(Fs(), path).records if isinstance(record, TrialRecord))
-    assert times.parse(trial.deadline) - began > timedelta(seconds=SPEC.hooks.timeout)
+    assert times.parse(trial.deadline) - began > timedelta(seconds=2 * SPEC.hooks.timeout), (
+        "they come up one after the other"
+    )
     await servers.restart()
     assert (await servers.recovered())["outcome"]["result"] == "restored"
     await servers.end_well()
@@ -173,6 +216,8 @@ async def test_after_a_death_it_runs_in_an_instance_made_anew_never_beside_what_
     assert (end["state"], end["outcome"]["result"]) == ("succeeded", "restored")
     assert bench.trees() == bench.taken
     assert cut_off.id not in {container.id for container in servers.containers()}
+    calls = [call.name for call in bench.runtime.calls if call.subject == cut_off.id]
+    assert calls.index("stop") < calls.index("remove"), "it may have written since, and gets its time to end"
     assert ran(servers) == running(servers)
     assert len(running(servers)) == 1
     await servers.end_well()

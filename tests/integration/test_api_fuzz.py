@@ -119,7 +119,7 @@ DECLARATION: dict[str, Any] = {
     "strategy": "recreate",
     "max_instances": 1,
     "resources": {"memory": 8388608, "cpus": 1},
-    "hooks": {"pre_snapshot": ["x"], "post_snapshot": ["x"], "timeout": 1},
+    "hooks": {"pre_snapshot": ["x"], "post_snapshot": ["x"], "post_restore": ["x"], "timeout": 1},
     "snapshots": {
         "quiesce": "hooks",
         "before_deploy": True,
@@ -130,7 +130,7 @@ DECLARATION: dict[str, Any] = {
     },
     "time_zone": "Europe/Berlin",
     "revert_data": "never",
-    "updates": {"schedule": "0 4 * * *"},
+    "updates": {"schedule": "0 4 * * *", "tags": "1.*"},
     "previews": {
         "domain": "{preview}.example.org:80",
         "env": {"A": "b"},

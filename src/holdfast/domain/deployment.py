@@ -136,7 +136,12 @@ class Rollback:
         """The rollback of a workload, as it is configured now, to one of its deployments."""
         now = workload.spec
         spec = replace(
-            to.spec, revert_data=now.revert_data, time_zone=now.time_zone, snapshots=now.snapshots, updates=now.updates
+            to.spec,
+            revert_data=now.revert_data,
+            time_zone=now.time_zone,
+            snapshots=now.snapshots,
+            hooks=now.hooks,
+            updates=now.updates,
         )
         return cls(to=to, spec=spec, changes=changes(workload.spec, spec))
 

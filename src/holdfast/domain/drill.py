@@ -21,6 +21,8 @@ from holdfast.domain.workload import (
 )
 
 LABEL_DRILL: Final = "holdfast.drill"
+DRILL_VARIABLE: Final = "HOLDFAST_DRILL"
+"""Tells a program, or its hook, that it runs on a copy: what it would do to others is better left undone."""
 """Label of a throw-away copy: the operation that made it. Nobody else can give it: its beginning is reserved."""
 
 
@@ -57,6 +59,7 @@ class ThrowAway(LikeSource):
             LikeSource.spec(self, source, image=image),
             volumes=own + others,
             networks=(),
+            env=(*(each for each in source.env if each[0] != DRILL_VARIABLE), (DRILL_VARIABLE, "1")),
             labels=(*source.labels, (LABEL_DRILL, self.operation_id)),
             hooks=replace(source.hooks, pre_snapshot=(), post_snapshot=()),
             snapshots=SnapshotPolicy(before_deploy=False),

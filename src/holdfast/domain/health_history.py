@@ -19,8 +19,8 @@ KEEP: Final = SPANS[-1].keep
 MOST_STATES: Final = 1500
 """So many steps an answer is put together in where it would have more states."""
 
-FLAPPING: Final = 10
-"""After so many changes within :data:`FLAPPING_WITHIN` a workload that gets better is not believed."""
+FLAPPING: Final = 6
+"""After so many falls within :data:`FLAPPING_WITHIN` a workload that gets better is not believed."""
 FLAPPING_WITHIN: Final = 30 * 60
 """Seconds."""
 
@@ -48,20 +48,20 @@ class Held:
     state: Health
 
 
-def is_flapping(last: Health, found: Health, changes: int) -> bool:
-    """Whether a workload that is better than it was keeps changing, and stays what it was for now.
+def is_flapping(last: Health, found: Health, falls: int) -> bool:
+    """Whether a workload that is better than it was keeps falling, and stays what it was for now.
 
     One that crashes in a loop is unhealthy all the time, and is no thousand rows a day.
 
     Args:
-        changes: how many there were within :data:`FLAPPING_WITHIN`.
+        falls: how often it became unhealthy or down within :data:`FLAPPING_WITHIN`.
     """
     better = (last, found) in {
         (Health.DOWN, Health.UNHEALTHY),
         (Health.DOWN, Health.HEALTHY),
         (Health.UNHEALTHY, Health.HEALTHY),
     }
-    return better and changes >= FLAPPING
+    return better and falls >= FLAPPING
 
 
 def health_history(rows: Iterable[Held], *, since: int, until: int) -> tuple[Held, ...]:

@@ -171,21 +171,32 @@ class HookRunner:
         """
         hooks = workload.spec.hooks
         for container_id in container_ids:
-            container = await self._runtime.inspect(container_id)
+            name = container_id[:12]
             try:
-                with ctx.interruptible():
-                    result = await self._runtime.exec(container_id, hooks.post_restore, hooks.timeout)
-            except Failed as error:
-                hung = error.code == "exec_timeout"
-                await self._tell(ctx, "post_restore", container, str(error.details.get("output", "")))
-                why = f"it did not end within {hooks.timeout:g} s" if hung else f"it could not be run: {error.message}"
-                raise _unfit(container, why, {"cause": error.code}) from error
-            await self._tell(ctx, "post_restore", container, result.output)
-            if result.code != 0:
-                raise _unfit(container, f"it ended with {result.code}", {"exit_code": result.code})
-            now = await self._runtime.inspect(container_id)
+                container = await self._runtime.inspect(container_id)
+                name = container.name
+                await self._run_restored(ctx, hooks, container)
+                now = await self._runtime.inspect(container_id)
+            except NotFound as error:
+                raise _unfit(name, "the container is gone", {"cause": error.code}) from error
             if (now.state, now.started_at) != (ContainerState.RUNNING, container.started_at):
-                raise _unfit(container, "the container did not stay as it was after its hook", {"state": now.state})
+                raise _unfit(name, "the container did not stay as it was after its hook", {"state": now.state})
+
+    async def _run_restored(self, ctx: OperationContext, hooks: Hooks, container: Container) -> None:
+        try:
+            with ctx.interruptible():
+                result = await self._runtime.exec(container.id, hooks.post_restore, hooks.timeout)
+        except Failed as error:
+            await self._tell(ctx, "post_restore", container, str(error.details.get("output", "")))
+            killed = bool(error.details.get("killed"))
+            why = f"it could not be run: {error.message}"
+            if error.code == "exec_timeout":
+                why = f"it did not end within {hooks.timeout:g} s"
+                why += " and was killed" if killed else "; it could not be killed and may still run"
+            raise _unfit(container.name, why, {"cause": error.code, "killed": killed}) from error
+        await self._tell(ctx, "post_restore", container, result.output)
+        if result.code != 0:
+            raise _unfit(container.name, f"it ended with {result.code}", {"exit_code": result.code})
 
     async def _tell(self, ctx: OperationContext, hook: str, container: Container, output: str) -> None:
         """The last lines of what a hook printed, without the values of the workload's secrets."""
@@ -239,12 +250,12 @@ def _failed(container: Container, why: str, details: Mapping[str, object]) -> Fa
     )
 
 
-def _unfit(container: Container, why: str, details: Mapping[str, object]) -> Failed:
+def _unfit(container: str, why: str, details: Mapping[str, object]) -> Failed:
     return Failed(
         "post_restore_failed",
-        f"The post_restore hook failed in the container {container.name}: {why}.",
+        f"The post_restore hook failed in the container {container}: {why}.",
         next_step="Look at the hook's output in this operation's log, mend the hook, then restore again.",
-        details={"container": container.name, **details},
+        details={"container": container, **details},
     )
 
 

@@ -47,9 +47,11 @@ class RedeployFailure:
                 next_step=f"Look at its logs; return with `holdfast undo {name}`.",
                 details=self.error.details,
             )
+        hook = restore.afterwards[self.redeploy.workload_id].spec.hooks.post_restore
+        again = "restore again, since a deployment runs no post_restore hook" if hook else "deploy again"
         return Failed(
             "restore_deploy_failed",
             f"The data is restored, but {who} could not be started: {self.error.message}",
-            next_step=f"Mend that, then deploy again; or return with `holdfast undo {name}`.",
+            next_step=f"Mend that, then {again}; or return with `holdfast undo {name}`.",
             details={**self.error.details, "cause": self.error.code},
         )

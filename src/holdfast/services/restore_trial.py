@@ -21,7 +21,7 @@ import structlog
 from holdfast.domain import times
 from holdfast.domain.deploy_plan import instance_count
 from holdfast.domain.deployment import DeployReason
-from holdfast.domain.errors import Cancelled, Damaged, Failed, HoldfastError, Unavailable
+from holdfast.domain.errors import Cancelled, Damaged, Failed, HoldfastError, NotFound, Unavailable
 from holdfast.domain.recovery import Direction, what_is_where
 from holdfast.domain.restore import (
     ContainerFacts,
@@ -148,7 +148,7 @@ class RestoreTrial:
             if now > times.parse(last.deadline) and not by_decision:
                 raise await self.leave_undecided(restore, "its trial was interrupted, and its time is over.")
             return
-        longest = max(_longest(workload.spec) for workload in restore.afterwards.values())
+        longest = sum(_longest(workload.spec) for workload in restore.afterwards.values())  # one after the other
         until = now if by_decision else now + timedelta(seconds=longest + TRIAL_MARGIN)
         await self._write(
             restore,
@@ -208,6 +208,8 @@ class RestoreTrial:
         if mine and all(facts.running for facts in mine) and not workload.spec.hooks.post_restore:
             await self._deployer.gate_instances(workload, [facts.id for facts in mine], ctx)
             return
+        with suppress(Failed, NotFound):  # who doesn't end by TERM ends by the removal, which is not optional
+            await self._quiescer.stop(mine, {workload.id: workload.spec.stop_grace})
         for facts in mine:
             await self._instances.remove(facts, force=True)
         version = await self._deployer.version_of(redeploy.image.id, workload)

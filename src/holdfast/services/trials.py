@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -90,6 +90,7 @@ class Trials:
             if workload.spec.hooks.post_restore:
                 with _timed(ctx, "hooks"):
                     await self._hooks.restored(ctx, workload, made)
+                    await self._look_again(workload, made, ctx)
         except Unavailable:
             raise
         except HoldfastError as error:
@@ -97,6 +98,17 @@ class Trials:
             await self._records.failed(deployment, DeploymentState.FAILED, error, lines=log_lines(error))
             raise
         return deployment
+
+    async def _look_again(self, workload: Workload, made: Sequence[str], ctx: OperationContext) -> None:
+        """See that what was healthy before the hooks is so after them, or becomes it.
+
+        Raises:
+            Failed: ``deploy_unhealthy``.
+        """
+        there = [container for container in await self._instances.of(workload.id) if container.id in made]
+        healthy = len(there) == len(made) and await self._rollout.verify(there, workload.spec.health, ctx)
+        if not healthy:
+            await self._rollout.judge(made, workload, ctx)
 
     async def confirm(self, held: Held, workload: Workload) -> Deployment | None:
         """Give the trial's instances their configured restart policy, and close its deployment. Idempotent.

@@ -49,7 +49,7 @@ class HealthStore:
                 if key not in last
                 or (
                     last[key].state is not state
-                    and not is_flapping(last[key].state, state, _changes(connection, key, at - FLAPPING_WITHIN))
+                    and not is_flapping(last[key].state, state, _falls(connection, key, at - FLAPPING_WITHIN))
                 )
             )
             for key in others:
@@ -81,8 +81,9 @@ def _last(connection: Connection) -> dict[str, Held]:
     return {row.workload_id: Held(row.at, Health(row.state)) for row in rows}
 
 
-def _changes(connection: Connection, workload_id: str, since: int) -> int:
-    theirs = and_(health.c.workload_id == workload_id, health.c.at > since)
+def _falls(connection: Connection, workload_id: str, since: int) -> int:
+    fell = health.c.state.in_((str(Health.UNHEALTHY), str(Health.DOWN)))
+    theirs = and_(health.c.workload_id == workload_id, health.c.at > since, fell)
     return connection.execute(select(func.count()).select_from(health).where(theirs)).scalar_one()
 
 

@@ -13,7 +13,7 @@ from holdfast.domain.errors import Conflict, Forbidden, NotFound
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.retention import Keep
-from holdfast.domain.workload import Scope, Volume, Workload
+from holdfast.domain.workload import Hooks, Scope, Volume, Workload
 from holdfast.store.codec import encode
 from holdfast.store.tables import deployments
 
@@ -90,12 +90,14 @@ async def test_nor_networks_of_others(bench: Bench) -> None:
     assert caught.value.details == {"targets": ["proxy"]}
 
 
-async def test_what_is_kept_of_its_snapshots_does_not_go_back(bench: Bench) -> None:
+async def test_what_is_kept_of_its_snapshots_does_not_go_back_nor_do_hooks(bench: Bench) -> None:
     workload, first, _ = await twice_deployed(bench)
     kept = dataclasses.replace(workload.spec.snapshots, keep=Keep(last=90))
-    await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, snapshots=kept))
+    hooks = Hooks(post_restore=("mended",))
+    await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, snapshots=kept, hooks=hooks))
     await returned(bench, workload, first)
-    assert (await bench.reload(workload)).spec.snapshots == kept
+    spec = (await bench.reload(workload)).spec
+    assert (spec.snapshots, spec.hooks) == (kept, hooks)
 
 
 async def test_what_ran_before_the_present_version_is_proposed(bench: Bench) -> None:

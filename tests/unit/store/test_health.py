@@ -61,7 +61,7 @@ async def test_one_that_crashes_in_a_loop_is_down_all_the_time_and_well_once_it_
     for at in range(0, 7_200, 15):
         await store.keep(BEGIN + at, {"a": DOWN if at % 30 else HEALTHY}, anew=False)
     found = await of(store)
-    assert len(found) <= 7_200 / FLAPPING_WITHIN * (FLAPPING + 1)
+    assert len(found) <= 7_200 / FLAPPING_WITHIN * 2 * (FLAPPING + 1)
     down = sum(until - at for (at, state), (until, _) in pairwise([*found, (7_200, HEALTHY)]) if state is DOWN)
     assert down > 0.8 * 7_200
     await store.keep(BEGIN + 7_200 + FLAPPING_WITHIN, {"a": HEALTHY}, anew=False)
