@@ -4,8 +4,9 @@ The engine has no call for it, so this asks as the engine would: over TLS but fo
 counts as insecure, with the certificates that this host and the engine trust, as nobody first and then in the way that
 the registry demands. What goes wrong is told in the words of a pull that fails.
 
-A registry is not trusted: what it answers is bounded in time, size and number of pages; a login goes to it, and to the
-issuer of tokens that it names, over a line as safe as its own; what it redirects to gets none.
+A registry is not trusted: what it answers is bounded in time, size and number of tags; a login goes to it, and to the
+issuer of tokens that it names; what it redirects to gets none. Nothing that it names is asked over a line less safe
+than its own, and only a registry of this host may name what answers on this host alone.
 """
 
 from __future__ import annotations
@@ -39,12 +40,15 @@ _TOGETHER: Final = 60.0
 _PAGE: Final = 1000
 """Tags asked for at a time; registries may give fewer."""
 _PAGES: Final = 500
-_BYTES: Final = 16 << 20
+_TAGS: Final = 100_000
+_BYTES: Final = 4 << 20
 """Of all answers."""
 _HEADER: Final = 4096
 """Characters of a header that are looked at."""
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 _REDIRECTS: Final = 3
+_LOCATION: Final = "location"
+_REDIRECTING: Final = (301, 302, 303, 307, 308)
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY = 200, 401, 403, 404, 429
 _PARAMETER: Final = re.compile(r'([a-zA-Z]+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')
 _WORDS: Final = {  # what the API's specification has it say, where it doesn't
@@ -89,8 +93,8 @@ async def list_tags(
     host = registry_of(reference)
 
     async def ask(scheme: str, trust: ssl.SSLContext) -> tuple[str, ...]:
-        async with _client(insecure, silence, trust) as client:
-            return await _Conversation(client, reference, login, scheme).tags()
+        async with _client(silence, trust) as client:
+            return await _Conversation(client, insecure, reference, login, scheme).tags()
 
     try:
         async with asyncio.timeout(together):
@@ -125,28 +129,45 @@ class Insecure:
         """Whether a registry (``host[:port]``) is one of them: by name, else by an address that its name has."""
         if host in self._named:
             return self._named[host]
-        name = re.sub(r":[0-9]+$", "", host).strip("[]")
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(name, None)
-        except OSError:
-            return False
-        addresses = {ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found}
+        addresses = await _addresses(re.sub(r":[0-9]+$", "", host).strip("[]"))
         return any(address in network for address in addresses for network in self._networks)
+
+
+async def _addresses(name: str) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(name, None)
+    except (OSError, UnicodeError):
+        return set()
+    return {ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found}
+
+
+async def _is_here(name: str) -> bool:
+    """Whether a name leads to what only this host itself can reach."""
+    plain = [getattr(address, "ipv4_mapped", None) or address for address in await _addresses(name)]
+    return any(address.is_loopback or address.is_unspecified for address in plain)
 
 
 class _Conversation:
     """One listing."""
 
-    def __init__(self, client: httpx.AsyncClient, reference: str, login: RegistryLogin | None, scheme: str) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        insecure: Insecure,
+        reference: str,
+        login: RegistryLogin | None,
+        scheme: str,
+    ) -> None:
         import httpx
 
         self._client = client
+        self._insecure = insecure
         self._reference = reference
         self._login = login
         self._authorization: str | None = None
         self._left = _BYTES
         host, self._path = _place(parse_image_ref(reference))
-        self._registry = httpx.URL(f"{scheme}://{host}/")
+        self._registry = self._named(httpx.URL(f"{scheme}://{host}/"), "/")
 
     async def tags(self) -> tuple[str, ...]:
         url = self._registry.join(f"/v2/{self._path}/tags/list?n={_PAGE}")
@@ -154,11 +175,13 @@ class _Conversation:
         for _ in range(_PAGES):
             answer = await self._page(url)
             found += self._tags(answer)
+            if len(found) > _TAGS:
+                raise self._unreadable(f"it has more than {_TAGS} tags")
             following = _next(answer)
             if following is None:
                 return tuple(found)
             # Whatever host it names: pages lie where the first one did.
-            url = answer.url.copy_with(raw_path=answer.url.join(following).raw_path)
+            url = answer.url.copy_with(raw_path=self._named(answer.url, following).raw_path)
         raise self._unreadable(f"it has no end after {len(found)} tags")
 
     async def _page(self, url: httpx.URL) -> _Answer:
@@ -172,8 +195,7 @@ class _Conversation:
 
     def _is_own(self, url: httpx.URL) -> bool:
         """Whether it is the registry itself, and not where it redirected to."""
-        own = self._registry
-        return (url.scheme, url.host, url.port) == (own.scheme, own.host, own.port)
+        return _origin(url) == _origin(self._registry)
 
     async def _authorized(self, refusal: _Answer) -> str:
         """What the registry wants to be told, by its own word."""
@@ -187,7 +209,7 @@ class _Conversation:
         raise self._refused(refusal)
 
     async def _token(self, told: Mapping[str, str]) -> str:
-        realm = self._registry.join(told["realm"])
+        realm = self._named(self._registry, told["realm"])
         params = {"service": told.get("service", ""), "scope": f"repository:{self._path}:pull"}
         url = realm.copy_merge_params({name: value for name, value in params.items() if value})
         answer = await self._get(url, None if self._login is None else _basic(self._login))
@@ -200,15 +222,54 @@ class _Conversation:
         return token
 
     async def _get(self, url: httpx.URL, authorization: str | None) -> _Answer:
-        headers = {} if authorization is None else {"Authorization": authorization}
-        async with self._client.stream("GET", url, headers=headers) as answer:
-            body = bytearray()
-            async for piece in answer.aiter_raw():  # nothing that was packed is unpacked: it may be far larger
-                body += piece
-                self._left -= len(piece)
-                if self._left < 0:
-                    raise self._unreadable(f"it has more than {_BYTES >> 20} MiB")
-            return _Answer(status=answer.status_code, url=answer.url, headers=answer.headers, body=bytes(body))
+        """Ask, and follow redirects here: httpx would read their bodies without any bound, and unpack them."""
+        for _ in range(_REDIRECTS + 1):
+            await self._check(url)
+            headers = {} if authorization is None else {"Authorization": authorization}
+            async with self._client.stream("GET", url, headers=headers) as answer:
+                location = answer.extensions.get(_LOCATION)
+                if answer.status_code not in _REDIRECTING or location is None:
+                    return await self._read(answer)
+            following = self._named(url, location)
+            if _origin(following) != _origin(url):
+                authorization = None
+            url = following
+        raise self._unreadable(f"it redirects more than {_REDIRECTS} times")
+
+    async def _read(self, answer: httpx.Response) -> _Answer:
+        body = bytearray()
+        async for piece in answer.aiter_raw():  # nothing that was packed is unpacked: it may be far larger
+            body += piece
+            self._left -= len(piece)
+            if self._left < 0:
+                raise self._unreadable(f"it has more than {_BYTES >> 20} MiB")
+        return _Answer(status=answer.status_code, url=answer.url, headers=answer.headers, body=bytes(body))
+
+    def _named(self, base: httpx.URL, text: str) -> httpx.URL:
+        """An address that the registry names, if it can be one: what is none fails late, and in many ways."""
+        import httpx
+
+        try:
+            url = base.join(text)
+            url.raw_host.decode().encode("idna")  # as it is looked up
+            sound = bool(url.host) and url.scheme in ("http", "https") and (url.port is None or 0 < url.port < 1 << 16)
+        except (httpx.InvalidURL, ValueError):
+            sound = False
+        if not sound:
+            raise self._unreadable(f"it names an address that is none ({_printable(text[:100])})")
+        return url
+
+    async def _check(self, url: httpx.URL) -> None:
+        """Refuse what the registry has no business to have this host ask."""
+        import httpx
+
+        own = self._registry
+        if url.scheme != "https" and (
+            own.scheme == "https" or not await self._insecure.holds(url.netloc.decode().lower())
+        ):
+            raise httpx.UnsupportedProtocol(f"HTTP response to HTTPS client: {url.host} is not asked in clear")
+        if url.host != own.host and await _is_here(url.host) and not await _is_here(own.host):
+            raise self._unreadable(f"it names {url.host}, which is this host itself")
 
     def _tags(self, answer: _Answer) -> list[str]:
         tags = self._document(answer).get("tags")
@@ -249,21 +310,19 @@ class _Conversation:
 
 
 @asynccontextmanager
-async def _client(insecure: Insecure, silence: float, trust: ssl.SSLContext) -> AsyncIterator[httpx.AsyncClient]:
+async def _client(silence: float, trust: ssl.SSLContext) -> AsyncIterator[httpx.AsyncClient]:
     import httpx
 
-    async def safe_enough(request: httpx.Request) -> None:
-        if request.url.scheme != "https" and not await insecure.holds(request.url.netloc.decode().lower()):
-            raise httpx.UnsupportedProtocol(f"HTTP response to HTTPS client: {request.url.host} is not asked in clear")
+    async def put_aside(answer: httpx.Response) -> None:  # httpx takes it apart even if it is not to follow it
+        answer.extensions[_LOCATION] = answer.headers.pop("location", None)
 
     async with httpx.AsyncClient(
         verify=trust,
         timeout=silence,
         trust_env=False,
-        follow_redirects=True,  # to another host without the login
-        max_redirects=_REDIRECTS,
+        follow_redirects=False,
         headers={"User-Agent": f"holdfast/{__version__}", "Accept": "application/json", "Accept-Encoding": "identity"},
-        event_hooks={"request": [safe_enough]},
+        event_hooks={"response": [put_aside]},
     ) as client:
         yield client
 
@@ -288,6 +347,10 @@ def _place(ref: ImageRef) -> tuple[str, str]:
     """The host that answers for a repository, and the path that it knows it by."""
     registry, _, path = ImageRef(registry=ref.registry, path=ref.path).canonical.partition("/")
     return (_DEFAULT_HOST if registry == DEFAULT_REGISTRY else registry), path.rpartition(":")[0]
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
 def _next(answer: _Answer) -> str | None:

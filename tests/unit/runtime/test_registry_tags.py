@@ -206,7 +206,43 @@ async def test_a_login_does_not_go_over_a_line_that_the_engine_would_not_use(tmp
             with pytest.raises(Failed) as failure:
                 await list_tags(f"{server.address}/home/moved:1", ANN, private, certificates=tmp_path / "certs.d")
             assert failure.value.code == "registry_untrusted"
+            # Nor where the engine would: what is told over TLS does not lead to where anybody listens.
+            for path in ("home/notes", "home/moved"):
+                with pytest.raises(Failed) as failure:
+                    await list_tags(f"{server.address}/{path}:1", ANN, LOOPBACK)
+                assert failure.value.code == "registry_untrusted"
             assert issuer.asked == []
+
+
+async def test_a_registry_elsewhere_does_not_lead_to_this_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tls, _ = server_tls(tmp_path)
+    is_here = registry_tags._is_here
+
+    async def issue(_request: web.Request) -> web.StreamResponse:
+        return web.json_response({"token": "a.token"})
+
+    async def but_for_one(name: str) -> bool:  # the one below, as if it were elsewhere
+        return name != "127.0.0.1" and await is_here(name)
+
+    async with serving(issue, tls) as issuer:
+        port = issuer.address.rpartition(":")[2]
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if request.path.startswith("/v2/home/moved"):
+                raise web.HTTPTemporaryRedirect(f"https://127.0.0.2:{port}{LIST}")
+            return unauthorized(f'Bearer realm="https://localhost:{port}/token"')
+
+        monkeypatch.setattr(registry_tags, "_is_here", but_for_one)
+        async with serving(answer, tls) as server:
+            for path in ("home/notes", "home/moved"):
+                with pytest.raises(Failed) as failure:
+                    await list_tags(f"{server.address}/{path}:1", ANN, LOOPBACK)
+                assert failure.value.code == "registry_tags_unreadable"
+                assert "this host itself" in failure.value.message
+        assert issuer.asked == []
+    here = ["127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "localhost", "2130706433"]
+    assert [await is_here(name) for name in here] == [True] * len(here)
+    assert [await is_here(name) for name in ("203.0.113.9", "2001:db8::1", "no-such-host.invalid")] == [False] * 3
 
 
 async def test_a_registry_with_a_certificate_is_asked_over_tls(tmp_path: Path) -> None:
@@ -315,7 +351,65 @@ async def test_a_list_without_end_is_given_up() -> None:
         raise web.HTTPFound(request.path)
 
     async with serving(around) as server:
-        assert (await refused(server)).code == "registry_unreachable"
+        assert (await refused(server)).code == "registry_tags_unreadable"
+        assert len(server.asked) == 1 + registry_tags._REDIRECTS
+
+    async def crowd(_request: web.Request) -> web.StreamResponse:
+        return tags(*(str(number) for number in range(registry_tags._TAGS + 1)))
+
+    async with serving(crowd) as server:
+        assert "100000 tags" in (await refused(server)).message
+
+
+async def test_what_comes_with_a_redirect_is_not_read() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.query.get("moved"):
+            return tags("1.4")
+        response = web.StreamResponse(status=302, headers={"Location": f"{LIST}?moved=1", "Content-Encoding": "gzip"})
+        await response.prepare(request)
+        while True:
+            await response.write(b"nothing that was packed" * 1000)
+
+    async with serving(answer) as server:
+        assert await asked(server, together=5) == ("1.4",)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://a..b/",
+        f"http://{'a' * 70}.com/",
+        "https://xn--a/",
+        "http://127.0.0.1:99999/",
+        "http://127.0.0.1:0/",
+        f"http://127.0.0.1:{'9' * 4000}/",
+        "http://[::1/",
+        "https:///",
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/",
+    ],
+)
+async def test_an_address_that_is_none_is_told(address: str) -> None:
+    async def issuer(_request: web.Request) -> web.StreamResponse:
+        return unauthorized(f'Bearer realm="{address}"')
+
+    async def moved(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": address})
+
+    async def paged(_request: web.Request) -> web.StreamResponse:
+        return tags("1.4", following=address)
+
+    for answer in (issuer, moved, paged):
+        async with serving(answer) as server:
+            assert (await refused(server, ANN)).code == "registry_tags_unreadable"
+            assert len(server.asked) == 1
+
+
+async def test_a_registry_that_is_none_is_told() -> None:
+    for registry in (f"{'a' * 70}.com", "127.0.0.1:99999"):
+        with pytest.raises(Failed) as failure:
+            await list_tags(f"{registry}/home/notes:1", None, LOOPBACK)
+        assert failure.value.code == "registry_tags_unreadable"
 
 
 @pytest.mark.parametrize(
