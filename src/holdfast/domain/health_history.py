@@ -74,7 +74,7 @@ def health_history(rows: Iterable[Held], *, since: int, until: int) -> tuple[Hel
     """
     held = [Held(since, Health.UNKNOWN), *(Held(max(row.at, since), row.state) for row in rows if row.at <= until)]
     found = _merged(held)
-    return found if len(found) <= MOST_STATES else _merged(_coarse(found, -(-(until - since) // MOST_STATES)))
+    return found if len(found) <= MOST_STATES else _merged(_coarse(found, -(-(until - since) // MOST_STATES), until))
 
 
 def _merged(held: Iterable[Held]) -> tuple[Held, ...]:
@@ -88,9 +88,9 @@ def _merged(held: Iterable[Held]) -> tuple[Held, ...]:
     return tuple(found)
 
 
-def _coarse(held: Sequence[Held], step: int) -> Iterable[Held]:
-    """For each step in which something changed the worst of it; after it what it ended with."""
+def _coarse(held: Sequence[Held], step: int, until: int) -> Iterable[Held]:
+    """For each step in which something changed the worst of it; after it, or at the end, what it ended with."""
     for begin, states in groupby(held, key=lambda each: each.at - (each.at - held[0].at) % step):
         among = [each.state for each in states]
         yield Held(begin, min(among, key=_WORST_FIRST.index))
-        yield Held(begin + step, among[-1])
+        yield Held(min(begin + step, until), among[-1])

@@ -51,3 +51,11 @@ def test_of_very_many_changes_none_that_is_bad_gets_lost() -> None:
     assert 0 <= 90_000 - unhealthy.at < 100
     assert found[-1].state is HEALTHY
     assert [each.at for each in found] == sorted({each.at for each in found})
+
+
+def test_of_very_many_changes_none_is_told_later_than_asked_for() -> None:
+    rows = [Held(at, HEALTHY if at % 2 else DOWN) for at in range(20_000)]
+    for until in range(19_900, 20_000):
+        last = health_history(rows, since=0, until=until)[-1]
+        assert last.at <= until
+        assert last.state is rows[until].state
