@@ -42,29 +42,21 @@ def search(present: str, tags: Iterable[str], pattern: str) -> TagSearch:
         present: the tag that runs; it need not match.
         pattern: as of a shell.
     """
-    every = set(tags)
+    every, written = set(tags), _NUMBER.split(present)
     alike = [
-        tag
-        for tag in every
-        if len(tag) <= _LONGEST and fnmatchcase(tag, pattern) and _NUMBER.split(tag) == _NUMBER.split(present)
+        tag for tag in every if len(tag) <= _LONGEST and fnmatchcase(tag, pattern) and _NUMBER.split(tag) == written
     ]
     newest = max(alike, key=lambda tag: (_numbers(tag), tag), default=present)
     return TagSearch(seen=len(every), alike=len(alike), newer=newest if _numbers(newest) > _numbers(present) else None)
 
 
-def no_newer(image: str | None) -> str | None:
-    """Why no tag can be newer than that of an image, in words; ``None`` if one can.
-
-    Args:
-        image: a reference; ``None`` where a source of a plugin names it.
-    """
-    if image is None:
-        return "its source says which image runs"
+def no_newer(image: str) -> str | None:
+    """Why no tag can be newer than that of an image, in words; ``None`` if one can."""
     ref = parse_image_ref(image)
     if ref.digest is not None:
         return "it runs a digest, which is one image forever"
     if _NUMBER.search(ref.tag or "") is None:
-        return f"there is no number in {ref.effective_tag}"
+        return f"there is no number in {ref.effective_tag}, so no tag is newer"
     return None
 
 

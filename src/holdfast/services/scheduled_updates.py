@@ -12,6 +12,7 @@ A run is a deployment as by hand, with its checks, its lock, its snapshot before
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -155,19 +156,18 @@ class ScheduledUpdates:
         pattern, image = workload.spec.updates.tags, workload.spec.image
         if pattern is None or workload.spec.plugin is not None:
             return None
-        ref, why = parse_image_ref(image), no_newer(image)
-        if ref.digest is not None:  # a promotion or a webhook brought it
-            raise _LeftAlone(str(why))
+        why = no_newer(image)
+        if why is not None:  # a promotion or a webhook may have brought it
+            raise _LeftAlone(why)
+        ref = parse_image_ref(image)
         last = await self._records.last_successful(workload.id)
         if ref.registry is None and (last is None or last.digest is None):
             # As with pulls: the name is whose who built the image here. In a registry it may be a stranger's.
-            why = f"{image} was built on this host"
-        if why is not None:
-            ctx.log(f"No newer tag was looked for: {why}.")
+            ctx.log(f"No newer tag was looked for: {image} was built on this host.")
             return None
         with ctx.interruptible():
             tags = await self._images.tags(image)
-        found = search(ref.tag or "", tags, pattern)
+        found = await asyncio.to_thread(search, ref.tag or "", tags, pattern)  # there may be a hundred thousand
         newest = "none is newer" if found.newer is None else f"the newest is {found.newer}"
         ctx.log(
             f"{ref.name} has {found.seen} tags, of which {found.alike} match {pattern} and are written like {ref.tag}: "

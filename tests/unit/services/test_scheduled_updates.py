@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from tests.unit.services.deploy_bench import CRASHING, STATEFUL, Bench, opened
 from holdfast.domain.deployment import DeploymentState, DeployReason
 from holdfast.domain.errors import Failed
 from holdfast.domain.ids import new_id
+from holdfast.domain.newer_tags import TagSearch, search
 from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.registry import RegistryLogin
 from holdfast.domain.workload import UpdatePolicy, Workload
+from holdfast.services import scheduled_updates
 from holdfast.services.scheduled_updates import ScheduledUpdates
 
 TAG = "registry.example/home/notes:1"
@@ -261,6 +264,15 @@ async def test_a_digest_is_left_alone(bench: Bench) -> None:
     assert "digest" in await left_alone(bench, workload)
 
 
+async def test_a_tag_without_a_number_that_a_webhook_may_have_brought_is_left_alone(bench: Bench) -> None:
+    workload = await tagged(bench)
+    bench.runtime.add_remote_image(f"{NAME}:latest", version="newer")
+    assert (await bench.deploy(workload, f"{NAME}:latest")).state is OperationState.SUCCEEDED
+    assert await configured(bench, workload) == f"{NAME}:latest"
+    bench.runtime.add_remote_image(f"{NAME}:latest", version="newest")
+    assert "no number in latest" in await left_alone(bench, workload)
+
+
 async def test_the_name_of_an_image_built_here_is_looked_for_in_no_registry(bench: Bench) -> None:
     policy = UpdatePolicy(schedule="0 4 * * *", tags="*")
     workload = await bench.deployed(dataclasses.replace(STATEFUL, image="notes:1", updates=policy))
@@ -271,6 +283,22 @@ async def test_the_name_of_an_image_built_here_is_looked_for_in_no_registry(benc
     bench.runtime.add_image("notes:1", version="built anew")
     assert (await updated(bench)).outcome["result"] == "deployed"
     assert await configured(bench, workload) == "notes:1"
+
+
+async def test_a_long_list_of_tags_is_looked_through_beside_everything_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def noted(present: str, tags: Iterable[str], pattern: str) -> TagSearch:
+        threads.append(threading.current_thread())
+        return search(present, tags, pattern)
+
+    await tagged(bench)
+    monkeypatch.setattr(scheduled_updates, "search", noted)
+    assert (await updated(bench)).outcome["result"] == "already_there"
+    (thread,) = threads
+    assert thread is not threading.current_thread()
 
 
 async def test_a_registry_that_does_not_tell_its_tags_has_failed(bench: Bench) -> None:

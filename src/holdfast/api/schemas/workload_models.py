@@ -43,7 +43,6 @@ from holdfast.api.schemas.workload_values import (
 )
 from holdfast.api.schemas.workload_volumes import VolumeModel
 from holdfast.domain.environment import MAX_ENV_CHARACTERS, MAX_SECRETS, MAX_VARIABLES, SecretRef
-from holdfast.domain.newer_tags import no_newer
 from holdfast.domain.workload import (
     SUPPORTED_SCOPES,
     Domain,
@@ -357,13 +356,13 @@ class WorkloadModel(_Model):
     @classmethod
     def _tags_can_be_newer(cls, updates: UpdatesModel, info: ValidationInfo) -> UpdatesModel:
         source = info.data.get("source")
-        why = None if updates.tags is None or source is None else no_newer(source.image)
-        if why is not None:
+        # An image that can't have a newer one is none of that: a webhook or a promotion may have brought it.
+        if updates.tags is not None and source is not None and source.image is None:
             note(
                 info,
                 ("updates", "tags"),
                 "key_has_no_effect",
-                f"finds no newer tag: {why}",
+                "finds no newer tag: its source says which image runs",
                 "Remove it, or name an image with a tag like 1.4.2 in source.",
             )
         return updates

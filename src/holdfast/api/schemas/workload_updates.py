@@ -35,7 +35,7 @@ class UpdatesModel(BaseModel):
             "the image's repository; those count that are written like the present one with other numbers (`1.9.2` "
             "and `1.10.0`, not `1.10`, `1.10.0-rc1` or `latest`). The one with the greatest numbers becomes the "
             "configured one once it runs healthily; never a smaller one. Where none is newer, and if left out, the "
-            "present tag is asked for.",
+            "present tag is asked for. A workload that runs a digest or a tag without a number is left alone.",
             examples=["1.*"],
         ),
     ] = None
