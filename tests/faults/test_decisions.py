@@ -114,6 +114,10 @@ async def test_a_trial_whose_time_is_over_is_asked_about_and_never_taken_back_by
     assert (kept["state"], kept["outcome"]["result"]) == ("succeeded", "restored"), kept["error"]
     again = await servers.bench.post(DECISION, {"choice": "keep"}, confirm=restore_id, key=key)
     assert (again.status_code, again.json()["id"]) == (202, kept["id"]), "asked once more, as a lost answer has it"
+    for choice, confirm in (("revert", restore_id), ("keep", None), ("keep", bench.snapshot_id), ("release", None)):
+        other = await servers.bench.post(DECISION, {"choice": choice}, confirm=confirm, key=key)
+        assert other.status_code == 409
+        assert_told(other.json()["error"], "idempotency_key_reused")
     assert servers.bench.trees() == bench.taken
     runs_once(servers)
     await servers.bench.settled()

@@ -248,3 +248,15 @@ async def test_a_request_that_is_sent_again_under_its_key_is_the_same_restore(be
     assert bench.trees() == bench.worn, "nothing was restored again"
     unconfirmed = await bench.client.post(bench.restore_path, headers={"Idempotency-Key": "once"})
     assert unconfirmed.status_code == 428
+
+
+async def test_a_prune_is_not_taken_for_the_dry_run_that_had_its_key(bench: Bench) -> None:
+    rehearsed = await bench.post("/api/repository/prune", {"dry_run": True}, key="nightly")
+    await bench.ended(rehearsed)
+    again = await bench.post("/api/repository/prune", {"dry_run": True}, key="nightly")
+    assert again.json()["id"] == rehearsed.json()["id"]
+    for body in ({"dry_run": False}, {}, None):
+        real = await bench.post("/api/repository/prune", body, key="nightly")
+        assert real.status_code == 409
+        assert_told(real.json()["error"], "idempotency_key_reused")
+    assert (await bench.ended(await bench.post("/api/repository/prune", key="tonight")))["id"] != rehearsed.json()["id"]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import Header, Path, Query
+from fastapi import Depends, Header, Path, Query, Request
 from pydantic import AfterValidator, AwareDatetime, Field
 
 from holdfast.domain.accounts import USER_NAME, user_unknown
 from holdfast.domain.environment import ENV_NAME, is_env_name
 from holdfast.domain.errors import InvalidInput, NotFound
+from holdfast.domain.idempotency import RequestKey
 from holdfast.domain.ids import is_id
 from holdfast.domain.registry import HOST_PATTERN
 from holdfast.services.paging import MAX_LIMIT, check_page
@@ -277,17 +280,48 @@ Cursor = Annotated[
     Query(description="`next_cursor` of the page before this one.", json_schema_extra={"pattern": _ID}),
     AfterValidator(_cursor),
 ]
-IdempotencyKey = Annotated[
+_Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="Any text of the caller's own. The same key again returns the operation that it started before.",
+        description="Any text of the caller's own. The same request with the same key again returns the operation that "
+        "it started before; another request with it is refused.",
         min_length=1,
         max_length=200,
         json_schema_extra={"pattern": "^[!-~]+$"},
     ),
     AfterValidator(_visible),
 ]
+
+
+async def _request_key(request: Request, key: _Key = None) -> RequestKey | None:
+    return None if key is None else RequestKey(key, await _fingerprint(request))
+
+
+async def _fingerprint(request: Request) -> str:
+    """What a request asks for, whatever the order of its parameters or the white space of its body.
+
+    What it confirms is part of it. Of an upload, which is read as it comes, its length is.
+    """
+    reads_body = getattr(request.scope["route"], "body_field", None) is not None
+    asked = (
+        request.method,
+        request.scope["path"],
+        sorted(request.query_params.multi_items()),
+        sorted((name, value) for name, value in request.headers.items() if name.startswith("x-confirm-")),
+        _canonical(await request.body()) if reads_body else request.headers.get("content-length", "0"),
+    )
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def _canonical(body: bytes) -> str:
+    try:
+        return json.dumps(json.loads(body), sort_keys=True)
+    except (ValueError, RecursionError):  # empty, or about to be refused
+        return body.hex()
+
+
+IdempotencyKey = Annotated[RequestKey | None, Depends(_request_key)]
 ConfirmDelete = Annotated[
     str | None,
     Header(

@@ -18,6 +18,7 @@ import structlog
 
 from holdfast.domain import times
 from holdfast.domain.errors import Cancelled, Conflict, Failed, HoldfastError, NotFound
+from holdfast.domain.idempotency import key_reused
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import LogLine, Operation, OperationKind, OperationState
 from holdfast.services.locks import Admission, DrainBarrier
@@ -147,7 +148,7 @@ class Operations:
 
         Raises:
             Unavailable: ``draining``.
-            Conflict: ``idempotency_key_reused``; the key belongs to an operation of another kind or workload.
+            Conflict: ``idempotency_key_reused``; the key belongs to another request.
         """
         operation = Operation(
             id=new_id(),
@@ -317,12 +318,7 @@ class Operations:
 
     def _repeated(self, earlier: Operation, kind: OperationKind, workload_id: str | None) -> Operation:
         if (earlier.kind, earlier.workload_id) != (kind, workload_id):
-            raise Conflict(
-                "idempotency_key_reused",
-                "This idempotency key belongs to another request.",
-                next_step="Use a new key for each request, and the same one only to repeat it.",
-                details={"operation_id": earlier.id},
-            )
+            raise key_reused(earlier.id)
         return self._newest(earlier)
 
     async def _take_up(self, operation: Operation, run: Run, admission: Admission) -> Operation:

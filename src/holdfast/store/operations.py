@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
 from holdfast.domain.audit import AuditEntry, entry_of
+from holdfast.domain.idempotency import as_stored, require_same_request
 from holdfast.domain.notice import notice_of
 from holdfast.domain.operation import LogLine, Operation, OperationKind, OperationState, Progress, StepRecord
 from holdfast.store.audit import append
@@ -23,7 +24,10 @@ MAX_LOG_LINES: Final = 1000
 
 _BY_ID = select(operations).where(operations.c.id == bindparam("id"))
 _BY_KEY = select(operations).where(
-    operations.c.actor == bindparam("actor"), operations.c.idempotency_key == bindparam("key")
+    operations.c.actor == bindparam("actor"),
+    # Alone, or with a fingerprint behind a space: "!" is the next character, and the first that a key can hold.
+    operations.c.idempotency_key >= bindparam("key"),
+    operations.c.idempotency_key < bindparam("key") + "!",
 )
 _UNFINISHED = (
     select(operations)
@@ -46,19 +50,22 @@ class OperationStore:
 
         Returns:
             That earlier one, and then nothing was kept; ``None`` if the new one was.
+
+        Raises:
+            Conflict: ``idempotency_key_reused``; something else was asked for with it.
         """
 
         def write(connection: Connection) -> Row[Any] | None:
             if idempotency_key is not None:
-                asked = {"actor": operation.actor, "key": idempotency_key}
+                asked = {"actor": operation.actor, "key": str(idempotency_key)}
                 earlier = connection.execute(_BY_KEY, asked).one_or_none()
                 if earlier is not None:
                     return earlier
-            connection.execute(_INSERT, {"id": operation.id, "idempotency_key": idempotency_key, **_values(operation)})
+            key = as_stored(idempotency_key)
+            connection.execute(_INSERT, {"id": operation.id, "idempotency_key": key, **_values(operation)})
             return None
 
-        earlier = await self._database.write(write)
-        return None if earlier is None else _operation(earlier)
+        return _repeated(await self._database.write(write), idempotency_key)
 
     async def save(self, operation: Operation) -> None:
         """Record how an operation stands, durably."""
@@ -101,12 +108,22 @@ class OperationStore:
         return await self._all(_UNFINISHED)
 
     async def find_by_key(self, actor: str, idempotency_key: str) -> Operation | None:
-        """The operation that ``actor`` started with this key."""
-        row = await self._database.row(_BY_KEY, actor=actor, key=idempotency_key)
-        return None if row is None else _operation(row)
+        """The operation that ``actor`` started with this key.
+
+        Raises:
+            Conflict: ``idempotency_key_reused``; something else was asked for with it.
+        """
+        return _repeated(await self._database.row(_BY_KEY, actor=actor, key=str(idempotency_key)), idempotency_key)
 
     async def _all(self, query: Select[tuple[object, ...]]) -> tuple[Operation, ...]:
         return tuple(map(_operation, await self._database.rows(query)))
+
+
+def _repeated(row: Row[Any] | None, key: str | None) -> Operation | None:
+    if row is None or key is None:
+        return None
+    require_same_request(key, row.idempotency_key, row.id)
+    return _operation(row)
 
 
 def _named(connection: Connection, operation: Operation, entry: AuditEntry) -> AuditEntry:

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from holdfast.domain.errors import Cancelled, Conflict, Failed, InvalidInput, NotFound, Unavailable
+from holdfast.domain.idempotency import RequestKey
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind, OperationState, Progress
 from holdfast.domain.restore import RestoreResult, RestoreStep
@@ -360,6 +361,26 @@ class TestIdempotency:
             assert caught.value.code == "idempotency_key_reused"
         other = await operations.start(OperationKind.DEPLOY, "w1", "bob", nothing, idempotency_key="k")
         await ended(operations, other)
+
+    async def test_a_key_belongs_to_what_was_asked_with_it(self, operations: Operations) -> None:
+        keep, revert = RequestKey("k", "keep"), RequestKey("k", "revert")
+        first = await ended(operations, await start(operations, nothing, key=keep))
+        assert await start(operations, nothing, key=RequestKey("k", "keep")) == first
+        assert await operations.begun(OperationKind.RESTORE, "w1", "ann", keep) == first
+        with pytest.raises(Conflict) as started:
+            await start(operations, nothing, key=revert)
+        with pytest.raises(Conflict) as looked_up:
+            await operations.begun(OperationKind.RESTORE, "w1", "ann", revert)
+        for caught in (started, looked_up):
+            assert (caught.value.code, caught.value.details) == ("idempotency_key_reused", {"operation_id": first.id})
+        for near in (RequestKey("k!", "revert"), RequestKey("K", "revert"), RequestKey("k0", "keep"), "k~"):
+            assert (await ended(operations, await start(operations, nothing, key=near))).id != first.id
+
+    async def test_what_was_asked_is_compared_only_where_both_are_known(self, operations: Operations) -> None:
+        before = await ended(operations, await start(operations, nothing, key="of before"))
+        assert await start(operations, nothing, key=RequestKey("of before", "anything")) == before
+        first = await ended(operations, await start(operations, nothing, key=RequestKey("k", "keep")))
+        assert await start(operations, nothing, key="k") == first
 
 
 class TestCancelling:
