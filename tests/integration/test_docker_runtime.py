@@ -135,6 +135,16 @@ class TestDockerRuntime(RuntimeContract):
         assert "sleep 60" in listed.output
         assert "sleep 432" not in listed.output
 
+    async def test_a_command_that_is_too_late_before_it_has_begun_leaves_no_process_behind(
+        self, lab: Lab, steady: str
+    ) -> None:
+        for timeout in (0.001, 0.01, 0.02, 0.05):
+            with pytest.raises(Failed) as failure:
+                await lab.runtime.exec(steady, ["sleep", "4326"], timeout)
+            assert failure.value.details["killed"] is True
+        await asyncio.sleep(0.5)  # what the engine is still about to start would be there by then
+        assert "sleep 4326" not in (await lab.runtime.exec(steady, ["ps"], 10)).output
+
     async def test_a_command_that_is_given_up_leaves_no_process_behind(self, lab: Lab, steady: str) -> None:
         command = asyncio.create_task(lab.runtime.exec(steady, ["sleep", "4323"], 60))
 

@@ -34,8 +34,8 @@ _TOLD: Final = 4096
 """Bytes of them that go into an error."""
 _NAMED: Final = 200
 """Characters of a command that name it in an error."""
-_STARTING: Final = 1.0
-"""Seconds in which a command begins that the engine was just told to start."""
+_STARTING: Final = 5.0
+"""Seconds in which a busy engine says of a command that it runs, once it was told to start it."""
 _POLL: Final = 0.02
 """Seconds between two looks at whether a process has ended."""
 
@@ -65,7 +65,7 @@ async def run(
         except BaseException:
             # Whoever is no longer waiting has given the command up; it must not write on behind their back.
             with contextlib.suppress(Exception):
-                await asyncio.shield(_kill_begun(client, made["Id"], container_id))
+                await asyncio.shield(_kill(client, made["Id"], container_id))
             raise
     except DockerError as error:
         raise refused(error, unknown_container(container_id)) from error
@@ -100,21 +100,9 @@ async def _ended(client: DockerClient, exec_id: str) -> dict[str, Any]:
         await asyncio.sleep(_POLL)
 
 
-async def _kill_begun(client: DockerClient, exec_id: str, container_id: str) -> bool:
-    """Kill a command that the engine was told to start, and may be about to."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_STARTING):
-            while True:
-                facts = await client.ask("GET", f"exec/{exec_id}/json")
-                if facts["Running"] or facts["ExitCode"] is not None:
-                    break
-                await asyncio.sleep(_POLL)
-    return await _kill(client, exec_id, container_id)
-
-
 async def _kill(client: DockerClient, exec_id: str, container_id: str) -> bool:
     """Kill the command's process and what it started. Returns whether it is known to have ended."""
-    facts = await client.ask("GET", f"exec/{exec_id}/json")
+    facts = await _begun(client, exec_id)
     if not facts["Running"]:
         return True
     pid = int(facts["Pid"] or 0)
@@ -125,6 +113,21 @@ async def _kill(client: DockerClient, exec_id: str, container_id: str) -> bool:
             await _ended(client, exec_id)
             return True
     return False
+
+
+async def _begun(client: DockerClient, exec_id: str) -> dict[str, Any]:
+    """The facts of a command once it has a process or has ended.
+
+    The engine may have been told to start it just now: it says that a command runs before it knows its process, and
+    takes a moment to say even that. One that never shows within this time was never started.
+    """
+    asked = time.monotonic()
+    while True:
+        facts: dict[str, Any] = await client.ask("GET", f"exec/{exec_id}/json")
+        begun = facts["ExitCode"] is not None or (facts["Running"] and facts["Pid"])
+        if begun or time.monotonic() - asked > (client.timeout if facts["Running"] else _STARTING):
+            return facts
+        await asyncio.sleep(_POLL)
 
 
 def _kill_tree(pid: int, container_id: str) -> bool:

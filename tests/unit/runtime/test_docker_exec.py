@@ -29,20 +29,28 @@ sys.stdin.read()
 
 
 class Engine:
-    """Knows of one command, which is a process here, prints nothing, and whose output never ends."""
+    """Knows of one command, which is a process here, prints nothing, and whose output never ends.
+
+    Args:
+        unsaid: answers after the start in which it does not say yet that the command runs.
+        without_pid: answers after these in which it does, and does not know the process yet.
+    """
 
     timeout = 20.0
 
-    def __init__(self, process: subprocess.Popen[bytes], *, begins_after: int = 0) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], *, unsaid: int = 0, without_pid: int = 0) -> None:
         self._process = process
-        self._begins_after = begins_after
+        self._unsaid = unsaid
+        self._without_pid = without_pid
         self.asked_to_start = asyncio.Event()
 
     async def ask(self, _method: str, _path: str, *, body: object = None) -> dict[str, Any]:
         del body
-        self._begins_after -= self.asked_to_start.is_set()
-        if self._begins_after > 0:
-            return {"Id": "exec", "Running": False, "Pid": 0, "ExitCode": None}
+        if self.asked_to_start.is_set() and (self._unsaid or self._without_pid):
+            running = not self._unsaid
+            self._without_pid -= running
+            self._unsaid -= not running
+            return {"Id": "exec", "Running": running, "Pid": 0, "ExitCode": None}
         code = self._process.poll()
         return {"Id": "exec", "Running": code is None, "Pid": self._process.pid, "ExitCode": code}
 
@@ -113,12 +121,22 @@ async def test_a_command_that_takes_too_long_is_named_in_one_line_however_long_i
 async def test_a_command_that_is_given_up_while_it_is_being_started_is_killed_once_it_runs(
     command: subprocess.Popen[bytes],
 ) -> None:
-    engine = Engine(command, begins_after=4)
+    engine = Engine(command, unsaid=4, without_pid=4)
     given_up = asyncio.create_task(docker_exec.run(cast("DockerClient", engine), group_of(command), ["hold"], 60))
     await engine.asked_to_start.wait()
     given_up.cancel()
     with pytest.raises(asyncio.CancelledError):
         await given_up
+    assert in_session(command.pid) == []
+
+
+async def test_a_command_that_is_too_late_before_the_engine_has_its_process_is_killed_once_it_runs(
+    command: subprocess.Popen[bytes],
+) -> None:
+    client = cast("DockerClient", Engine(command, unsaid=4, without_pid=4))
+    with pytest.raises(Failed, match="was killed") as caught:
+        await docker_exec.run(client, group_of(command), ["hold"], 0.01)
+    assert caught.value.details["killed"] is True
     assert in_session(command.pid) == []
 
 
