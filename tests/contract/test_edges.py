@@ -6,7 +6,8 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -29,6 +30,7 @@ from holdfast.testing.caddies import (
 )
 from holdfast.testing.fake_edge import FakeEdge
 from tests.contract.edge import EdgeContract, Lab
+from tests.contract.runtime_lab import eventually
 
 
 class FakeLab(Lab):
@@ -141,11 +143,24 @@ class TestOwnCaddy(EdgeContract):
             root = directory / "storage" / "pki" / "authorities" / "local" / "root.crt"
             trusting = ssl.create_default_context(cafile=str(root))
             async with httpx.AsyncClient(verify=trusting, trust_env=False, timeout=PATIENCE) as client:
-                answer = await client.get(
-                    f"https://{address}/page", headers={"Host": "a.test"}, extensions={"sni_hostname": "a.test"}
+                encrypted = partial(
+                    client.get,
+                    f"https://{address}/page",
+                    headers={"Host": "a.test"},
+                    extensions={"sni_hostname": "a.test"},
                 )
-            assert answer.text == "one /page"
+                await eventually(partial(certified, encrypted))
+                assert (await encrypted()).text == "one /page"
             await edge.close()
+
+
+async def certified(asking: Callable[[], Awaitable[httpx.Response]]) -> bool:
+    """Whether a certificate is there: Caddy serves at once, and issues it beside that."""
+    try:
+        await asking()
+    except httpx.ConnectError:
+        return False
+    return True
 
 
 class StrangersLab(Lab):
