@@ -49,3 +49,9 @@ test("where there is little room, times are short", () => {
   expect([en.shortTime(at), en.hour(at), en.shortDay(at)].map(plain)).toEqual(["Nov 26, 8:06 PM", "8:06 PM", "Nov 26"]);
   expect([ru.shortTime(at), ru.hour(at), ru.shortDay(at)].map(plain)).toEqual(["26 нояб., 20:06", "20:06", "26 нояб."]);
 });
+
+test("early hours are written the same way wherever a time is told", () => {
+  const at = new Date(2026, 10, 26, 2, 7);
+  expect(plain(ru.shortTime(at))).toBe("26 нояб., 02:07");
+  expect(plain(ru.time(at))).toContain("02:07");
+});

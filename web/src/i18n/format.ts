@@ -18,7 +18,6 @@ export class Format {
   #clock: Intl.DateTimeFormat;
   #hours: Intl.DateTimeFormat;
   #shortDays: Intl.DateTimeFormat;
-  #shortTimes: Intl.DateTimeFormat;
   #relative: Intl.RelativeTimeFormat;
 
   /** @param sizes the units of sizes, each 1024 of the one before, with spaces between. */
@@ -34,12 +33,6 @@ export class Format {
     this.#days = new Intl.DateTimeFormat(language, { dateStyle: "medium" });
     this.#clock = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
     this.#hours = new Intl.DateTimeFormat(language, { timeStyle: "short" });
-    this.#shortTimes = new Intl.DateTimeFormat(language, {
-      day: "numeric",
-      month: "short",
-      hour: "numeric",
-      minute: "2-digit",
-    });
     this.#shortDays = new Intl.DateTimeFormat(language, { day: "numeric", month: "short" });
     this.#relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
   }
@@ -86,7 +79,7 @@ export class Format {
 
   /** Day and time without the year, where there is little room. */
   shortTime(at: string | Date): string {
-    return this.#shortTimes.format(new Date(at));
+    return `${this.shortDay(at)}, ${this.hour(at)}`;
   }
 
   /** Day and month, where there is little room. */

@@ -1,5 +1,5 @@
 /** How a workload is doing, as colours and as a matter for somebody's attention. */
-import type { StatusInBriefView } from "../api/client";
+import type { SnapshotView, StatusInBriefView } from "../api/client";
 import type { Tone } from "../components/tone";
 
 export type Condition = StatusInBriefView["condition"];
@@ -40,6 +40,11 @@ export function workloadPath(name: string, tab = ""): string {
 /** The address of what is in a snapshot. */
 export function snapshotPath(name: string, snapshot: string): string {
   return workloadPath(name, `snapshots/${encodeURIComponent(snapshot)}`);
+}
+
+/** What was noted of a snapshot; not what the server notes of its own ones, which the reason says in everybody's language. */
+export function noteOf({ reason, note }: SnapshotView): string {
+  return reason === "safety" || reason === "before_deploy" ? "" : note;
 }
 
 /** An image's name without its registry and path: what tells versions apart. */

@@ -395,7 +395,7 @@ export const messages = {
   "plan.fresh": "It starts once its data is in place. If it is unhealthy, it and its data stay to be looked at.",
 
   "snapshots.actions": "Actions",
-  "snapshots.restore": "Restore…",
+  "snapshots.restore": "Restore …",
   "snapshots.restore_of": "Restore the snapshot of {time}",
   "snapshot_action.pin": "Pin",
   "snapshots.pin_of": "Pin the snapshot of {time}",
@@ -953,6 +953,8 @@ export const messages = {
   "disk.silent": "A filesystem does not answer",
   "disk.silent_words": "What is free is told once all of them do. A share whose server is away does that.",
   "disk.unknown": "Unknown",
+  "audit_outcome.accepted": "Accepted",
+  "audit_outcome.done": "Done",
   "disk.not_looked_at": "Not looked at yet",
   "disk_cause.volumes": "Volumes of workloads",
   "disk_cause.trials": "Volumes of throw-away copies",

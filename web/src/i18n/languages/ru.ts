@@ -140,7 +140,7 @@ export const messages: Messages = {
   "snapshots.one": "Снимок от {time}",
   "snapshots.proved": "Испытан",
   "snapshots.pin_words":
-    "Закреплённый снимок отпускает только человек: его нельзя удалить, и правила сервиса его не тронут.",
+    "Закреплённый снимок открепляет только человек: его нельзя удалить, и правила сервиса его не тронут.",
   "snapshots.state": "Статус",
   "snapshots.damaged": "Повреждён",
   "snapshots.verified": "Проверен",
@@ -288,7 +288,7 @@ export const messages: Messages = {
   "operation.waiting": "Ждёт своей очереди",
   "operation.down_for": "Простой",
   "operation.downtime_was": "Простой составил {time}.",
-  "operation.safety_kept": "Прежние данные — в страховочном снимке; он закреплён, пока его не отпустят.",
+  "operation.safety_kept": "Прежние данные — в страховочном снимке; он закреплён, пока его не открепят.",
   "operation.cancel": "Отменить",
   "operation.log": {
     one: "Журнал, {count} строка",
@@ -431,7 +431,7 @@ export const messages: Messages = {
   "plan.more": { one: "и ещё {count}", few: "и ещё {count}", many: "и ещё {count}", other: "и ещё {count}" },
   "plan.nothing": "Здесь ничего не изменится.",
   "plan.safety": "Страховочный снимок",
-  "plan.safety_words": "Сначала сохраняются все живые данные ({size}); они останутся, пока их не отпустят.",
+  "plan.safety_words": "Сначала сохраняются все живые данные ({size}); они останутся, пока снимок не открепят.",
   "plan.downtime": "Простой",
   "plan.no_downtime": "Не будет: ничего не работает.",
   "plan.downtime_last": "В прошлый раз — {time}.",
@@ -451,11 +451,11 @@ export const messages: Messages = {
   "snapshots.restore_of": "Восстановить снимок от {time}",
   "snapshot_action.pin": "Закрепить",
   "snapshots.pin_of": "Закрепить снимок от {time}",
-  "snapshot_action.unpin": "Отпустить",
-  "snapshots.unpin_of": "Отпустить снимок от {time}",
+  "snapshot_action.unpin": "Открепить",
+  "snapshots.unpin_of": "Открепить снимок от {time}",
   "snapshots.unpin_words": "После этого его можно удалить — вручную или по правилам сервиса.",
   "snapshots.unpin_safety_words":
-    "Это путь назад от восстановления. Отпущенный снимок можно удалить — вручную или по правилам сервиса, — и тогда то восстановление уже не отменить.",
+    "Это путь назад от восстановления. Откреплённый снимок можно удалить — вручную или по правилам сервиса, — и тогда то восстановление уже не отменить.",
   "snapshot_action.delete": "Удалить…",
   "snapshots.delete_of": "Удалить снимок от {time}",
   "snapshots.delete_now": "Удалить",
@@ -616,7 +616,7 @@ export const messages: Messages = {
   "deployments.took": "Заняло",
   "deployments.actions": "Действия",
   "deployments.present": "Работает сейчас",
-  "deployments.return": "Вернуть…",
+  "deployments.return": "Вернуться к ней…",
 
   "deploy.deploy": "Развернуть…",
   "deploy.title": "Развёртывание",
@@ -1012,7 +1012,7 @@ export const messages: Messages = {
   "finding_level.warning": "Внимание",
   "finding_level.error": "Исправить",
 
-  "schedules.title": "Что происходит само",
+  "schedules.title": "Что происходит автоматически",
   "schedules.empty": "Само пока ничего не происходит",
   "schedules.empty_words": "Расписания задаются в конфигурации сервисов (snapshots.schedule) и в настройках Holdfast.",
   "schedules.what": "Что",
@@ -1045,6 +1045,8 @@ export const messages: Messages = {
   "disk.silent_words":
     "Сколько свободно, станет известно, когда ответят все. Так бывает, если недоступен сервер сетевой папки.",
   "disk.unknown": "Неизвестно",
+  "audit_outcome.accepted": "Принято",
+  "audit_outcome.done": "Выполнено",
   "disk.not_looked_at": "Ещё не измерено",
   "disk_cause.volumes": "Тома сервисов",
   "disk_cause.trials": "Тома временных копий",
@@ -1141,7 +1143,7 @@ export const messages: Messages = {
   "backups.passphrase": "Задать парольную фразу",
   "backups.passphrase_change": "Сменить парольную фразу",
   "backups.passphrase_words":
-    "В копиях есть все секреты, поэтому они запечатываются парольной фразой. Задайте её, чтобы делать копии.",
+    "В копиях есть все секреты, поэтому они шифруются парольной фразой. Задайте её, чтобы делать копии.",
   "backups.passphrase_why":
     "Запишите её там, где она переживёт эту машину: без неё копию не откроет никто. У сделанных раньше копий фраза останется прежней.",
   "backups.passphrase_label": "Парольная фраза",
@@ -1206,7 +1208,7 @@ export const messages: Messages = {
   "registries.title": "Реестры",
   "registries.words": "Учётные данные для образов, доступных не всем.",
   "registries.empty": "Учётных данных нет",
-  "registries.add": "Добавить вход",
+  "registries.add": "Добавить учётные данные",
   "registries.host_hint": "Узел реестра, как в именах образов.",
   "registries.password_hint": "Или токен доступа. Больше не показывается.",
   "registries.remove_words": "Образы, для которых нужны эти данные, больше не загрузятся.",
@@ -1913,7 +1915,7 @@ export const errors: ErrorWords = {
   ],
   nothing_to_roll_back_to: ["Другой успешно развёрнутой версии раньше не было.", "Посмотрите, что развёртывалось."],
   nothing_to_undo: [
-    "Отменять нечего: либо восстановлений не было, либо страховочный снимок уже отпущен и удалён.",
+    "Отменять нечего: либо восстановлений не было, либо страховочный снимок уже откреплён и удалён.",
     "Выберите снимок из списка.",
   ],
 
@@ -2341,7 +2343,7 @@ export const errors: ErrorWords = {
     "Снимок — архив прежней версии, ещё не перенесённый в хранилище.",
     "Перенос виден в «Операциях»; до его конца снимок можно только скачать.",
   ],
-  snapshot_pinned: ["Снимок закреплён.", "Сначала отпустите его, если он больше никому не нужен."],
+  snapshot_pinned: ["Снимок закреплён.", "Сначала открепите его, если он больше никому не нужен."],
   snapshot_readable: ["Описание этого снимка читается.", "Удалите его как обычный снимок."],
   snapshot_unknown: ["Такого снимка нет.", REFRESH],
   snapshot_volume_unknown: ["Такого тома в снимке нет.", "Выберите один из томов снимка."],
