@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from unittest.mock import AsyncMock, patch
 
 import pytest
 import pytest_asyncio
-from tests.faults.refusal_bench import Bench, assert_told, bench_on, held_up, tmpfs, wear
+from tests.faults.refusal_bench import PATIENCE, Bench, assert_told, bench_on, held_up, tmpfs, wear
 
 from holdfast.domain.ids import new_id
 from holdfast.domain.workload import RestartPolicy, Scope, Volume
@@ -157,6 +158,23 @@ def bound(source: Path, at: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", str(at)], check=True)
+        until_nowhere(at)
+
+
+def until_nowhere(mounted: Path) -> None:
+    """Wait for the processes of other tests that took a copy of a mount along into a namespace of their own."""
+    until = time.monotonic() + PATIENCE
+    while holding := [each for each in Path("/proc").glob("[0-9]*/mountinfo") if f" {mounted} " in mounts_of(each)]:
+        assert time.monotonic() < until, holding
+        time.sleep(0.05)
+
+
+def mounts_of(mountinfo: Path) -> str:
+    """The mounts that a process sees; none of one that is gone."""
+    try:
+        return mountinfo.read_text()
+    except OSError:
+        return ""
 
 
 async def test_a_directory_in_a_volume_that_is_mounted_elsewhere_too_refuses_the_restore(
