@@ -18,6 +18,7 @@ _MEANINGS: Final = {
     403: "Who is asking may not do this.",
     404: "The named thing does not exist.",
     409: "The present state of things forbids it; with `Retry-After`, something else is at work and will end.",
+    412: "It was changed since the revision that `If-Match` names. Nothing was done.",
     413: "The body, or the head, is larger than its bound.",
     422: "Understood, checked and declined; `details.problems` lists every reason.",
     428: "The confirmation is missing.",

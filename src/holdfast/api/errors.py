@@ -34,6 +34,7 @@ STATUS: Final[tuple[tuple[type[HoldfastError], int], ...]] = (
     (errors.NotFound, 404),
     (errors.Conflict, 409),
     (errors.Cancelled, 409),
+    (errors.PreconditionFailed, 412),
     (errors.TooLarge, 413),
     (errors.Refused, 422),
     (errors.Damaged, 422),

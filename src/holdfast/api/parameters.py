@@ -18,6 +18,7 @@ from holdfast.domain.idempotency import RequestKey
 from holdfast.domain.ids import is_id
 from holdfast.domain.registry import HOST_PATTERN
 from holdfast.services.paging import MAX_LIMIT, check_page
+from holdfast.services.workloads import ANY_REVISION
 
 _ID: Final = "^[0-7][0-9a-hjkmnp-tv-z]{25}$"
 
@@ -322,6 +323,41 @@ def _canonical(body: bytes) -> str:
 
 
 IdempotencyKey = Annotated[RequestKey | None, Depends(_request_key)]
+
+_REVISION: Final = r'(?:W/)?"([!#-~]*)"'
+"""As HTTP writes the tag of an entity. What compresses on the way marks it as weak; but it names no bytes."""
+_REVISIONS: Final = rf"{_REVISION}(?:[ \t]*,[ \t]*{_REVISION})*"
+
+
+def _tags(text: str | None) -> str | None:
+    if text is not None and text != ANY_REVISION and not re.fullmatch(_REVISIONS, text):
+        raise ValueError("must be * or revisions, each in quotes")
+    return text
+
+
+_IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        description="The `ETag` of what the change was made from: its `revision`, in quotes. If it is another one by "
+        "now, nothing is changed. `*`: whichever, as long as there is one.",
+        max_length=200,
+        json_schema_extra={"pattern": f"^(?:\\*|{_REVISIONS})$"},
+    ),
+    AfterValidator(_tags),
+]
+
+
+async def _made_from(text: _IfMatch = None) -> frozenset[str] | None:
+    if text is None:
+        return None
+    if text == ANY_REVISION:
+        return frozenset({ANY_REVISION})
+    return frozenset(re.findall(_REVISION, text)) - {ANY_REVISION}
+
+
+MadeFrom = Annotated[frozenset[str] | None, Depends(_made_from)]
+"""The revisions of which the present configuration must be one."""
 ConfirmDelete = Annotated[
     str | None,
     Header(

@@ -66,6 +66,7 @@ class WorkloadsPort(Protocol):
         actor: str,
         create: bool | None = None,
         expect_id: str | None = None,
+        made_from: Collection[str] | None = None,
         allowed: Callable[[WorkloadSpec | None], None] = ...,
     ) -> ApplyResult: ...
 

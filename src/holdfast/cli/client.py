@@ -27,6 +27,7 @@ _BY_STATUS: Final[dict[int, type[HoldfastError]]] = {
     403: errors.Forbidden,
     404: errors.NotFound,
     409: errors.Conflict,
+    412: errors.PreconditionFailed,
     413: errors.TooLarge,
     429: errors.TooMany,
     428: errors.ConfirmationMissing,
@@ -86,9 +87,11 @@ class Client:
         """Ask for a change; the answer's document, ``None`` if it has none."""
         return self._ask(method, path, json=document, headers=dict(headers or {}), params=dict(params or {}))
 
-    def send_text(self, method: str, path: str, text: bytes, content_type: str) -> Any:
+    def send_text(
+        self, method: str, path: str, text: bytes, content_type: str, headers: Mapping[str, str] | None = None
+    ) -> Any:
         """Ask for a change with a body that is not JSON."""
-        return self._ask(method, path, content=text, headers={"Content-Type": content_type})
+        return self._ask(method, path, content=text, headers={"Content-Type": content_type, **(headers or {})})
 
     def upload(self, path: str, file: Path, params: Mapping[str, bool]) -> Any:
         """Send a file as it is."""

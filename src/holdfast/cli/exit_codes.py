@@ -45,6 +45,7 @@ BY_CLASS: Final[tuple[tuple[type[HoldfastError], ExitCode], ...]] = (
     (errors.Busy, ExitCode.BUSY),
     (errors.Conflict, ExitCode.REFUSED),
     (errors.Refused, ExitCode.REFUSED),
+    (errors.PreconditionFailed, ExitCode.REFUSED),
     (errors.ConfirmationMissing, ExitCode.REFUSED),
     (errors.TooLarge, ExitCode.REFUSED),
     (errors.TooMany, ExitCode.BUSY),

@@ -9,6 +9,7 @@
     ├── Conflict                       the state of things forbids it right now
     │   └── Busy                       something else is at work on the same object
     ├── Refused                        understood, checked, and declined; carries every problem found
+    ├── PreconditionFailed             what the request was made from is not there any more
     ├── ConfirmationMissing            a destructive request came without its confirmation
     ├── NoSpace                        bytes or inodes are missing on a named filesystem
     ├── TooLarge                       a bounded input exceeded its bound
@@ -118,6 +119,10 @@ class Refused(HoldfastError):
             },
         )
         self.problems = tuple(problems)
+
+
+class PreconditionFailed(HoldfastError):
+    """What the request was made from was changed since. Nothing was done."""
 
 
 class ConfirmationMissing(HoldfastError):

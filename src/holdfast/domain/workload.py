@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -391,18 +392,34 @@ class WorkloadSpec:
         for volume in facts["volumes"]:
             if not volume["engine_volume"]:  # likewise
                 del volume["engine_volume"]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        return _digest(facts)
+
+    @property
+    def revision(self) -> str:
+        """Names all that is declared: 16 hex digits. The values of secrets are no part of it."""
+        return _digest(dataclasses.asdict(self.declared.without_values))
+
+
+def _digest(facts: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A workload as Holdfast knows it: its id never changes, its configuration does."""
+    """A workload as Holdfast knows it: its id never changes, its configuration does.
+
+    Attributes:
+        configured_at, configured_by: when its configuration became what it is, and by whom; ``None`` where an earlier
+            version of Holdfast did not write it down.
+    """
 
     id: str
     spec: WorkloadSpec
     desired: DesiredState
     created_at: str
     updated_at: str
+    configured_at: str | None = None
+    configured_by: str | None = None
 
     @property
     def name(self) -> str:

@@ -130,9 +130,9 @@ class DeployRecords:
         """Keep the image of a deployment on the host."""
         await self._images.keep(deployment.image_id, deployment.workload_id, deployment.id)
 
-    async def adopt(self, workload: Workload) -> None:
-        """From now on this is the workload's configuration."""
-        await self._workloads.update_spec(workload.id, workload.spec.declared)
+    async def adopt(self, workload: Workload, actor: str) -> None:
+        """From now on this is the workload's configuration, on somebody's behalf."""
+        await self._workloads.update_spec(workload.id, workload.spec.declared, actor)
 
     async def want(self, workload: Workload, desired: DesiredState) -> None:
         """Write down whether the workload should run."""
@@ -159,13 +159,13 @@ class DeployRecords:
         await self._deployments.finish(deployment.id, state, told)
         return await self._deployments.get(deployment.id) or deployment
 
-    async def succeeded(self, deployment: Deployment, *, adopt: bool) -> Deployment:
+    async def succeeded(self, deployment: Deployment, *, adopted_by: str | None) -> Deployment:
         """Write down a success, and with it that the workload should run. Returns the deployment as it is now.
 
         Args:
-            adopt: its configuration becomes the workload's.
+            adopted_by: on whose behalf its configuration becomes the workload's, if it does.
         """
-        await self._deployments.succeed(deployment, adopt=adopt)
+        await self._deployments.succeed(deployment, adopted_by=adopted_by)
         return await self._deployments.get(deployment.id) or deployment
 
     async def failed(

@@ -261,10 +261,10 @@ class Deployer:
             await self._records.last_wished(workload.id),
         )
 
-    async def adopt(self, held: Held, workload: Workload) -> None:
-        """Make the configuration that ``workload`` carries the stored one. Idempotent."""
+    async def adopt(self, held: Held, workload: Workload, actor: str) -> None:
+        """Make the configuration that ``workload`` carries the stored one, on somebody's behalf. Idempotent."""
         held.require(workload.id)
-        await self._records.adopt(workload)
+        await self._records.adopt(workload, actor)
 
     async def confirm_trial(self, held: Held, workload: Workload) -> Deployment | None:
         """See :meth:`Trials.confirm`."""

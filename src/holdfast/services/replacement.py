@@ -95,7 +95,7 @@ class Replacement:
         running = await self._verified_running(workload, version, there, ctx)
         if running is not None:
             ctx.log(f"{workload.name} already runs this version, and is healthy")
-            await self._settle(workload, adopt=adopt)
+            await self._settle(workload, ctx.actor, adopt=adopt)
             return running
         await self._rollout.require_secrets(workload)
         await self._rollout.require_ports(workload, there)
@@ -111,7 +111,7 @@ class Replacement:
             await self._replace(held, workload, version, deployment, previous, ctx)
             ctx.step(DeployStep.RECORDING)
             await self._rollout.remember_volumes(workload)
-            deployment = await self._records.succeeded(deployment, adopt=adopt)
+            deployment = await self._records.succeeded(deployment, adopted_by=ctx.actor if adopt else None)
         except Exception as error:
             await self._return(held, deployment, previous, error, ctx)
             raise
@@ -281,10 +281,10 @@ class Replacement:
             return await self._records.get(deployment.id) or deployment
         return deployment
 
-    async def _settle(self, workload: Workload, *, adopt: bool) -> None:
+    async def _settle(self, workload: Workload, actor: str, *, adopt: bool) -> None:
         """What a success changes of the workload itself."""
         if adopt:
-            await self._records.adopt(workload)
+            await self._records.adopt(workload, actor)
         await self._records.want(workload, DesiredState.RUNNING)
 
     async def _reap(self, workload: Workload, deployment: Deployment, ctx: OperationContext) -> None:

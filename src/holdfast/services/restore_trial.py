@@ -340,7 +340,9 @@ class RestoreTrial:
         if redeploy is not None and redeploy.adopt:
             after = restore.afterwards[redeploy.workload_id]
             await until_database_takes(
-                restore.ctx, lambda: self._deployer.adopt(restore.held, after), meanwhile=_NOT_CONFIGURED
+                restore.ctx,
+                lambda: self._deployer.adopt(restore.held, after, restore.facts.actor),
+                meanwhile=_NOT_CONFIGURED,
             )
 
     async def _forget_old(self, restore: ActiveRestore, result: RestoreResult) -> None:

@@ -165,7 +165,7 @@ class Secrets:
                 )
             left = tuple(secret for secret in workload.spec.secrets if secret.name != name)
             spec = replace(workload.spec, secrets=left)
-            after = await self._store.remove(workload.id, spec, name)
+            after = await self._store.remove(workload.id, spec, name, actor)
             self._log.info("secret_removed", workload=workload.name, secret=name, actor=actor)
             return ApplyResult(workload=after, created=False, changes=changes(workload.spec, spec))
 
@@ -237,7 +237,7 @@ class Secrets:
         spec = replace(spec, secrets=tuple(sorted([*kept, *named], key=lambda secret: secret.name)))
         found = changes(workload.spec, spec)
         if not dry_run and spec != workload.spec:
-            workload = await self._store.set(workload.id, spec, sealed)
+            workload = await self._store.set(workload.id, spec, sealed, actor)
             self._log.info(
                 "workload_changed", workload=workload.name, actor=actor, paths=[change.path for change in found]
             )

@@ -6,6 +6,8 @@ Invariants:
   counts beside what is configured: a directory is free only when no instance may be using it any more.
 - A configuration changes under the workload's lifecycle lock only (I9): never under a running deploy or restore, and
   never while a restore waits for a person's decision. An ``apply`` doesn't wait for those; it says who is at work.
+- What is applied with the revision that it was made from takes the place of that one or of none: it is compared under
+  that lock, too.
 - A workload's name never changes: it is the name of the directory that holds its data.
 - A preview never becomes a workload that somebody means to keep: it would be removed with its data all the same.
 
@@ -16,14 +18,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
 from holdfast.domain import volumes as rules
 from holdfast.domain.changes import Change, changes
-from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Problem, Refused
+from holdfast.domain.errors import Conflict, HoldfastError, NotFound, PreconditionFailed, Problem, Refused
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation
 from holdfast.domain.preview import Preview
@@ -44,6 +47,9 @@ from holdfast.store.workload_records import WorkloadRecord, WorkloadRecordStore
 from holdfast.store.workloads import WorkloadStore
 
 __all__ = ["ApplyResult", "Condition", "InstanceStatus", "WorkloadStatus", "Workloads"]
+
+
+ANY_REVISION: Final = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +120,7 @@ class Workloads:
         actor: str,
         create: bool | None = None,
         expect_id: str | None = None,
+        made_from: Collection[str] | None = None,
         preview: Preview | None = None,
         allowed: Callable[[WorkloadSpec | None], None] = lambda _before: None,
     ) -> ApplyResult:
@@ -122,6 +129,8 @@ class Workloads:
         Args:
             create: ``True``: it must be new; ``False``: it must exist.
             expect_id: the id that the workload of this name must have.
+            made_from: the revisions of which the present configuration must be one; :data:`ANY_REVISION` where any
+                will do, as long as there is one.
             allowed: raises where ``spec`` may not take the place of a configuration, or of none. Asked once nothing
                 else can change that any more: others may have, since whoever asks looked at it.
             preview: what it is a preview of: put on record with a new workload, and known of one that is there.
@@ -132,6 +141,7 @@ class Workloads:
                 ``expect_id``.
             Conflict: ``workload_exists``, ``restore_undecided``, ``workload_is_preview``.
             NotFound: ``workload_unknown``.
+            PreconditionFailed: ``configuration_changed``, naming who changed it if that is known.
             Busy: ``workload_busy``, naming who is at work on it.
         """
         await self._check_source(spec.source)  # before any lock: it is somebody else's code
@@ -145,11 +155,13 @@ class Workloads:
                     for other in joined:
                         self._deletion.require_decided(other)
                     allowed(None)
+                    _require_revision(None, spec.name, made_from)
                     await self._check(spec)
                     return await self._insert(spec, actor, preview)
             with self._locks.try_hold([existing.id, *(other.id for other in joined)], f"apply by {actor}"):
                 existing = await self.get(existing.id)
                 allowed(existing.spec)
+                _require_revision(existing, spec.name, made_from)
                 for each in (existing, *joined):
                     self._deletion.require_decided(each)
                 await self._check(spec)
@@ -159,7 +171,7 @@ class Workloads:
                     await self._require_no_preview(existing)
                 # Also where nothing is shown to differ: what is stored is what was sent last.
                 if existing.spec != spec:
-                    existing = await self._store.update_spec(existing.id, spec)
+                    existing = await self._store.update_spec(existing.id, spec, actor)
                     self._log.info(
                         "workload_changed", workload=spec.name, actor=actor, paths=[change.path for change in found]
                     )
@@ -313,6 +325,8 @@ class Workloads:
             desired=DesiredState.STOPPED,
             created_at=at,
             updated_at=at,
+            configured_at=at,
+            configured_by=actor,
         )
         await self._store.insert(workload, preview)
         self._log.info("workload_created", workload=spec.name, actor=actor)
@@ -365,6 +379,34 @@ def _unknown(ref: str) -> NotFound:
         next_step="List the workloads to see which there are. The snapshots of a deleted one are still there: "
         "holdfast snapshot list NAME --deleted.",
         details={"workload": ref},
+    )
+
+
+def _require_revision(workload: Workload | None, name: str, made_from: Collection[str] | None) -> None:
+    """That what is there is what a change was made from."""
+    if made_from is None:
+        return
+    if workload is None:
+        raise PreconditionFailed(
+            "configuration_changed",
+            f"There is no workload {name} any more. Nothing was applied.",
+            next_step="To make it anew, apply the configuration without a revision (If-Match).",
+            details={"workload": name, "revision": None, "configured_by": None, "configured_at": None},
+        )
+    if {ANY_REVISION, workload.spec.revision} & set(made_from):
+        return
+    who = f": {workload.configured_by} changed it at {workload.configured_at}" if workload.configured_by else ""
+    raise PreconditionFailed(
+        "configuration_changed",
+        f"The configuration of {name} is not what this change was made from any more{who}. Nothing was applied.",
+        next_step="Look at it as it is now, make your change there, and apply that with its revision. To replace what "
+        "was changed, apply yours with the revision of now.",
+        details={
+            "workload": name,
+            "revision": workload.spec.revision,
+            "configured_by": workload.configured_by,
+            "configured_at": workload.configured_at,
+        },
     )
 
 

@@ -12,7 +12,7 @@ from holdfast.domain.workload import DesiredState
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database
 from holdfast.store.tables import deployments, workloads
-from holdfast.store.workloads import spec_of
+from holdfast.store.workloads import change_spec, spec_of
 
 _BY_ID = select(deployments).where(deployments.c.id == bindparam("id"))
 _OF_WORKLOAD = (
@@ -66,21 +66,21 @@ class DeploymentStore:
         text = None if error is None else encode(error)
         await self._database.change(_UPDATE, this=deployment_id, state=state.value, finished_at=now(), error=text)
 
-    async def succeed(self, deployment: Deployment, *, adopt: bool) -> None:
+    async def succeed(self, deployment: Deployment, *, adopted_by: str | None) -> None:
         """Record a success, now, and what it makes of the workload: both, or neither if the host dies.
 
         Args:
-            adopt: the deployment's configuration is the workload's from now on.
+            adopted_by: on whose behalf the deployment's configuration is the workload's from now on, if it is.
         """
         at = now()
         settled = {"desired": DesiredState.RUNNING.value, "updated_at": at}
-        if adopt:
-            settled["spec"] = encode(deployment.spec.declared)
         ended = {"state": DeploymentState.SUCCEEDED.value, "finished_at": at, "error": None}
 
         def write(connection: Connection) -> None:
             connection.execute(_UPDATE, {"this": deployment.id, **ended})
             connection.execute(_SETTLE_WORKLOAD, {"this": deployment.workload_id, **settled})
+            if adopted_by is not None:
+                change_spec(connection, deployment.workload_id, deployment.spec.declared, adopted_by)
 
         await self._database.write(write)
 

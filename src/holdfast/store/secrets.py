@@ -68,26 +68,29 @@ class SecretStore:
             for row in await self._database.rows(_OF_WORKLOAD, workload_id=workload_id)
         )
 
-    async def set(self, workload_id: str, spec: WorkloadSpec, values: Sequence[SealedSecret]) -> Workload:
+    async def set(self, workload_id: str, spec: WorkloadSpec, values: Sequence[SealedSecret], by: str) -> Workload:
         """Keep new values and the configuration that names them. Returns the workload as it is now.
+
+        Args:
+            by: on whose behalf.
 
         Raises:
             NotFound: ``workload_unknown``.
         """
-        return await self._change(workload_id, spec, values, removed=None)
+        return await self._change(workload_id, spec, values, by, removed=None)
 
-    async def remove(self, workload_id: str, spec: WorkloadSpec, name: str) -> Workload:
+    async def remove(self, workload_id: str, spec: WorkloadSpec, name: str, by: str) -> Workload:
         """Keep a configuration that names a secret no more; its values go, or are marked. Raises as :meth:`set`."""
-        return await self._change(workload_id, spec, (), removed=name)
+        return await self._change(workload_id, spec, (), by, removed=name)
 
     async def _change(
-        self, workload_id: str, spec: WorkloadSpec, values: Sequence[SealedSecret], *, removed: str | None
+        self, workload_id: str, spec: WorkloadSpec, values: Sequence[SealedSecret], by: str, *, removed: str | None
     ) -> Workload:
         names = [value.name for value in values] if removed is None else [removed]
         present = [secret.version for secret in spec.secrets]
 
         def write(connection: Connection) -> Workload:
-            workload = change_spec(connection, workload_id, spec)
+            workload = change_spec(connection, workload_id, spec, by)
             for value in values:
                 connection.execute(_INSERT, asdict(value))
             if removed is not None:

@@ -40,6 +40,8 @@ workloads: Final = Table(
     Column("desired", Text, nullable=False),
     Column("created_at", Text, nullable=False),
     Column("updated_at", Text, nullable=False),
+    Column("configured_at", Text),
+    Column("configured_by", Text),
 )
 
 deployments: Final = Table(

@@ -56,6 +56,8 @@ class WorkloadStore:
             "desired": workload.desired.value,
             "created_at": workload.created_at,
             "updated_at": workload.updated_at,
+            "configured_at": workload.configured_at,
+            "configured_by": workload.configured_by,
         }
 
         def write(connection: Connection) -> None:
@@ -68,15 +70,15 @@ class WorkloadStore:
         except IntegrityError as error:
             raise _name_taken(workload.name) from error
 
-    async def update_spec(self, workload_id: str, spec: WorkloadSpec) -> Workload:
-        """Give a workload another configuration. Returns it as it is now.
+    async def update_spec(self, workload_id: str, spec: WorkloadSpec, by: str) -> Workload:
+        """Give a workload another configuration, on somebody's behalf. Returns it as it is now.
 
         Raises:
             NotFound: ``workload_unknown``.
             Conflict: ``workload_exists``; another one has the new name.
         """
         try:
-            return await self._update(workload_id, name=spec.name, spec=encode(spec))
+            return await self._database.write(lambda connection: change_spec(connection, workload_id, spec, by))
         except IntegrityError as error:
             raise _name_taken(spec.name) from error
 
@@ -86,7 +88,7 @@ class WorkloadStore:
         Raises:
             NotFound: ``workload_unknown``.
         """
-        return await self._update(workload_id, desired=desired.value)
+        return await self._database.write(lambda connection: _updated(connection, workload_id, desired=desired.value))
 
     async def get(self, workload_id: str) -> Workload | None:
         """The workload with this id."""
@@ -115,9 +117,6 @@ class WorkloadStore:
         row = await self._database.row(query, **parameters)
         return None if row is None else workload_of(row)
 
-    async def _update(self, workload_id: str, **values: str) -> Workload:
-        return await self._database.write(lambda connection: _updated(connection, workload_id, **values))
-
 
 def preview_row(preview: Preview) -> dict[str, str]:
     """A preview as its table holds it."""
@@ -130,17 +129,24 @@ def preview_row(preview: Preview) -> dict[str, str]:
     }
 
 
-def change_spec(connection: Connection, workload_id: str, spec: WorkloadSpec) -> Workload:
+def change_spec(connection: Connection, workload_id: str, spec: WorkloadSpec, by: str) -> Workload:
     """Give a workload another configuration, as part of a write. Returns it as it is then.
 
     Raises:
         NotFound: ``workload_unknown``.
     """
-    return _updated(connection, workload_id, spec=encode(spec))
+    values = {"name": spec.name, "spec": encode(spec)}
+    if _there(connection, workload_id).spec.revision != spec.revision:  # a secret's other value is no other declaration
+        values |= {"configured_at": now(), "configured_by": by}
+    return _updated(connection, workload_id, **values)
 
 
 def _updated(connection: Connection, workload_id: str, **values: str) -> Workload:
     connection.execute(_UPDATE, {"this": workload_id, "updated_at": now(), **values})
+    return _there(connection, workload_id)
+
+
+def _there(connection: Connection, workload_id: str) -> Workload:
     row = connection.execute(_BY_ID, {"id": workload_id}).one_or_none()
     if row is None:
         raise NotFound(
@@ -159,6 +165,8 @@ def workload_of(row: Row[tuple[object, ...]]) -> Workload:
         desired=DesiredState(row.desired),
         created_at=row.created_at,
         updated_at=row.updated_at,
+        configured_at=row.configured_at,
+        configured_by=row.configured_by,
     )
 
 

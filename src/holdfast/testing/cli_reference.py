@@ -86,6 +86,7 @@ A restore that ended in one piece, but not as it was meant (reverted, unhealthy,
 | TooMany | 429 with `Retry-After` | 4 |
 | Refused | 422 with `details.problems` | 3 |
 | Failed, Damaged | 422 | 1 |
+| PreconditionFailed | 412 | 3 |
 | ConfirmationMissing | 428 | 3 |
 | Unavailable | 503 | 6 |
 | NoSpace | 507 | 1 |

@@ -55,6 +55,7 @@ _GROUPS: Final = {
     "Conflict": "The present state of things forbids it.",
     "Busy": "Something else is at work on the same object; try again when it has ended.",
     "Cancelled": "A person cancelled the operation.",
+    "PreconditionFailed": "What the request was made from was changed since. Nothing was done.",
     "TooLarge": "A bounded input exceeded its bound.",
     "TooMany": "More comes in than is taken; trying again later helps.",
     _REFUSED: "Understood, checked and declined; nothing was changed.",

@@ -236,11 +236,12 @@ class StandInWorkloads(Recorder):
         actor: str,
         create: bool | None = None,
         expect_id: str | None = None,
+        made_from: Collection[str] | None = None,
         allowed: Callable[[WorkloadSpec | None], None] = lambda _before: None,
     ) -> ApplyResult:
         if self.meanwhile is not None:
             allowed(self.meanwhile.spec)
-        self.record("apply", spec=spec, actor=actor, create=create, expect_id=expect_id)
+        self.record("apply", spec=spec, actor=actor, create=create, expect_id=expect_id, made_from=made_from)
         created = create is True or expect_id is None
         return ApplyResult(workload=WORKLOAD, created=created, changes=changes(None, spec))
 

@@ -36,6 +36,7 @@ def _error(kind: type[errors.HoldfastError]) -> errors.HoldfastError:
         (errors.Refused, 422),
         (errors.Damaged, 422),
         (errors.Failed, 422),
+        (errors.PreconditionFailed, 412),
         (errors.ConfirmationMissing, 428),
         (errors.Unavailable, 503),
         (errors.NoSpace, 507),

@@ -21,7 +21,7 @@ from holdfast.domain.workload import Port, Quiesce, WorkloadSpec
 from holdfast.engine.entries import encode_path
 from holdfast.services.clones import CloneWish
 from holdfast.services.restore_registry import Decision, Undecided
-from tests.unit.api.standins import AT, OPERATION_ID, SNAPSHOT_ID, WORKLOAD_ID, Api, left_in
+from tests.unit.api.standins import AT, OPERATION_ID, SNAPSHOT_ID, SPEC, WORKLOAD_ID, Api, left_in
 
 DECLARATION: dict[str, Any] = {"name": "notes", "source": {"type": "image", "image": "notes:2"}}
 YAML = b"name: notes\nsource: {type: image, image: 'notes:2'}\n"
@@ -48,6 +48,30 @@ async def test_a_shown_configuration_can_be_sent_back(api: Api) -> None:
     answer = await api.ask("PUT", "/api/workloads/notes", json=shown)
     assert answer.status_code == 200
     assert api.workloads.last["spec"].name == "notes"
+
+
+async def test_a_configuration_is_told_with_its_revision_which_a_change_can_name(api: Api) -> None:
+    shown = await api.ask("GET", "/api/workloads/notes")
+    tag = shown.headers["ETag"]
+    assert tag == f'"{shown.json()["revision"]}"'
+    for text, made_from in (
+        (tag, {SPEC.revision}),
+        (f"W/{tag}", {SPEC.revision}),
+        (f'"one", {tag} ,"*"', {"one", SPEC.revision}),
+        ("*", {"*"}),
+    ):
+        answer = await api.ask("PUT", "/api/workloads/notes", json=DECLARATION, headers={"If-Match": text})
+        assert (answer.status_code, answer.headers["ETag"]) == (200, tag)
+        assert api.workloads.last["made_from"] == made_from, text
+    await api.ask("PUT", "/api/workloads/notes", json=DECLARATION)
+    assert api.workloads.last["made_from"] is None
+
+
+@pytest.mark.parametrize("text", ["", "abc", '"', '"a" "b"', '"a",', "*, *", '"a b"', '"' + 300 * "a" + '"'])
+async def test_a_revision_that_is_none_is_malformed(api: Api, text: str) -> None:
+    answer = await api.ask("PUT", "/api/workloads/notes", json=DECLARATION, headers={"If-Match": text})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "request_malformed")
+    assert not [name for name, _ in api.workloads.calls if name == "apply"]
 
 
 async def test_create_makes_a_new_one_and_says_where(api: Api) -> None:

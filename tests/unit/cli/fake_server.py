@@ -156,11 +156,14 @@ def workload(name: str = "notes") -> dict[str, Any]:
         "image": "notes:1",
         "desired": "running",
         "config_hash": "0" * 16,
+        "revision": "1" * 16,
         "strategy": "recreate",
         "stop_grace_seconds": 30.0,
         "config": {"name": name, "volumes": [{"target": "/data", "scope": "stage", "source": "data"}]},
         "created_at": AT,
         "updated_at": AT,
+        "configured_at": AT,
+        "configured_by": "ann",
     }
 
 

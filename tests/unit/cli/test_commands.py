@@ -71,7 +71,18 @@ def test_apply_shows_the_difference_and_applies_it(server: FakeServer, tmp_path:
         "Changed notes. Deploy the change with: holdfast deploy notes",
     ]
     (sent,) = server.sent("PUT", "/api/workloads/notes")
+    assert "If-Match" not in sent.headers
     assert (sent.headers["Content-Type"], sent.content) == ("application/yaml", b"name: notes\n")
+
+
+def test_apply_names_the_revision_that_the_change_was_made_from_and_says_who_was_faster(server: FakeServer) -> None:
+    server.on("POST", "/api/workloads/preview", answer(preview()))
+    server.on("PUT", "/api/workloads/notes", refusal(412, "configuration_changed"))
+    result = server.run("apply", "-f", "-", "--if-match", "0123456789abcdef", typed="name: notes")
+    assert result.exit_code == ExitCode.REFUSED
+    assert "It is configuration_changed." in result.stderr
+    (sent,) = server.sent("PUT", "/api/workloads/notes")
+    assert sent.headers["If-Match"] == '"0123456789abcdef"'
 
 
 def test_apply_dry_run_changes_nothing(server: FakeServer, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ PATH = "/api/workloads/notes"
         (409, {"Retry-After": "5"}, ExitCode.BUSY),
         (413, {}, ExitCode.REFUSED),
         (422, {}, ExitCode.FAILED),
+        (412, {}, ExitCode.REFUSED),
         (428, {}, ExitCode.REFUSED),
         (500, {}, ExitCode.FAILED),
         (503, {"Retry-After": "5"}, ExitCode.UNREACHABLE),

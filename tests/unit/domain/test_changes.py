@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from holdfast.domain.changes import Change, changes
 from holdfast.domain.environment import SecretRef
-from holdfast.domain.workload import HealthCheck, HealthType, Port, Resources, Scope, Volume, WorkloadSpec
+from holdfast.domain.workload import HealthCheck, HealthType, Hooks, Port, Resources, Scope, Volume, WorkloadSpec
 
 SPEC = WorkloadSpec(
     name="notes",
@@ -97,3 +97,16 @@ def test_a_variable_that_is_a_secret_on_the_other_side_is_shown_without_its_valu
 def test_another_value_makes_other_containers() -> None:
     one, other = (replace(SPEC, secrets=(SecretRef(name="KEY", version=version),)) for version in ("v1", "v2"))
     assert len({SPEC.config_hash, one.config_hash, other.config_hash}) == 3
+
+
+def test_a_revision_names_all_that_is_declared_and_no_value_of_a_secret() -> None:
+    one = replace(SPEC, secrets=(SecretRef(name="KEY", version="1", set_at="then"),))
+    others = (
+        SPEC,
+        replace(one, image="notes:2"),
+        replace(one, hooks=Hooks(post_restore=("true",))),
+        replace(one, networks=("proxy",)),
+        replace(one, secrets=(*one.secrets, SecretRef(name="OTHER"))),
+    )
+    assert len({one.revision, *(other.revision for other in others)}) == len(others) + 1
+    assert one.revision == replace(one, secrets=(SecretRef(name="KEY", version="2", set_at="now"),)).revision

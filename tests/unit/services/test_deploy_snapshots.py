@@ -137,7 +137,7 @@ async def test_a_volume_that_is_left_behind_and_gone_keeps_nobody_from_deploying
     workload = await bench.filled()
     shutil.rmtree(bench.data_of(workload))
     elsewhere = dataclasses.replace(STATEFUL.volumes[0], source="elsewhere")
-    await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, volumes=(elsewhere,)))
+    await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, volumes=(elsewhere,)), "ann")
     operation = await bench.deploy(workload, "notes:2")
     assert operation.state is OperationState.SUCCEEDED, operation.error
     assert (await bench.newest(workload)).snapshot_id is None

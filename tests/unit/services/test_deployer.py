@@ -226,7 +226,7 @@ async def test_a_crash_loop_that_merely_polls_as_running_is_not_taken_for_runnin
 async def test_another_configuration_of_the_same_image_is_deployed(bench: Bench) -> None:
     workload = await bench.deployed()
     (before,) = await bench.there(workload)
-    await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, env=(("TZ", "UTC"),)))
+    await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, env=(("TZ", "UTC"),)), "ann")
     assert (await bench.deploy(workload)).outcome["result"] == "deployed"
     (after,) = await bench.there(workload)
     assert after.id != before.id
@@ -431,7 +431,9 @@ async def test_a_port_that_another_container_has_is_refused_with_who_has_it(benc
     workload = await bench.deployed()
     bench.runtime.add_image("notes:2")
     wider = dataclasses.replace(port, host_ip="0.0.0.0")
-    configured = await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, ports=(wider,)))
+    configured = await bench.workloads.update_spec(
+        workload.id, dataclasses.replace(workload.spec, ports=(wider,)), "ann"
+    )
     await untouched(bench, configured, "port_in_use")
     operation = await bench.deploy(configured)
     assert message(operation) == f"The host port 0.0.0.0:18080 is taken by the container {holder.name}."
@@ -448,7 +450,9 @@ async def test_a_port_on_which_a_program_of_the_host_listens_is_refused_with_its
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = Port(container_port=80, host_port=listener.getsockname()[1], host_ip="127.0.0.1")
-        configured = await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, ports=(port,)))
+        configured = await bench.workloads.update_spec(
+            workload.id, dataclasses.replace(workload.spec, ports=(port,)), "ann"
+        )
         await untouched(bench, configured, "port_in_use")
         operation = await bench.deploy(configured)
         assert f"(process {os.getpid()})" in message(operation)
@@ -458,7 +462,9 @@ async def test_a_port_on_which_a_program_of_the_host_listens_is_refused_with_its
 async def test_a_network_of_others_that_is_not_there_is_refused_before_the_old_version_is_stopped(bench: Bench) -> None:
     workload = await bench.deployed()
     bench.runtime.add_image("notes:2")
-    configured = await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, networks=("proxy",)))
+    configured = await bench.workloads.update_spec(
+        workload.id, dataclasses.replace(workload.spec, networks=("proxy",)), "ann"
+    )
     await untouched(bench, configured, "network_missing")
     await bench.runtime.ensure_network("proxy", {})
     assert (await bench.deploy(configured)).state is OperationState.SUCCEEDED
@@ -491,7 +497,7 @@ async def narrow(bench: Bench, workload: Workload, strategy: Strategy = Strategy
     """Configure a volume inside of the one that the workload runs with. Returns its directory, which is there."""
     volume = dataclasses.replace(workload.spec.volumes[0], source="data/inner")
     spec = dataclasses.replace(workload.spec, volumes=(volume,), strategy=strategy)
-    await bench.workloads.update_spec(workload.id, spec)
+    await bench.workloads.update_spec(workload.id, spec, "ann")
     inner = bench.base / "notes" / "data" / "inner"
     inner.mkdir()
     return inner
@@ -666,7 +672,7 @@ async def test_a_new_version_that_can_t_be_armed_is_replaced_by_the_previous_one
 async def test_an_image_without_a_health_check_is_refused_where_it_is_to_judge(bench: Bench) -> None:
     workload = await bench.deployed()
     checked = dataclasses.replace(workload.spec, health=HealthCheck(type=HealthType.DOCKER))
-    await bench.workloads.update_spec(workload.id, checked)
+    await bench.workloads.update_spec(workload.id, checked, "ann")
     await untouched(bench, workload, "image_has_no_healthcheck", "notes:1")
 
 
@@ -857,7 +863,7 @@ async def test_starting_runs_what_was_deployed_and_not_what_is_only_configured(b
     await bench.stop(workload)
     await bench.runtime.remove(before.id)
     bench.runtime.add_image("notes:2")
-    await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, image="notes:2"))
+    await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, image="notes:2"), "ann")
     operation = await bench.start(workload)
     assert operation.outcome["result"] == "deployed"
     (after,) = await bench.running(workload)

@@ -34,7 +34,7 @@ async def twice_deployed(bench: Bench) -> tuple[Workload, Deployment, Deployment
     """A workload with two versions, image and configuration, of which the second one runs."""
     workload = await bench.deployed(dataclasses.replace(STATEFUL, env=(("MODE", "one"),)))
     first = await bench.newest(workload)
-    await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, env=(("MODE", "two"),)))
+    await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, env=(("MODE", "two"),)), "bob")
     assert (await bench.deploy(workload, "notes:2")).state is OperationState.SUCCEEDED
     return await bench.reload(workload), first, await bench.newest(workload)
 
@@ -47,7 +47,8 @@ async def test_image_and_configuration_of_then_run_again_and_are_what_is_configu
     assert (await bench.newest(workload)).reason is DeployReason.ROLLBACK
     (instance,) = await bench.running(workload)
     assert instance.image_id == first.image_id
-    assert (await bench.reload(workload)).spec == first.spec
+    after = await bench.reload(workload)
+    assert (after.spec, after.configured_by) == (first.spec, operation.actor)
     assert first.id in operation.log[0].message
     assert "env.MODE" in operation.log[0].message
 
@@ -77,7 +78,7 @@ async def test_who_may_not_configure_volumes_of_others_brings_none_back(bench: B
     assert (caught.value.code, caught.value.details) == ("rollback_volumes_forbidden", {"targets": [volume.target]})
     assert (await bench.reload(workload)).spec == workload.spec
     kept = dataclasses.replace(workload.spec, volumes=(*workload.spec.volumes, volume))
-    await bench.workloads.update_spec(workload.id, kept)
+    await bench.workloads.update_spec(workload.id, kept, "ann")
     await bench.ended(await bench.rollbacks.rollback(workload.id, first.id, volumes_of_others=False, actor="ann"))
 
 
@@ -94,7 +95,9 @@ async def test_what_is_kept_of_its_snapshots_does_not_go_back_nor_do_hooks(bench
     workload, first, _ = await twice_deployed(bench)
     kept = dataclasses.replace(workload.spec.snapshots, keep=Keep(last=90))
     hooks = Hooks(post_restore=("mended",))
-    await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, snapshots=kept, hooks=hooks))
+    await bench.workloads.update_spec(
+        workload.id, dataclasses.replace(workload.spec, snapshots=kept, hooks=hooks), "ann"
+    )
     await returned(bench, workload, first)
     spec = (await bench.reload(workload)).spec
     assert (spec.snapshots, spec.hooks) == (kept, hooks)

@@ -127,9 +127,11 @@ async def test_who_went_back_stays_there_until_they_deploy(bench: Bench) -> None
 async def test_what_is_configured_and_not_deployed_does_not_come_along(bench: Bench) -> None:
     workload = await running(bench)
     bench.runtime.add_remote_image(TAG, version="newer")
-    await bench.workloads.update_spec(workload.id, dataclasses.replace(SPEC, env=(("MODE", "new"),)))
+    await bench.workloads.update_spec(workload.id, dataclasses.replace(SPEC, env=(("MODE", "new"),)), "ann")
     assert "configuration was changed" in await left_alone(bench, workload)
-    await bench.workloads.update_spec(workload.id, dataclasses.replace(SPEC, image="registry.example/home/notes:2"))
+    await bench.workloads.update_spec(
+        workload.id, dataclasses.replace(SPEC, image="registry.example/home/notes:2"), "ann"
+    )
     assert "configuration was changed" in await left_alone(bench, workload)
 
 

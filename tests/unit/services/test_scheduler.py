@@ -359,7 +359,7 @@ async def test_it_is_taken_by_the_workloads_own_time_zone_and_by_the_servers_whe
     workload = await nights.workload()
     await nights.look(datetime(2026, 7, 1, 12, tzinfo=UTC))
     for zone, hour in (("Asia/Tokyo", 18), ("America/Lima", 8), ("Europe/Atlantis", 3), (None, 3)):
-        await nights.bench.workloads.update_spec(workload.id, replace(workload.spec, time_zone=zone))
+        await nights.bench.workloads.update_spec(workload.id, replace(workload.spec, time_zone=zone), "ann")
         (standing,) = await nights.scheduler.list()
         assert (standing.state.due_at.hour, standing.schedule.zone) == (hour, zone or "UTC")
 

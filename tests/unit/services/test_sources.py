@@ -109,7 +109,7 @@ async def failed_with(bench: Bench, code: str) -> Operation:
     """What runs by name is to be run by the odd source; that fails, and nothing changes."""
     workload = await bench.deployed()
     before = await bench.running(workload)
-    await bench.workloads.update_spec(workload.id, by_odd(workload.spec))
+    await bench.workloads.update_spec(workload.id, by_odd(workload.spec), "ann")
     operation = await bench.deploy(workload)
     assert operation.error is not None
     assert operation.error["code"] == code, operation.error
@@ -135,7 +135,7 @@ async def test_what_a_plugin_deployed_is_rolled_back_without_asking_it(bench: Be
     workload, file = await channelled(bench, tmp_path)
     first = await bench.newest(workload)
     file.write_text("notes:2")
-    await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, env=(("MODE", "two"),)))
+    await bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, env=(("MODE", "two"),)), "ann")
     await bench.deploy(workload)
     file.unlink()
     plan = await bench.rollbacks.plan(workload.id, None)
@@ -156,7 +156,7 @@ async def test_what_a_plugin_deployed_is_rolled_back_without_asking_it(bench: Be
 async def test_a_plugin_is_not_even_asked_while_a_restore_holds_the_workload(bench: Bench, odd: type[Odd]) -> None:
     bench.runtime.add_image("notes:2")
     workload = await bench.deployed()
-    await bench.workloads.update_spec(workload.id, by_odd(workload.spec))
+    await bench.workloads.update_spec(workload.id, by_odd(workload.spec), "ann")
     async with bench.locks.hold([workload.id], "restore r1"):
         asked = await bench.deployer.deploy(workload.id, actor="ann")
         async for seen in bench.operations.events(asked.id):
@@ -209,7 +209,7 @@ async def test_a_source_that_hangs_can_be_cancelled_and_holds_nothing(bench: Ben
     odd.hangs = threading.Event()
     workload = await bench.deployed()
     before = await bench.running(workload)
-    await bench.workloads.update_spec(workload.id, by_odd(workload.spec))
+    await bench.workloads.update_spec(workload.id, by_odd(workload.spec), "ann")
     asked = await bench.deployer.deploy(workload.id, actor="ann")
     assert await asyncio.to_thread(odd.asked.wait, 20)
     await bench.operations.cancel(asked.id)

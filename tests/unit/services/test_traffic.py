@@ -49,7 +49,7 @@ async def deployed(bench: Bench, spec: WorkloadSpec = STATEFUL) -> Workload:
 
 
 async def configure(bench: Bench, workload: Workload, *, domains: tuple[Domain, ...]) -> None:
-    await bench.workloads.update_spec(workload.id, with_domains(workload.spec, domains))
+    await bench.workloads.update_spec(workload.id, with_domains(workload.spec, domains), "ann")
 
 
 @BOTH

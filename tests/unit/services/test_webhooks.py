@@ -267,7 +267,7 @@ async def test_nothing_is_ignored_by_what_the_workload_ran_a_moment_ago(both: tu
     binding = await hooks.bind(workload, Provider.REGISTRY)
     pushed = {"events": [PUSHED["events"][0] | {"target": {"repository": "library/notes", "tag": "2"}}]}
     assert (await hooks.one(binding, pushed)).state is DeliveryState.IGNORED
-    await hooks.bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, image="notes:2"))
+    await hooks.bench.workloads.update_spec(workload.id, dataclasses.replace(workload.spec, image="notes:2"), "ann")
     pushed["events"][0]["id"] = "e-2"
     assert (await hooks.one(binding, pushed)).state is DeliveryState.WAITING
     assert (await hooks.ended(binding))[-1] is DeliveryState.SUCCEEDED

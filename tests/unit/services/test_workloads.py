@@ -14,7 +14,7 @@ from tests.unit.services.deploy_bench import no_login
 
 from holdfast.config import Settings
 from holdfast.domain.deployment import REPEATING, Deployment, DeploymentState, DeployReason
-from holdfast.domain.errors import Busy, Conflict, Failed, HoldfastError, NotFound, Refused
+from holdfast.domain.errors import Busy, Conflict, Failed, HoldfastError, NotFound, PreconditionFailed, Refused
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationState
 from holdfast.domain.preview import Preview
@@ -39,7 +39,7 @@ from holdfast.services.sightings import Sightings
 from holdfast.services.traffic import Traffic
 from holdfast.services.volumes import VolumeResolver
 from holdfast.services.workload_deletion import WorkloadDeletion
-from holdfast.services.workloads import Condition, Workloads
+from holdfast.services.workloads import ANY_REVISION, ApplyResult, Condition, Workloads
 from holdfast.store.database import Database
 from holdfast.store.deployments import DeploymentStore
 from holdfast.store.operations import OperationStore
@@ -300,6 +300,60 @@ class TestApply:
             await bench.workloads.apply(spec(name="wiki"), actor="ann", expect_id=workload.id)
         assert caught.value.code == "workload_name_fixed"
         assert not (await bench.workloads.apply(spec(), actor="ann", expect_id=workload.id)).created
+
+    async def test_of_two_changes_made_from_the_same_configuration_one_wins(self, bench: Bench) -> None:
+        seen = (await bench.create()).spec.revision
+        made = {who: spec(image=f"notes:of-{who}") for who in ("ann", "bob")}
+        results = await asyncio.gather(
+            *(bench.workloads.apply(each, actor=who, made_from={seen}) for who, each in made.items()),
+            return_exceptions=True,
+        )
+        won, lost = sorted(results, key=lambda result: isinstance(result, PreconditionFailed))
+        assert isinstance(won, ApplyResult)
+        assert won.workload is not None
+        assert isinstance(lost, PreconditionFailed)
+        after = await bench.workloads.get("notes")
+        assert after == won.workload
+        assert after.spec in made.values()
+        assert lost.code == "configuration_changed"
+        assert after.configured_by is not None
+        assert after.spec == made[after.configured_by]
+        assert lost.details == {
+            "workload": "notes",
+            "revision": after.spec.revision,
+            "configured_by": after.configured_by,
+            "configured_at": after.configured_at,
+        }
+        assert f"{after.configured_by} changed it" in lost.message
+
+    async def test_a_change_is_applied_over_the_revision_that_it_names(self, bench: Bench) -> None:
+        seen = (await bench.create()).spec.revision
+        await bench.workloads.apply(spec(image="notes:2"), actor="ann", made_from={"another", seen})
+        await bench.workloads.apply(spec(image="notes:3"), actor="ann", made_from={ANY_REVISION})
+        with pytest.raises(PreconditionFailed):
+            await bench.workloads.apply(spec(), actor="ann", made_from={seen})
+        assert (await bench.workloads.get("notes")).spec.image == "notes:3"
+
+    async def test_a_change_of_what_is_gone_makes_nothing_anew(self, bench: Bench) -> None:
+        for made_from in ({ANY_REVISION}, {spec().revision}):
+            with pytest.raises(PreconditionFailed) as caught:
+                await bench.workloads.apply(spec(), actor="ann", made_from=made_from)
+            assert caught.value.details["revision"] is None
+        with pytest.raises(NotFound):
+            await bench.workloads.get("notes")
+
+    async def test_it_is_told_who_made_the_configuration_what_it_is(self, bench: Bench) -> None:
+        made = await bench.create()
+        assert (made.configured_by, made.configured_at) == ("ann", made.created_at)
+        same = (await bench.workloads.apply(spec(), actor="bob")).workload
+        assert same is not None
+        assert same.configured_by == "ann"
+        await bench.store.set_desired(made.id, DesiredState.RUNNING)
+        changed = (await bench.workloads.apply(spec(DATA), actor="bob")).workload
+        assert changed is not None
+        assert changed.configured_by == "bob"
+        assert changed.configured_at is not None
+        assert changed.configured_at > made.created_at
 
     async def test_an_expected_workload_must_exist(self, bench: Bench) -> None:
         with pytest.raises(NotFound):

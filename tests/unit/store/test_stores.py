@@ -75,14 +75,14 @@ class TestWorkloads:
             await store.insert(workload())
         assert caught.value.code == "workload_exists"
         with pytest.raises(Conflict) as caught:
-            await store.update_spec(other.id, spec("notes"))
+            await store.update_spec(other.id, spec("notes"), "ann")
         assert caught.value.code == "workload_exists"
         assert await store.get(other.id) == other
 
     async def test_a_change_keeps_the_rest_and_moves_the_time(self, database: Database) -> None:
         store, kept = WorkloadStore(database), workload()
         await store.insert(kept)
-        await store.update_spec(kept.id, dataclasses.replace(spec(), image="registry.example/notes:1.5"))
+        await store.update_spec(kept.id, dataclasses.replace(spec(), image="registry.example/notes:1.5"), "ann")
         changed = await store.set_desired(kept.id, DesiredState.STOPPED)
         assert changed == await store.get(kept.id)
         assert (changed.spec.image, changed.desired) == ("registry.example/notes:1.5", DesiredState.STOPPED)

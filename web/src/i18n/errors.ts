@@ -61,6 +61,7 @@ function kind(status: number): string {
     case 404:
       return t("error.not_found");
     case 409:
+    case 412:
       return t("error.conflict");
     case 413:
       return t("error.too_large");

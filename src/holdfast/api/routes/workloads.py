@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 
 from holdfast.api.answers import accepted, accepted_or, problems
 from holdfast.api.auth import Admin, Operator, Viewer
-from holdfast.api.parameters import Cursor, Limit, WorkloadRef
+from holdfast.api.parameters import Cursor, Limit, MadeFrom, WorkloadRef
 from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.pages import PageView, page_view
 from holdfast.api.schemas.status import StatusInBriefView, StatusView
@@ -25,7 +25,11 @@ from holdfast.services.workloads import ApplyResult
 
 router = APIRouter(prefix="/api", tags=["workloads"], route_class=StrictRoute)
 
-_LOCATION = {"headers": {"Location": {"description": "Where the workload is.", "schema": {"type": "string"}}}}
+_ETAG = {"ETag": {"description": "The configuration's `revision`, in quotes.", "schema": {"type": "string"}}}
+_REVISION = {"headers": _ETAG}
+_MADE = {
+    "headers": _ETAG | {"Location": {"description": "Where the workload is.", "schema": {"type": "string"}}},
+}
 
 
 @router.get("/workloads", summary="List workloads, newest first", responses=problems())
@@ -39,13 +43,13 @@ async def list_workloads(
     "/workloads",
     summary="Create a workload",
     status_code=201,
-    responses=problems(409, 422) | {201: _LOCATION},
+    responses=problems(409, 422) | {201: _MADE},
     openapi_extra=BODY,
 )
 async def create_workload(response: Response, services: Services, caller: Operator, spec: Declaration) -> ApplyView:
     _check_allowed(caller, spec)
     result = await services.workloads.apply(spec, actor=caller.name, create=True)
-    response.headers["Location"] = _location(result)
+    _locate(response, result)
     return ApplyView.of(spec.name, result)
 
 
@@ -59,28 +63,39 @@ async def preview_workload(services: Services, _caller: Operator, spec: Declarat
     return ApplyView.of(spec.name, await services.workloads.preview(spec))
 
 
-@router.get("/workloads/{workload}", summary="Look at a workload", responses=problems(404))
-async def get_workload(services: Services, _caller: Viewer, ref: WorkloadRef) -> WorkloadView:
-    return WorkloadView.of(await services.workloads.get(ref))
+@router.get("/workloads/{workload}", summary="Look at a workload", responses=problems(404) | {200: _REVISION})
+async def get_workload(response: Response, services: Services, _caller: Viewer, ref: WorkloadRef) -> WorkloadView:
+    workload = await services.workloads.get(ref)
+    response.headers["ETag"] = _etag(workload)
+    return WorkloadView.of(workload)
 
 
 @router.put(
     "/workloads/{workload}",
     summary="Create or change a workload",
-    description="By name it is created if there is none; by id it must exist. What runs changes with the next deploy.",
-    responses=problems(404, 409, 422) | {201: {"model": ApplyView, "description": "Created."} | _LOCATION},
+    description="By name it is created if there is none; by id it must exist. What runs changes with the next deploy. "
+    "With `If-Match` only if nobody has changed the configuration since.",
+    responses=problems(404, 409, 412, 422)
+    | {200: _REVISION, 201: {"model": ApplyView, "description": "Created."} | _MADE},
     openapi_extra=BODY,
 )
 async def put_workload(
-    response: Response, services: Services, caller: Operator, ref: WorkloadRef, spec: Declaration
+    response: Response,
+    services: Services,
+    caller: Operator,
+    ref: WorkloadRef,
+    spec: Declaration,
+    made_from: MadeFrom,
 ) -> ApplyView:
     before = await _existing(services, ref, spec.name)
     allowed = partial(_check_allowed, caller, spec)
     allowed(None if before is None else before.spec)
     expect_id = None if before is None else before.id
-    result = await services.workloads.apply(spec, actor=caller.name, expect_id=expect_id, allowed=allowed)
+    result = await services.workloads.apply(
+        spec, actor=caller.name, expect_id=expect_id, made_from=made_from, allowed=allowed
+    )
     response.status_code = 201 if result.created else 200
-    response.headers["Location"] = _location(result)
+    _locate(response, result)
     return ApplyView.of(spec.name, result)
 
 
@@ -170,6 +185,11 @@ async def _existing(services: Services, ref: str, name: str) -> Workload | None:
         return None
 
 
-def _location(result: ApplyResult) -> str:
+def _locate(response: Response, result: ApplyResult) -> None:
     assert result.workload is not None  # an apply always has one; only the preview of a new workload has none
-    return f"/api/workloads/{result.workload.id}"
+    response.headers["Location"] = f"/api/workloads/{result.workload.id}"
+    response.headers["ETag"] = _etag(result.workload)
+
+
+def _etag(workload: Workload) -> str:
+    return f'"{workload.spec.revision}"'

@@ -24,6 +24,9 @@ class WorkloadView(BaseModel):
     image: str
     desired: DesiredState
     config_hash: Annotated[str, Field(description="Names the configuration; equal ones make the same containers.")]
+    revision: Annotated[
+        str, Field(description="Names the whole of `config`; what `If-Match` takes, in quotes, and `ETag` tells.")
+    ]
     strategy: Annotated[Strategy, Field(description="How it is deployed, `auto` resolved.")]
     stop_grace_seconds: Annotated[
         float, Field(description="How long its containers get to end by themselves before they are killed.")
@@ -31,6 +34,10 @@ class WorkloadView(BaseModel):
     config: Annotated[dict[str, object], Field(description="The declaration; can be sent back as it is.")]
     created_at: str
     updated_at: str
+    configured_at: Annotated[
+        str | None, Field(description="Since when `config` is what it is; null where that is not known.")
+    ]
+    configured_by: Annotated[str | None, Field(description="Who made it so; null where that is not known.")]
 
     @classmethod
     def of(cls, workload: Workload) -> WorkloadView:
@@ -40,6 +47,8 @@ class WorkloadView(BaseModel):
             desired=workload.desired,
             created_at=workload.created_at,
             updated_at=workload.updated_at,
+            configured_at=workload.configured_at,
+            configured_by=workload.configured_by,
             **_of_spec(workload.spec),
         )
 
@@ -53,6 +62,7 @@ def _of_spec(spec: WorkloadSpec) -> Mapping[str, Any]:
         "stage": spec.stage,
         "image": spec.image_words,
         "config_hash": spec.config_hash,
+        "revision": spec.revision,
         "strategy": spec.effective_strategy,
         "stop_grace_seconds": spec.stop_grace,
         "config": to_document(spec),

@@ -23,6 +23,14 @@ def apply(
     file: Annotated[str, typer.Option("--file", "-f", help="The workload's YAML or JSON file; - for stdin.")],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    if_match: Annotated[
+        str | None,
+        typer.Option(
+            "--if-match",
+            metavar="REVISION",
+            help="Only if the configuration still has this revision: the one that 'workload show' told.",
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Create a workload, or change its configuration. Shows the difference. What runs changes with the next deploy."""
@@ -36,7 +44,8 @@ def apply(
         session.output.document(preview)
         session.output.say("Nothing was changed.")
         return
-    applied = session.client.send_text("PUT", f"/api/workloads/{name}", text, kind)
+    headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
+    applied = session.client.send_text("PUT", f"/api/workloads/{name}", text, kind, headers)
     session.output.document(applied)
     if applied["created"]:
         session.output.say(f"Created {name}. Deploy it with: holdfast deploy {name}")

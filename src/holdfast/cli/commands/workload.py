@@ -110,6 +110,10 @@ def _condition(workload: dict[str, Any]) -> str:
     return f"{workload['condition']}, not as configured" if workload["pending"] else str(workload["condition"])
 
 
+def _configured(workload: dict[str, Any]) -> str:
+    return f"{both(workload['configured_at'])} by {workload['configured_by']}" if workload["configured_by"] else ""
+
+
 def _describe(output: Output, workload: dict[str, Any]) -> None:
     output.facts(
         [
@@ -123,6 +127,8 @@ def _describe(output: Output, workload: dict[str, Any]) -> None:
             ("stop grace", format_duration(workload["stop_grace_seconds"])),
             ("created", both(workload["created_at"])),
             ("changed", both(workload["updated_at"])),
+            ("configured", _configured(workload)),
+            ("revision", workload["revision"]),
         ]
     )
     output.table(

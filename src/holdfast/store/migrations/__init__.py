@@ -45,6 +45,7 @@ REVISIONS: Final = (
     "0014",
     "0015",
     "0016",
+    "0017",
 )
 """All revisions, oldest first. A test compares them with the files."""
 
