@@ -38,6 +38,18 @@ async def test_each_part_of_the_system_is_usable_by_an_admin(holdfast: Site) -> 
     assert holdfast.said == []
 
 
+async def test_what_doctor_finds_is_told_in_the_reader_s_language(holdfast: Site) -> None:
+    page = holdfast.page
+    findings = page.get_by_role("region", name="Результаты проверки").get_by_role("listitem")
+    await holdfast.sign_in()
+    await holdfast.go("/system/state")
+    await page.locator("select").first.select_option("ru")
+    await expect(findings.filter(has_text="Движок отвечает: версия")).to_be_visible()
+    assert await findings.locator("[lang=en]").all_inner_texts() == []
+    await page.locator("select").first.select_option("en")
+    assert holdfast.said == []
+
+
 async def test_a_backup_is_made_and_returning_to_it_asks_for_its_id(holdfast: Site) -> None:
     page = holdfast.page
     await holdfast.sign_in()

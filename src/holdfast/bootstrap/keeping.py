@@ -85,7 +85,7 @@ def keeping_of(base: Base, deploying: Deploying, restoring: Restoring, own: Back
         unreadable_secrets=deploying.secrets.unreadable,
         channel_facts=notifications.facts,
         backups=own.scheduled.finding,
-        leftovers=lambda: [(str(left), left.mend) for left in deploying.reaper.left()],
+        leftovers=lambda: [left.told for left in deploying.reaper.left()],
         edge=deploying.traffic.sync,
     )
 

@@ -22,6 +22,7 @@ from enum import StrEnum
 from typing import Final
 
 from holdfast.domain.operation import Operation, OperationState
+from holdfast.domain.told import Told, told
 
 ACTOR: Final = "schedule"
 """Who begins what is scheduled."""
@@ -84,17 +85,6 @@ class ScheduleHealth(StrEnum):
         return self in (ScheduleHealth.WAITING, ScheduleHealth.ON_TIME, ScheduleHealth.RUNNING)
 
 
-_WORDS: Final = {
-    ScheduleKind.SNAPSHOT: "snapshots of {}",
-    ScheduleKind.PRUNE: "prunes",
-    ScheduleKind.VERIFY: "verifications",
-    ScheduleKind.COPY: "copies to {}",
-    ScheduleKind.DRILL: "drills of {}",
-    ScheduleKind.BACKUP: "backups of Holdfast's own state",
-    ScheduleKind.UPDATE: "updates of {}",
-}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """What is configured.
@@ -119,7 +109,26 @@ class Schedule:
     @property
     def words(self) -> str:
         """What happens, for people."""
-        return _WORDS[self.kind].format(self.name)
+        return self.told.message
+
+    @property
+    def told(self) -> Told:
+        """What happens, for people: a part of a sentence."""
+        match self.kind:
+            case ScheduleKind.SNAPSHOT:
+                return told("schedule_snapshot", "snapshots of {name}", name=self.name)
+            case ScheduleKind.PRUNE:
+                return told("schedule_prune", "prunes")
+            case ScheduleKind.VERIFY:
+                return told("schedule_verify", "verifications")
+            case ScheduleKind.COPY:
+                return told("schedule_copy", "copies to {name}", name=self.name)
+            case ScheduleKind.DRILL:
+                return told("schedule_drill", "drills of {name}", name=self.name)
+            case ScheduleKind.BACKUP:
+                return told("schedule_backup", "backups of Holdfast's own state")
+            case ScheduleKind.UPDATE:
+                return told("schedule_update", "updates of {name}", name=self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

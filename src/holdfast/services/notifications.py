@@ -30,6 +30,7 @@ from holdfast.domain.notice import (
     pause_after,
 )
 from holdfast.domain.times import parse, rfc3339
+from holdfast.domain.told import told
 from holdfast.engine.sealing import Sealing
 from holdfast.services.doctor import ChannelFacts
 from holdfast.services.health_gate import Clock
@@ -114,7 +115,11 @@ class Notifications:
     async def facts(self) -> ChannelFacts:
         """How the channels are, for the doctor."""
         found = await self.list()
-        failing = [f"{each.channel.name}: {each.error}" for each in found if each.error]
+        failing = [
+            told("channel_failing", "{channel}: {why}", channel=each.channel.name, why=each.error)
+            for each in found
+            if each.error
+        ]
         return ChannelFacts(total=len(found), failing=tuple(failing))
 
     async def remove(self, name: str) -> None:

@@ -15,6 +15,7 @@ import structlog
 from holdfast.domain.errors import Conflict, Failed, HoldfastError
 from holdfast.domain.restore import RecordType, RestoreFacts
 from holdfast.domain.restore_records import DoneRecord, allowed_next
+from holdfast.domain.told import Told, told
 from holdfast.engine.journal import Journal
 from holdfast.engine.wrapper_place import staged_path
 from holdfast.services.restore_files import RestoreFiles
@@ -29,16 +30,24 @@ class Leftover:
     """What a settled restore left beside its volumes, and what keeps it there.
 
     Attributes:
-        why: what stands in the way, with its path, in a sentence.
-        mend: what to do about it, in a sentence.
+        why: what stands in the way, with its path, and what to do about it.
     """
 
     facts: RestoreFacts
-    why: str
-    mend: str
+    why: Told
 
-    def __str__(self) -> str:
-        return f"{self.facts.workload_name}: what restore {self.facts.restore_id} left is still there. {self.why}"
+    @property
+    def told(self) -> Told:
+        """That it is still there, and why."""
+        return told(
+            "restore_left_something",
+            "{workload}: what restore {restore} left is still there. {why}",
+            "{step}",
+            workload=self.facts.workload_name,
+            restore=self.facts.restore_id,
+            why=self.why,
+            step=self.why.next_step,
+        )
 
 
 class Reaper:
@@ -110,7 +119,7 @@ class Reaper:
         while tasks := [task for facts, task in self._running.values() if facts.workload_id == workload_id]:
             await asyncio.wait(tasks)
         for left in self.left(workload_id):
-            raise Failed("leftovers_in_the_way", f"{left}", next_step=left.mend)
+            raise Failed("leftovers_in_the_way", f"{left.told}", next_step=left.why.next_step)
 
     def left(self, workload_id: str | None = None) -> tuple[Leftover, ...]:
         """What could not be removed yet, of one workload or of all."""
@@ -158,7 +167,7 @@ class Reaper:
                 # Nothing stands in the way: who did it is gone, and another can do it at once.
                 await self.reap(await self._files.reopen(self._path(facts)))
         except HoldfastError as error:
-            self._left[facts.restore_id] = Leftover(facts=facts, why=error.message, mend=error.next_step)
+            self._left[facts.restore_id] = Leftover(facts=facts, why=Told.of(error))
             self._log.warning("not reaped yet", restore=facts.restore_id, code=error.code, reason=error.message)
         else:
             self._left.pop(facts.restore_id, None)

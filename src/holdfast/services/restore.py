@@ -16,6 +16,7 @@ from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.restore import OnUnhealthy, RestoreStep
 from holdfast.domain.snapshot import Snapshot
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import Workload
 from holdfast.engine.requests import MeasureRequest
 from holdfast.services.active_restore import ActiveRestore
@@ -349,9 +350,12 @@ class Restores:
             idempotency_key=idempotency_key,
         )
 
-    async def unfinished(self) -> list[str]:
-        """Restores whose journals are still there, in words, for the doctor."""
-        return [f"{', '.join(each.workload_ids)}: {each.why}" for each in self._registry.all_undecided()]
+    async def unfinished(self) -> list[Told]:
+        """Restores whose journals are still there, for the doctor."""
+        return [
+            told("restore_unfinished", "{workloads}: {why}", workloads=each.workload_ids, why=each.why)
+            for each in self._registry.all_undecided()
+        ]
 
     # --- what runs as an operation -------------------------------------------------------------------------------
 
@@ -415,7 +419,7 @@ class Restores:
                 restore = await self._active.begin(ctx, held, plan, restore_id)
                 ctx.outcome.update(restore.told, warnings=list(plan.warnings))
                 for left in self._reaper.left(request.workload_id):
-                    ctx.log(f"{left} {left.mend} It is tried again now.", level="warning")
+                    ctx.log(f"{left.told} {left.why.next_step} It is tried again now.", level="warning")
                 self._reaper.try_again(request.workload_id)
                 async with self._active.guarded(restore):
                     await self._to_swapped(restore, plan, worker)

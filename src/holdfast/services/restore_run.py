@@ -326,7 +326,9 @@ class RestoreRun:
 
     async def _reap(self, restore: ActiveRestore) -> None:
         if (left := await self._reaper.reap_or_leave(restore.journal)) is not None:
-            await restore.tell(f"what was staged can't be removed yet: {left.why} {left.mend} It is tried again.")
+            await restore.tell(
+                f"what was staged can't be removed yet: {left.why} {left.why.next_step} It is tried again."
+            )
 
 
 def _before(facts: RestoreFacts) -> str:

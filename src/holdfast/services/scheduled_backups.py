@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from holdfast.config import Settings
 from holdfast.domain.backup import BackupReason, PassphraseState
 from holdfast.domain.operation import Operation
 from holdfast.domain.schedule import Schedule, ScheduleKind
+from holdfast.domain.times import parse
+from holdfast.domain.told import Told, some, told
 from holdfast.services.backups import Backups
 from holdfast.services.doctor import Finding, FindingLevel
+
+_BEGIN: Final = "Set a passphrase (holdfast backup passphrase) and backup_schedule; docs/how-to/back-up-holdfast.md."
 
 
 class ScheduledBackups:
@@ -43,25 +48,41 @@ class ScheduledBackups:
         if kept.unreadable:
             return _finding(
                 FindingLevel.ERROR,
-                f"These files are no backups, or damaged: {', '.join(kept.unreadable[:5])}.",
-                f"Look into {self._settings.backups_dir}, make a new one (holdfast backup create), and check the disk.",
+                told(
+                    "doctor_backups_unreadable",
+                    "These files are no backups, or damaged: {files}.",
+                    "Look into {directory}, make a new one (holdfast backup create), and check the disk.",
+                    files=some(kept.unreadable),
+                    directory=self._settings.backups_dir,
+                ),
             )
         if passphrase is PassphraseState.UNREADABLE:
             return _finding(
                 FindingLevel.ERROR,
-                "The passphrase of backups can't be opened, so that none is made.",
-                "Put the key back from its copy (docs/how-to/secrets.md), or set it again: holdfast backup passphrase.",
+                told(
+                    "doctor_passphrase_unreadable",
+                    "The passphrase of backups can't be opened, so that none is made.",
+                    "Put the key back from its copy (docs/how-to/secrets.md), or set it again: "
+                    "holdfast backup passphrase.",
+                ),
             )
-        if not kept.backups or not self._settings.backup_schedule:
-            lacking = "There is no backup" if not kept.backups else "No schedule makes backups"
+        if not kept.backups:
+            return _finding(
+                FindingLevel.WARNING, told("doctor_no_backup", "There is no backup of Holdfast's own state.", _BEGIN)
+            )
+        if not self._settings.backup_schedule:
             return _finding(
                 FindingLevel.WARNING,
-                f"{lacking} of Holdfast's own state.",
-                "Set a passphrase (holdfast backup passphrase) and backup_schedule; docs/how-to/back-up-holdfast.md.",
+                told("doctor_backups_unscheduled", "No schedule makes backups of Holdfast's own state.", _BEGIN),
             )
-        count, newest = len(kept.backups), kept.backups[0]
-        return _finding(FindingLevel.OK, f"{count} backups, the newest of {newest.created_at}.", "")
+        made = told(
+            "doctor_backups_made",
+            "{count} backups, the newest of {newest}.",
+            count=len(kept.backups),
+            newest=parse(kept.backups[0].created_at),
+        )
+        return _finding(FindingLevel.OK, made)
 
 
-def _finding(level: FindingLevel, message: str, mend: str) -> Finding:
-    return Finding(check="backups", level=level, message=message, mend=mend)
+def _finding(level: FindingLevel, found: Told) -> Finding:
+    return Finding(check="backups", level=level, told=found)

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from holdfast.config import Settings
 from holdfast.domain.drill import is_throw_away
 from holdfast.domain.operation import Operation
-from holdfast.domain.schedule import Schedule, ScheduleKind
+from holdfast.domain.schedule import Schedule, ScheduleHealth, ScheduleKind
 from holdfast.domain.snapshot import SnapshotReason
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import Workload
 from holdfast.services.doctor import ScheduleFacts
 from holdfast.services.locks import LifecycleLocks
 from holdfast.services.repository_care import RepositoryCare
-from holdfast.services.scheduler import Scheduler
+from holdfast.services.scheduler import Scheduler, Standing
 from holdfast.services.snapshots import Snapshots
 from holdfast.store.previews import PreviewStore
 from holdfast.store.workloads import WorkloadStore
@@ -86,11 +87,20 @@ class ScheduledSnapshots:
         return [each for each in await self._workloads.deployed() if workload_id in (None, each.id)]
 
 
+def _ailing(standing: Standing) -> Told:
+    schedule = standing.schedule.told
+    if standing.health is ScheduleHealth.OVERDUE:
+        return told("ailing_overdue", "{schedule} (overdue)", schedule=schedule)
+    if standing.health is ScheduleHealth.MISSED:
+        return told("ailing_missed", "{schedule} (missed)", schedule=schedule)
+    return told("ailing_failed", "{schedule} (failed)", schedule=schedule)
+
+
 async def schedule_facts(scheduler: Scheduler, snapshots: ScheduledSnapshots) -> ScheduleFacts:
     """How all schedules are, and whose data none captures, for the doctor."""
     found = await scheduler.list()
     return ScheduleFacts(
         total=len(found),
-        ailing=tuple(f"{each.schedule.words} ({each.health})" for each in found if not each.health.well),
+        ailing=tuple(_ailing(each) for each in found if not each.health.well),
         unprotected=tuple(await snapshots.unprotected()),
     )

@@ -24,6 +24,7 @@ _CLASSES: Final = {kind.__name__: status for kind, status in STATUS} | {"Holdfas
 _DECLARATION: Final = "Problems of a declaration"
 _CAUSES: Final = "Causes and differences"
 _REFUSED: Final = "Refused"
+_TOLD: Final = "Told"
 _CODE: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TABLES: Final = frozenset({"engine/os_errors.py", "engine/live.py"})
 """Modules that choose a code from a table of tuples that begin with one."""
@@ -68,6 +69,8 @@ _GROUPS: Final = {
     _DECLARATION: "Under `details.problems` of `workload_malformed`, with the place in the declaration.",
     _CAUSES: "Not errors by themselves: why an instance is not healthy (`details.cause`), and what differs from what "
     "was deployed (a workload's status).",
+    _TOLD: "Not errors: findings, warnings and whatever else Holdfast tells, with the `values` that stand at their "
+    "`{places}`.",
 }
 
 
@@ -157,6 +160,8 @@ def _group(name: str) -> str | None:
         return _REFUSED
     if name in ("FoundProblem", "PydanticCustomError"):
         return _DECLARATION
+    if name == "Told":
+        return _TOLD
     return name if name in _CLASSES else None
 
 

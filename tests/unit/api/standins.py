@@ -43,6 +43,7 @@ from holdfast.domain.snapshot import (
     SnapshotReason,
 )
 from holdfast.domain.times import parse
+from holdfast.domain.told import Told, told
 from holdfast.domain.webhook import Binding, DeliveryState, Happening, HookDelivery, HookEvent, Provider
 from holdfast.domain.workload import DesiredState, Quiesce, Resources, Scope, Volume, Workload, WorkloadSpec
 from holdfast.engine.repository.browse import Folder
@@ -831,8 +832,12 @@ class StandInReadiness:
 class StandInDoctor:
     async def findings(self) -> list[Finding]:
         return [
-            Finding(check="engine", level=FindingLevel.OK, message="It answers."),
-            Finding(check="space", level=FindingLevel.ERROR, message="Full.", mend="Free space."),
+            Finding(check="engine", level=FindingLevel.OK, told=Told("It answers.")),
+            Finding(
+                check="space",
+                level=FindingLevel.ERROR,
+                told=told("doctor_space_scarce", "Full: {bytes}.", "Free space.", bytes=1),
+            ),
         ]
 
 

@@ -586,7 +586,14 @@ async def test_the_server_tells_health_version_and_findings(api: Api) -> None:
     assert (await api.ask("GET", "/api/version")).json() == {"version": __version__}
     report = (await api.ask("GET", "/api/doctor")).json()
     assert report["level"] == "error"
-    assert report["findings"][1]["mend"] == "Free space."
+    assert report["findings"][1] == {
+        "check": "space",
+        "level": "error",
+        "message": "Full: 1 B.",
+        "mend": "Free space.",
+        "code": "doctor_space_scarce",
+        "values": {"bytes": 1},
+    }
 
 
 async def test_the_description_is_json_with_every_address(api: Api) -> None:

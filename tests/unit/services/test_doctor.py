@@ -15,6 +15,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.domain.errors import Unavailable
 from holdfast.domain.restore import Identity
+from holdfast.domain.told import Told
 from holdfast.engine.fs import Fs
 from holdfast.services.doctor import (
     ChannelFacts,
@@ -62,7 +63,7 @@ def listening(settings: Settings) -> Iterator[None]:
 
 
 def doctor(settings: Settings, runtime: FakeRuntime) -> Doctor:
-    async def nothing() -> Sequence[str]:
+    async def nothing() -> tuple[()]:
         return ()
 
     async def facts() -> SnapshotFacts:
@@ -75,7 +76,7 @@ def doctor(settings: Settings, runtime: FakeRuntime) -> Doctor:
         return ChannelFacts(total=1)
 
     async def backups() -> Finding:
-        return Finding(check="backups", level=OK, message="One.")
+        return Finding(check="backups", level=OK, told=Told("One."))
 
     async def no_domains() -> int:
         return 0
@@ -181,13 +182,16 @@ async def test_a_damaged_database_is_told_with_the_first_of_its_problems() -> No
 
 
 async def test_unfinished_restores_are_named() -> None:
-    found = await check_restores(_many)
+    async def unfinished() -> Sequence[Told]:
+        return [Told(row) for row in await _many()]
+
+    found = await check_restores(unfinished)
     assert found.level is WARNING
     assert "8 unfinished: row 0" in found.message
 
 
 async def test_what_restores_left_is_named_with_what_stands_in_the_way() -> None:
-    left = [(f"notes: it can't be removed {number}.", "Look at lsattr.") for number in range(7)]
+    left = [Told(f"notes: it can't be removed {number}.", next_step="Look at lsattr.") for number in range(7)]
     found = await check_leftovers(lambda: left)
     assert found.level is WARNING
     assert "it can't be removed 0." in found.message
@@ -258,7 +262,7 @@ def test_a_filesystem_that_can_t_do_restores_is_found_and_left_clean(tmp_path: P
 
 
 def test_the_worst_of_the_findings_counts() -> None:
-    found = [Finding(check="x", level=level, message="") for level in (WARNING, ERROR, OK)]
+    found = [Finding(check="x", level=level, told=Told("")) for level in (WARNING, ERROR, OK)]
     assert worst(found) is ERROR
     assert worst([]) is OK
 
@@ -266,7 +270,7 @@ def test_the_worst_of_the_findings_counts() -> None:
 @pytest.mark.parametrize(
     ("facts", "level", "words"),
     [
-        (ScheduleFacts(total=2, ailing=("snapshots of notes (overdue)",)), ERROR, "snapshots of notes (overdue)"),
+        (ScheduleFacts(total=2, ailing=(Told("snapshots of notes (overdue)"),)), ERROR, "snapshots of notes (overdue)"),
         (ScheduleFacts(total=1, unprotected=("wiki",)), WARNING, "wiki"),
         (ScheduleFacts(total=3), OK, "3 schedules, all on time"),
     ],
@@ -284,7 +288,7 @@ async def test_a_schedule_that_fails_and_data_that_none_captures_are_told(
 @pytest.mark.parametrize(
     ("facts", "level", "words"),
     [
-        (ChannelFacts(total=1, failing=("ops: It is down.",)), ERROR, "ops: It is down."),
+        (ChannelFacts(total=1, failing=(Told("ops: It is down."),)), ERROR, "ops: It is down."),
         (ChannelFacts(), WARNING, "Nobody is told"),
         (ChannelFacts(total=2), OK, "2 channels"),
     ],

@@ -38,6 +38,7 @@ from holdfast.domain.notice import (
 from holdfast.domain.operation import OperationKind, OperationState
 from holdfast.domain.schedule import Run, RunResult, Schedule, ScheduleHealth, ScheduleKind, ScheduleState
 from holdfast.domain.times import now, rfc3339
+from holdfast.domain.told import Told
 from holdfast.domain.workload import DesiredState, Workload, WorkloadSpec
 from holdfast.engine.fs import Fs
 from holdfast.engine.sealing import Sealing
@@ -310,7 +311,7 @@ async def test_what_can_not_be_delivered_is_tried_again_less_and_less_often_in_o
     assert {name for name, _ in bench.sent} == {"up"}
     [down, _] = await bench.notifications.list()
     assert (down.waiting, down.error) == (2, "It is down.")
-    assert (await bench.notifications.facts()).failing == ("down: It is down.",)
+    assert [str(each) for each in (await bench.notifications.facts()).failing] == ["down: It is down."]
     bench.notifications = bench.server(bench._send)
     bench.failing = set()
     assert await bench.titles(MINUTE - timedelta(seconds=1)) == []
@@ -445,7 +446,7 @@ class Watched:
         )
 
     async def _space(self) -> dict[str, Finding]:
-        return {"/srv": Finding(check="space /srv", level=self.disk, message="1 MiB free.", mend="Delete.")}
+        return {"/srv": Finding(check="space /srv", level=self.disk, told=Told("1 MiB free.", next_step="Delete."))}
 
     async def after(self, later: timedelta, *, every: timedelta = MINUTE) -> list[str]:
         """What is told in so much time, by looks at intervals."""

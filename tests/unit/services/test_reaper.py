@@ -91,8 +91,8 @@ async def test_what_cannot_be_removed_keeps_its_journal_and_goes_the_next_time(
         await reaper.idle()
     assert [entry["event"] for entry in logs] == ["not reaped yet"] * 2
     (left,) = reaper.left(facts.workload_id)
-    assert ".holdfast-" in left.why
-    assert left.mend
+    assert ".holdfast-" in left.why.message
+    assert left.why.next_step
     assert reaper.left("another workload") == ()
     assert bench.sides(facts) == ["new", "new"]
     assert read_journal(disk, str(bench.path_of(facts))).records[-1] == TO_CONFIRMED[-1]

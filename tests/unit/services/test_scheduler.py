@@ -423,7 +423,7 @@ async def test_a_failed_scheduled_snapshot_is_an_ailing_schedule(nights: Nights)
     assert (await nights.bench.ended(await nights.newest())).state is OperationState.FAILED
     await nights.look(DUE)
     facts = await schedule_facts(nights.scheduler, nights.snapshots)
-    assert facts.ailing == ("snapshots of notes (failed)",)
+    assert [str(each) for each in facts.ailing] == ["snapshots of notes (failed)"]
 
 
 async def test_what_ran_while_the_clock_was_ahead_is_not_taken_for_the_run_of_that_moment(bench: Bench) -> None:

@@ -7,6 +7,12 @@ export interface Problem {
   next_step: string;
 }
 
+/** What the server tells besides refusals: a sentence, and what stands at its places where its code tells all of it. */
+export interface Sentence extends Omit<Problem, "next_step"> {
+  next_step?: string;
+  values?: Readonly<Record<string, unknown>> | null;
+}
+
 /** The code of an answer that isn't Holdfast's own. */
 export const UNEXPECTED = "unexpected_answer";
 

@@ -19,10 +19,14 @@ const ON_THE_HOST = new Set(
   upgrade_copy_failed upgrade_failed url_invalid username_missing`.split(/\s+/),
 );
 
+const ROW = /^\| `([a-z0-9_]+)` \| (.*) \| (.+) \|$/gm;
+const [refused = "", told = ""] = readFileSync("../docs/reference/errors.md", "utf8").split("## Told");
+/** What is told besides refusals, with its English words. */
+const sentences = new Map([...told.matchAll(ROW)].map(([, code, what, next]) => [code!, [what!, next!] as const]));
 /** Each documented code, and whether the server tells what to do next. */
 const documented = new Map<string, boolean>();
-for (const row of readFileSync("../docs/reference/errors.md", "utf8").matchAll(/^\| `([a-z0-9_]+)` \|.*\| (.+) \|$/gm))
-  documented.set(row[1]!, documented.get(row[1]!) || row[2] !== "–");
+for (const [, code, , next] of [...refused.matchAll(ROW), ...told.matchAll(ROW)])
+  documented.set(code!, documented.get(code!) || next !== "–");
 
 const spoken = await Promise.all(
   Object.entries(LANGUAGES).map(async ([language, { errors }]): Promise<[string, ErrorWords]> => [
@@ -58,10 +62,67 @@ test.each(translated)(
   (_, words) => {
     for (const [code, [what, nextStep]] of Object.entries(words)) {
       expect(nextStep !== undefined, code).toBe(documented.get(code));
-      for (const text of [what, nextStep ?? "."]) expect(text, code).toMatch(/[.?]\)?$/);
+      const whole = sentences.has(code) ? [nextStep ?? "."] : [what, nextStep ?? "."];
+      for (const text of whole) expect(text, code).toMatch(/[.?]\)?$/);
     }
   },
 );
+
+test("what is told besides refusals has codes of its own", () => {
+  expect(sentences.size).toBeGreaterThan(40);
+  const both = [...refused.matchAll(ROW)].filter(([, code]) => sentences.has(code!));
+  expect(both.map(([, code]) => code)).toEqual([]);
+});
+
+function places(text: string): string[] {
+  return [...new Set(text.match(/\{[a-z_]+\}/g))].sort();
+}
+
+test.each(translated)("%s has the places of what is told besides refusals, and its plural forms", (language, words) => {
+  const forms = new Intl.PluralRules(language).resolvedOptions().pluralCategories.sort();
+  for (const [code, [english, englishNext]] of sentences) {
+    const [what = "", nextStep = ""] = words[code] ?? [];
+    if (typeof what !== "string") expect(Object.keys(what).sort(), code).toEqual(forms);
+    for (const text of typeof what === "string" ? [what] : Object.values(what))
+      expect(places(text), code).toEqual(places(english));
+    expect(places(englishNext), code).toEqual(expect.arrayContaining(places(nextStep)));
+  }
+});
+
+test("what stands at the places of a sentence is written as the language does", async () => {
+  await i18n.speak("ru");
+  await i18n.words();
+  const more = { code: "and_more", message: "b and 2 more", values: { last: "b", count: 2 } };
+  const free = { code: "space_free_bytes", message: "1.5 MiB free", values: { bytes: 1_572_864 } };
+  expect(tell({ code: "doctor_space_enough", message: "1.5 MiB free.", values: { free } }).what).toBe(
+    "Свободно 1,5 МиБ.",
+  );
+  expect(
+    tell({
+      code: "doctor_snapshots_damaged",
+      message: "4 of 21 snapshots are damaged: a, b and 2 more.",
+      next_step: "Check.",
+      values: { count: 4, total: 21, snapshots: ["a", more] },
+    }),
+  ).toMatchObject({ what: "Повреждены 4 из 21 снимков: a, b и ещё 2.", original: "" });
+  const at = "2026-11-26T20:06:00.000000Z";
+  expect(tell({ code: "doctor_clock_right", message: "The clock says.", values: { now: at } }).what).toBe(
+    `На часах ${i18n.format.time(at)}.`,
+  );
+});
+
+test("the server's words stay beside a sentence that tells of a refusal, or of what has no words", async () => {
+  await i18n.speak("ru");
+  await i18n.words();
+  const values = (why: object) => ({ workload: "notes", restore: "r1", why, step: "Look." });
+  const sentence = { code: "restore_left_something", message: "Notes: it is there. Full.", next_step: "Look." };
+  expect(tell({ ...sentence, values: values({ code: "cancelled", message: "Full." }) })).toEqual({
+    what: "notes: то, что осталось от восстановления r1, ещё не удалено. Операция отменена.",
+    nextStep: "Устраните причину.",
+    original: "Notes: it is there. Full. Look.",
+  });
+  expect(tell({ ...sentence, values: values({ code: "of_a_plugin", message: "Full." }) }).original).not.toBe("");
+});
 
 test("in English the server's own words are told", async () => {
   expect(await toldIn("en", "workload_exists")).toMatchObject({

@@ -3,7 +3,7 @@
  * says what happened and what to do next, by the refusal's code or at least by its kind; the server's words stand below
  * it, since only they say which file, port or name.
  */
-import { ApiError, type Problem, UNEXPECTED, Unreachable } from "../api/errors";
+import { ApiError, type Problem, type Sentence, UNEXPECTED, Unreachable } from "../api/errors";
 import { i18n, t } from "./index.svelte";
 
 /** A refusal in words. */
@@ -20,12 +20,42 @@ export interface Explained extends Told {
   code: string;
 }
 
-/** One reason, in the language that is spoken; the server's words alone where there are no others. */
-export function tell({ code, message, next_step }: Problem): Told {
+/** A reason or another sentence, in the language that is spoken; the server's words alone where there are no others. */
+export function tell({ code, message, next_step = "", values }: Sentence): Told {
   if (i18n.language === "en") return { what: message, nextStep: next_step, original: "" };
-  const [what = "", nextStep = ""] = i18n.refusal(code) ?? [];
-  return { what, nextStep: next_step && nextStep, original: `${message} ${next_step}`.trim() };
+  const original = `${message} ${next_step}`.trim();
+  const [what, nextStep = ""] = i18n.refusal(code) ?? [];
+  if (what === undefined) return { what: "", nextStep: "", original };
+  const shown = Object.entries(values ?? {}).map(([name, value]) => [name, written(name, value)] as const);
+  const filled = Object.fromEntries(shown.map(([name, { text }]) => [name, text]));
+  return {
+    what: i18n.fill(what, filled),
+    nextStep: next_step && i18n.fill(nextStep, filled),
+    original: values && shown.every(([, { whole }]) => whole) ? "" : original,
+  };
 }
+
+/** What stands at a place, and whether words of our own tell all of it. */
+function written(name: string, value: unknown): { text: string | number; whole: boolean } {
+  if (typeof value === "number") return { text: name.endsWith("bytes") ? i18n.format.size(value) : value, whole: true };
+  if (Array.isArray(value)) {
+    const each = value.map((one) => written(name, one));
+    const texts = each.map(({ text }) => String(text));
+    return {
+      text: texts.join(texts[0]?.endsWith(".") ? " " : ", "),
+      whole: each.every(({ whole }) => whole),
+    };
+  }
+  if (typeof value === "object" && value !== null) {
+    const { code, message, next_step, values } = value as Sentence;
+    const { what, original } = tell({ code, message, values: values ?? null, next_step: next_step ?? "" });
+    return { text: what || message, whole: !original };
+  }
+  const text = String(value);
+  return { text: TIME.test(text) ? i18n.format.time(text) : text, whole: true };
+}
+
+const TIME = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
 
 /** @param title what failed, in words of our own, where more is known than the refusal. */
 export function explain(error: unknown, title?: string): Explained {

@@ -3,7 +3,7 @@ import { kept, keep } from "../lib/kept";
 import { patiently } from "../lib/patience";
 import { Format } from "./format";
 import { chosen, LANGUAGES } from "./languages";
-import type { ErrorWords, Given, Key, Messages } from "./types";
+import type { ErrorWords, Given, Key, Message, Messages } from "./types";
 
 export type { Key, PlainKey } from "./types";
 
@@ -11,8 +11,8 @@ class I18n {
   language = $state(chosen([kept("language") ?? "", ...navigator.languages]));
   #messages = $state.raw<Messages>();
   #errors = $state.raw<{ language: string; words: ErrorWords }>();
-  /** Whose words of errors were asked for. */
-  #asked: string | undefined;
+  /** The words of errors that were asked for. */
+  #asked: { language: string; words: Promise<void> } | undefined;
   format = $derived(new Format(this.language, this.text("common.sizes")));
 
   /** Speak a language from now on. The first time before anything is shown. */
@@ -24,26 +24,36 @@ class I18n {
     document.documentElement.lang = language;
   }
 
-  /** The words for a refusal, by its code; none where the server's own are in this language, or until they are loaded. */
+  /** The words for what the server tells, by its code; none where its own are in this language, or until they are loaded. */
   refusal(code: string): ErrorWords[string] | undefined {
-    const { language } = this;
-    if (this.#errors?.language === language) return this.#errors.words[code];
-    if (this.#asked !== language) {
-      this.#asked = language;
-      LANGUAGES[language]!.errors().then(
-        (words) => (this.#errors = { language, words }),
-        () => (this.#asked = undefined), // without them, the kind of refusal is told
-      );
-    }
+    if (this.#errors?.language === this.language) return this.#errors.words[code];
+    void this.words();
     return undefined;
+  }
+
+  /** Loads the words for what the server tells. */
+  words(): Promise<void> {
+    const { language } = this;
+    if (this.#asked?.language !== language) {
+      const words = LANGUAGES[language]!.errors().then(
+        (words) => void (this.#errors = { language, words }),
+        () => void (this.#asked = undefined), // without them, the kind of refusal is told
+      );
+      this.#asked = { language, words };
+    }
+    return this.#asked.words;
   }
 
   text<K extends Key>(key: K, values?: Readonly<Record<string, string | number>>): string {
     const message: Messages[Key] | undefined = this.#messages?.[key];
-    if (message === undefined) return "";
+    return message === undefined ? "" : this.fill(message, values);
+  }
+
+  /** A message with what stands at its places. */
+  fill(message: Message, values?: Readonly<Record<string, string | number>>): string {
     const count = Number(values?.["count"]);
     const text = typeof message === "string" ? message : (message[this.format.plural(count)] ?? message.other);
-    return text.replace(/\{([a-z]+)\}/g, (_, place: string) => {
+    return text.replace(/\{([a-z_]+)\}/g, (_, place: string) => {
       const value = values?.[place] ?? "";
       return typeof value === "number" ? this.format.number(value) : value;
     });

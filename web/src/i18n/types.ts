@@ -15,8 +15,11 @@ export type Messages = { readonly [K in Key]: (typeof messages)[K] extends strin
 type Places<S> = S extends `${string}{${infer Place}}${infer Rest}` ? Place | Places<Rest> : never;
 type PlacesOf<M> = M extends string ? Places<M> : Places<M[keyof M]> | "count";
 
-/** What each refusal of the server is: what happened, and what to do next where the server tells that. */
-export type ErrorWords = Readonly<Record<string, readonly [what: string, nextStep?: string]>>;
+/**
+ * What the server tells, by its code: what happened, and what to do next where the server tells that. What isn't a refusal
+ * has its values at the places that English has.
+ */
+export type ErrorWords = Readonly<Record<string, readonly [what: Message, nextStep?: string]>>;
 
 /** Messages that are told as they are. */
 export type PlainKey = { [K in Key]: Given<K> extends [] ? K : never }[Key];

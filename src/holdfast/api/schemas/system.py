@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.api.schemas.errors import ErrorView
+from holdfast.api.schemas.told import Code, Values
 from holdfast.domain.accounts import TokenScope
 from holdfast.services.doctor import Finding, FindingLevel
 from holdfast.services.sources import SourceFacts
@@ -48,17 +49,25 @@ class UpdatesView(BaseModel):
 
 
 class FindingView(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
     check: Annotated[str, Field(description="What was looked at.")]
     level: FindingLevel
     message: str
     mend: Annotated[str, Field(description="How to put it right; empty when nothing is wrong.")]
+    code: Code
+    values: Values
 
     @classmethod
     def of(cls, finding: Finding) -> FindingView:
         """The view of ``finding``."""
-        return cls.model_validate(finding)
+        found = finding.told
+        return cls(
+            check=finding.check,
+            level=finding.level,
+            message=found.message,
+            mend=found.next_step,
+            code=found.code,
+            values=found.values,
+        )
 
 
 class DoctorView(BaseModel):

@@ -1316,6 +1316,8 @@ const SOURCE_AUTHORS = "Сообщите авторам этого источн�
 const SETTINGS_AGAIN = "Исправьте настройки хранилища.";
 const HOOK_OUTPUT = "Посмотрите, что вывела команда, в журнале этой операции.";
 
+const BACKUPS_BEGIN = "Задайте парольную фразу и backup_schedule в настройках; см. docs/how-to/back-up-holdfast.md.";
+
 export const errors: ErrorWords = {
   absolute_volume_forbidden: [
     "Тома вида absolute настраивают только администраторы.",
@@ -2679,4 +2681,166 @@ export const errors: ErrorWords = {
     "Документ слишком велик.",
     "Описывайте по одному сервису на документ; данные храните в томе, а не в конфигурации.",
   ],
+
+  // what is told besides refusals, with its values
+  ailing_failed: ["{schedule} (неудача)"],
+  ailing_missed: ["{schedule} (пропущено)"],
+  ailing_overdue: ["{schedule} (просрочено)"],
+  and_more: ["{last} и ещё {count}"],
+  channel_failing: ["{channel}: {why}"],
+  doctor_backups_made: [
+    {
+      one: "{count} копия, последняя сделана {newest}.",
+      few: "{count} копии, последняя сделана {newest}.",
+      many: "{count} копий, последняя сделана {newest}.",
+      other: "{count} копии, последняя сделана {newest}.",
+    },
+  ],
+  doctor_backups_unreadable: [
+    "Эти файлы повреждены или не являются резервными копиями: {files}.",
+    "Загляните в {directory}, сделайте новую копию (holdfast backup create) и проверьте диск.",
+  ],
+  doctor_backups_unscheduled: ["Резервные копии самого Holdfast не делаются по расписанию.", BACKUPS_BEGIN],
+  doctor_clock_right: ["На часах {now}."],
+  doctor_clock_wrong: [
+    "На часах {now}, но Holdfast записал своё состояние {last}.",
+    "Настройте часы (timedatectl set-ntp true). Списки упорядочены по времени, сначала новые.",
+  ],
+  doctor_database_damaged: [
+    "База данных повреждена: {problems}.",
+    "Остановите Holdfast, сохраните копию state.db и проверьте диск. Снимки от базы данных не зависят.",
+  ],
+  doctor_database_whole: ["База данных цела."],
+  doctor_edge_off: ["Маршрутизация доменов отключена; без доменов она не нужна."],
+  doctor_edge_serves: [
+    {
+      one: "Через {edge} открыт {count} домен.",
+      few: "Через {edge} открыты {count} домена.",
+      many: "Через {edge} открыто {count} доменов.",
+      other: "Через {edge} открыто {count} домена.",
+    },
+  ],
+  doctor_engine_answers: ["Движок отвечает: версия {version}, API {api}."],
+  doctor_leftovers: ["{leftovers}", "Попытки повторяются сами собой."],
+  doctor_leftovers_none: ["Восстановления ничего не оставили рядом с томами."],
+  doctor_no_backup: ["Нет ни одной резервной копии самого Holdfast.", BACKUPS_BEGIN],
+  doctor_nobody_is_told: [
+    "О неудачах никому не сообщается.",
+    "Добавьте канал уведомлений: здесь или командой holdfast notification add-webhook либо add-mail.",
+  ],
+  doctor_not_looked_at: [
+    "Проверить не удалось: {why}.",
+    "Убедитесь, что путь существует и что Holdfast запущен от имени root.",
+  ],
+  doctor_notices_delivered: [
+    {
+      one: "{count} канал; всё доставлено.",
+      few: "{count} канала; всё доставлено.",
+      many: "{count} каналов; всё доставлено.",
+      other: "{count} канала; всё доставлено.",
+    },
+  ],
+  doctor_notices_wait: [
+    "Есть уведомления, которые не удалось доставить: {channels}.",
+    "Устраните названные причины и отправьте проверочное уведомление по каждому из этих каналов.",
+  ],
+  doctor_passphrase_unreadable: [
+    "Парольную фразу резервных копий не открыть, поэтому копии не делаются.",
+    `${KEY_BACK} Или задайте фразу заново: holdfast backup passphrase.`,
+  ],
+  doctor_restores_finished: ["Незавершённых восстановлений нет."],
+  doctor_restores_unfinished: [
+    "Не завершены восстановления, {count}: {restores}.",
+    "Загляните в список операций; где нужно решение, его принимают на странице сервиса или командой holdfast restore-decision.",
+  ],
+  doctor_schedules_ailing: [
+    {
+      one: "Внимания требует {count} из {total} расписаний: {schedules}.",
+      few: "Внимания требуют {count} из {total} расписаний: {schedules}.",
+      many: "Внимания требуют {count} из {total} расписаний: {schedules}.",
+      other: "Внимания требуют {count} из {total} расписаний: {schedules}.",
+    },
+    "Причины показаны ниже, в списке расписаний. Что не терпит отлагательства, сделайте пока вручную.",
+  ],
+  doctor_schedules_on_time: [
+    {
+      one: "{count} расписание, опозданий нет.",
+      few: "{count} расписания, опозданий нет.",
+      many: "{count} расписаний, опозданий нет.",
+      other: "{count} расписания, опозданий нет.",
+    },
+  ],
+  doctor_schedules_unprotected: [
+    "По расписанию не делаются снимки сервисов: {workloads}.",
+    "Задайте каждому snapshots.schedule, например «0 3 * * *».",
+  ],
+  doctor_secrets_readable: ["Все секреты открываются."],
+  doctor_secrets_unreadable: [
+    "Эти секреты не открыть: {secrets}.",
+    `${KEY_BACK} Если ключ утрачен, задайте каждый из них заново.`,
+  ],
+  doctor_snapshots_damaged: [
+    {
+      one: "Повреждён {count} из {total} снимков: {snapshots}.",
+      few: "Повреждены {count} из {total} снимков: {snapshots}.",
+      many: "Повреждены {count} из {total} снимков: {snapshots}.",
+      other: "Повреждены {count} из {total} снимков: {snapshots}.",
+    },
+    "Проверьте диск (dmesg, smartctl) и сделайте новые снимки. Остальных снимков это не касается.",
+  ],
+  doctor_snapshots_never_verified: [
+    {
+      one: "{count} из {total} снимков ни разу не проверялся.",
+      few: "{count} из {total} снимков ни разу не проверялись.",
+      many: "{count} из {total} снимков ни разу не проверялись.",
+      other: "{count} из {total} снимков ни разу не проверялись.",
+    },
+    "Проверьте те, на которые рассчитываете.",
+  ],
+  doctor_snapshots_unreadable: [
+    "Не читаются описания этих снимков: {snapshots}.",
+    "Верните описания из копии или удалите эти снимки; до тех пор очистка ничего не освобождает. Проверьте диск (dmesg, smartctl).",
+  ],
+  doctor_snapshots_verified: [
+    {
+      one: "{count} снимок, проверен.",
+      few: "{count} снимка, все проверены.",
+      many: "{count} снимков, все проверены.",
+      other: "{count} снимка, все проверены.",
+    },
+  ],
+  doctor_socket_forbidden: ["У Holdfast нет доступа к сокету {path}.", "Запустите Holdfast от имени root."],
+  doctor_socket_missing: [
+    "Сокета {path} нет.",
+    "Запустите Docker Engine или укажите в docker_host (HOLDFAST_DOCKER_HOST), где он слушает.",
+  ],
+  doctor_socket_remote: [
+    "До движка — по сети ({host}).",
+    "Убедитесь, что движок работает на этой же машине: тома — это её каталоги.",
+  ],
+  doctor_socket_there: ["{path} на месте и доступен."],
+  doctor_space_enough: ["{free}."],
+  doctor_space_scarce: [
+    "{free}; из них неприкосновенны {reserve_bytes} и {reserve_inodes} inode.",
+    "Удалите ненужные снимки или увеличьте файловую систему. Для восстановления нужно место под вторую копию данных.",
+  ],
+  doctor_volumes_fit: ["Каталоги можно менять местами, дескрипторы файлов доступны."],
+  doctor_volumes_unfit: [
+    "Эта файловая система не годится для томов, которые восстанавливают: {why}.",
+    "Разместите тома на ext4, XFS или btrfs, подключённой к этой машине с правом записи.",
+  ],
+  restore_left_something: [
+    "{workload}: то, что осталось от восстановления {restore}, ещё не удалено. {why}",
+    "Устраните причину.",
+  ],
+  restore_unfinished: ["{workloads}: {why}"],
+  schedule_backup: ["резервные копии Holdfast"],
+  schedule_copy: ["копии в {name}"],
+  schedule_drill: ["испытания снимков {name}"],
+  schedule_prune: ["очистка"],
+  schedule_snapshot: ["снимки {name}"],
+  schedule_update: ["обновления {name}"],
+  schedule_verify: ["проверка хранилища"],
+  space_free: ["Свободно {bytes} и {inodes} inode"],
+  space_free_bytes: ["Свободно {bytes}"],
 };

@@ -1,0 +1,19 @@
+"""Sentences with a code, on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+Code = Annotated[
+    str, Field(description="Stable identifier of the sentence, see docs/reference/errors.md; empty where it has none.")
+]
+Values = Annotated[
+    Mapping[str, object] | None,
+    Field(
+        description="What stands at the places of the sentence, for saying it in another language: texts, numbers, "
+        "lists, or sentences with a code of their own. Null where only the English words tell all of it."
+    ),
+]
