@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Route, expect
+from playwright.async_api import Browser, Locator, Route, expect
 
+from holdfast.testing.images import build_image
 from tests.e2e.ledger import NAME, Ledger
-from tests.e2e.site import HEADER, PASSWORD
+from tests.e2e.network import Network
+from tests.e2e.site import HEADER, IMAGE, PASSWORD, SCRIPT, USER, WORKLOAD, Site, site
 from tests.e2e.test_story import ADDRESSES
 from tests.e2e.test_system_page import PARTS
+from tests.integration.engine_bench import DockerPlace
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
@@ -164,3 +169,71 @@ async def test_each_page_says_that_the_server_failed_and_none_that_there_is_noth
     await expect(page.get_by_text("It is done.").last).to_be_visible()
     await context.close()
     assert site.said == []
+
+
+async def test_an_engine_that_is_away_and_passwords_tried_too_often_are_told_in_both_languages(
+    browser: Browser, browsing: Network, docker_host: str, tmp_path: Path
+) -> None:
+    await build_image(docker_host, IMAGE, script=SCRIPT)
+    address = tmp_path / "engine.sock"
+    place = DockerPlace(directory=tmp_path, docker_host=f"unix://{address}")
+    try:
+        async with site(place, browser, browsing) as here:
+            await here.sign_in()
+            await here.ask("POST", "/api/workloads", WORKLOAD)
+            signed_in = await here.context.storage_state()
+            russian = await browser.new_context(locale="ru", storage_state=signed_in)
+            overview = here.watch(await russian.new_page())
+            await overview.goto(here.url)
+            away = overview.get_by_text("Движок контейнеров не отвечает, поэтому неизвестно")
+            await expect(away).to_be_visible()
+            await deploy_without_engine(here)
+
+            # it comes, and what was told of it goes from pages that are open
+            address.symlink_to(docker_host.removeprefix("unix://"))
+            await expect(away).to_have_count(0)
+            await expect(overview.get_by_text("Не развёрнут")).to_be_visible()
+            await expect(here.page.get_by_text("The container engine doesn't answer, so")).to_have_count(0)
+            await here.page.get_by_role("button", name="Deploy …").click()
+            await here.page.get_by_role("dialog").get_by_role("button", name="Deploy now").click()
+            await expect(here.page.get_by_role("dialog").get_by_text("It is done.").last).to_be_visible()
+
+            await tried_too_often(here, browser)
+            assert here.said == []
+            await russian.close()
+    finally:
+        await replace(place, docker_host=docker_host).clean()
+
+
+async def deploy_without_engine(here: Site) -> None:
+    dialog = here.page.get_by_role("dialog")
+    await here.go(f"/workloads/{WORKLOAD['name']}/deployments")
+    await expect(here.page.get_by_text("The container engine doesn't answer, so")).to_be_visible()
+    await here.page.get_by_role("button", name="Deploy …").click()
+    await dialog.get_by_role("button", name="Deploy now").click()
+    await expect(dialog.get_by_text("Start the Docker Engine, or point docker_host at it.")).to_be_visible()
+    await expect(dialog.get_by_text("engine_unavailable")).to_be_visible()
+    await here.page.keyboard.press("Escape")
+
+
+async def tried_too_often(here: Site, browser: Browser) -> None:
+    """Tried on the page, in each language, until it is too often; who is signed in goes on."""
+    for locale, labels, words in (
+        ("en", ("User name", "Password", "Sign in"), "Too many passwords were tried. Wait some seconds"),
+        ("ru", ("Имя пользователя", "Пароль", "Войти"), "Слишком много попыток ввести пароль. Подождите"),
+    ):
+        stranger = await browser.new_context(locale=locale)
+        page = here.watch(await stranger.new_page())
+        await page.goto(here.url)
+        name, password, enter = labels
+        await page.get_by_label(name).fill(USER)
+        for _ in range(20):
+            await page.get_by_label(password).fill("not it, not it")
+            async with page.expect_response("**/api/session") as asked:
+                await page.get_by_role("button", name=enter).click()
+            if (await (await asked.value).json())["error"]["code"] != "sign_in_failed":
+                break
+        await expect(page.get_by_role("alert")).to_contain_text("sign_in_too_often")
+        await expect(page.get_by_role("alert")).to_contain_text(words)
+        await stranger.close()
+    await here.ask("GET", "/api/session")

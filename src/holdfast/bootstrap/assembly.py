@@ -45,7 +45,7 @@ from holdfast.domain.errors import HoldfastError
 from holdfast.edge.caddy import end_own
 from holdfast.engine.data_lock import DataLock
 from holdfast.engine.stores import Stores, open_stores
-from holdfast.runtime.port import LABEL_WORKLOAD, ContainerEvent, ContainerRuntime, EngineInfo
+from holdfast.runtime.port import LABEL_INSTALLATION, LABEL_WORKLOAD, ContainerEvent, ContainerRuntime, EngineInfo
 from holdfast.services.archive_moves import ArchiveMoves
 from holdfast.services.audit import Audit
 from holdfast.services.backup_restores import tell
@@ -254,13 +254,15 @@ async def _assembled(base: Base, swap: StateSwap) -> AsyncIterator[Holdfast]:
     def engine_followed(followed: bool) -> None:  # noqa: FBT001 - the state, as it is told
         deploying.sightings.follow(followed)
         metrics.health.follow(followed)
+        base.updates.tell(Update(part=TokenScope.WORKLOADS))
 
     def container_event(event: ContainerEvent) -> None:
         deploying.sightings.happened(event)
         deploying.traffic.happened(event)
         removals.happened(event)
         metrics.health.happened(event)
-        base.updates.tell(Update(part=TokenScope.WORKLOADS, workload_id=event.labels.get(LABEL_WORKLOAD)))
+        if event.labels.get(LABEL_INSTALLATION) == base.installation:
+            base.updates.tell(Update(part=TokenScope.WORKLOADS, workload_id=event.labels.get(LABEL_WORKLOAD)))
 
     await _recover(base, deploying, restoring)
     await take_overs.recover()

@@ -86,7 +86,7 @@ export const messages = {
   "condition.unknown": "Unknown",
 
   "overview.title": "Overview",
-  "overview.engine_problem": "The container engine doesn't answer, so nothing is known of what runs.",
+  "engine.away": "The container engine doesn't answer, so nothing is known of what runs.",
   "overview.attention": { one: "{count} workload needs attention", other: "{count} workloads need attention" },
   "overview.undecided": { one: "{count} restore waits for a decision", other: "{count} restores wait for a decision" },
   "overview.undecided_words": "Both states of the data are kept. Until somebody decides, the workload stays stopped:",

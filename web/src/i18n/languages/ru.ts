@@ -89,7 +89,7 @@ export const messages: Messages = {
   "condition.unknown": "Неизвестно",
 
   "overview.title": "Обзор",
-  "overview.engine_problem": "Движок контейнеров не отвечает, поэтому неизвестно, что сейчас работает.",
+  "engine.away": "Движок контейнеров не отвечает, поэтому неизвестно, что сейчас работает.",
   "overview.attention": {
     one: "{count} сервис требует внимания",
     few: "{count} сервиса требуют внимания",
