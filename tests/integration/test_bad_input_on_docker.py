@@ -1,4 +1,4 @@
-"""What is asked for and can't be had, on a real engine: the old version runs on, and the error says why and what next."""
+"""What is asked for and can't be had, on a real engine: the old version runs on, and it is told why and what next."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from holdfast.testing.odd_registry import odd_registry
 from holdfast.testing.registry import push
 from tests.integration.engine_bench import KEEPER, DockerPlace, build_keeper, keeper, the_one_running
 
+PROGRAM = Path("/proc/self/comm").read_text().strip()
+"""What this process is called."""
 RUINOUS = "holdfast-test/ruinous:1"
 
 
@@ -92,8 +94,7 @@ async def test_the_old_version_runs_on_where_the_new_one_gets_no_port_or_never_a
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = Port(container_port=8080, host_ip="127.0.0.1", host_port=taken.getsockname()[1])
-            program = Path("/proc/self/comm").read_text().strip()
-            await kept.refuses_to_run(replace(keeper(), ports=(port,)), "port_in_use", str(port.host_port), program)
+            await kept.refuses_to_run(replace(keeper(), ports=(port,)), "port_in_use", str(port.host_port), PROGRAM)
         never = HealthCheck(type=HealthType.TCP, port=9, interval=0.1, timeout=1.0, deadline=1.0)
         await kept.refuses_to_run(
             replace(keeper(), health=never), "deploy_unhealthy", "What ran before runs again.", restarted=True
