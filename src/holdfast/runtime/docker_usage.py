@@ -42,6 +42,8 @@ async def running(client: DockerClient, labels: Mapping[str, str]) -> list[Conta
                 if error.code != "engine_timeout":
                     raise
                 return None  # the engine is stuck over this one
+            if not answer:
+                return None  # it was just starting or ending: the engine says nothing at all of it (20.10, measured)
             return docker_view.usage(container_id, labels, answer, time.monotonic())
 
     found = await asyncio.gather(*(of(entry["Id"], entry.get("Labels") or {}) for entry in listed))
