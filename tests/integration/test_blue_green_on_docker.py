@@ -1,20 +1,23 @@
-"""Deploys under steady load through a real Caddy, with a real engine: not one request fails."""
+"""Real containers behind a real Caddy: no request fails while versions change, or who asks is told to come back."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
+import httpx
 import pytest
 
 from holdfast.domain.edge import Tls
-from holdfast.domain.workload import Domain, HealthType, RestartPolicy, Strategy, WorkloadSpec
-from holdfast.testing.caddies import own_address, own_directory
+from holdfast.domain.workload import Domain, HealthType, RestartPolicy, Scope, Strategy, Volume, WorkloadSpec
+from holdfast.testing.caddies import StrangersCaddy, own_address, own_directory
 from holdfast.testing.images import build_image
-from holdfast.testing.installation import deployed, succeeded
-from holdfast.testing.steady_load import steady_load
-from tests.integration.engine_bench import PATIENT, DockerPlace, the_one_running
+from holdfast.testing.installation import deployed, restore, snapshotted, succeeded
+from holdfast.testing.steady_load import PACE, steady_load
+from tests.integration.engine_bench import PATIENT, DockerPlace, the_one_running, until
 
 DEPLOYS = 100 if os.environ.get("HOLDFAST_TORTURE") == "1" else 3
 IMAGE = "holdfast-test/web:1"
@@ -67,4 +70,71 @@ async def test_no_request_fails_while_one_version_after_the_other_is_deployed(pl
         assert load.failed == []
         assert load.answers["slow"] > DEPLOYS
         assert load.answers[f"version {DEPLOYS}"] > 0
+        await the_one_running(holdfast, workload.id)
+
+
+@pytest.fixture(params=["own", "somebody else's"])
+async def edged(
+    request: pytest.FixtureRequest, docker_host: str, tmp_path: Path
+) -> AsyncIterator[tuple[DockerPlace, str, int]]:
+    """Where Holdfast runs, and address and port of the Caddy before it: its own, or one that somebody else runs."""
+    await build_image(docker_host, IMAGE, script=WEB)
+    async with own_directory() as directory:
+        address, theirs = own_address(), StrangersCaddy(tmp_path)
+        if request.param == "own":
+            more, port = {"edge": "caddy", "edge_listen": address, "edge_tls": Tls.OFF}, 80
+        else:
+            await theirs.start()
+            more, address, port = {"edge": theirs.admin}, theirs.address, 443
+        place = DockerPlace(directory=directory, docker_host=docker_host, more=more)
+        yield place, address, port
+        theirs.stop()
+        await place.clean()
+
+
+async def test_who_asks_while_a_container_is_replaced_or_restored_is_told_to_come_back(
+    edged: tuple[DockerPlace, str, int],
+) -> None:
+    place, address, port = edged
+    data = Volume(target="/www", scope=Scope.STAGE, source="www")
+    seen: list[tuple[int, str]] = []
+
+    async def keep_asking() -> None:
+        headers = {"Host": "web.test", "Connection": "close"}
+        async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=60.0) as client:
+            while True:
+                try:
+                    answer = await client.get(f"http://{address}:{port}/version")
+                    seen.append((answer.status_code, answer.text))
+                except httpx.TransportError as error:
+                    seen.append((0, repr(error)))
+                await asyncio.sleep(PACE)
+
+    async def meanwhile() -> set[str]:
+        """The versions that answered since the last look; whoever got none was told so on the page for that."""
+
+        async def served() -> bool:
+            return bool(seen) and seen[-1][0] == 200
+
+        await until(served)
+        told, seen[:] = [*seen], []
+        others = [(status, text) for status, text in told if status != 200]
+        assert others, "it was held off"
+        assert [each for each in others if each[0] != 503 or "web.test" not in each[1]] == []
+        return {text.strip() for status, text in told if status == 200}
+
+    async with place.running() as holdfast:
+        workload = await deployed(holdfast, replace(web(1), volumes=(data,)))
+        assert workload.spec.effective_strategy is Strategy.RECREATE
+        snapshot_id = await snapshotted(holdfast, workload)
+        asking = asyncio.create_task(keep_asking())
+        try:
+            await holdfast.api.workloads.apply(replace(web(2), volumes=(data,)), actor="test")
+            await succeeded(holdfast, await holdfast.api.deployer.deploy(workload.id, actor="test"))
+            assert "version 2" in await meanwhile()
+            await succeeded(holdfast, await restore(holdfast, workload, snapshot_id))
+            assert "version 2" in await meanwhile(), "the program writes its own version at its start"
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
         await the_one_running(holdfast, workload.id)

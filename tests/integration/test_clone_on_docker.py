@@ -7,18 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiodocker import Docker
 
 from holdfast.bootstrap import Holdfast
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.errors import Refused
 from holdfast.domain.operation import OperationKind
 from holdfast.domain.workload import Scope, Volume
-from holdfast.runtime.port import LABEL_INSTALLATION
+from holdfast.runtime.port import LABEL_INSTALLATION, Container
 from holdfast.services.clones import CloneWish
 from holdfast.services.workload_status import Condition
 from holdfast.testing.installation import deployed, snapshotted, succeeded, undone
 from holdfast.testing.trees import build_sample_tree, describe_tree
-from tests.integration.engine_bench import SCRATCH, DockerPlace, build_keeper, keeper, the_one_running
+from tests.integration.engine_bench import SCRATCH, DockerPlace, build_keeper, keeper, the_one_running, until
 
 
 @pytest.fixture
@@ -107,11 +108,15 @@ async def test_a_drill_proves_a_snapshot_in_a_container_of_its_own_and_leaves_no
         good = production_trees(place)
         source = await the_one_running(holdfast, (await holdfast.api.workloads.get("keeper")).id)
         (place.volumes / "keeper/data/later").write_text("not in the snapshot")
-        check = 'test ! -e /data/later && test -n "$(ls /media)" && echo it lives'
+        check = (
+            'until test -e /scratch/seen; do sleep 0.05; done; test ! -e /data/later && test -n "$(ls /media)" && '
+            "echo it lives"
+        )
 
         begun = await holdfast.api.drills.start(
             "keeper", snapshot_id, command=["sh", "-c", check], actor="test", idempotency_key=None
         )
+        assert await reaches_nobody(holdfast, place, source)
         end = await succeeded(holdfast, begun)
         assert "it lives" in [line.message for line in end.log]
         assert (await holdfast.api.snapshots.get("keeper", snapshot_id)).proved_at == end.outcome["proved_at"]
@@ -122,3 +127,22 @@ async def test_a_drill_proves_a_snapshot_in_a_container_of_its_own_and_leaves_no
         now = await the_one_running(holdfast, source.labels["holdfast.workload"])
         assert (now.id, now.started_at) == (source.id, source.started_at)
         assert place.leftovers() == []
+
+
+async def reaches_nobody(holdfast: Holdfast, place: DockerPlace, source: Container) -> bool:
+    """Whether the engine lets the copy that is being drilled reach nothing. Lets its check go on."""
+    label = {LABEL_INSTALLATION: source.labels[LABEL_INSTALLATION]}
+    copies: list[Container] = []
+
+    async def runs() -> bool:
+        there = await holdfast.runtime.containers(label)
+        copies[:] = [each for each in there if each.id != source.id and each.running]
+        return bool(copies)
+
+    await until(runs)
+    async with Docker(place.docker_host) as docker:
+        container = await (await docker.containers.get(copies[0].id)).show()
+        names = container["NetworkSettings"]["Networks"]
+        internal = [(await (await docker.networks.get(name)).show())["Internal"] for name in names]
+    await holdfast.runtime.exec(copies[0].id, ["touch", "/scratch/seen"], 30.0)
+    return internal == [True] and not copies[0].ports

@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from holdfast.bootstrap import Holdfast
+from holdfast.domain.environment import SecretRef
+from holdfast.domain.ids import new_id
 from holdfast.domain.operation import OperationState
 from holdfast.domain.workload import HealthType, Port, RestartPolicy, Scope, Strategy, Volume, WorkloadSpec
-from holdfast.runtime.port import LABEL_INSTALLATION
+from holdfast.runtime.docker import DockerRuntime
+from holdfast.runtime.port import LABEL_INSTALLATION, ContainerSpec, Tmpfs
 from holdfast.testing.images import build_image
 from holdfast.testing.installation import deployed, ended, succeeded
 from tests.integration.engine_bench import (
+    IMAGE,
     PATIENT,
     DockerPlace,
     build_keeper,
@@ -128,6 +132,66 @@ async def test_a_container_that_somebody_removed_is_made_again_at_once_and_at_th
         gone = await removed(holdfast)
     async with place.running() as holdfast:
         await comes_back(holdfast, gone)
+
+
+async def test_what_was_stopped_by_hand_is_told_and_what_is_somebody_elses_is_never_touched(
+    place: DockerPlace, docker_runtime: DockerRuntime
+) -> None:
+    async def told() -> list[str]:
+        return [each.code for each in (await holdfast.api.workloads.status("keeper")).differences]
+
+    image = await docker_runtime.image(IMAGE)
+    assert image is not None
+    name = f"a-stranger-{new_id()}"
+    strangers = await docker_runtime.create(
+        ContainerSpec(name=name, image=image.id, labels={}, tmpfs=[Tmpfs(target="/scratch")])
+    )
+    try:
+        await docker_runtime.start(strangers)
+        before = await docker_runtime.inspect(strangers)
+        async with place.running() as holdfast:
+            workload = await deployed(holdfast, keeper())
+            assert await told() == []
+            await docker_runtime.stop((await the_one_running(holdfast, workload.id)).id, 10.0)
+            assert await told() == ["instance_stopped"]
+        async with place.running() as holdfast:
+            (found,) = await holdfast.reconciler.run()
+            assert ([each.code for each in found.differences], found.operation_id) == (["instance_stopped"], None)
+            assert [container.running for container in await containers(holdfast, workload.id)] == [False]
+            await succeeded(holdfast, await holdfast.api.deployer.start("keeper", actor="test"))
+            assert await told() == []
+        now = await docker_runtime.inspect(strangers)
+        assert (now.running, now.started_at, now.name) == (True, before.started_at, name)
+    finally:
+        await docker_runtime.remove(strangers, force=True)
+
+
+async def test_a_container_has_the_value_of_a_secret_as_it_was_deployed_and_of_then_after_a_rollback(
+    place: DockerPlace,
+) -> None:
+    async with place.running() as holdfast:
+        named = replace(keeper(), secrets=(SecretRef(name="KEY"),))
+        await holdfast.api.workloads.apply(named, actor="test")
+
+        async def has(holdfast: Holdfast) -> str:
+            container = await the_one_running(holdfast, (await holdfast.api.workloads.get("keeper")).id)
+            return (await holdfast.runtime.exec(container.id, ["sh", "-c", "echo $KEY"], 30.0)).output.strip()
+
+        unset = await ended(holdfast, await holdfast.api.deployer.deploy("keeper", actor="test"))
+        assert unset.error is not None
+        assert unset.error["code"] == "secret_not_set"
+        for value in ("swordfish-one", "swordfish-two"):
+            await holdfast.api.secrets.set("keeper", "KEY", value, actor="test")
+            await succeeded(holdfast, await holdfast.api.deployer.deploy("keeper", actor="test"))
+            assert await has(holdfast) == value
+        plan = await holdfast.api.rollbacks.plan("keeper", None)
+        (change,) = plan.rollback.changes
+        assert change.path == "secrets.KEY"
+        back = await holdfast.api.rollbacks.rollback("keeper", plan.rollback.to.id, actor="test")
+        await succeeded(holdfast, back)
+        assert await has(holdfast) == "swordfish-one"
+    kept = b"".join(path.read_bytes() for path in place.settings.data_dir.rglob("*") if path.is_file())
+    assert b"swordfish" not in kept
 
 
 async def test_workloads_of_a_project_find_each_other_by_name_with_their_configuration(

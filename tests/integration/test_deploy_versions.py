@@ -10,16 +10,20 @@ import httpx
 import pytest
 
 from holdfast.bootstrap import Holdfast
-from holdfast.domain.operation import Operation, OperationState
+from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.registry import RegistryLogin
+from holdfast.domain.snapshot import SnapshotReason
 from holdfast.domain.workload import (
     HealthCheck,
     HealthType,
     Port,
     RestartPolicy,
+    Scope,
+    SnapshotPolicy,
     SourceWish,
     Strategy,
     UpdatePolicy,
+    Volume,
     WorkloadSpec,
 )
 from holdfast.runtime.docker import DockerRuntime
@@ -124,21 +128,33 @@ class Ahead(SystemClock):
 
 
 @pytest.mark.xdist_group("registry")
-async def test_a_tag_that_was_moved_on_is_deployed_by_the_schedule(
+async def test_a_tag_that_was_moved_on_is_deployed_and_a_snapshot_is_taken_by_schedule(
     place: DockerPlace, docker_host: str, docker_runtime: DockerRuntime, reference: str
 ) -> None:
     await publish(docker_host, docker_runtime, reference, "of before")
     clock = Ahead()
     async with replace(place, seams=replace(place.seams, clock=clock)).running() as holdfast:
-        spec = replace(app(reference), updates=UpdatePolicy(schedule="0 4 * * *"))
+        spec = replace(
+            app(reference),
+            volumes=(Volume(target="/data", scope=Scope.STAGE, source="data"),),
+            updates=UpdatePolicy(schedule="0 4 * * *"),
+            snapshots=SnapshotPolicy(before_deploy=False, schedule="0 3 * * *"),
+        )
         workload = await deployed(holdfast, spec)
+        (place.volumes / "app/data/kept").write_text("of the day")
         await holdfast.scheduler.look()
         moved = await publish(docker_host, docker_runtime, reference, "of the night")
         clock.seconds += 25 * 3600
-        await holdfast.scheduler.look()
-        (update,) = (await holdfast.operations.list(1, None, workload.id)).items
-        assert (update.actor, (await succeeded(holdfast, update)).outcome["digest"]) == ("schedule", moved)
+        ends: dict[OperationKind, Operation] = {}
+        for _ in range(2):  # the second waits for the first
+            await holdfast.scheduler.look()
+            (due,) = (await holdfast.operations.list(1, None, workload.id)).items
+            assert due.actor == "schedule"
+            ends[due.kind] = await succeeded(holdfast, due)
+        assert ends[OperationKind.DEPLOY].outcome["digest"] == moved
         assert await version_of(holdfast, (await the_one_running(holdfast, workload.id)).id) == "of the night"
+        taken = str(ends[OperationKind.SNAPSHOT].outcome["snapshot_id"])
+        assert (await holdfast.api.snapshots.get("app", taken)).manifest.reason is SnapshotReason.SCHEDULED
 
 
 @pytest.mark.parametrize("guarded", [False, True])

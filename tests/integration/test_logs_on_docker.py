@@ -9,11 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from aiodocker import Docker
 
+from holdfast.domain.disk import Cause
 from holdfast.domain.logs import LogLine, LogQuery
 from holdfast.testing.images import build_image
-from holdfast.testing.installation import deployed, succeeded
-from tests.integration.engine_bench import PATIENT, DockerPlace, keeper
+from holdfast.testing.installation import deployed, snapshotted, succeeded
+from tests.integration.engine_bench import PATIENT, DockerPlace, keeper, the_one_running, until
 
 COUNTER = "holdfast-test/counter:1"
 SCRIPT = """
@@ -65,5 +67,35 @@ async def test_a_follower_misses_no_line_of_the_old_instance_nor_of_the_new_and_
         assert (kept[0].text, kept[-1].text) == ("line 1", "the last words")
         first = kept.index(old[0])
         assert kept[first : first + len(old)] == old
+        later = await logs.read("keeper", LogQuery(since=new[0].at), tail=10_000)
+        assert {line.instance for line in later} == {new[0].instance}
         found = await logs.read("keeper", LogQuery(search="LAST words"), tail=10)
         assert [(line.instance, line.stream) for line in found] == [(old[0].instance, "stdout")]
+
+
+async def test_what_a_container_uses_is_sampled_its_log_is_bounded_and_what_takes_space_has_a_cause(
+    place: DockerPlace,
+) -> None:
+    async with (
+        replace(place, more={"metrics_interval": 0.2}).running() as holdfast,
+        Docker(place.docker_host) as docker,
+    ):
+        workload = await deployed(holdfast, replace(keeper(image=COUNTER), health=PATIENT))
+        await snapshotted(holdfast, workload)
+
+        async def is_used() -> bool:
+            points = (await holdfast.api.metrics.of("keeper")).points
+            return any(point.cpu > 0 and point.memory > 0 for point in points)
+
+        await until(is_used)
+        container = await docker.containers.get((await the_one_running(holdfast, workload.id)).id)
+        log = (await container.show())["HostConfig"]["LogConfig"]
+        assert (log["Type"], log["Config"]) == ("json-file", {"max-size": str(10 << 20), "max-file": "3"})
+        causes = {use.cause: use for use in (await holdfast.api.disk.report()).causes}
+        (image,) = causes[Cause.IMAGES].items
+        assert (image.name, (image.bytes or 0) > 0) == (COUNTER, True)
+        assert [item.name.partition(" ")[0] for item in causes[Cause.VOLUMES].items] == [
+            "keeper:/data",
+            "keeper:/media",
+        ]
+        assert [item.name for item in causes[Cause.SNAPSHOTS].items] == ["keeper"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.integration.engine_bench import DockerPlace, build_keeper, keeper, th
 
 VOLUMES = (
     Volume(target="/data", scope=Scope.NAMED, source="data"),
+    Volume(target="/shared", scope=Scope.PROJECT_NAMED, source="shared"),
     Volume(target="/media", scope=Scope.STAGE, source="media"),
 )
 
@@ -33,32 +35,33 @@ async def place(
     await place.clean()
 
 
-async def test_a_named_volume_and_a_directory_come_back_together_and_the_engine_keeps_its_volume(
+async def test_volumes_of_the_engine_and_a_directory_come_back_together_and_the_engine_keeps_its_own(
     place: DockerPlace, installation: str
 ) -> None:
     name = installation  # of nobody else on this engine
     data = place.settings.docker_volumes / f"holdfast_{name}_data/_data"
-    media = place.volumes / name / "media"
+    shared = place.settings.docker_volumes / f"holdfast-project_{name}_shared/_data"
+    trees = (data, shared, place.volumes / name / "media")
     async with place.running() as holdfast, Docker(place.docker_host) as docker:
-        workload = await deployed(holdfast, keeper(name, volumes=VOLUMES))
-        build_sample_tree(data)
-        build_sample_tree(media)
-        good = describe_tree(data), describe_tree(media)
+        workload = await deployed(holdfast, replace(keeper(name, volumes=VOLUMES), project=name))
+        for tree in trees:
+            build_sample_tree(tree)
+        good = [describe_tree(tree) for tree in trees]
         snapshot = await snapshotted(holdfast, workload)
-        (data / "added").write_text("by a bad migration")
-        (media / "added").write_text("by a bad migration")
-        damaged = describe_tree(data), describe_tree(media)
+        for tree in trees:
+            (tree / "added").write_text("by a bad migration")
+        damaged = [describe_tree(tree) for tree in trees]
 
         await succeeded(holdfast, await restore(holdfast, workload, snapshot))
-        assert (describe_tree(data), describe_tree(media)) == good
+        assert [describe_tree(tree) for tree in trees] == good
         container = await the_one_running(holdfast, workload.id)
-        (mount,) = [mount for mount in container.mounts if mount.target == "/data"]
-        assert (mount.type, mount.source) == ("volume", str(data))
+        mounts = {mount.target: (mount.type, mount.source) for mount in container.mounts if mount.type == "volume"}
+        assert mounts == {"/data": ("volume", str(data)), "/shared": ("volume", str(shared))}
         await undone(holdfast, workload)
-        assert (describe_tree(data), describe_tree(media)) == damaged
+        assert [describe_tree(tree) for tree in trees] == damaged
         await the_one_running(holdfast, workload.id)
         await holdfast.reaper.idle()
-        assert [path.name for path in data.parent.iterdir()] == ["_data"]
+        assert [[path.name for path in tree.parent.iterdir()] for tree in trees[:2]] == [["_data"], ["_data"]]
 
         # Somebody else's container with the same volume, by its name.
         stranger = await docker.containers.create(
@@ -74,8 +77,9 @@ async def test_a_named_volume_and_a_directory_come_back_together_and_the_engine_
             await stranger.delete(force=True)
 
         await succeeded(holdfast, await holdfast.api.workloads.delete(workload.id, delete_data=True, actor="test"))
-        assert await holdfast.runtime.volume(f"holdfast_{name}_data") is None
-        assert not data.parent.exists()
+        for made in (data, shared):
+            assert await holdfast.runtime.volume(made.parent.name) is None
+            assert not made.parent.exists()
 
 
 FILLED = "holdfast-test/filled:1"

@@ -75,8 +75,12 @@ def test_what_is_pushed_runs_and_what_was_answered_outlives_the_server(
 
             other_id = asyncio.run(build_image(docker_host, "holdfast-test/to-push", script=f"{SCRIPT} #"))
             asyncio.run(push(docker_host, other_id, f"{image}:next"))
+            flood = running.http.post(asked["address"], json={"tag": "next", "more": "x" * 10_000_000})
+            assert (flood.status_code, flood.json()["error"]["code"]) == (413, "body_too_large")
+            assert flood.json()["error"]["next_step"]
             answer = running.http.post(asked["address"], json={"tag": "next"})
             assert answer.is_success, answer.text
+            assert len(answer.json()["deliveries"]) == 1
             running.kill()
             with server(place.settings, later) as next_one:
                 (delivery,) = succeeded(next_one, asked["id"])
