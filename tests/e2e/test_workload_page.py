@@ -103,6 +103,30 @@ async def test_settings_are_changed_and_the_workload_is_deleted_with_what_each_d
     await expect(page.get_by_label("Processors at most")).to_be_visible()
     assert await violations(page) == []
 
+    # somebody else was faster: nothing is overwritten unseen, whatever one decides
+    await editor.press("Control+End")
+    await page.keyboard.insert_text("stop_grace: 3s\n")
+    configured = (await holdfast.ask("GET", "/api/workloads/forge"))["config"]
+    await holdfast.ask("PUT", "/api/workloads/forge", {**configured, "user": "1000"})
+    await expect(page.get_by_text("Changed by ann")).to_be_visible()
+    await page.get_by_role("button", name="Apply", exact=True).click()
+    differs = page.get_by_role("region", name="What is other in the text")
+    await expect(differs).to_contain_text("user:")
+    assert await in_every_look(page, "a configuration that was changed elsewhere") == []
+    await page.get_by_role("button", name="Keep editing").click()
+    assert (await holdfast.ask("GET", "/api/workloads/forge"))["config"] == {**configured, "user": "1000"}
+    await page.get_by_role("button", name="Apply", exact=True).click()
+    await page.get_by_role("button", name="Replace theirs with mine", exact=True).click()
+    await expect(page.get_by_text("Applied", exact=True)).to_be_visible()
+    assert (await holdfast.ask("GET", "/api/workloads/forge"))["config"] == {**configured, "stop_grace": 3}
+    await editor.press("Control+End")
+    await page.keyboard.insert_text("# mine\n")
+    await holdfast.ask("PUT", "/api/workloads/forge", configured)
+    await page.get_by_role("button", name="Show what changed").click()
+    await page.get_by_role("button", name="Take theirs").click()
+    await expect(editor).not_to_contain_text("stop_grace")
+    await expect(page.get_by_text("Changed by ann")).to_have_count(0)
+
     await page.get_by_role("button", name="Set KEY").click()
     await page.get_by_label("Value").fill("two\nlines")
     await page.get_by_role("button", name="Save").click()

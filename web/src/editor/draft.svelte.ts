@@ -17,6 +17,7 @@ export class Draft {
   problems = $state.raw<readonly TextProblem[]>([]);
   /** Why it can't be checked. */
   error = $state.raw<unknown>();
+  #times = $state(0);
 
   constructor(text: string) {
     this.text = text;
@@ -26,6 +27,7 @@ export class Draft {
   watch(): void {
     $effect(() => {
       const text = this.text;
+      void this.#times;
       const asked = new AbortController();
       this.preview = undefined;
       const timer = setTimeout(() => void this.#check(text, asked.signal), PAUSE);
@@ -34,6 +36,11 @@ export class Draft {
         asked.abort();
       };
     });
+  }
+
+  /** Ask anew what applying it would change: what it is applied to is another by now. */
+  recheck(): void {
+    this.#times++;
   }
 
   /** Take a refusal of the text as what it is; another error is thrown on. */

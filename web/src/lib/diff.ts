@@ -1,6 +1,5 @@
 /** What differs between two texts, line by line. Loaded when somebody looks at a difference. */
 import { structuredPatch } from "diff";
-import type { Preview } from "./preview";
 
 /** Milliseconds after which nobody waits any longer: the time for two quite different texts grows with their square. */
 const PATIENCE = 1000;
@@ -19,10 +18,9 @@ export interface Hunk {
 
 const KINDS = { "+": "added", "-": "removed", " ": "same" } as const;
 
-/** `null` where it can't be told: one of them is no text, is longer than what is looked at, or too much is other. */
-export function differences(before: Preview, after: Preview): Hunk[] | null {
-  if (before.text === null || after.text === null || before.cut || after.cut) return null;
-  const patch = structuredPatch("", "", before.text, after.text, "", "", { context: 3, timeout: PATIENCE });
+/** `null` where too much is other to tell it in time. */
+export function differences(before: string, after: string): Hunk[] | null {
+  const patch = structuredPatch("", "", before, after, "", "", { context: 3, timeout: PATIENCE });
   return (
     patch?.hunks.map((hunk) => ({
       line: hunk.newStart,
