@@ -56,7 +56,7 @@ _CAUSES: Final = (
     ),
     _cause(
         "image_not_in_registry",
-        r"manifest unknown|name unknown|\bnot found\b",
+        r"manifest unknown|name unknown|unknown blob|blob unknown|\bnot found\b",
         message="The registry ‹registry› has no ‹reference›",
         next_step="Check name and tag; or push the image, then deploy again.",
     ),

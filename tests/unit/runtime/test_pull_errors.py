@@ -30,6 +30,10 @@ NOTES = "registry.example/notes:1"
             "image_not_in_registry",
         ),
         ("name unknown: repository name not known to registry", "image_not_in_registry"),
+        (
+            "error pulling image configuration: download failed after attempts=1: unknown blob",
+            "image_not_in_registry",
+        ),
         ('failed to resolve reference "registry.example/notes:1": not found', "image_not_in_registry"),
         ("no matching manifest for linux/arm64/v8 in the manifest list entries", "image_for_other_platform"),
         ('image operating system "windows" cannot be used on this platform', "image_for_other_platform"),
