@@ -168,6 +168,21 @@ class DeployRecords:
         await self._deployments.succeed(deployment, adopted_by=adopted_by)
         return await self._deployments.get(deployment.id) or deployment
 
+    async def confirmed(
+        self, deployment: Deployment, workload: Workload, version: Version, *, adopted_by: str | None
+    ) -> Deployment:
+        """Write down that a deployment which runs is what a workload asks for by now. Returns it as it is now.
+
+        What makes no other containers (the image's name, what is kept of snapshots, hooks) may have changed since. The
+        record would differ from the configuration for ever, although there is nothing left to deploy.
+
+        Args:
+            adopted_by: as with :meth:`succeeded`.
+        """
+        spec, digest = workload.spec, version.digest or deployment.digest
+        await self._deployments.confirm(deployment, spec, digest, adopted_by=adopted_by)
+        return await self._deployments.get(deployment.id) or deployment
+
     async def failed(
         self, deployment: Deployment, state: DeploymentState, error: HoldfastError, *, lines: tuple[str, ...] = ()
     ) -> None:

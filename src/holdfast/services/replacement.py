@@ -95,8 +95,7 @@ class Replacement:
         running = await self._verified_running(workload, version, there, ctx)
         if running is not None:
             ctx.log(f"{workload.name} already runs this version, and is healthy")
-            await self._settle(workload, ctx.actor, adopt=adopt)
-            return running
+            return await self._records.confirmed(running, workload, version, adopted_by=ctx.actor if adopt else None)
         await self._rollout.require_secrets(workload)
         await self._rollout.require_ports(workload, there)
         await self._rollout.require_networks(workload)
@@ -280,12 +279,6 @@ class Replacement:
         with suppress(HoldfastError):
             return await self._records.get(deployment.id) or deployment
         return deployment
-
-    async def _settle(self, workload: Workload, actor: str, *, adopt: bool) -> None:
-        """What a success changes of the workload itself."""
-        if adopt:
-            await self._records.adopt(workload, actor)
-        await self._records.want(workload, DesiredState.RUNNING)
 
     async def _reap(self, workload: Workload, deployment: Deployment, ctx: OperationContext) -> None:
         """Remove what is no longer needed. The deployment has succeeded whatever happens here."""

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.times import now
-from holdfast.domain.workload import DesiredState
+from holdfast.domain.workload import DesiredState, WorkloadSpec
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database
 from holdfast.store.tables import deployments, workloads
@@ -81,6 +81,20 @@ class DeploymentStore:
             connection.execute(_SETTLE_WORKLOAD, {"this": deployment.workload_id, **settled})
             if adopted_by is not None:
                 change_spec(connection, deployment.workload_id, deployment.spec.declared, adopted_by)
+
+        await self._database.write(write)
+
+    async def confirm(
+        self, deployment: Deployment, spec: WorkloadSpec, digest: str | None, *, adopted_by: str | None
+    ) -> None:
+        """Record what a deployment that runs is by now, and what it makes of the workload, as :meth:`succeed`."""
+        settled = {"desired": DesiredState.RUNNING.value, "updated_at": now()}
+
+        def write(connection: Connection) -> None:
+            connection.execute(_UPDATE, {"this": deployment.id, "spec": encode(spec), "digest": digest})
+            connection.execute(_SETTLE_WORKLOAD, {"this": deployment.workload_id, **settled})
+            if adopted_by is not None:
+                change_spec(connection, deployment.workload_id, spec.declared, adopted_by)
 
         await self._database.write(write)
 

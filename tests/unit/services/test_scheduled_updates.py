@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.unit.services.deploy_bench import CRASHING, STATEFUL, Bench, opened
 
+from holdfast.domain.changes import changes
 from holdfast.domain.deployment import DeploymentState, DeployReason
 from holdfast.domain.errors import Failed
 from holdfast.domain.ids import new_id
@@ -133,6 +134,23 @@ async def test_what_is_configured_and_not_deployed_does_not_come_along(bench: Be
         workload.id, dataclasses.replace(SPEC, image="registry.example/home/notes:2"), "ann"
     )
     assert "configuration was changed" in await left_alone(bench, workload)
+
+
+async def test_another_name_of_the_image_that_runs_is_taken_on_without_a_restart_and_followed_from_then_on(
+    bench: Bench,
+) -> None:
+    workload = await running(bench)
+    before = await bench.there(workload)
+    other = "registry.example/home/notes:stable"
+    same = bench.runtime.engine.state.remote[TAG]
+    bench.runtime.engine.state.remote[other] = dataclasses.replace(same, tags=[other])
+    assert (await bench.deploy(workload, other)).outcome["result"] == "already_there"
+    now, deployed = await bench.reload(workload), await bench.newest(workload)
+    assert (await bench.there(workload), now.spec.image, deployed.spec.image) == (before, other, other)
+    assert changes(deployed.spec, now.spec) == (), "there is nothing left to deploy"
+    assert (await updated(bench)).outcome == {"result": "already_there"}
+    digest = bench.runtime.add_remote_image(other, version="newer")
+    assert (await updated(bench)).outcome["digest"] == digest
 
 
 async def test_a_restore_that_went_back_is_not_undone(bench: Bench) -> None:
