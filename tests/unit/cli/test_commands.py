@@ -159,6 +159,41 @@ def test_show_tells_times_relative_and_exact(server: FakeServer) -> None:
     assert "stop grace: 30 s\n" in result.stdout
 
 
+UPDATES = {"schedule": "0 4 * * *", "tags": "1.*"}
+
+
+def updates_shown(server: FakeServer, outcome: dict[str, Any], **fields: Any) -> str:
+    """What is shown of a workload with updates by a schedule, whose last one had this outcome."""
+    shown = workload()
+    server.on("GET", "/api/workloads/notes", answer(shown | {"config": shown["config"] | {"updates": UPDATES}}))
+    run = {"result": "succeeded", "due_at": AT, "started_at": AT, "operation_id": OPERATION, "message": ""}
+    well = {"health": "waiting", "waiting_for": "", "failures": 0, "last": run}
+    found = SCHEDULE | {"kind": "update", "cron": "0 4 * * *"} | well | fields
+    server.on("GET", "/api/schedules", answer({"items": [SCHEDULE, found | {"name": "wiki"}, found]}))
+    server.on("GET", f"/api/operations/{OPERATION}", answer(operation(state="succeeded", outcome=outcome)))
+    return server.run("workload", "show", "notes").stdout
+
+
+def test_show_tells_when_it_is_updated_and_what_the_last_update_did(server: FakeServer) -> None:
+    shown = updates_shown(server, {"result": "deployed", "tag": "1.10.0", "tags_seen": 3})
+    assert "updates: 0 4 * * * Europe/Berlin, to tags like 1.*; the next one" in shown
+    assert "another image was deployed (1.10.0)" in shown
+    shown = updates_shown(server, {"result": "left_alone", "why": "somebody went back"})
+    assert ": nothing was changed, since somebody went back" in shown
+    failed = {"result": "failed", "due_at": AT, "started_at": AT, "operation_id": OPERATION, "message": "It is away."}
+    shown = updates_shown(server, {}, last=failed, failures=2, health="failed")
+    assert "failed (2 times in a row): It is away." in shown
+    assert "the last update" not in shown
+
+
+def test_show_tells_that_what_does_not_run_is_not_updated(server: FakeServer) -> None:
+    shown = workload()
+    server.on("GET", "/api/workloads/notes", answer(shown | {"config": shown["config"] | {"updates": UPDATES}}))
+    server.on("GET", "/api/schedules", answer({"items": [SCHEDULE]}))
+    told = server.run("workload", "show", "notes").stdout
+    assert "updates: 0 4 * * *, to tags like 1.*; none until it was deployed and runs" in told
+
+
 @pytest.mark.parametrize("verb", ["start", "stop"])
 def test_start_and_stop_are_watched(server: FakeServer, verb: str) -> None:
     server.on("POST", f"/api/workloads/notes/{verb}", answer(operation(verb), 202))

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from holdfast.cli import options
+from holdfast.cli.commands.schedule import trouble
 from holdfast.cli.commands.status import last_deployment
 from holdfast.cli.confirm import confirm_by_name
 from holdfast.cli.listing import every_page
-from holdfast.cli.output import Output, ago, both
-from holdfast.cli.session import session_of
+from holdfast.cli.output import Output, ago, both, exact
+from holdfast.cli.session import Session, session_of
 from holdfast.cli.watch import follow
 from holdfast.domain.units import format_duration
+
+_UPDATED: Final = {
+    "deployed": "another image was deployed",
+    "already_there": "there was nothing newer than what runs",
+    "left_alone": "nothing was changed",
+}
+"""What an update came to, by its operation's result. What failed is told by its schedule."""
 
 
 def commands() -> typer.Typer:
@@ -53,11 +61,13 @@ def list_workloads(context: typer.Context, *, as_json: options.Json = False) -> 
 
 
 def show(context: typer.Context, workload: options.WorkloadName, *, as_json: options.Json = False) -> None:
-    """Show a workload's configuration."""
+    """Show a workload's configuration, and what its updates by a schedule did last."""
     session = session_of(context, as_json=as_json)
     document = session.client.get(f"/api/workloads/{workload}")
     session.output.document(document)
     _describe(session.output, document)
+    if "updates" in document["config"] and not session.output.as_json:
+        _describe_updates(session, document)
 
 
 def start(
@@ -112,6 +122,31 @@ def _condition(workload: dict[str, Any]) -> str:
 
 def _configured(workload: dict[str, Any]) -> str:
     return f"{both(workload['configured_at'])} by {workload['configured_by']}" if workload["configured_by"] else ""
+
+
+def _describe_updates(session: Session, workload: dict[str, Any]) -> None:
+    """When it is looked for another image, and what the last look led to."""
+    updates = workload["config"]["updates"]
+    tags = f", to tags like {updates['tags']}" if "tags" in updates else ""
+    schedules = session.client.get("/api/schedules")["items"]
+    found = [each for each in schedules if each["kind"] == "update" and each["name"] == workload["name"]]
+    if not found:  # it is stopped, or was never deployed
+        session.output.say(f"updates: {updates['schedule']}{tags}; none until it was deployed and runs")
+        return
+    (schedule,) = found
+    session.output.say(
+        f"updates: {schedule['cron']} {schedule['time_zone']}{tags}; the next one {exact(schedule['next_at'])}"
+    )
+    for line in trouble(schedule):
+        session.output.say(f"updates: {line}")
+    last = schedule["last"]
+    if last is None or not last["operation_id"]:
+        return
+    outcome = session.client.get(f"/api/operations/{last['operation_id']}")["outcome"]
+    if what := _UPDATED.get(str(outcome.get("result"))):
+        tag = f" ({outcome['tag']})" if outcome.get("tag") else ""
+        why = f", since {outcome['why']}" if outcome.get("why") else ""
+        session.output.say(f"the last update, {both(last['started_at'])}: {what}{tag}{why}")
 
 
 def _describe(output: Output, workload: dict[str, Any]) -> None:
