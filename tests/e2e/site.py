@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from playwright.async_api import Browser, BrowserContext, Page, Request, expect
+from playwright.async_api import Browser, BrowserContext, Page, Request, Route, expect
 
 from holdfast.testing.server_process import SERVE, server
 from tests.e2e.network import Network
@@ -103,6 +103,15 @@ class Site:
     async def go(self, path: str) -> None:
         """Open a page by its address."""
         await self.page.goto(f"{self.url}{path}")
+
+
+async def lose_the_answer(route: Route) -> None:
+    """The server gets what is asked of it, and nobody its answer. What is only looked at is answered."""
+    if route.request.method == "GET":
+        await route.fallback()
+        return
+    await route.fetch()
+    await route.abort()
 
 
 async def settled(page: Page) -> None:

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.looks import in_looks, in_turn
-from tests.e2e.site import HEADER, Site
+from tests.e2e.site import HEADER, Site, lose_the_answer
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
@@ -57,7 +57,14 @@ async def test_a_backup_is_made_and_returning_to_it_asks_for_its_id(holdfast: Si
     await page.get_by_role("button", name="Set the passphrase").click()
     await page.get_by_role("textbox", name="Passphrase").fill("long enough for a backup")
     await page.get_by_role("button", name="Save").click()
+
+    # an answer that gets lost: what is pressed again is not done twice
+    await page.route("**/api/backups", lose_the_answer)
     await page.get_by_role("button", name="Make a backup").click()
+    await expect(page.get_by_role("alert")).to_contain_text("Holdfast doesn't answer.")
+    await page.unroute("**/api/backups")
+    await page.get_by_role("button", name="Make a backup").click()
+    await expect(page.get_by_text("It is done.").first).to_be_visible()
     await page.get_by_role("button", name="Return to it …").click()
     [backup] = (await holdfast.ask("GET", "/api/backups"))["items"]
     confirm = page.get_by_role("button", name="Return to this backup")
@@ -65,7 +72,8 @@ async def test_a_backup_is_made_and_returning_to_it_asks_for_its_id(holdfast: Si
     await expect(confirm).to_be_disabled()
     await page.get_by_label(f"Type {backup['id']} to confirm").fill(backup["id"])
     await expect(confirm).to_be_enabled()
-    assert holdfast.said == []
+    assert [said for said in holdfast.said if "net::ERR_" not in said] == []
+    holdfast.said.clear()
 
 
 async def test_a_token_is_shown_once_and_a_viewer_sees_only_what_is_theirs(holdfast: Site) -> None:

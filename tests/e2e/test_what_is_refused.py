@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Locator, Route, expect
 from holdfast.testing.images import build_image
 from tests.e2e.ledger import NAME, Ledger
 from tests.e2e.network import Network
-from tests.e2e.site import HEADER, IMAGE, PASSWORD, SCRIPT, USER, WORKLOAD, Site, site
+from tests.e2e.site import HEADER, IMAGE, PASSWORD, SCRIPT, USER, WORKLOAD, Site, lose_the_answer, site
 from tests.e2e.test_story import ADDRESSES
 from tests.e2e.test_system_page import PARTS
 from tests.integration.engine_bench import DockerPlace
@@ -26,12 +26,6 @@ async def asked_for(dialog: Locator) -> None:
     """The dialog of a restore, as soon as its dry run is over and the name typed."""
     await dialog.get_by_label(f"Type {NAME} to confirm").fill(NAME)
     await dialog.get_by_role("button", name="Restore now").click()
-
-
-async def lose_the_answer(route: Route) -> None:
-    """The server gets the request, and nobody its answer."""
-    await route.fetch()
-    await route.abort()
 
 
 async def test_what_a_restore_is_refused_for_stands_in_its_dialog(ledger: Ledger) -> None:
