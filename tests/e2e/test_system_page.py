@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.looks import in_looks, in_turn
+from tests.e2e.looks import USUAL, Look, in_looks, in_turn, look
 from tests.e2e.site import HEADER, Site, lose_the_answer
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
@@ -47,6 +47,29 @@ async def test_what_doctor_finds_is_told_in_the_reader_s_language(holdfast: Site
     await expect(findings.filter(has_text="Движок отвечает: версия")).to_be_visible()
     assert await findings.locator("[lang=en]").all_inner_texts() == []
     await page.locator("select").first.select_option("en")
+    assert holdfast.said == []
+
+
+async def test_the_parts_stand_in_one_row_in_a_small_window_and_the_present_one_is_in_sight(holdfast: Site) -> None:
+    page = holdfast.page
+    await holdfast.sign_in()
+    await holdfast.go("/system/audit")
+    parts = page.get_by_role("navigation", name="Разделы системы").get_by_role("link")
+    for width in (1920, 1280, 1024, 360):
+        await look(page, Look("ru", "light", width))
+        places = [await part.bounding_box() for part in await parts.all()]
+        assert len({place["y"] for place in places if place}) == 1, width
+    first, last = parts.first, parts.last
+    await expect(last).to_have_attribute("aria-current", "page")
+    await expect(last).to_be_in_viewport(ratio=1)
+    await expect(first).not_to_be_in_viewport()
+    await first.focus()
+    await expect(first).to_be_in_viewport(ratio=1)
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect(parts.nth(1)).to_have_attribute("aria-current", "page")
+    await expect(parts.nth(1)).to_be_in_viewport(ratio=1)
+    await look(page, USUAL)
     assert holdfast.said == []
 
 
