@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +12,13 @@ from holdfast.api.strict_route import LOOKS, is_recorded
 from holdfast.domain.accounts import Role
 from holdfast.domain.audit import AuditEntry
 from holdfast.domain.errors import Conflict, TooMany, Unauthorized, Unavailable
+from holdfast.domain.operation import OperationKind
 from tests.unit.api.standins import OPERATION_ID, SNAPSHOT_ID, WORKLOAD_ID, Api
 from tests.unit.api.test_access import NEEDED, filled, routes
 
 CHANGING = {route.name for route in routes() if route.methods != {"GET"} and route.path.startswith("/api/")}
 SECRET = "a-value-that-nobody-may-see"
+LANGUAGES = Path(__file__).parents[3] / "web/src/i18n/languages"
 
 
 def entry(api: Api) -> AuditEntry:
@@ -39,6 +43,17 @@ def test_what_changes_something_and_what_not_every_viewer_may_read_is_recorded()
         "download",
         "export_audit",
     } <= recorded
+
+
+def test_each_action_that_can_be_on_record_has_words_in_each_language_of_the_interface() -> None:
+    asked_for = {route.name for route in routes() if is_recorded(route)} | {"renew_first_token"}  # on the host
+    languages = list(LANGUAGES.glob("*.ts"))
+    assert len(languages) > 1
+    for language in languages:
+        told = re.findall(r'^  "(audit_action|kind)\.([a-z_]+)":', language.read_text(), re.MULTILINE)
+        assert {name for part, name in told if part == "audit_action"} == asked_for, language.name
+        # what an operation's end is called is made of what the operation is called
+        assert {name for part, name in told if part == "kind"} == set(OperationKind), language.name
 
 
 async def test_each_of_them_is_recorded(api: Api) -> None:
