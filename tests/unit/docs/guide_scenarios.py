@@ -101,7 +101,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
             "login --username": f"{PASSWORD}\n",
             "password": f"{PASSWORD}\n{TWICE}",
         },
-        meanwhile={"session list": SIGNED_IN, "token create ci": SIGNED_IN},
+        meanwhile={"workload show": ("apply -f notes.yaml",), "session list": SIGNED_IN, "token create ci": SIGNED_IN},
         not_run={
             "user sign-out": "bob was removed further up",
             "user recover": NO_SERVER,

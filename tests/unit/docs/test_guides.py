@@ -102,6 +102,8 @@ class Reader:
             return str(self._newest("/api/snapshots?workload=notes")["id"])
         if word == "NAME":
             return "notes"
+        if word == "REVISION":
+            return str(self._asked("/api/workloads/notes")["revision"])
         if word == "WEBHOOK":
             return str(self._newest("/api/workloads/notes/webhooks")["id"])
         if word == "DEPLOYMENT":
@@ -111,10 +113,14 @@ class Reader:
         return word
 
     def _newest(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._asked(path)["items"][0]
+        return found
+
+    def _asked(self, path: str) -> dict[str, Any]:
         session = Session(self.env)
         try:
-            found: dict[str, Any] = session.client.get(path)["items"][0]
-            return found
+            answer: dict[str, Any] = session.client.get(path)
+            return answer
         finally:
             session.close()
 
