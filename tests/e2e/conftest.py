@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
+from holdfast.config import MIN_INTERVAL
 from holdfast.testing.images import build_image
 from tests.e2e import ledger as ledgers
 from tests.e2e.network import Network, network
@@ -51,7 +52,8 @@ async def holdfast(
 ) -> AsyncIterator[Site]:
     """A server that was started for the first time, and the browser in front of it."""
     await build_image(docker_host, IMAGE, script=SCRIPT)
-    place = DockerPlace(directory=tmp_path_factory.mktemp("site"), docker_host=docker_host)
+    often = {"metrics_interval": MIN_INTERVAL}
+    place = DockerPlace(directory=tmp_path_factory.mktemp("site"), docker_host=docker_host, more=often)
     try:
         async with site(place, browser, browsing) as running:
             yield running

@@ -176,5 +176,6 @@ def _environment(settings: Settings) -> dict[str, str]:
         "HOLDFAST_STEADY_SECONDS": f"{round(settings.steady_seconds * 1000)}ms",
         "HOLDFAST_DISK_RESERVE_BYTES": str(settings.disk_reserve_bytes),
         "HOLDFAST_DISK_RESERVE_INODES": str(settings.disk_reserve_inodes),
+        "HOLDFAST_METRICS_INTERVAL": f"{round(settings.metrics_interval * 1000)}ms",
         "HOLDFAST_DRAIN_DEADLINE": f"{round(settings.drain_deadline * 1000)}ms",
     }

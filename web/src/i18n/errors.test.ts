@@ -68,6 +68,15 @@ test.each(translated)(
   },
 );
 
+test("a refusal for one reason tells it once, and one for several each of them", () => {
+  const problem = (message: string) => ({ code: "port_in_use", message, next_step: "Free it." });
+  const refused = (message: string, ...reasons: string[]) =>
+    explain(new ApiError(422, "port_in_use", message, "Free it.", { problems: reasons.map(problem) }));
+  expect(refused("It is taken.", "It is taken.").problems).toEqual([]);
+  expect(refused("It can't be deployed.", "It is taken.").problems).toHaveLength(1);
+  expect(refused("2 problems", "It is taken.", "So is that.").problems).toHaveLength(2);
+});
+
 test("what is told besides refusals has codes of its own", () => {
   expect(sentences.size).toBeGreaterThan(40);
   const both = [...refused.matchAll(ROW)].filter(([, code]) => sentences.has(code!));

@@ -65,7 +65,9 @@ export function explain(error: unknown, title?: string): Explained {
   if (code === UNEXPECTED) return unexpected(error, title);
   const told = tell({ code, message: error.message, next_step: error.nextStep });
   const what = told.what || kind(status);
-  return { ...told, title: title ?? what, what: title === undefined ? "" : what, problems, code };
+  // where there is one reason the refusal mostly says just that
+  const reasons = problems.length === 1 && problems[0]?.message === error.message ? [] : problems;
+  return { ...told, title: title ?? what, what: title === undefined ? "" : what, problems: reasons, code };
 }
 
 /** Not Holdfast's own answer: a proxy's before it, which knows nothing of codes and next steps. */
