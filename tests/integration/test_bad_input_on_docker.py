@@ -128,6 +128,7 @@ async def test_the_present_version_runs_on_where_an_earlier_image_is_gone_here_a
         assert (plan.image_here, plan.rollback.to.digest) == (False, digest)
         back = await holdfast.api.rollbacks.rollback("keeper", earlier.id, actor="test")
         await kept.refuses(back, "image_not_in_registry", digest)
+        assert "load it on this host by hand" in str((await ended(holdfast, back)).error)
         assert (await holdfast.api.workloads.get("keeper")).spec == keeper()
 
 

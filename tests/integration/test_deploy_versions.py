@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from holdfast.bootstrap import Holdfast
+from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.registry import RegistryLogin
 from holdfast.domain.snapshot import SnapshotReason
@@ -250,9 +251,14 @@ async def test_an_image_that_no_kept_deployment_needs_leaves_the_host_and_a_roll
     async with place.running() as holdfast:
         workload = await deployed(holdfast, app(reference))
         before = await the_one_running(holdfast, workload.id)
+        newer = reference.removesuffix(":1") + ":2"
+        broken = await build_image(docker_host, newer, script=f"echo {new_id()}; exit 7\n")
+        await push(docker_host, broken, newer)
+        end = await ended(holdfast, await holdfast.api.deployer.deploy("app", image=newer, actor="test"))
+        assert (end.state, await docker_runtime.image(broken) is None) == (OperationState.FAILED, False)
         await publish(docker_host, docker_runtime, reference, "two, to stay")
         await succeeded(holdfast, await holdfast.api.deployer.deploy("app", actor="test"))
-        assert await docker_runtime.image(before.image_id) is None
+        assert [await docker_runtime.image(each) for each in (before.image_id, broken)] == [None, None]
         (kept,) = await holdfast.api.images.kept()
         assert (kept.names, kept.needed_by, kept.size > 0) == ((reference,), ("app",), True)
         oldest = (await holdfast.api.deployer.deployments("app", 50, None)).items[-1]

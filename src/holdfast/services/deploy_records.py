@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -191,8 +190,3 @@ class DeployRecords:
             await self.end(deployment, state, error, lines=lines)
         except HoldfastError as again:
             self._log.error("deployment_not_recorded", deployment_id=deployment.id, reason=again.message)
-
-    async def let_image_go(self, deployment: Deployment) -> None:
-        """The image of a failed deployment need not be kept. Never raises: an image too many does no harm."""
-        with suppress(HoldfastError):
-            await self._images.release(deployment.workload_id, deployment.id)

@@ -157,7 +157,15 @@ class ImageSource:
         """
         assert image.digest is not None
         ctx.step(DeployStep.PULLING)
-        pulled = await self._pull(image.digest, ctx)
+        try:
+            pulled = await self._pull(image.digest, ctx)
+        except Failed as error:
+            if error.code == "image_not_in_registry":
+                error.next_step = (
+                    "It is neither here nor there any more: push it again, or load it on this host by hand; or go on "
+                    "with the version that runs now. Nothing was changed."
+                )
+            raise
         if pulled.id != image.id:
             raise Failed(
                 "image_differs",

@@ -252,7 +252,6 @@ class Replacement:
             )
             await self._records.failed(deployment, DeploymentState.FAILED, failed, lines=lines)
             raise failed from error
-        await self._records.let_image_go(deployment)
         state = DeploymentState.RETURNED if previous.running else DeploymentState.FAILED
         if isinstance(cause, Cancelled):
             told: HoldfastError = Cancelled(f"The deployment was cancelled. {now}")

@@ -52,7 +52,6 @@ async def take_back_cut_off(
             returned = await data.bring_back(held, cut_off, ctx)
             if returned.how is not Returned.NOT_BACK:
                 await records.end(cut_off, DeploymentState.INTERRUPTED, interrupted_with(_RETURNED[returned.how]))
-                await records.let_image_go(cut_off)
                 taken_back.append(cut_off.id)
                 if returned.how is not Returned.BACK and returned.why is not None:
                     raise returned.why
@@ -68,7 +67,6 @@ async def take_back_cut_off(
             outcome = f"What ran before could not be brought back: {error.message}"
         interrupted = interrupted_with(f"{fact} {outcome}".lstrip(), step)
         await records.end(cut_off, DeploymentState.INTERRUPTED, interrupted)
-        await records.let_image_go(cut_off)
         taken_back.append(cut_off.id)
     return tuple(taken_back)
 

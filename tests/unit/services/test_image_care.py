@@ -87,15 +87,26 @@ async def test_a_workload_that_is_restarted_again_and_again_loses_no_version(ben
     assert first.id in await on_host(bench)
 
 
-async def test_a_version_that_never_ran_healthily_leaves_nothing_behind(bench: Bench, app: Workload) -> None:
+async def test_a_version_that_never_ran_healthily_goes_with_the_next_one_that_does(bench: Bench, app: Workload) -> None:
+    """Until then it stays: whoever tries it again, or looks at it each night, need not pull it each time."""
     before = await on_host(bench)
     bench.runtime.add_remote_image(NOTES, CRASHING, version="broken")
     assert (await bench.deploy(app)).state is OperationState.FAILED
-    await pruned(bench)
     (broken,) = await on_host(bench) - before
-    found = await bench.runtime.image(broken)
-    assert found is not None
-    assert found.tags == (NOTES,)  # it was never deployed successfully: nothing says that it is Holdfast's to remove
+    (kept,) = [image for image in await bench.image_care.kept() if image.id == broken]
+    assert (kept.names, kept.needed_by) == ((NOTES,), ())
+    await release(bench, app, "mended")
+    assert broken not in await on_host(bench)
+
+
+async def test_a_newer_tag_that_never_ran_healthily_is_pruned(bench: Bench, app: Workload) -> None:
+    before = await on_host(bench)
+    newer = NOTES.replace(":1", ":2")
+    bench.runtime.add_remote_image(newer, CRASHING)
+    assert (await bench.deploy(app, newer)).state is OperationState.FAILED
+    assert len(await on_host(bench)) == len(before) + 1
+    await pruned(bench)
+    assert await on_host(bench) == before
 
 
 async def test_what_somebody_gave_another_name_loses_only_the_own_ones(bench: Bench, app: Workload) -> None:

@@ -89,6 +89,8 @@ async def test_nor_networks_of_others(bench: Bench) -> None:
     with pytest.raises(Forbidden) as caught:
         await bench.rollbacks.rollback(workload.id, first.id, volumes_of_others=False, actor="ann")
     assert caught.value.details == {"targets": ["proxy"]}
+    plan = await bench.rollbacks.plan(workload.id, first.id)
+    assert [(each.before, each.after) for each in plan.rollback.changes if each.path == "networks"] == [([], ["proxy"])]
 
 
 async def test_what_is_kept_of_its_snapshots_does_not_go_back_nor_do_hooks(bench: Bench) -> None:
