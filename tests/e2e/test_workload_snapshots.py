@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -149,4 +150,25 @@ async def test_a_snapshot_that_cant_be_read_is_named_and_deleted_by_its_id(shop:
     await page.get_by_role("button", name="Delete", exact=True).click()
     await expect(page.get_by_text(f"The snapshot {taken} can't be read")).to_have_count(0)
     assert (await shop.ask("GET", "/api/repository/damaged"))["items"] == []
+    assert shop.said == []
+
+
+async def test_what_is_remarked_of_snapshots_and_restores_is_told_in_the_reader_s_language(shop: Site) -> None:
+    page, place = shop.page, f"/api/workloads/{SHOP}"
+    pipe = shop.place.volumes / SHOP / "data/pipe"
+    os.mkfifo(pipe)
+    taken = (await shop.run(f"{place}/snapshots"))["snapshot_id"]
+    pipe.unlink()
+    await shop.ask("PUT", place, {**WORKLOAD, "name": SHOP, "env": {"EDITION": "second"}})
+    await shop.go(f"/workloads/{SHOP}/snapshots/{taken}")
+    await page.locator("select").first.select_option("ru")
+    await page.get_by_text("1 замечание при создании").click()
+    await expect(page.get_by_text("/data: не вошли в снимок (1)")).to_contain_text("pipe (FIFO)")
+    await shop.go(f"/workloads/{SHOP}")
+    await page.get_by_role("button", name="Восстановить снимок от").first.click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_text("Снимок сделан при другой конфигурации")).to_contain_text("env.EDITION")
+    assert await dialog.locator("[lang=en]").all_inner_texts() == []
+    await page.keyboard.press("Escape")
+    await page.locator("select").first.select_option("en")
     assert shop.said == []

@@ -52,7 +52,7 @@ def show_plan(output: Output, plan: Mapping[str, Any], *, to_stderr: bool) -> No
     else:
         say("The workload stays stopped afterwards.")
     for warning in plan["warnings"]:
-        say(f"warning: {warning}")
+        say(f"warning: {warning['message']}")
 
 
 def graces_in_words(plan: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from holdfast.domain.errors import Problem
+from holdfast.domain.told import Told, told
 from holdfast.domain.volumes import Placed, overlap
 from holdfast.domain.workload import Port, Workload, WorkloadSpec
 
@@ -81,17 +82,25 @@ def shared_problems(mine: Iterable[Placed], source: Iterable[Placed]) -> list[Pr
     ]
 
 
-def copied_as_it_is(spec: WorkloadSpec, source: str) -> str | None:
+def copied_as_it_is(spec: WorkloadSpec, source: str) -> Told | None:
     """A warning about what came along from the source's configuration and may point to the source's world.
 
     Names only: values may be secrets.
     """
-    named = [f"{what} ({', '.join(name for name, _ in pairs)})" for what, pairs in _pairs(spec) if pairs]
+    named = [
+        *([told("clone_environment", "environment ({names})", names=[n for n, _ in spec.env])] if spec.env else []),
+        *([told("clone_secrets", "secrets ({names})", names=[s.name for s in spec.secrets])] if spec.secrets else []),
+        *([told("clone_labels", "labels ({names})", names=[n for n, _ in spec.labels])] if spec.labels else []),
+    ]
     if not named:
         return None
-    return (
-        f"{spec.name} gets the {' and the '.join(named)} of {source} as they are. Where those point to services or "
-        f"names of {source}, give a configuration of its own (--file, declaration)."
+    return told(
+        "clone_copied_as_it_is",
+        "{workload} gets the {what} of {source} as they are. Where those point to services or names of {source}, give "
+        "a configuration of its own (--file, declaration).",
+        workload=spec.name,
+        what=named,
+        source=source,
     )
 
 

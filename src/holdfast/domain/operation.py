@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from holdfast.domain.told import Told
 
 
 class OperationKind(StrEnum):
@@ -74,9 +77,13 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
+    """One line. ``code`` and ``values`` are those of a :class:`~holdfast.domain.told.Told`, where it is one."""
+
     at: str
     message: str
     level: str = "info"
+    code: str = ""
+    values: Mapping[str, object] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +91,7 @@ class Operation:
     """One operation as it stands.
 
     Attributes:
-        waiting_for: why it is queued, in words ("waiting for restore 01j…"); empty when it isn't.
+        waiting: why it is queued ("waiting for restore 01j…"); ``None`` when it isn't.
         cancellable: whether a cancel would be honoured now.
         outcome: what it produced, JSON-serialisable (ids, sizes, ``result``); filled at its end.
         error: ``{"code", "message", "next_step", "details"}`` when it failed.
@@ -101,7 +108,12 @@ class Operation:
     steps: tuple[StepRecord, ...] = ()
     progress: Progress = field(default_factory=Progress)
     log: tuple[LogLine, ...] = ()
-    waiting_for: str = ""
+    waiting: Told | None = None
     cancellable: bool = True
     outcome: dict[str, object] = field(default_factory=dict)
     error: dict[str, object] | None = None
+
+    @property
+    def waiting_for(self) -> str:
+        """Why it is queued, in words; empty when it isn't."""
+        return "" if self.waiting is None else self.waiting.message

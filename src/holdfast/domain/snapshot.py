@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from holdfast.domain.stopping import UncleanStop
+from holdfast.domain.told import TextOrTold
 from holdfast.domain.workload import Scope, Workload
 
 MANIFEST_FORMAT: Final = 1
@@ -115,7 +116,7 @@ class SnapshotManifest:
     allow_links: bool = False
     note: str = ""
     actor: str = ""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[TextOrTold, ...] = ()
 
     @property
     def bytes(self) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from holdfast.domain.told import Told, told
 from holdfast.domain.units import format_duration
 
 KILLED_CODE: Final = 137
@@ -58,14 +59,32 @@ class UncleanStop:
     @property
     def words(self) -> str:
         """In a sentence without its full stop."""
+        return self.told.message
+
+    @property
+    def told(self) -> Told:
+        """In a sentence without its full stop."""
         match self.end:
             case UncleanEnd.KILLED:
-                grace = format_duration(self.grace_seconds)
-                return f"{self.container} did not end within its grace of {grace} and was killed"
+                return told(
+                    "stopped_killed",
+                    "{container} did not end within its grace of {grace_seconds} and was killed",
+                    container=self.container,
+                    grace_seconds=self.grace_seconds,
+                )
             case UncleanEnd.OUT_OF_MEMORY:
-                return f"{self.container} was killed for want of memory while it was being stopped"
+                return told(
+                    "stopped_out_of_memory",
+                    "{container} was killed for want of memory while it was being stopped",
+                    container=self.container,
+                )
             case UncleanEnd.FAILED:
-                return f"{self.container} ended with exit code {self.exit_code}"
+                return told(
+                    "stopped_failed",
+                    "{container} ended with exit code {exit_code}",
+                    container=self.container,
+                    exit_code=self.exit_code,
+                )
 
 
 def unclean_end(exit_code: int, *, outlasted: bool, out_of_memory: bool) -> UncleanEnd | None:

@@ -8,14 +8,14 @@ interface says it in its reader's language. A new one is :func:`told` where it i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
 from typing import Final, TypeAlias
 
 from holdfast.domain import times
 from holdfast.domain.errors import HoldfastError
-from holdfast.domain.units import format_size
+from holdfast.domain.units import format_duration, format_size
 
 _LISTED: Final = 5
 
@@ -35,7 +35,7 @@ class Told:
     message: str
     code: str = ""
     next_step: str = ""
-    values: Mapping[str, object] | None = None
+    values: Mapping[str, object] | None = field(default=None, hash=False)
 
     def __str__(self) -> str:
         return self.message
@@ -46,8 +46,12 @@ class Told:
         return cls(message=error.message, code=error.code, next_step=error.next_step)
 
 
+TextOrTold: TypeAlias = Told | str
+"""A text has no code: of an earlier version, of somebody else, or a line of a log that tells a story."""
+
 Value: TypeAlias = "str | int | float | PurePath | datetime | Told | Sequence[str | Told]"
-"""What can stand at a place. Its name tells what a number is: ``bytes`` and ``…_bytes`` are sizes. Of a sentence with a
+"""What can stand at a place. Its name tells what a number is: ``bytes`` and ``…_bytes`` are sizes, ``…_seconds``
+durations. Of a sentence with a
 ``count`` languages have a form for each number. A list is written with commas, one of whole sentences without."""
 
 
@@ -62,9 +66,9 @@ def told(code: str, message: str, next_step: str = "", **values: Value) -> Told:
     )
 
 
-def some(items: Sequence[str | Told], most: int = _LISTED) -> list[str | Told]:
-    """The first of ``items``, and how many more there are."""
-    more = len(items) - most
+def some(items: Sequence[str | Told], most: int = _LISTED, total: int | None = None) -> list[str | Told]:
+    """The first of ``items``, and how many more there are of them, or of ``total``."""
+    more = (len(items) if total is None else total) - most
     if more <= 0:
         return list(items)
     return [*items[: most - 1], told("and_more", "{last} and {count} more", last=items[most - 1], count=more)]
@@ -74,6 +78,8 @@ def _english(name: str, value: Value) -> str:
     match value:
         case int() if name.endswith("bytes"):
             return format_size(value)
+        case int() | float() if name.endswith("seconds"):
+            return format_duration(value)
         case float():
             return f"{value:g}"
         case datetime():

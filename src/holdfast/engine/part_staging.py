@@ -17,6 +17,7 @@ from holdfast.domain.chosen_paths import ChosenPaths
 from holdfast.domain.errors import Failed, Problem, Refused
 from holdfast.domain.restore import RootRef, VolumeFacts
 from holdfast.domain.snapshot import SnapshotManifest
+from holdfast.domain.told import Told, told
 from holdfast.engine.entries import EntryKind, display_path
 from holdfast.engine.fs import Fs
 from holdfast.engine.job import Job
@@ -59,7 +60,7 @@ class PartLook:
     staged_bytes: int
     staged_inodes: int
     problems: tuple[Problem, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Told, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,8 +301,13 @@ def _in_the_way(found: Sequence[SpecialFile], chosen: ChosenPaths) -> list[Probl
     ]
 
 
-def _split_warning(split: Names) -> tuple[str, ...]:
+def _split_warning(split: Names) -> tuple[Told, ...]:
     if not split.count:
         return ()
-    what = "a hardlink between a chosen path and one that is not, which becomes a file of its own"
-    return (f"{split.count} × {what}: {split}",)
+    warning = told(
+        "hardlinks_split",
+        "{count} × a hardlink between a chosen path and one that is not, which becomes a file of its own: {names}",
+        count=split.count,
+        names=split.told,
+    )
+    return (warning,)

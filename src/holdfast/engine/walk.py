@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from holdfast.domain.errors import TooLarge
+from holdfast.domain.told import TextOrTold, Told, some, told
 from holdfast.engine.descent import Descent
 from holdfast.engine.entries import Entry, EntryKind, display_path
 from holdfast.engine.file_content import FileContent, describe_file, read_xattrs
@@ -52,10 +53,10 @@ class Names:
         if len(self.first) < _REPORTED_NAMES:
             self.first.append(f"{display_path(path)} ({what})" if what else display_path(path))
 
-    def __str__(self) -> str:
-        shown = self.first[:_NAMES_IN_A_SENTENCE]
-        more = self.count - len(shown)
-        return ", ".join(shown) + (f", and {more} more" if more else "")
+    @property
+    def told(self) -> list[TextOrTold]:
+        """For the place of a sentence."""
+        return some(self.first, _NAMES_IN_A_SENTENCE, self.count)
 
 
 @dataclass(slots=True)
@@ -72,14 +73,35 @@ class WalkReport:
     changed: Names = field(default_factory=Names)
     vanished: Names = field(default_factory=Names)
 
-    def warnings(self) -> tuple[str, ...]:
-        """One sentence for each kind of thing that happened."""
+    def warnings(self, volume: str) -> list[Told]:
+        """One sentence for each kind of thing that happened in a volume, which is named by its target."""
+        skipped, changed, vanished = self.skipped, self.changed, self.vanished
         sentences = (
-            (self.skipped, "not captured, since it is no file, directory or symlink of this filesystem"),
-            (self.changed, "changed while it was read; what was captured may mix old and new content"),
-            (self.vanished, "removed while the tree was read"),
+            told(
+                "walk_skipped",
+                "{volume}: {count} × not captured, since it is no file, directory or symlink of this filesystem: "
+                "{names}",
+                volume=volume,
+                count=skipped.count,
+                names=skipped.told,
+            ),
+            told(
+                "walk_changed",
+                "{volume}: {count} × changed while it was read; what was captured may mix old and new content: {names}",
+                volume=volume,
+                count=changed.count,
+                names=changed.told,
+            ),
+            told(
+                "walk_vanished",
+                "{volume}: {count} × removed while the tree was read: {names}",
+                volume=volume,
+                count=vanished.count,
+                names=vanished.told,
+            ),
         )
-        return tuple(f"{names.count} × {what}: {names}" for names, what in sentences if names.count)
+        counts = (skipped.count, changed.count, vanished.count)
+        return [sentence for sentence, count in zip(sentences, counts, strict=True) if count]
 
 
 class Walked:

@@ -13,6 +13,7 @@ from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import Children, ContainerFacts, LiveBefore, RestoreFacts, RestoreStep, VolumeFacts
 from holdfast.domain.restore_records import Record
 from holdfast.domain.stopping import UncleanStop
+from holdfast.domain.told import TextOrTold, Told, told
 from holdfast.domain.workload import Workload
 from holdfast.engine.journal import Journal
 from holdfast.services.locks import Held
@@ -120,7 +121,7 @@ class ActiveRestore:
         try:
             await files.append(self.journal, record)
         except Failed as error:
-            await self.tell(f"{error.message} {meanwhile}")
+            await self.tell(told("and_meanwhile", "{why} {meanwhile}", why=Told.of(error), meanwhile=meanwhile))
             await self.write_anew(files, record, meanwhile)
 
     async def write_anew(self, files: RestoreFiles, record: Record, meanwhile: str) -> None:
@@ -138,7 +139,7 @@ class ActiveRestore:
         with suppress(HoldfastError):
             self.ctx.step(step)
 
-    async def tell(self, warning: str) -> None:
+    async def tell(self, warning: TextOrTold) -> None:
         """Add a warning to the operation's log, if that can be written."""
         with suppress(HoldfastError):
             self.ctx.log(warning, level="warning")
@@ -171,10 +172,22 @@ async def take_empty_away(files: RestoreFiles, restore: ActiveRestore) -> None:
     try:
         kept = await files.remove_empty(restore.missing)
     except HoldfastError as error:
-        await restore.tell(f"what stood in for a missing directory is still there: {error.message}")
+        await restore.tell(
+            told(
+                "stand_in_left",
+                "what stood in for a missing directory is still there: {why}",
+                why=Told.of(error),
+            )
+        )
         return
     for path in kept:
-        await restore.tell(f"{path} was made by the restore and stays, since somebody has put something in it")
+        await restore.tell(
+            told(
+                "made_directory_stays",
+                "{path} was made by the restore and stays, since somebody has put something in it",
+                path=path,
+            )
+        )
 
 
 def abort_incomplete(restore: ActiveRestore, error: HoldfastError, why: str, cause: str) -> Failed:

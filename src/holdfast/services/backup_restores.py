@@ -21,7 +21,7 @@ from holdfast.services.backup_files import BackupFiles
 from holdfast.services.backup_passphrase import BackupPassphrase
 from holdfast.services.backups import Backups, progress_of
 from holdfast.services.confirmation import require_confirmed
-from holdfast.services.operation_context import told
+from holdfast.services.operation_context import kept_error
 from holdfast.services.operations import LeftToNextStart, OperationContext, Operations
 from holdfast.services.state_records import Asked, Settled, require_nothing_in_flight
 from holdfast.services.state_swap import StateSwap
@@ -169,7 +169,7 @@ async def tell(settled: Settled, database: Database, operations: Operations) -> 
     )
     if committed is None:
         assert settled.error is not None
-        operation = dataclasses.replace(operation, state=OperationState.FAILED, error=told(settled.error))
+        operation = dataclasses.replace(operation, state=OperationState.FAILED, error=kept_error(settled.error))
     else:
         operation.outcome.update(safety_backup_id=committed.safety_id, audit_head_before=committed.audit_head)
         operation = dataclasses.replace(

@@ -20,6 +20,7 @@ import structlog
 from holdfast.domain.backup import Backup, BackupReason, KeptBackups, PassphraseState
 from holdfast.domain.errors import Busy, Cancelled, NotFound
 from holdfast.domain.operation import Operation, OperationKind, Progress
+from holdfast.domain.told import told
 from holdfast.domain.units import format_size
 from holdfast.services.backup_copies import BackupCopies
 from holdfast.services.backup_files import SUFFIX, BackupFiles
@@ -173,7 +174,7 @@ class Backups:
     async def _its_turn(self, ctx: OperationContext) -> AsyncIterator[None]:
         """One at a time: each guess at a passphrase takes its memory, and so does the passphrase itself."""
         if self._at_work is not None:
-            ctx.waiting(f"operation {self._at_work}")
+            ctx.waiting(told("an_operation", "operation {id}", id=self._at_work))
         with ctx.interruptible():
             await self._turn.acquire()
         self._at_work = ctx.id

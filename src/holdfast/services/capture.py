@@ -19,6 +19,7 @@ from holdfast.domain.errors import Failed, NotFound, Problem, Refused
 from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
 from holdfast.domain.stopping import UncleanStop
+from holdfast.domain.told import told
 from holdfast.domain.workload import Quiesce, Workload
 from holdfast.engine.holds import Hold, HoldFiles
 from holdfast.engine.requests import CaptureRequest, WarmRequest
@@ -190,7 +191,8 @@ class Capture:
         """Lock the workload and its sharers; look again until the locked set is the right one."""
         while True:
             before = await self._sharers(workload_id)
-            async with self._locks.hold(before, f"snapshot {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible):
+            holder = told("a_snapshot", "snapshot {id}", id=ctx.id)
+            async with self._locks.hold(before, holder, on_wait=ctx.waiting, waits_in=ctx.interruptible):
                 if await self._sharers(workload_id) == before:
                     for locked in before:
                         self._registry.require_decided(locked)

@@ -16,6 +16,7 @@ from typing import Final
 from holdfast.domain.errors import Busy, Conflict, Damaged, InvalidInput, NotFound
 from holdfast.domain.operation import Operation, OperationKind, Progress
 from holdfast.domain.repository import MIN_RATE, CopyResult
+from holdfast.domain.told import TextOrTold
 from holdfast.domain.units import format_size
 from holdfast.engine.repository.second import Second
 from holdfast.engine.requests import CopyRequest
@@ -223,7 +224,7 @@ class _Counted:
         note = f"snapshot {self._tally.looked_at} of {self._tally.snapshots}, {progress.note}"
         self._ctx.progress(dataclasses.replace(progress, note=note))
 
-    def waiting(self, reason: str) -> None:
+    def waiting(self, reason: TextOrTold) -> None:
         """Tell what it waits for."""
         self._ctx.waiting(reason)
 

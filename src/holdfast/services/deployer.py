@@ -19,6 +19,7 @@ from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.promotion import require_takes_image
 from holdfast.domain.restore import ImageFacts
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import Workload
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots
@@ -141,7 +142,7 @@ class Deployer:
         workload = await self._records.workload(ref)
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            async with self._locked([workload.id], f"start {ctx.id}", ctx) as held:
+            async with self._locked([workload.id], told("a_start", "start {id}", id=ctx.id), ctx) as held:
                 self._require_decided(workload.id)
                 return outcome_of(await self._replacement.start(held, workload.id, ctx), ctx)
 
@@ -156,7 +157,7 @@ class Deployer:
         workload = await self._records.workload(ref)
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            async with self._locked([workload.id], f"stop {ctx.id}", ctx) as held:
+            async with self._locked([workload.id], told("a_stop", "stop {id}", id=ctx.id), ctx) as held:
                 return {"clean": await self._replacement.stop(held, await self._records.workload(workload.id), ctx)}
 
         return await self._operations.start(OperationKind.STOP, workload.id, actor, run)
@@ -285,7 +286,7 @@ class Deployer:
     # --- how it begins ------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _locked(self, ids: Iterable[str], why: str, ctx: OperationContext) -> AsyncIterator[Held]:
+    async def _locked(self, ids: Iterable[str], why: Told, ctx: OperationContext) -> AsyncIterator[Held]:
         with self._barrier.admit():
             async with self._locks.hold(ids, why, on_wait=ctx.waiting, waits_in=ctx.interruptible) as held:
                 yield held
@@ -295,7 +296,7 @@ class Deployer:
         """Lock all that a deployment needs locked; look again until it is the right ones."""
         while True:
             ids = await self._snapshots.lock_ids(workload_id)
-            async with self._locked(ids, f"deploy {ctx.id}", ctx) as held:
+            async with self._locked(ids, told("a_deploy", "deploy {id}", id=ctx.id), ctx) as held:
                 if await self._snapshots.lock_ids(workload_id) == ids:
                     yield held
                     return

@@ -18,6 +18,7 @@ from holdfast.domain.deployment import DeploymentState, kept_deployments
 from holdfast.domain.errors import Busy, Conflict, HoldfastError, InvalidInput
 from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.operation import Operation, OperationKind
+from holdfast.domain.told import told
 from holdfast.runtime.port import ContainerRuntime, ListedImage
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.image_source import KEPT_REPOSITORY
@@ -141,7 +142,7 @@ class ImageCare:
             return removal, None
         owners = {self._owner(name) for name in removal.image.unneeded}
         try:
-            with self._locks.try_hold(owners, f"image prune {ctx.id}"):
+            with self._locks.try_hold(owners, told("an_image_prune", "image prune {id}", id=ctx.id)):
                 there = [image for image in await self._runtime.images() if image.id == removal.image.id]
                 for now in await self._removals(await self._looked_at(there)):
                     return now, await self._remove(now, ctx)

@@ -22,21 +22,22 @@ from types import TracebackType
 from typing import Final, Self
 
 from holdfast.domain.errors import Busy, Unavailable
+from holdfast.domain.told import TextOrTold
 
-OnWait = Callable[[str], object]
+OnWait = Callable[[TextOrTold], object]
 """Told whom one waits for (``restore 01j…``) whenever that changes, and ``""`` when the waiting is over."""
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    why: str
+    why: TextOrTold
     turn: asyncio.Future[None]
     on_wait: OnWait | None
 
 
 @dataclass(slots=True)
 class _Slot:
-    holder: str
+    holder: TextOrTold
     waiters: deque[_Waiter] = field(default_factory=deque)
 
 
@@ -53,16 +54,16 @@ class KeyedMutex:
     def holder(self, key: str) -> str | None:
         """Why ``key`` is held, in its holder's words; ``None`` if it is free."""
         slot = self._slots.get(key)
-        return None if slot is None else slot.holder
+        return None if slot is None else str(slot.holder)
 
-    def try_acquire(self, key: str, why: str) -> bool:
+    def try_acquire(self, key: str, why: TextOrTold) -> bool:
         """Take ``key`` if it is free. Never overtakes: a key with waiters is not free."""
         if key in self._slots:
             return False
         self._slots[key] = _Slot(why)
         return True
 
-    async def acquire(self, key: str, why: str, on_wait: OnWait | None = None) -> None:
+    async def acquire(self, key: str, why: TextOrTold, on_wait: OnWait | None = None) -> None:
         """Take ``key``, waiting for one's turn.
 
         Args:
@@ -115,7 +116,7 @@ class Held:
 
     __slots__ = ("_current", "ids", "why")
 
-    def __init__(self, ids: frozenset[str], why: str, seal: object) -> None:
+    def __init__(self, ids: frozenset[str], why: TextOrTold, seal: object) -> None:
         if seal is not _SEAL:
             raise RuntimeError("only LifecycleLocks proves that a lock is held")
         self.ids: Final = ids
@@ -154,7 +155,7 @@ class LifecycleLocks:
     async def hold(
         self,
         ids: Iterable[str],
-        why: str,
+        why: TextOrTold,
         *,
         on_wait: OnWait | None = None,
         waits_in: Callable[[], AbstractContextManager[object]] = nullcontext,
@@ -179,7 +180,7 @@ class LifecycleLocks:
             self._release(taken)
 
     @contextmanager
-    def try_hold(self, ids: Iterable[str], why: str) -> Iterator[Held]:
+    def try_hold(self, ids: Iterable[str], why: TextOrTold) -> Iterator[Held]:
         """Hold the locks of all ``ids`` if all of them are free now.
 
         Raises:
@@ -203,7 +204,7 @@ class LifecycleLocks:
             self._release(taken)
 
     @contextmanager
-    def _proof(self, ids: Iterable[str], why: str) -> Iterator[Held]:
+    def _proof(self, ids: Iterable[str], why: TextOrTold) -> Iterator[Held]:
         held = Held(frozenset(ids), why, _SEAL)
         try:
             yield held

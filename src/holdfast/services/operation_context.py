@@ -19,6 +19,7 @@ import structlog
 from holdfast.domain import times
 from holdfast.domain.errors import Cancelled, Conflict, HoldfastError
 from holdfast.domain.operation import LogLine, Operation, OperationState, Progress, StepRecord
+from holdfast.domain.told import TextOrTold, Told, told
 from holdfast.services.updates import Updates
 from holdfast.store.codec import decode, encode
 from holdfast.store.operations import MAX_LOG_LINES, OperationStore
@@ -88,7 +89,8 @@ class LiveOperation:
                 break
             except HoldfastError as error:
                 self._log.error("operation_not_saved", state=final.state, reason=error.message)
-                self.change(waiting_for=f"waiting for the disk of the database: {error.message}", cancellable=False)
+                whom = told("disk_of_database", "the disk of the database: {why}", why=Told.of(error))
+                self.change(waiting=_waiting(whom), cancellable=False)
                 self.publish()
                 await asyncio.sleep(SAVE_SECONDS)
         self.operation = final
@@ -159,7 +161,7 @@ class OperationContext:
             state=OperationState.RUNNING,
             steps=(*ended_steps(self._live.operation, at), StepRecord(name=str(name), started_at=at)),
             progress=Progress(),
-            waiting_for="",
+            waiting=None,
         )
         self._live.tell()
 
@@ -168,22 +170,22 @@ class OperationContext:
         self._live.change(progress=progress)
         self._live.tell_soon()
 
-    def log(self, message: str, level: str = "info") -> None:
+    def log(self, message: TextOrTold, level: str = "info") -> None:
         """Add a line to the operation's log (``info``, ``warning`` or ``error``)."""
         self.log_lines([message], level)
 
-    def log_lines(self, messages: Iterable[str], level: str = "info") -> None:
+    def log_lines(self, messages: Iterable[TextOrTold], level: str = "info") -> None:
         """Add several lines at once; nothing is done if there are none."""
-        lines = [LogLine(at=times.now(), message=" ".join(message.split()), level=level) for message in messages]
+        lines = [_line(message, level) for message in messages]
         if lines:
             self._live.change(log=(*self._live.operation.log, *lines)[-MAX_LOG_LINES:])
             self._live.tell()
 
-    def waiting(self, reason: str) -> None:
+    def waiting(self, reason: TextOrTold) -> None:
         """Tell whom the operation waits for (``restore 01j…``); ``""`` when the waiting is over."""
         begun = not reason or bool(self._live.operation.steps)
         self._live.change(
-            waiting_for=reason and f"waiting for {reason}",
+            waiting=_waiting(reason) if reason else None,
             state=OperationState.RUNNING if begun else OperationState.QUEUED,
         )
         self._live.tell_soon()
@@ -262,6 +264,17 @@ class OperationContext:
                 interrupt()
 
 
+def _line(message: TextOrTold, level: str) -> LogLine:
+    text = " ".join(str(message).split())
+    if isinstance(message, str):
+        return LogLine(at=times.now(), message=text, level=level)
+    return LogLine(at=times.now(), message=text, level=level, code=message.code, values=message.values)
+
+
+def _waiting(whom: TextOrTold) -> Told:
+    return told("waiting_for", "waiting for {whom}", whom=whom)
+
+
 def ended_steps(operation: Operation, at: str) -> tuple[StepRecord, ...]:
     """The steps of an operation, the last one ended."""
     if not operation.steps or operation.steps[-1].finished_at is not None:
@@ -274,7 +287,7 @@ def plain(values: dict[str, object]) -> dict[str, object]:
     return decode(dict[str, object], encode(values))
 
 
-def told(error: HoldfastError) -> dict[str, object]:
+def kept_error(error: HoldfastError) -> dict[str, object]:
     """An error as an operation keeps it."""
     return plain({"code": error.code, "message": error.message, "next_step": error.next_step, "details": error.details})
 

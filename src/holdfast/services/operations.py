@@ -26,9 +26,9 @@ from holdfast.services.operation_context import (
     LiveOperation,
     OperationContext,
     ended_steps,
+    kept_error,
     not_cancellable,
     plain,
-    told,
 )
 from holdfast.services.paging import Page, check_page, make_page
 from holdfast.services.updates import Updates
@@ -190,7 +190,7 @@ class Operations:
             state=OperationState.RUNNING,
             finished_at=None,
             error=None,
-            waiting_for="",
+            waiting=None,
             cancellable=False,
             steps=ended_steps(before, at),
             log=(*before.log, LogLine(at=at, message="resumed after a restart")),
@@ -277,9 +277,9 @@ class Operations:
                 state=OperationState.INTERRUPTED,
                 finished_at=at,
                 steps=ended_steps(operation, at),
-                waiting_for="",
+                waiting=None,
                 cancellable=False,
-                error=told(_INTERRUPTED),
+                error=kept_error(_INTERRUPTED),
             )
             for operation in await self._store.unfinished()
             if operation.id not in self._running
@@ -368,7 +368,7 @@ class Operations:
                     state=end.state,
                     finished_at=at,
                     steps=ended_steps(live.operation, at),
-                    waiting_for="",
+                    waiting=None,
                     cancellable=False,
                     outcome=end.outcome,
                     error=end.error,
@@ -386,9 +386,9 @@ class Operations:
             context.outcome.update(await run(context) or {})
             return _End(OperationState.SUCCEEDED, plain(context.outcome))
         except Cancelled as cancelled:
-            return _End(OperationState.CANCELLED, plain(context.outcome), told(cancelled))
+            return _End(OperationState.CANCELLED, plain(context.outcome), kept_error(cancelled))
         except HoldfastError as error:
-            return _End(OperationState.FAILED, plain(context.outcome), told(error))
+            return _End(OperationState.FAILED, plain(context.outcome), kept_error(error))
 
     def _count(self, operation: Operation) -> None:
         self.ended[operation.kind, operation.state] += 1
@@ -410,7 +410,7 @@ class Operations:
             next_step="Look into Holdfast's own log for this operation's id, and report the defect.",
             details={"operation_id": live.operation.id},
         )
-        return _End(OperationState.FAILED, {}, told(error))
+        return _End(OperationState.FAILED, {}, kept_error(error))
 
     def _newest(self, operation: Operation) -> Operation:
         """What is known here of an operation that was read from the disk, if it still runs."""

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from holdfast.domain.errors import Problem
+from holdfast.domain.told import Told, told
 from holdfast.domain.volumes import is_below
 from holdfast.domain.workload import RestartPolicy
 from holdfast.runtime.port import Container, Mount
@@ -16,7 +17,7 @@ from holdfast.runtime.port import Container, Mount
 
 def others_on_paths(
     containers: Iterable[Container], own_ids: Collection[str], paths: Sequence[str]
-) -> tuple[list[Problem], list[str]]:
+) -> tuple[list[Problem], list[Told]]:
     """Containers that mount one of ``paths``, an ancestor or a descendant, and that the restore does not hold.
 
     A running one refuses the restore; so does a stopped one that the engine would start by itself; any other stopped
@@ -28,7 +29,7 @@ def others_on_paths(
 
 def writers_on_volumes(
     strangers: Iterable[Container], writable: Collection[str], read_only: Collection[str]
-) -> tuple[list[Problem], list[str]]:
+) -> tuple[list[Problem], list[Told]]:
     """Containers of others that could write to a volume, or put something else in its place.
 
     Args:
@@ -59,9 +60,9 @@ def overlap(path: str, source: str) -> bool:
 
 def _users(
     containers: Iterable[Container], paths: Sequence[str], uses: Callable[[str, Mount], bool]
-) -> tuple[list[Problem], list[str]]:
+) -> tuple[list[Problem], list[Told]]:
     problems: list[Problem] = []
-    warnings: list[str] = []
+    warnings: list[Told] = []
     for container in containers:
         touched = [path for path in paths if any(mount.source and uses(path, mount) for mount in container.mounts)]
         if not touched:
@@ -77,5 +78,12 @@ def _users(
                 )
             )
         else:
-            warnings.append(f"The stopped container {container.name} mounts {touched[0]} as well.")
+            warnings.append(
+                told(
+                    "path_of_stopped_container",
+                    "The stopped container {container} mounts {path} as well.",
+                    container=container.name,
+                    path=touched[0],
+                )
+            )
     return problems, warnings

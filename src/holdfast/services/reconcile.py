@@ -23,6 +23,7 @@ from holdfast.domain.deploy_plan import Difference, InstanceFacts, Mend, differe
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.errors import Busy, HoldfastError
 from holdfast.domain.operation import OperationKind
+from holdfast.domain.told import told
 from holdfast.domain.workload import Workload
 from holdfast.runtime.port import LABEL_WORKLOAD, Container
 from holdfast.services.data_returns import DataReturns
@@ -196,7 +197,10 @@ class Reconciler:
 
         async def run(ctx: OperationContext) -> dict[str, object]:
             async with self._locks.hold(
-                [workload.id], f"reconciliation {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible
+                [workload.id],
+                told("a_reconciliation", "reconciliation {id}", id=ctx.id),
+                on_wait=ctx.waiting,
+                waits_in=ctx.interruptible,
             ) as held:
                 return await self._deploy_missing(held, workload.id, ctx)
 
@@ -207,7 +211,10 @@ class Reconciler:
 
         async def run(ctx: OperationContext) -> dict[str, object]:
             async with self._locks.hold(
-                [workload.id], f"reconciliation {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible
+                [workload.id],
+                told("a_reconciliation", "reconciliation {id}", id=ctx.id),
+                on_wait=ctx.waiting,
+                waits_in=ctx.interruptible,
             ) as held:
                 taken_back = await take_back_cut_off(
                     held,

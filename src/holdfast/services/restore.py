@@ -16,7 +16,7 @@ from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.restore import OnUnhealthy, RestoreStep
 from holdfast.domain.snapshot import Snapshot
-from holdfast.domain.told import Told, told
+from holdfast.domain.told import Told, as_json, told
 from holdfast.domain.workload import Workload
 from holdfast.engine.requests import MeasureRequest
 from holdfast.services.active_restore import ActiveRestore
@@ -417,7 +417,7 @@ class Restores:
                 await self._preflight.check_space(plan, live_bytes)
                 ctx.check()
                 restore = await self._active.begin(ctx, held, plan, restore_id)
-                ctx.outcome.update(restore.told, warnings=list(plan.warnings))
+                ctx.outcome.update(restore.told, warnings=[as_json(warning) for warning in plan.warnings])
                 for left in self._reaper.left(request.workload_id):
                     ctx.log(f"{left.told} {left.why.next_step} It is tried again now.", level="warning")
                 self._reaper.try_again(request.workload_id)
@@ -457,7 +457,9 @@ class Restores:
                 return
 
     def _hold(self, ctx: OperationContext, ids: tuple[str, ...]) -> AbstractAsyncContextManager[Held]:
-        return self._locks.hold(ids, f"restore {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible)
+        return self._locks.hold(
+            ids, told("a_restore", "restore {id}", id=ctx.id), on_wait=ctx.waiting, waits_in=ctx.interruptible
+        )
 
     async def _measure(self, worker: WorkerSession, plan: RestorePlan) -> tuple[RestorePlan, int]:
         """The plan with what a look at the live trees adds to it, and what they hold now, in bytes on disk."""

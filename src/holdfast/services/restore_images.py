@@ -12,14 +12,13 @@ from holdfast.domain.changes import changes
 from holdfast.domain.errors import Problem
 from holdfast.domain.restore import ImageFacts, Redeploy
 from holdfast.domain.snapshot import SnapshotManifest
+from holdfast.domain.told import Told, some, told
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.runtime.port import Container, ContainerRuntime
 from holdfast.services.ran import Ran, RanVersions, image_of
 from holdfast.services.restore_plan import PlannedImages, RestoreRequest
 
 _OF_THE_IMAGE = ("image", "source")
-_NAMED = 5
-"""How many changed keys of a configuration are named."""
 
 
 class RestoreImages:
@@ -77,11 +76,23 @@ class RestoreImages:
             if redeploy.image.id and await self._runtime.image(redeploy.image.id) is not None:
                 continue
             if redeploy.image == request.starts and not redeploy.image.id and not request.with_image:
-                warnings.append(f"{redeploy.image.reference} is not on this host yet, and is pulled first.")
+                warnings.append(
+                    told(
+                        "image_pulled_first",
+                        "{image} is not on this host yet, and is pulled first.",
+                        image=redeploy.image.reference,
+                    )
+                )
                 continue
             if redeploy.image.id and redeploy.image.digest is not None:
                 to_pull.append(redeploy.image)
-                warnings.append(f"{redeploy.image.words} is not on this host any more, and is pulled first.")
+                warnings.append(
+                    told(
+                        "image_pulled_again",
+                        "{image} is not on this host any more, and is pulled first.",
+                        image=redeploy.image.words,
+                    )
+                )
             else:
                 problems.append(_missing(redeploy))
         return PlannedImages(
@@ -100,45 +111,91 @@ class RestoreImages:
         then: ImageFacts,
         before: Ran | None,
         after: ImageFacts | None,
-    ) -> list[str]:
+    ) -> list[Told]:
         """Args: ``after``: what would run if the image of then were not asked for."""
-        told: list[str] = []
+        warnings: list[Told] = []
         if after is None and request.with_image:
-            runs = f"starting it runs {before.image.words}" if before else "it was never deployed"
-            told.append(
-                f"{workload.name} stays stopped, so that only its data returns: {runs}. "
-                f"To run the image of then: holdfast deploy {workload.name} --image {manifest.image or 'IMAGE'}."
-            )
+            warnings.append(_stays_stopped(workload, before, manifest.image or "IMAGE"))
         elif after is not None and then.id and then.id != after.id:
             if request.with_image:
-                told.append(f"{then.words} is going to run, instead of {after.words}.")
+                warnings.append(
+                    told(
+                        "restore_other_image",
+                        "{then} is going to run, instead of {after}.",
+                        then=then.words,
+                        after=after.words,
+                    )
+                )
                 wished = await self._ran.last_wished(workload.id)
                 if wished is None or wished.id != then.id:
-                    told.append(f"Configured stays {workload.spec.image_words}: the next deploy returns to that.")
+                    warnings.append(
+                        told(
+                            "restore_image_configured",
+                            "Configured stays {image}: the next deploy returns to that.",
+                            image=workload.spec.image_words,
+                        )
+                    )
             else:
-                told.append(
-                    f"The snapshot was taken with {then.words}, and {after.words} is going to run on its data. "
-                    "To return to the image of then as well, restore with --with-image (with_image)."
-                    if request.cloned_from is None
-                    else "To run that image on it, clone with --with-image (with_image)."
-                )
+                warnings.append(_taken_with(then, after, cloned=request.cloned_from is not None))
         if request.cloned_from is not None:
-            return told  # nothing of the other workload's configuration is looked at, let alone told
+            return warnings  # nothing of the other workload's configuration is looked at, let alone told
         spec = workload.spec if request.runs is None else request.runs.deployment.spec
         if manifest.config_hash and manifest.config_hash != spec.config_hash:
-            told.append(await self._reconfigured(workload, manifest.config_hash))
-        return told
+            warnings.append(await self._reconfigured(workload, manifest.config_hash))
+        return warnings
 
-    async def _reconfigured(self, workload: Workload, config_hash: str) -> str:
+    async def _reconfigured(self, workload: Workload, config_hash: str) -> Told:
         spec = await self._ran.configured(workload.id, config_hash)
         found = changes(spec, workload.spec) if spec else ()
         paths = [change.path for change in found if change.path.partition(".")[0] not in _OF_THE_IMAGE]
-        named = ", ".join(paths[:_NAMED]) + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
-        return (
-            "The snapshot was taken with another configuration"
-            + (f" (changed since: {named})" if named else "")
-            + "; what runs on its data is configured as now."
+        if not paths:
+            return told(
+                "restore_other_configuration",
+                "The snapshot was taken with another configuration; what runs on its data is configured as now.",
+            )
+        return told(
+            "restore_changed_configuration",
+            "The snapshot was taken with another configuration (changed since: {keys}); what runs on its data is "
+            "configured as now.",
+            keys=some(paths),
         )
+
+
+def _stays_stopped(workload: Workload, before: Ran | None, image: str) -> Told:
+    if before is None:
+        return told(
+            "restore_never_deployed",
+            "{workload} stays stopped, so that only its data returns: it was never deployed. To run the image of then: "
+            "holdfast deploy {workload} --image {image}.",
+            workload=workload.name,
+            image=image,
+        )
+    return told(
+        "restore_stays_stopped",
+        "{workload} stays stopped, so that only its data returns: starting it runs {runs}. To run the image of then: "
+        "holdfast deploy {workload} --image {image}.",
+        workload=workload.name,
+        runs=before.image.words,
+        image=image,
+    )
+
+
+def _taken_with(then: ImageFacts, after: ImageFacts, *, cloned: bool) -> Told:
+    if cloned:
+        return told(
+            "clone_taken_with",
+            "The snapshot was taken with {then}, and {after} is going to run on its data. To run that image on it, "
+            "clone with --with-image (with_image).",
+            then=then.words,
+            after=after.words,
+        )
+    return told(
+        "restore_taken_with",
+        "The snapshot was taken with {then}, and {after} is going to run on its data. To return to the image of then "
+        "as well, restore with --with-image (with_image).",
+        then=then.words,
+        after=after.words,
+    )
 
 
 def _missing(redeploy: Redeploy) -> Problem:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from holdfast.domain.chosen_paths import ChosenPaths, by_volume, shown
 from holdfast.domain.errors import HoldfastError, Problem, Refused
 from holdfast.domain.restore import LiveBefore, RestoreStep
+from holdfast.domain.told import told
 from holdfast.domain.workload import WorkloadSpec
 from holdfast.engine.part_staging import CaughtUp
 from holdfast.engine.repository.manifests import VolumeTree
@@ -78,7 +79,9 @@ class RestoreParts:
             )
             live_bytes += found.live_bytes
             problems += found.problems
-            warnings += [f"{volume.target}: {warning}" for warning in found.warnings]
+            warnings += [
+                told("in_volume", "{volume}: {what}", volume=volume.target, what=warning) for warning in found.warnings
+            ]
             part = replace(
                 volume.part,
                 staged_bytes=found.staged_bytes,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from holdfast.domain.errors import Problem, Refused
 from holdfast.domain.restore import LiveBefore, RootRef, SwapWay, VolumeFacts
 from holdfast.domain.restore_mapping import MappedVolume
-from holdfast.domain.units import format_size
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import Workload
 from holdfast.engine import mounts
 from holdfast.engine.fs import Fs
@@ -32,7 +32,7 @@ class Places:
 
     volumes: tuple[PlannedVolume, ...]
     problems: tuple[Problem, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Told, ...]
 
 
 class RestorePlaces:
@@ -47,7 +47,7 @@ class RestorePlaces:
         """Resolve every volume, and look at its directory. Writes nothing but a throwaway pair beside it."""
         planned: list[PlannedVolume] = []
         problems: list[Problem] = []
-        warnings: list[str] = []
+        warnings: list[Told] = []
         named = await self._volumes.engine_problems(workload.spec)
         seen = {str(p.details.get("target")): p for p in await self._volumes.check_before_start(workload)}
         for volume in mapped:
@@ -72,23 +72,32 @@ class RestorePlaces:
             nothing = not (captured.files or captured.directories or captured.links or request.paths)
             if nothing and not found and not await asyncio.to_thread(self._holds_nothing, place):
                 warnings.append(
-                    f"The snapshot holds nothing of {place.target}: whatever runs finds an empty directory there, and "
-                    "may begin anew in it."
+                    told(
+                        "restore_of_nothing",
+                        "The snapshot holds nothing of {volume}: whatever runs finds an empty directory there, and "
+                        "may begin anew in it.",
+                        volume=place.target,
+                    )
                 )
             if place.before is LiveBefore.MISSING:
                 if request.starts is None:  # of a workload that is new nothing was ever there
                     warnings.append(
-                        f"{live.path} (for {place.target}) is missing, and is made. If its disk is only not mounted, "
-                        "mount it instead: the data would go to the disk below."
+                        told(
+                            "restore_makes_directory",
+                            "{path} (for {volume}) is missing, and is made. If its disk is only not mounted, mount it "
+                            "instead: the data would go to the disk below.",
+                            path=live.path,
+                            volume=place.target,
+                        )
                     )
                 continue
             problem = seen.get(place.target)
             if problem is not None and problem.code == "volume_emptied":
-                warnings.append(problem.message)  # just what a restore may be there to mend
+                warnings.append(Told(problem.message, code=problem.code))  # just what a restore may be there to mend
             elif problem is not None and problem.code == "volume_replaced":
-                planned[-1], found, told = _replaced(request, place, problem)
+                planned[-1], found, noticed = _replaced(request, place, problem)
                 problems += found
-                warnings += told
+                warnings += noticed
         problems += self._one_directory(planned)
         return Places(volumes=tuple(planned), problems=tuple(problems), warnings=tuple(warnings))
 
@@ -165,21 +174,26 @@ class RestorePlaces:
         return dataclasses.replace(volume, children=count), problems
 
 
-def _told_of_swap(volume: PlannedVolume) -> Iterator[str]:
+def _told_of_swap(volume: PlannedVolume) -> Iterator[Told]:
     """What a person should know of a swap that is not one exchange."""
-    path = f"{volume.live.path} (for {volume.target})"
     if volume.way is SwapWay.RENAMES:
-        yield (
-            f"The filesystem of {path} can't exchange two directories: they change places in three renames while "
-            "everything is stopped."
+        yield told(
+            "restore_by_renames",
+            "The filesystem of {path} (for {volume}) can't exchange two directories: they change places in three "
+            "renames while everything is stopped.",
+            path=volume.live.path,
+            volume=volume.target,
         )
     if volume.way.inside:
-        names = "1 name" if volume.children == 1 else f"{volume.children} names"
-        size = format_size(volume.mapped.captured.bytes)
-        yield (
-            f"{path} is a mount point: what is in it is exchanged name by name while everything is stopped ({names} in "
-            "its root now). What is staged lies in it as well, where containers see it, and is compared with the "
-            f"snapshot once more before: {size} to read, which adds to the downtime."
+        yield told(
+            "restore_name_by_name",
+            "{path} (for {volume}) is a mount point: what is in it is exchanged name by name while everything is "
+            "stopped (names in its root now: {names}). What is staged lies in it as well, where containers see it, and "
+            "is compared with the snapshot once more before: {bytes} to read, which adds to the downtime.",
+            path=volume.live.path,
+            volume=volume.target,
+            names=volume.children,
+            bytes=volume.mapped.captured.bytes,
         )
 
 
@@ -203,7 +217,7 @@ def _missing(volume: PlannedVolume, problem: Problem) -> Problem:
 
 def _replaced(
     request: RestoreRequest, volume: PlannedVolume, problem: Problem
-) -> tuple[PlannedVolume, list[Problem], list[str]]:
+) -> tuple[PlannedVolume, list[Problem], list[Told]]:
     if not request.accept_replaced:
         step = (
             f"{USUAL_CAUSE} If the directory was replaced on purpose, restore with --accept-replaced "
@@ -213,5 +227,11 @@ def _replaced(
     return (
         dataclasses.replace(volume, before=LiveBefore.REPLACED),
         [],
-        [f"{problem.message} It is replaced all the same; what it holds is kept in the safety snapshot."],
+        [
+            told(
+                "restore_replaces",
+                "{problem} It is replaced all the same; what it holds is kept in the safety snapshot.",
+                problem=Told(problem.message, code=problem.code),
+            )
+        ],
     )

@@ -22,6 +22,7 @@ from holdfast.domain.restore import (
 )
 from holdfast.domain.restore_mapping import MappedVolume
 from holdfast.domain.snapshot import SnapshotManifest
+from holdfast.domain.told import Told, as_json
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.engine.diff import VolumeDiff
 from holdfast.engine.repository.second import Second
@@ -75,7 +76,7 @@ class RestoreRequest:
     accept_replaced: bool = False
     cloned_from: ClonedFrom | None = None
     renames: Mapping[str, str] = field(default_factory=dict)
-    notices: tuple[str, ...] = ()
+    notices: tuple[Told, ...] = ()
     starts: ImageFacts | None = None
     repository: str | None = None
     actor: str
@@ -174,7 +175,7 @@ class PlannedImages:
     redeploys: tuple[Redeploy, ...]
     to_pull: tuple[ImageFacts, ...] = ()
     problems: tuple[Problem, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Told, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +210,7 @@ class RestorePlan:
     desired: DesiredState
     on_unhealthy: OnUnhealthy
     with_image: bool
-    warnings: tuple[str, ...]
+    warnings: tuple[Told, ...]
     runs: Runs | None = None
     cloned_from: ClonedFrom | None = None
     second: Second | None = None
@@ -294,7 +295,7 @@ def describe_plan(
         "on_unhealthy": plan.on_unhealthy,
         "safety_snapshot": True,
         "last_downtime_seconds": last_downtime,
-        "warnings": list(plan.warnings),
+        "warnings": [as_json(warning) for warning in plan.warnings],
     }
 
 

@@ -16,6 +16,7 @@ from holdfast.config import Settings
 from holdfast.domain.errors import HoldfastError, Problem, Refused
 from holdfast.domain.restore import LiveBefore, OnUnhealthy, VolumeFacts
 from holdfast.domain.restore_mapping import MappedVolume, map_volumes
+from holdfast.domain.told import Told, told
 from holdfast.domain.volumes import overlap
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.engine import mounts, space
@@ -294,7 +295,7 @@ class RestorePreflight:
             return OnUnhealthy.KEEP if workload.desired is DesiredState.RUNNING else OnUnhealthy.REVERT
         return OnUnhealthy.REVERT if await self._healthy_now(workload) else OnUnhealthy.KEEP
 
-    async def _not_worse(self, workload: Workload, images: PlannedImages) -> tuple[PlannedImages, list[str]]:
+    async def _not_worse(self, workload: Workload, images: PlannedImages) -> tuple[PlannedImages, list[Told]]:
         """Mark those that share a volume, run again afterwards, and are not healthy now: going back mends none of them.
 
         Raises:
@@ -307,8 +308,12 @@ class RestorePreflight:
         }
         redeploys = tuple(replace(r, unwell=r.workload_id in unwell) for r in images.redeploys)
         return replace(images, redeploys=redeploys), [
-            f"{name} shares a volume, and is not healthy now: if it is not afterwards either, the restored data stays "
-            "all the same."
+            told(
+                "restore_sharer_unwell",
+                "{workload} shares a volume, and is not healthy now: if it is not afterwards either, the restored data "
+                "stays all the same.",
+                workload=name,
+            )
             for name in unwell.values()
         ]
 

@@ -18,6 +18,7 @@ from holdfast.domain.errors import Failed, HoldfastError, NotFound
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import RestoreFacts, RestoreResult
+from holdfast.domain.told import told
 from holdfast.engine.holds import Hold, HoldFiles
 from holdfast.engine.journal import Journal
 from holdfast.services.active_restore import abort_incomplete, left_stopped
@@ -108,7 +109,8 @@ class RestoreRecovery:
 
         async def run(ctx: OperationContext) -> Outcome:
             try:
-                async with self._locks.hold(facts.lock_ids, f"recovery of restore {facts.operation_id}") as held:
+                holder = told("recovery_of_restore", "recovery of restore {id}", id=facts.operation_id)
+                async with self._locks.hold(facts.lock_ids, holder) as held:
                     locked.set()
                     outcome = await self._finish(ctx, held, unfinished)
             finally:
@@ -232,7 +234,9 @@ class RestoreRecovery:
         ids = {container.workload_id for container in hold.containers}
 
         async def run(ctx: OperationContext) -> Outcome:
-            async with self._locks.hold(ids, f"recovery of snapshot {hold.operation_id}"):
+            async with self._locks.hold(
+                ids, told("recovery_of_snapshot", "recovery of snapshot {id}", id=hold.operation_id)
+            ):
                 locked.set()
                 not_undone = await self._capture.let_go(ctx, hold)
             if not_undone:

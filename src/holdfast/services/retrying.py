@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from holdfast.domain.errors import Failed, HoldfastError, NoSpace, Unavailable
+from holdfast.domain.told import TextOrTold, Told, told
 
 T = TypeVar("T")
 
@@ -17,7 +18,7 @@ LONGEST_PAUSE = 5.0
 class Waits(Protocol):
     """What is told whom an operation waits for; ``""`` when the waiting is over."""
 
-    def waiting(self, reason: str) -> object: ...
+    def waiting(self, reason: TextOrTold) -> object: ...
 
 
 async def until_engine_answers(ctx: Waits, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -25,7 +26,7 @@ async def until_engine_answers(ctx: Waits, attempt: Callable[[], Awaitable[T]]) 
 
     Pauses grow from ``FIRST_PAUSE`` to ``LONGEST_PAUSE`` seconds. Any other error passes through.
     """
-    return await _until(ctx, attempt, (Unavailable,), lambda error: f"the container engine: {error.message}")
+    return await _until(ctx, attempt, (Unavailable,), _engine)
 
 
 async def until_journal_takes(ctx: Waits, attempt: Callable[[], Awaitable[T]], *, meanwhile: str) -> T:
@@ -36,9 +37,13 @@ async def until_journal_takes(ctx: Waits, attempt: Callable[[], Awaitable[T]], *
     Args:
         meanwhile: how things are as long as it does not, in sentences, for the person who mends it.
     """
-    return await _until(
-        ctx, attempt, (Failed, NoSpace), lambda error: f"the disk of the journal: {error.message} {meanwhile}"
-    )
+
+    def whom(error: HoldfastError) -> Told:
+        return told(
+            "disk_of_journal", "the disk of the journal: {why} {meanwhile}", why=Told.of(error), meanwhile=meanwhile
+        )
+
+    return await _until(ctx, attempt, (Failed, NoSpace), whom)
 
 
 async def until_database_takes(ctx: Waits, attempt: Callable[[], Awaitable[T]], *, meanwhile: str) -> T:
@@ -47,16 +52,23 @@ async def until_database_takes(ctx: Waits, attempt: Callable[[], Awaitable[T]], 
     Args:
         meanwhile: as for a journal.
     """
-    return await _until(
-        ctx, attempt, (Failed, NoSpace), lambda error: f"the disk of the database: {error.message} {meanwhile}"
-    )
+
+    def whom(error: HoldfastError) -> Told:
+        return told(
+            "disk_of_database_meanwhile",
+            "the disk of the database: {why} {meanwhile}",
+            why=Told.of(error),
+            meanwhile=meanwhile,
+        )
+
+    return await _until(ctx, attempt, (Failed, NoSpace), whom)
 
 
 async def _until(
     ctx: Waits,
     attempt: Callable[[], Awaitable[T]],
     passing: tuple[type[HoldfastError], ...],
-    whom: Callable[[HoldfastError], str],
+    whom: Callable[[HoldfastError], Told],
 ) -> T:
     pause = FIRST_PAUSE
     while True:
@@ -70,3 +82,7 @@ async def _until(
             if pause != FIRST_PAUSE:
                 ctx.waiting("")
             return result
+
+
+def _engine(error: HoldfastError) -> Told:
+    return told("engine_away", "the container engine: {why}", why=Told.of(error))

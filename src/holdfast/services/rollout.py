@@ -18,6 +18,7 @@ from holdfast.domain.deploy_plan import DeployStep
 from holdfast.domain.errors import Failed, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.stopping import UncleanStop
+from holdfast.domain.told import Told
 from holdfast.domain.volumes import is_below, owner
 from holdfast.domain.workload import HealthCheck, RestartPolicy, Workload
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container, ContainerRuntime
@@ -86,7 +87,7 @@ class Rollout:
 
     async def check_volumes(
         self, workload: Workload, version: Version, everyone: Sequence[Workload], *, accept: bool = False
-    ) -> list[str]:
+    ) -> list[Told]:
         """Make the directories that were never there, and check all of them.
 
         Args:
@@ -111,7 +112,7 @@ class Rollout:
         await self.require_volumes(workload)
         return warnings
 
-    async def _strangers_on(self, workload: Workload) -> tuple[list[Problem], list[str]]:
+    async def _strangers_on(self, workload: Workload) -> tuple[list[Problem], list[Told]]:
         """Containers that are not Holdfast's and may write to a volume of the workload, or replace it."""
         places = self._volumes.placed(workload.spec)
         if not places:

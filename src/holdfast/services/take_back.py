@@ -12,6 +12,7 @@ from typing import Final
 
 from holdfast.domain.deployment import Deployment, DeploymentState
 from holdfast.domain.errors import Failed, HoldfastError
+from holdfast.domain.told import TextOrTold
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container
 from holdfast.services.data_returns import DataReturns, Returned
@@ -113,5 +114,5 @@ def _before(workload: Workload, last: Deployment | None, there: Sequence[Contain
 class _Silent:
     """Waits for the engine without saying so; readiness does."""
 
-    def waiting(self, reason: str) -> None:
+    def waiting(self, reason: TextOrTold) -> None:
         """Nobody is told."""

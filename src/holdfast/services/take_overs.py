@@ -30,6 +30,7 @@ from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.snapshot import SnapshotReason
 from holdfast.domain.stopping import UncleanStop
+from holdfast.domain.told import told
 from holdfast.domain.workload import Quiesce, Workload, WorkloadSpec
 from holdfast.engine.take_over_files import TakeOver, TakeOverFiles
 from holdfast.runtime.port import ContainerRuntime
@@ -174,7 +175,7 @@ class TakeOvers:
         while True:
             ids = await self._sharing.lockable(*workloads)
             async with self._locks.hold(
-                ids, f"take-over {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible
+                ids, told("a_take_over", "take-over {id}", id=ctx.id), on_wait=ctx.waiting, waits_in=ctx.interruptible
             ) as held:
                 if await self._sharing.lockable(*workloads) == ids:
                     yield held
@@ -336,7 +337,9 @@ class TakeOvers:
         locked = asyncio.Event()
 
         async def run(ctx: OperationContext) -> dict[str, object]:
-            async with self._locks.hold(ids, f"recovery of take-over {record.operation_id}"):
+            async with self._locks.hold(
+                ids, told("recovery_of_take_over", "recovery of take-over {id}", id=record.operation_id)
+            ):
                 locked.set()
                 if record.committed:
                     await self._finish(ctx, record)

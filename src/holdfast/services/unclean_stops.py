@@ -23,4 +23,4 @@ async def tell_unclean_stops(ctx: OperationContext, stops: Sequence[UncleanStop]
     """Add them to the outcome first, which nothing keeps from being told, then to the log, durably."""
     for key, told in outcome_of(stops).items():
         ctx.outcome[key] = [*cast("list[object]", ctx.outcome.get(key, [])), *cast("list[object]", told)]
-    ctx.log_lines([stop.words for stop in stops], level="warning")
+    ctx.log_lines([stop.told for stop in stops], level="warning")

@@ -17,6 +17,7 @@ from typing import Final, Protocol, TypeVar
 
 from holdfast.domain.errors import Cancelled
 from holdfast.domain.operation import Progress
+from holdfast.domain.told import TextOrTold, told
 from holdfast.engine.requests import Request, WorkerSettings
 from holdfast.services.worker_process import WorkerProcess
 
@@ -38,7 +39,7 @@ class Watcher(Protocol):
 
     def progress(self, progress: Progress) -> None: ...
 
-    def waiting(self, reason: str) -> None: ...
+    def waiting(self, reason: TextOrTold) -> None: ...
 
     def check(self) -> None: ...
 
@@ -110,7 +111,7 @@ class Workers:
     async def turn(self, ctx: Watcher | None) -> AsyncIterator[None]:
         """Wait until few enough others are at work. For sessions."""
         if self._turns.locked() and ctx is not None:
-            ctx.waiting("a free worker")
+            ctx.waiting(told("free_worker", "a free worker"))
         with nullcontext() if ctx is None else ctx.interruptible():
             await self._turns.acquire()
         try:

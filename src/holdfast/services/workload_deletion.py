@@ -24,6 +24,7 @@ from typing import Final, Protocol
 from holdfast.domain.errors import Conflict, NotFound, Problem, Refused
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.restore import RootRef
+from holdfast.domain.told import told
 from holdfast.domain.volumes import Placed, overlap
 from holdfast.domain.workload import DesiredState, RestartPolicy, Workload, WorkloadSpec
 from holdfast.runtime.port import ContainerRuntime
@@ -190,7 +191,9 @@ class WorkloadDeletion:
         captured: Callable[[], Awaitable[object]] | None,
     ) -> dict[str, object]:
         ids = await self._last.lock_ids(known) if last_snapshot else {known.id}
-        async with self._locks.hold(ids, f"delete {ctx.id}", on_wait=ctx.waiting, waits_in=ctx.interruptible) as held:
+        async with self._locks.hold(
+            ids, told("a_deletion", "delete {id}", id=ctx.id), on_wait=ctx.waiting, waits_in=ctx.interruptible
+        ) as held:
             workload = await self._store.get(known.id)
             if workload is None:
                 raise NotFound(

@@ -12,6 +12,7 @@ from holdfast.domain.audit import AuditEntry, entry_of
 from holdfast.domain.idempotency import as_stored, require_same_request
 from holdfast.domain.notice import notice_of
 from holdfast.domain.operation import LogLine, Operation, OperationKind, OperationState, Progress, StepRecord
+from holdfast.domain.told import Told
 from holdfast.store.audit import append
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database
@@ -168,7 +169,7 @@ def _operation(row: Row[tuple[object, ...]]) -> Operation:
         steps=decode(tuple[StepRecord, ...], row.steps),
         progress=decode(Progress, row.progress),
         log=decode(tuple[LogLine, ...], row.log),
-        waiting_for=row.waiting_for,
+        waiting=Told(row.waiting_for) if row.waiting_for else None,  # once the server died, only the words are left
         cancellable=row.cancellable,
         outcome=decode(dict[str, object], row.outcome),
         error=None if row.error is None else decode(dict[str, object], row.error),

@@ -127,6 +127,7 @@ def operation(kind: str = "deploy", state: str = "running", **fields: Any) -> di
         "progress": {"done_bytes": 0, "total_bytes": None, "done_files": 0, "total_files": None, "note": ""},
         "log": [],
         "waiting_for": "",
+        "waiting": None,
         "cancellable": True,
         "outcome": {},
         "error": None,
@@ -265,5 +266,5 @@ def dry_run_plan() -> dict[str, Any]:
         "on_unhealthy": "revert",
         "safety_snapshot": True,
         "last_downtime_seconds": 0.2,
-        "warnings": ["the image carries no digest"],
+        "warnings": [{"message": "the image carries no digest", "code": "", "values": None}],
     }

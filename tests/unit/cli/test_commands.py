@@ -248,8 +248,15 @@ def test_nothing_is_said_of_safety_snapshots_where_there_are_none_or_a_program_r
     assert server.run("snapshot", "list", "notes", "--json").stderr == ""
 
 
+WARNING = {"message": "skipped: socket", "code": "", "values": None}
+
+
 def test_a_snapshot_is_shown_with_volumes_and_warnings(server: FakeServer) -> None:
-    server.on("GET", f"{SNAPSHOTS}/{SNAPSHOT}", answer(snapshot(warnings=["skipped: socket"])))
+    server.on(
+        "GET",
+        f"{SNAPSHOTS}/{SNAPSHOT}",
+        answer(snapshot(warnings=[WARNING])),
+    )
     result = server.run("snapshot", "show", "notes", SNAPSHOT)
     assert "warning: skipped: socket" in result.stdout
     assert "/data" in result.stdout

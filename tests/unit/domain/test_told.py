@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
 from datetime import UTC, datetime
 from pathlib import Path
 
 from holdfast.domain.errors import Unavailable
 from holdfast.domain.told import Told, some, told
+from holdfast.store.codec import decode, encode
 
 
 def test_a_sentence_has_its_values_in_english_words_and_as_they_are() -> None:
@@ -39,6 +41,16 @@ def test_a_sentence_has_its_values_in_english_words_and_as_they_are() -> None:
 def test_of_many_things_the_first_are_named_and_the_rest_counted() -> None:
     assert str(told("x", "{all}", all=some(["a", "b"]))) == "a, b"
     assert str(told("x", "{all}", all=some(list("abcdefg")))) == "a, b, c, d, e and 2 more"
+
+
+def test_of_more_things_than_are_known_by_name_the_rest_is_counted() -> None:
+    assert str(told("x", "{all}", all=some(["a", "b", "c"], 2, 9))) == "a, b and 7 more"
+
+
+def test_a_sentence_can_be_kept_in_a_set_and_sent_to_another_process() -> None:
+    found = told("x", "{all}", all=["a"])
+    assert {found, pickle.loads(pickle.dumps(found))} == {found}
+    assert decode(Told, encode(found)) == found
 
 
 def test_whole_sentences_follow_each_other_without_commas() -> None:

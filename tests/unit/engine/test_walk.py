@@ -121,7 +121,7 @@ def test_sockets_fifos_and_devices_are_reported_and_never_opened(fs: Fs, tree: P
         entries, _, report = read_all(fs, open_dir(tree))
     assert report.skipped.first == ["device (character device)", "fifo (FIFO)", "socket (socket)"]
     assert not {b"fifo", b"device", b"socket"} & set(entries)
-    assert len(report.warnings()) == 1
+    assert len(report.warnings("/data")) == 1
 
 
 def test_no_mount_is_crossed(
@@ -307,7 +307,7 @@ def test_reported_names_are_bounded_and_harmless_in_a_log() -> None:
         report.changed.add(b"line\nbreak \xff %d" % number)
     assert report.changed.count == 1000
     assert len(report.changed.first) == 100
-    (warning,) = report.warnings()
-    assert "\n" not in warning
-    assert warning.startswith("1000 × changed")
-    assert "and 990 more" in warning
+    (warning,) = report.warnings("/data")
+    assert "\n" not in str(warning)
+    assert str(warning).startswith("/data: 1000 × changed")
+    assert "and 990 more" in str(warning)

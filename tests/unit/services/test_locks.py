@@ -81,7 +81,7 @@ class TestKeyedMutex:
     async def test_waiters_learn_whom_they_wait_for_each_time_that_it_changes(self) -> None:
         mutex = KeyedMutex()
         await mutex.acquire("a", "restore 1")
-        told: list[str] = []
+        told: list[object] = []
         second = asyncio.create_task(mutex.acquire("a", "deploy 2"))
         await settle()
         third = asyncio.create_task(mutex.acquire("a", "deploy 3", told.append))

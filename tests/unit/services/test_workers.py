@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from holdfast.domain.errors import Cancelled, Failed, HoldfastError, NoSpace, Refused
 from holdfast.domain.operation import Progress
+from holdfast.domain.told import TextOrTold
 from holdfast.engine.requests import VerifyRequest, WorkerSettings
 from holdfast.services.workers import Workers, WorkerSession
 from holdfast.testing.stores import store_settings
@@ -34,8 +35,8 @@ class Context:
         self.reports.append(progress)
         self.reported.set()
 
-    def waiting(self, reason: str) -> None:
-        self.waits.append(reason)
+    def waiting(self, reason: TextOrTold) -> None:
+        self.waits.append(str(reason))
         self.waited.set()
 
     def check(self) -> None:

@@ -12,6 +12,7 @@ from holdfast.domain.ids import new_id
 from holdfast.domain.operation import LogLine, Operation, OperationKind, OperationState, Progress, StepRecord
 from holdfast.domain.restore import Identity
 from holdfast.domain.times import now, parse
+from holdfast.domain.told import Told
 from holdfast.domain.workload import DesiredState, HealthCheck, HealthType, Port, Scope, Volume, Workload, WorkloadSpec
 from holdfast.store.database import Database
 from holdfast.store.deployments import DeploymentStore
@@ -172,8 +173,8 @@ class TestOperations:
             finished_at=now(),
             steps=(StepRecord(name="staging", started_at=now()),),
             progress=Progress(done_bytes=1, total_bytes=2, note="half"),
-            log=(LogLine(at=now(), message="bad", level="error"),),
-            waiting_for="restore 1",
+            log=(LogLine(at=now(), message="bad", level="error", code="it_is_bad", values={"what": ["a", 1]}),),
+            waiting=Told("restore 1"),
             cancellable=False,
             outcome={"result": "reverted", "bytes": 3},
             error={"code": "x", "details": {"problems": [1]}},

@@ -4,6 +4,7 @@
  * it, since only they say which file, port or name.
  */
 import { ApiError, type Problem, type Sentence, UNEXPECTED, Unreachable } from "../api/errors";
+import { visible } from "../lib/visible";
 import { i18n, t } from "./index.svelte";
 
 /** A refusal in words. */
@@ -22,8 +23,8 @@ export interface Explained extends Told {
 
 /** A reason or another sentence, in the language that is spoken; the server's words alone where there are no others. */
 export function tell({ code, message, next_step = "", values }: Sentence): Told {
-  if (i18n.language === "en") return { what: message, nextStep: next_step, original: "" };
-  const original = `${message} ${next_step}`.trim();
+  if (i18n.language === "en") return { what: visible(message), nextStep: visible(next_step), original: "" };
+  const original = visible(`${message} ${next_step}`.trim());
   const [what, nextStep = ""] = i18n.refusal(code) ?? [];
   if (what === undefined) return { what: "", nextStep: "", original };
   const shown = Object.entries(values ?? {}).map(([name, value]) => [name, written(name, value)] as const);
@@ -37,7 +38,7 @@ export function tell({ code, message, next_step = "", values }: Sentence): Told 
 
 /** What stands at a place, and whether words of our own tell all of it. */
 function written(name: string, value: unknown): { text: string | number; whole: boolean } {
-  if (typeof value === "number") return { text: name.endsWith("bytes") ? i18n.format.size(value) : value, whole: true };
+  if (typeof value === "number") return { text: measured(name, value), whole: true };
   if (Array.isArray(value)) {
     const each = value.map((one) => written(name, one));
     const texts = each.map(({ text }) => String(text));
@@ -51,8 +52,13 @@ function written(name: string, value: unknown): { text: string | number; whole: 
     const { what, original } = tell({ code, message, values: values ?? null, next_step: next_step ?? "" });
     return { text: what || message, whole: !original };
   }
-  const text = String(value);
+  const text = visible(String(value));
   return { text: TIME.test(text) ? i18n.format.time(text) : text, whole: true };
+}
+
+function measured(name: string, value: number): string | number {
+  if (name.endsWith("bytes")) return i18n.format.size(value);
+  return name.endsWith("seconds") ? i18n.format.duration(value) : value;
 }
 
 const TIME = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;

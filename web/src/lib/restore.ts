@@ -1,6 +1,6 @@
 /** What the outcome of a restore, or of its dry run, says; and how long the workload was down for it. */
 import type { OperationView } from "../api/client";
-import { record } from "../api/errors";
+import { record, type Sentence } from "../api/errors";
 
 /** The steps of a restore in their order. Two more are entered where they are needed. */
 export const RESTORE_STEPS = [
@@ -42,6 +42,13 @@ export interface PlannedVolume {
   changes: Record<ChangeKind, { count: number; bytes: number; paths: string[] }>;
 }
 
+/** A sentence that an operation recorded; of earlier versions there are only English words. */
+function sentence(told: unknown): Sentence {
+  if (typeof told === "string") return { code: "", message: told };
+  const { code, message, values } = record(told);
+  return { code: text(code), message: text(message), values: values == null ? null : record(values) };
+}
+
 /** The outcome of a dry run. */
 export interface Plan {
   volumes: PlannedVolume[];
@@ -53,7 +60,7 @@ export interface Plan {
   /** The image that ran on the data when it was captured. */
   takenWith: string | null;
   onUnhealthy: "revert" | "keep";
-  warnings: string[];
+  warnings: Sentence[];
   /** Only these paths are restored; empty for whole volumes. */
   paths: string[];
 }
@@ -85,7 +92,7 @@ export function planOf(outcome: Readonly<Record<string, unknown>>): Plan {
     image: outcome["runs_afterwards"] ? text(outcome["image"]) || text(outcome["runs_afterwards"]) : null,
     takenWith: text(outcome["taken_with"]) || null,
     onUnhealthy: outcome["on_unhealthy"] === "keep" ? "keep" : "revert",
-    warnings: texts(outcome["warnings"]),
+    warnings: list(outcome["warnings"]).map(sentence),
     paths: texts(outcome["paths"]),
   };
 }

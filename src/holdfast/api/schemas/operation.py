@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.api.schemas.errors import ErrorView
+from holdfast.api.schemas.told import Code, ToldView, Values
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 
 
@@ -34,6 +35,8 @@ class LogLineView(BaseModel):
     at: str
     message: str
     level: str
+    code: Code
+    values: Values
 
 
 class OperationView(BaseModel):
@@ -53,6 +56,7 @@ class OperationView(BaseModel):
     progress: ProgressView
     log: list[LogLineView]
     waiting_for: Annotated[str, Field(description="Why it is queued, in words; empty when it is not.")]
+    waiting: Annotated[ToldView | None, Field(description="The same with its code and values; null when it is not.")]
     cancellable: Annotated[bool, Field(description="Whether a cancel would be honoured now.")]
     outcome: Annotated[dict[str, object], Field(description="What it produced; filled at its end.")]
     error: ErrorView | None

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.api.parameters import PrintableText
+from holdfast.api.schemas.told import ToldView
 from holdfast.domain.snapshot import Consistency, Snapshot, SnapshotReason
 from holdfast.domain.stopping import UncleanEnd
 from holdfast.domain.workload import Quiesce, Scope
@@ -65,7 +66,7 @@ class SnapshotView(BaseModel):
     own: Annotated[bool, Field(description="Whether this installation captured it; false for foreign archives.")]
     note: str
     actor: str
-    warnings: Annotated[list[str], Field(description="What was skipped or changed while it was read, by name.")]
+    warnings: Annotated[list[ToldView], Field(description="What was skipped or changed while it was read, by name.")]
     pinned: Annotated[bool, Field(description="Can't be deleted until a person releases it.")]
     safety_for: Annotated[str | None, Field(description="The restore that took it as its safety snapshot.")]
     verified_at: Annotated[str | None, Field(description="When all of it was last read back and found whole.")]
@@ -100,7 +101,7 @@ class SnapshotView(BaseModel):
             own=manifest.own,
             note=manifest.note,
             actor=manifest.actor,
-            warnings=list(manifest.warnings),
+            warnings=[ToldView.of(warning) for warning in manifest.warnings],
             pinned=snapshot.pinned,
             safety_for=snapshot.safety_for,
             verified_at=snapshot.verified_at,

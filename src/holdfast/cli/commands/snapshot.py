@@ -244,6 +244,6 @@ def _describe(output: Output, s: dict[str, Any]) -> None:
     for stop in s["unclean_stops"]:
         output.say(f"warning: {stop['words']}")
     for warning in s["warnings"]:
-        output.say(f"warning: {warning}")
+        output.say(f"warning: {warning['message']}")
     for damage in s["damaged"]:
         output.say(f"damaged: {damage}")

@@ -16,6 +16,7 @@ from typing import Final
 from holdfast.domain import times
 from holdfast.domain.operation import Progress
 from holdfast.domain.snapshot import SnapshotManifest
+from holdfast.domain.told import Told
 from holdfast.engine.archive.census import Census
 from holdfast.engine.archive.format import Use, check_draft, encode
 from holdfast.engine.archive.layout import Layout
@@ -72,7 +73,7 @@ class Capture:
     ) -> tuple[SnapshotManifest, int]:
         writer = ArchiveWriter(write, threads=_threads())
         meter = _Meter(job)
-        warnings: list[str] = []
+        warnings: list[Told] = []
         volumes = []
         for volume, source, root_fd in zip(draft.volumes, sources, opened, strict=True):
             census, report = Census(), WalkReport()
@@ -85,7 +86,7 @@ class Capture:
                 census.add(walked.entry)
                 meter.entry()
             volumes.append(census.describe(volume))
-            warnings += [f"{volume.target}: {sentence}" for sentence in report.warnings()]
+            warnings += report.warnings(volume.target)
         manifest = replace(
             draft,
             volumes=tuple(volumes),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from holdfast.domain import times
 from holdfast.domain.errors import Damaged
 from holdfast.domain.operation import Progress
 from holdfast.domain.snapshot import Consistency, Content, SnapshotManifest, SnapshotReason
+from holdfast.domain.told import Told, told
 from holdfast.engine.archive.census import Census
 from holdfast.engine.archive.format import Embedded, decode_embedded
 from holdfast.engine.archive.layout import Layout, Pending
@@ -245,14 +246,33 @@ def _check_volumes(listed: Sequence[int], found: dict[int, Census]) -> None:
         )
 
 
-def _warnings(request: ImportRequest, reader: ArchiveReader, findings: Findings, *, trusted: bool) -> list[str]:
+def _warnings(request: ImportRequest, reader: ArchiveReader, findings: Findings, *, trusted: bool) -> Iterator[Told]:
     """What will not be restored, by name."""
-    left_out = [
-        (reader.skipped, "devices and FIFOs, which are never restored"),
-        (reader.acls, "access lists in a text form that is not restored"),
-    ]
-    if not trusted:
-        left_out.append((findings.privileged, "setuid, setgid or privileged attributes, which are not restored"))
-        if not request.allow_links:
-            left_out.append((findings.links, "links, which are not restored; import with links allowed to take them"))
-    return [f"{names.count} × {what}: {names}" for names, what in left_out if names.count]
+    if left := reader.skipped.count:
+        yield told(
+            "import_devices",
+            "{count} × devices and FIFOs, which are never restored: {names}",
+            count=left,
+            names=reader.skipped.told,
+        )
+    if left := reader.acls.count:
+        yield told(
+            "import_access_lists",
+            "{count} × access lists in a text form that is not restored: {names}",
+            count=left,
+            names=reader.acls.told,
+        )
+    if not trusted and (left := findings.privileged.count):
+        yield told(
+            "import_privileged",
+            "{count} × setuid, setgid or privileged attributes, which are not restored: {names}",
+            count=left,
+            names=findings.privileged.told,
+        )
+    if not trusted and not request.allow_links and (left := findings.links.count):
+        yield told(
+            "import_links",
+            "{count} × links, which are not restored; import with links allowed to take them: {names}",
+            count=left,
+            names=findings.links.told,
+        )

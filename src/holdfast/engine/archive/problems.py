@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from holdfast.domain.errors import Damaged, HoldfastError, InvalidInput, Problem, Refused, TooLarge
+from holdfast.domain.told import TextOrTold, told
 from holdfast.engine.entries import display_path
 
 MAKE_ANOTHER: Final = "Nothing was changed. Make the archive again with a current tool, then import that one."
@@ -24,7 +25,7 @@ UNTRUSTED: Final = (
 )
 
 _SHOWN: Final = 200
-_WARNINGS: Final = 100
+_WARNINGS: Final = 50
 _WARNING_LENGTH: Final = 1000
 
 
@@ -58,9 +59,13 @@ def is_archive_problem(error: HoldfastError) -> bool:
     return isinstance(error, Damaged | InvalidInput | Refused | TooLarge) and error.code.startswith("archive_")
 
 
-def bounded_warnings(sentences: Sequence[str]) -> tuple[str, ...]:
-    """Warnings for a manifest, whose size is bounded: a hundred of them, cut to a thousand characters."""
-    kept = tuple(text if len(text) <= _WARNING_LENGTH else text[:_WARNING_LENGTH] + "…" for text in sentences)
-    if len(kept) <= _WARNINGS:
-        return kept
-    return (*kept[:_WARNINGS], f"and {len(kept) - _WARNINGS} more warnings")
+def bounded_warnings(sentences: Sequence[TextOrTold]) -> tuple[TextOrTold, ...]:
+    """Warnings for a manifest, whose size is bounded: fifty of them, cut to a thousand characters."""
+    kept = tuple(map(_bounded, sentences[:_WARNINGS]))
+    more = len(sentences) - len(kept)
+    return (*kept, told("more_warnings", "and {count} more warnings", count=more)) if more else kept
+
+
+def _bounded(sentence: TextOrTold) -> TextOrTold:
+    text = str(sentence)
+    return sentence if len(text) <= _WARNING_LENGTH else text[:_WARNING_LENGTH] + "…"

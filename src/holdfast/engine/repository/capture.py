@@ -73,9 +73,9 @@ class Capture:
                 capture.census.describe(volume) for volume, capture in zip(draft.volumes, done.captures, strict=True)
             ]
             warnings = [
-                f"{volume.target}: {sentence}"
+                sentence
                 for volume, capture in zip(draft.volumes, done.captures, strict=True)
-                for sentence in capture.report.warnings()
+                for sentence in capture.report.warnings(volume.target)
             ]
             manifest = replace(
                 draft,

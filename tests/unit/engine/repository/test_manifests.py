@@ -17,6 +17,7 @@ from holdfast.domain.errors import Conflict, Damaged, HoldfastError, NotFound, R
 from holdfast.domain.ids import new_id
 from holdfast.domain.restore import Identity
 from holdfast.domain.snapshot import CapturedVolume, Consistency, SnapshotManifest, SnapshotReason
+from holdfast.domain.told import told
 from holdfast.domain.workload import Scope
 from holdfast.engine.fs import Fs
 from holdfast.engine.repository.manifests import Listing, Manifests, StoredSnapshot, VolumeTree
@@ -75,7 +76,7 @@ def snapshot(*targets: str, **changes: Any) -> StoredSnapshot:
             CapturedVolume(index=index, target=target, scope=Scope.STAGE, source=target, files=3, bytes=100)
             for index, target in enumerate(targets)
         ),
-        warnings=("skipped: a socket",),
+        warnings=("of an earlier version: a socket", told("left_out", "{count}: {names}", count=1, names=["a"])),
         note="ä – “note”",
     )
     trees = tuple(
