@@ -14,6 +14,7 @@ from statistics import median
 from typing import Final
 
 from holdfast.domain.drill import is_throw_away
+from holdfast.domain.errors import HoldfastError
 from holdfast.domain.snapshot import SnapshotManifest, SnapshotReason
 from holdfast.domain.times import parse
 from holdfast.domain.workload import Workload
@@ -105,13 +106,13 @@ class CauseUse:
     Attributes:
         bytes: all together, as far as it is known.
         items: largest first; they may be less than all, or overlap, as the cause says.
-        problem: why it is not known; empty if it is.
+        problem: why it is not known; ``None`` if it is.
     """
 
     cause: Cause
     bytes: int
     items: tuple[DiskItem, ...] = ()
-    problem: str = ""
+    problem: HoldfastError | None = None
 
 
 def cause_use(cause: Cause, items: Iterable[DiskItem], *, total: int | None = None) -> CauseUse:

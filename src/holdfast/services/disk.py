@@ -97,7 +97,7 @@ class Disk:
         try:
             images = await self._images()
         except HoldfastError as error:
-            return CauseUse(cause=Cause.IMAGES, bytes=0, problem=error.message)
+            return CauseUse(cause=Cause.IMAGES, bytes=0, problem=error)
         return cause_use(
             Cause.IMAGES,
             (DiskItem(name=", ".join(image.names) or image.id, bytes=image.size) for image in images),

@@ -12,6 +12,7 @@ from enum import StrEnum
 from holdfast.domain.changes import Change, changes
 from holdfast.domain.deploy_plan import Difference, differences
 from holdfast.domain.deployment import Deployment, ReturnedImage, returned_image
+from holdfast.domain.errors import HoldfastError
 from holdfast.domain.workload import DesiredState, Domain, Port, Workload
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container, ContainerState, ImageHealth
 from holdfast.services.instances import instance_facts
@@ -86,8 +87,8 @@ class WorkloadStatus:
     returned: ReturnedImage | None = None
     busy: str | None = None
     undecided: str | None = None
-    engine_problem: str | None = None
-    edge_problem: str | None = None
+    engine_problem: HoldfastError | None = None
+    edge_problem: HoldfastError | None = None
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -104,8 +105,8 @@ def assess(
     wished: Deployment | None = None,
     busy: str | None = None,
     undecided: str | None = None,
-    engine_problem: str | None = None,
-    edge_problem: str | None = None,
+    engine_problem: HoldfastError | None = None,
+    edge_problem: HoldfastError | None = None,
 ) -> WorkloadStatus:
     """Put a status together.
 

@@ -224,7 +224,7 @@ class Workloads:
         try:
             return self._assessed(record, await self._instances.of(record.workload.id))
         except HoldfastError as error:
-            return self._assessed(record, (), error.message)
+            return self._assessed(record, (), error)
 
     async def statuses(self, limit: int, cursor: str | None = None) -> Page[WorkloadStatus]:
         """How workloads are doing, newest first; see :mod:`holdfast.services.sightings`.
@@ -236,12 +236,12 @@ class Workloads:
         """
         check_page(limit, cursor)
         theirs: defaultdict[str, list[Container]] = defaultdict(list)
-        engine_problem: str | None = None
+        engine_problem: HoldfastError | None = None
         try:
             for container in await self._sightings.all():
                 theirs[container.labels.get(LABEL_WORKLOAD, "")].append(container)
         except HoldfastError as error:
-            engine_problem = error.message
+            engine_problem = error
         found = make_page(
             await self._records.list(limit=limit + 1, before=cursor), limit, lambda record: record.workload.id
         )
@@ -251,7 +251,7 @@ class Workloads:
         )
 
     def _assessed(
-        self, record: WorkloadRecord, containers: Sequence[Container], engine_problem: str | None = None
+        self, record: WorkloadRecord, containers: Sequence[Container], engine_problem: HoldfastError | None = None
     ) -> WorkloadStatus:
         workload = record.workload
         return assess(
@@ -263,7 +263,7 @@ class Workloads:
             busy=self._locks.holder(workload.id),
             undecided=self._restore_pending(workload.id),
             engine_problem=engine_problem,
-            edge_problem=self._traffic.problem.message if self._traffic.problem is not None else None,
+            edge_problem=self._traffic.problem,
         )
 
     async def delete(self, ref: str, *, delete_data: bool, actor: str) -> Operation:

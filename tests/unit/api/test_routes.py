@@ -833,7 +833,7 @@ async def test_what_takes_space_is_told_by_cause(api: Api) -> None:
                 "cause": "volumes",
                 "bytes": 10,
                 "items": [{"name": "notes:/data", "bytes": 10, "at": AT}, {"name": "b", "bytes": None, "at": None}],
-                "problem": "",
+                "problem": None,
             }
         ],
     }

@@ -142,7 +142,8 @@ def test_workloads_are_listed_over_all_pages(server: FakeServer) -> None:
 
 
 def test_workloads_are_listed_with_their_condition_and_what_is_wrong_with_all_is_said_once(server: FakeServer) -> None:
-    silent = {"condition": "unknown", "engine_problem": "The engine does not answer.", "busy": "deploy 01j"}
+    problem = {"message": "The engine does not answer."}
+    silent = {"condition": "unknown", "engine_problem": problem, "busy": "deploy 01j"}
     items = [status_in_brief("notes") | silent, status_in_brief("wiki") | silent | {"pending": True}]
     server.on("GET", "/api/statuses", answer({"items": items, "next_cursor": None}))
     shown = server.run("workload", "list").stdout
@@ -542,7 +543,7 @@ STATUS = {
     "undecided": "Both are unhealthy.",
     "engine_problem": None,
     "domains": ["notes.example.org"],
-    "edge_problem": "Caddy does not answer.",
+    "edge_problem": {"message": "Caddy does not answer."},
     **safety(1),
 }
 

@@ -89,12 +89,12 @@ def test_what_takes_space_is_told_by_cause_the_largest_first(server: FakeServer)
             )
         ],
         "causes": [
-            {"cause": "volumes", "bytes": 12288, "problem": "", "items": items},
-            {"cause": "images", "bytes": 0, "problem": "The engine does not answer.", "items": []},
+            {"cause": "volumes", "bytes": 12288, "problem": None, "items": items},
+            {"cause": "images", "bytes": 0, "problem": {"message": "The engine does not answer."}, "items": []},
             {
                 "cause": "leftovers",
                 "bytes": 0,
-                "problem": "",
+                "problem": None,
                 "items": [{"name": "restore 1", "bytes": None, "at": None}],
             },
         ],

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from holdfast.api.schemas.errors import ErrorView
 from holdfast.domain.disk import Cause, CauseUse, DiskItem, Forecast
 from holdfast.domain.times import from_unix
 from holdfast.engine.space import FilesystemSpace
@@ -67,13 +68,16 @@ class CauseView(BaseModel):
     cause: Cause
     bytes: Annotated[int, Field(description="All together, as far as it is known.")]
     items: Annotated[list[DiskItemView], Field(description="Largest first.")]
-    problem: Annotated[str, Field(description="Why it is not known; empty if it is.")]
+    problem: Annotated[ErrorView | None, Field(description="Why it is not known; null if it is.")]
 
     @classmethod
     def of(cls, use: CauseUse) -> CauseView:
         """The view of ``use``."""
         return cls(
-            cause=use.cause, bytes=use.bytes, items=[DiskItemView.of(item) for item in use.items], problem=use.problem
+            cause=use.cause,
+            bytes=use.bytes,
+            items=[DiskItemView.of(item) for item in use.items],
+            problem=ErrorView.of(use.problem) if use.problem else None,
         )
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from holdfast.domain.errors import HoldfastError, Problem
+
 
 class ErrorView(BaseModel):
     code: Annotated[str, Field(description="Stable identifier of the cause, see docs/reference/errors.md.")]
@@ -15,6 +17,11 @@ class ErrorView(BaseModel):
         dict[str, object],
         Field(description="Facts; a refusal lists every reason under `problems`."),
     ] = {}
+
+    @classmethod
+    def of(cls, error: HoldfastError | Problem) -> ErrorView:
+        """The view of ``error``."""
+        return cls(code=error.code, message=error.message, next_step=error.next_step, details=dict(error.details))
 
 
 class ErrorAnswer(BaseModel):

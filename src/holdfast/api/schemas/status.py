@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.api.schemas.deployment import DeploymentView
+from holdfast.api.schemas.errors import ErrorView
 from holdfast.api.schemas.schedule import ScheduleView
 from holdfast.api.schemas.workload_view import ChangeView
 from holdfast.domain.deployment import Deployment, DeploymentState
@@ -92,10 +93,11 @@ class StatusView(BaseModel):
     ]
     busy: Annotated[str | None, Field(description="Who holds the workload right now, in words.")]
     undecided: Annotated[str | None, Field(description="Why a restore waits for a decision.")]
-    engine_problem: Annotated[str | None, Field(description="Why nothing is known about the instances.")]
+    engine_problem: Annotated[ErrorView | None, Field(description="Why nothing is known about the instances.")]
     domains: Annotated[list[str], Field(description="By which it is reached through the edge, as deployed last.")]
     edge_problem: Annotated[
-        str | None, Field(description="Why it may not be reached by its domains; null while the edge serves them.")
+        ErrorView | None,
+        Field(description="Why it may not be reached by its domains; null while the edge serves them."),
     ]
     safety_snapshots: SafetyKeptView
     schedule: Annotated[ScheduleView | None, Field(description="That of its snapshots; null if none is in force.")]
@@ -121,9 +123,9 @@ class StatusView(BaseModel):
             else None,
             busy=status.busy,
             undecided=status.undecided,
-            engine_problem=status.engine_problem,
+            engine_problem=ErrorView.of(status.engine_problem) if status.engine_problem else None,
             domains=[domain.name for domain in status.domains],
-            edge_problem=status.edge_problem,
+            edge_problem=ErrorView.of(status.edge_problem) if status.edge_problem else None,
             safety_snapshots=SafetyKeptView.model_validate(safety),
             schedule=None if schedule is None else ScheduleView.of(schedule),
         )
@@ -166,9 +168,10 @@ class StatusInBriefView(BaseModel):
     pending: Annotated[bool, Field(description="Whether something is configured that is not deployed yet.")]
     busy: Annotated[str | None, Field(description="Who holds the workload right now, in words.")]
     undecided: Annotated[str | None, Field(description="Why a restore waits for a decision.")]
-    engine_problem: Annotated[str | None, Field(description="Why nothing is known about the instances.")]
+    engine_problem: Annotated[ErrorView | None, Field(description="Why nothing is known about the instances.")]
     edge_problem: Annotated[
-        str | None, Field(description="Why it may not be reached by its domains; null while the edge serves them.")
+        ErrorView | None,
+        Field(description="Why it may not be reached by its domains; null while the edge serves them."),
     ]
     updated_at: Annotated[str, Field(description="When its configuration changed last.")]
 
@@ -190,7 +193,7 @@ class StatusInBriefView(BaseModel):
             pending=bool(status.pending),
             busy=status.busy,
             undecided=status.undecided,
-            engine_problem=status.engine_problem,
-            edge_problem=status.edge_problem,
+            engine_problem=ErrorView.of(status.engine_problem) if status.engine_problem else None,
+            edge_problem=ErrorView.of(status.edge_problem) if status.edge_problem else None,
             updated_at=status.workload.updated_at,
         )

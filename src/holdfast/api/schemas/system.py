@@ -89,14 +89,7 @@ class SourceView(BaseModel):
         return cls(
             name=facts.name,
             provided_by=facts.provided_by,
-            problem=None
-            if problem is None
-            else ErrorView(
-                code=problem.code,
-                message=problem.message,
-                next_step=problem.next_step,
-                details=dict(problem.details),
-            ),
+            problem=None if problem is None else ErrorView.of(problem),
         )
 
 

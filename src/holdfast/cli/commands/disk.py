@@ -59,7 +59,8 @@ def _outlook(forecast: dict[str, Any] | None) -> tuple[str, str]:
 
 def _rows(cause: dict[str, Any], *, everything: bool) -> Iterator[tuple[str, str, str, str]]:
     items = cause["items"] if everything else cause["items"][:_MOST]
-    yield cause["cause"], "unknown" if cause["problem"] else format_size(cause["bytes"]), cause["problem"], ""
+    problem = cause["problem"]["message"] if cause["problem"] else ""
+    yield cause["cause"], "unknown" if problem else format_size(cause["bytes"]), problem, ""
     for item in items:
         size = "not looked at" if item["bytes"] is None else format_size(item["bytes"])
         yield "", size, item["name"], ago(item["at"]) if item["at"] else ""

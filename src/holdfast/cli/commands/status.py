@@ -68,9 +68,9 @@ def describe(output: Output, document: dict[str, Any]) -> None:
             ("snapshots", in_brief(document["schedule"])),
             ("next snapshot", exact(document["schedule"]["next_at"]) if document["schedule"] else None),
             ("busy with", document["busy"]),
-            ("engine", document["engine_problem"]),
+            ("engine", _words(document["engine_problem"])),
             ("domains", ", ".join(document["domains"])),
-            ("edge", document["edge_problem"]),
+            ("edge", _words(document["edge_problem"])),
         ]
     )
     for line in trouble(document["schedule"]) if document["schedule"] else ():
@@ -106,3 +106,7 @@ def last_deployment(document: dict[str, Any]) -> str:
     if deployment is None:
         return "never"
     return f"{deployment['state']} {ago(deployment['finished_at'] or deployment['started_at'])}"
+
+
+def _words(problem: dict[str, Any] | None) -> str | None:
+    return None if problem is None else str(problem["message"])

@@ -56,7 +56,8 @@ def list_workloads(context: typer.Context, *, as_json: options.Json = False) -> 
             for w in found
         ],
     )
-    for problem in dict.fromkeys(w[kind] for w in found for kind in ("engine_problem", "edge_problem") if w[kind]):
+    problems = (w[kind] for w in found for kind in ("engine_problem", "edge_problem"))
+    for problem in dict.fromkeys(each["message"] for each in problems if each):
         session.output.say(problem)
 
 
