@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import Final, TypeAlias
 
 from holdfast.domain import times
-from holdfast.domain.errors import HoldfastError
+from holdfast.domain.errors import HoldfastError, Problem
 from holdfast.domain.units import format_duration, format_size
 
 _LISTED: Final = 5
@@ -41,7 +41,7 @@ class Told:
         return self.message
 
     @classmethod
-    def of(cls, error: HoldfastError) -> Told:
+    def of(cls, error: HoldfastError | Problem) -> Told:
         """An error as a sentence."""
         return cls(message=error.message, code=error.code, next_step=error.next_step)
 

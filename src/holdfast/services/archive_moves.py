@@ -10,6 +10,7 @@ import asyncio
 
 from holdfast.domain.errors import Cancelled, Conflict, HoldfastError
 from holdfast.domain.operation import Operation, OperationKind
+from holdfast.domain.told import Told, told
 from holdfast.engine.requests import MoveInRequest
 from holdfast.engine.stores import Stores
 from holdfast.services.in_use import SnapshotsInUse
@@ -43,10 +44,26 @@ class ArchiveMoves:
                 except Cancelled:
                     raise
                 except Conflict as error:
-                    ctx.log(f"{snapshot_id} is moved at the next start: {error.message}", level="warning")
+                    ctx.log(
+                        told(
+                            "archive_moved_later",
+                            "{snapshot} is moved at the next start: {why}",
+                            snapshot=snapshot_id,
+                            why=Told.of(error),
+                        ),
+                        level="warning",
+                    )
                     left.append(snapshot_id)
                 except HoldfastError as error:
-                    ctx.log(f"{snapshot_id} stays an archive: {error.message}", level="warning")
+                    ctx.log(
+                        told(
+                            "archive_stays",
+                            "{snapshot} stays an archive: {why}",
+                            snapshot=snapshot_id,
+                            why=Told.of(error),
+                        ),
+                        level="warning",
+                    )
                     left.append(snapshot_id)
                 else:
                     moved += 1

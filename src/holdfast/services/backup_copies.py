@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.domain.errors import Cancelled, Failed, HoldfastError
+from holdfast.domain.told import Told, told
 from holdfast.engine.repository.kept_backups import forget_backups, send_backup
 from holdfast.engine.repository.repository import Repository
 from holdfast.services.operations import OperationContext
@@ -50,7 +51,15 @@ class BackupCopies:
                 raise
             except HoldfastError as error:
                 failed[name] = error
-                ctx.log(f"the backup is not copied to {name}: {error.message}", level="error")
+                ctx.log(
+                    told(
+                        "backup_left_here",
+                        "the backup is not copied to {repository}: {why}",
+                        repository=name,
+                        why=Told.of(error),
+                    ),
+                    level="error",
+                )
                 continue
             copied.append(name)
             ctx.log(f"copied to {name}" + (f"; {len(deleted)} older ones deleted there" if deleted else ""))

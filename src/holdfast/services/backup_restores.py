@@ -17,6 +17,7 @@ from holdfast.domain import times
 from holdfast.domain.backup import Backup
 from holdfast.domain.errors import Busy, Problem, Refused
 from holdfast.domain.operation import LogLine, Operation, OperationKind, OperationState
+from holdfast.domain.told import told
 from holdfast.services.backup_files import BackupFiles
 from holdfast.services.backup_passphrase import BackupPassphrase
 from holdfast.services.backups import Backups, progress_of
@@ -134,7 +135,7 @@ class BackupRestores:
             self._in_flight = None
             await asyncio.shield(asyncio.to_thread(self._swap.drop))
             raise
-        ctx.log("the server starts anew, with the state that is in the backup")
+        ctx.log(told("server_starts_anew", "the server starts anew, with the state that is in the backup"))
         self._restart()
         raise LeftToNextStart
 

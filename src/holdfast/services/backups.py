@@ -21,7 +21,6 @@ from holdfast.domain.backup import Backup, BackupReason, KeptBackups, Passphrase
 from holdfast.domain.errors import Busy, Cancelled, NotFound
 from holdfast.domain.operation import Operation, OperationKind, Progress
 from holdfast.domain.told import told
-from holdfast.domain.units import format_size
 from holdfast.services.backup_copies import BackupCopies
 from holdfast.services.backup_files import SUFFIX, BackupFiles
 from holdfast.services.backup_passphrase import BackupPassphrase
@@ -191,18 +190,20 @@ class Backups:
     async def _make(self, ctx: OperationContext, reason: BackupReason) -> Backup:
         passphrase = await asyncio.to_thread(self._passphrase.get)
         loop = asyncio.get_running_loop()
-        told, begun = progress_of(ctx), False
+        sealing, begun = progress_of(ctx), False
 
         def verifying(done: int, total: int) -> None:
             nonlocal begun
             if not begun:
                 begun = True
                 loop.call_soon_threadsafe(ctx.step, "verifying")
-            told(done, total)
+            sealing(done, total)
 
         ctx.step("sealing")
-        backup = await asyncio.to_thread(self._files.make, passphrase, reason, sealing=told, verifying=verifying)
-        ctx.log(f"made the backup {backup.id}: {format_size(backup.bytes)}, read back")
+        backup = await asyncio.to_thread(self._files.make, passphrase, reason, sealing=sealing, verifying=verifying)
+        ctx.log(
+            told("backup_made", "made the backup {backup}: {bytes}, read back", backup=backup.id, bytes=backup.bytes)
+        )
         return backup
 
     async def _forget_old(self, ctx: OperationContext) -> tuple[str, ...]:
@@ -213,7 +214,14 @@ class Backups:
         for backup_id in old:
             with suppress(NotFound):
                 await asyncio.to_thread(self._files.delete, backup_id)
-                ctx.log(f"deleted the backup {backup_id}: {self._keep} newer ones are kept")
+                ctx.log(
+                    told(
+                        "backup_deleted",
+                        "deleted the backup {backup}: {count} newer ones are kept",
+                        backup=backup_id,
+                        count=self._keep,
+                    )
+                )
         return old
 
 

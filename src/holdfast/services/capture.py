@@ -246,7 +246,14 @@ class Capture:
         own = await self._own(ids)
         strangers = await self._strangers({container.id for container in own}, paths)
         for name in strangers:
-            ctx.log(f"the container {name} writes here too and can't be held: captured live", level="warning")
+            ctx.log(
+                told(
+                    "captured_live",
+                    "the container {container} writes here too and can't be held: captured live",
+                    container=name,
+                ),
+                level="warning",
+            )
         facts = tuple(facts_of(container) for container in own)
         running = [container for container in facts if container.running]
         if quiesce is Quiesce.NONE or not running:
@@ -326,7 +333,10 @@ class Capture:
         finally:
             not_undone = await self._hooks.after(ctx, hold)
         for name in result.gone:
-            ctx.log(f"the container {name} is gone and was not started again", level="warning")
+            ctx.log(
+                told("container_gone", "the container {container} is gone and was not started again", container=name),
+                level="warning",
+            )
         await asyncio.to_thread(self._holds.remove, hold.operation_id)
         return not_undone
 

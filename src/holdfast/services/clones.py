@@ -28,6 +28,7 @@ from holdfast.domain.preview import Preview
 from holdfast.domain.restore import ClonedFrom, ImageFacts, OnUnhealthy
 from holdfast.domain.snapshot import Snapshot
 from holdfast.domain.times import now
+from holdfast.domain.told import told
 from holdfast.domain.workload import DesiredState, Workload, WorkloadSpec
 from holdfast.services.confirmation import require_confirmed
 from holdfast.services.image_source import ImageSource, Version
@@ -184,7 +185,9 @@ class Clones:
                 return await carry_out(final)
             except HoldfastError:
                 if made.created and "result" not in ctx.outcome and await self._unmade(workload.id):
-                    ctx.log(f"{spec.name} was not made: nothing is left of it")
+                    ctx.log(
+                        told("clone_not_made", "{workload} was not made: nothing is left of it", workload=spec.name)
+                    )
                 raise
 
         try:

@@ -16,7 +16,7 @@ from typing import Final
 from holdfast.domain.errors import Busy, Conflict, Damaged, InvalidInput, NotFound
 from holdfast.domain.operation import Operation, OperationKind, Progress
 from holdfast.domain.repository import MIN_RATE, CopyResult
-from holdfast.domain.told import TextOrTold
+from holdfast.domain.told import TextOrTold, Told, told
 from holdfast.domain.units import format_size
 from holdfast.engine.repository.second import Second
 from holdfast.engine.requests import CopyRequest
@@ -163,11 +163,26 @@ class Copies:
                     except (Damaged, NotFound, Conflict) as error:
                         if error.code not in _OF_ONE_SNAPSHOT:
                             raise
-                        ctx.log(f"{snapshot_id} is not copied: {error.message}", level="warning")
+                        ctx.log(
+                            told(
+                                "snapshot_not_copied",
+                                "{snapshot} is not copied: {why}",
+                                snapshot=snapshot_id,
+                                why=Told.of(error),
+                            ),
+                            level="warning",
+                        )
                         tally.left.append({"snapshot": snapshot_id, "code": error.code, "message": error.message})
                         continue
                     if tally.add(snapshot_id, result):
-                        ctx.log(f"copied {snapshot_id}: {format_size(result.sent_bytes)} sent")
+                        ctx.log(
+                            told(
+                                "snapshot_copied",
+                                "copied {snapshot}: {sent_bytes} sent",
+                                snapshot=snapshot_id,
+                                sent_bytes=result.sent_bytes,
+                            )
+                        )
         finally:
             ctx.outcome.update(tally.told())
         if tally.left:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from holdfast.domain.deployment import REPEATING, Deployment
 from holdfast.domain.snapshot import SnapshotReason
 from holdfast.domain.stopping import UncleanStop
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import Strategy, Workload
 from holdfast.services.capture import Capture
 from holdfast.services.deploy_records import DeployRecords
@@ -59,7 +60,14 @@ class DeploySnapshots:
         if before is None or problems:
             # A volume that the new configuration has as well was refused already: what is amiss is left behind.
             for problem in problems:
-                ctx.log(f"There is no snapshot of the data before this: {problem.message}", "warning")
+                ctx.log(
+                    told(
+                        "no_snapshot_before",
+                        "There is no snapshot of the data before this: {why}",
+                        why=Told.of(problem),
+                    ),
+                    "warning",
+                )
             yield nothing
             return
         held.require(*await self._sharing.lockable(before))

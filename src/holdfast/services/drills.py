@@ -21,6 +21,7 @@ from holdfast.domain.drill import ThrowAway, drill_name, is_throw_away
 from holdfast.domain.errors import Busy, Conflict, Failed, HoldfastError
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.snapshot import Snapshot
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import Workload
 from holdfast.runtime.port import ContainerRuntime
 from holdfast.services.clones import Clones, CloneWish
@@ -137,7 +138,7 @@ class Drills:
         """Clone, and wait until the copy is healthy."""
         wish = CloneWish(snapshot_id=snapshot.id, confirm=snapshot.id, with_image=True, actor=ctx.actor)
         begun = await self._clones.new(wish, copy)
-        ctx.log(f"the clone {begun.id} restores it into {copy.name}")
+        ctx.log(told("drill_clone", "the clone {clone} restores it into {copy}", clone=begun.id, copy=copy.name))
         ctx.outcome["clone_id"] = begun.id
         end = await self._ended(ctx, begun)
         if end.state is not OperationState.SUCCEEDED:
@@ -177,10 +178,18 @@ class Drills:
                 (await self._deletion.start(workload, delete_data=True, actor=ctx.actor)).id
             )
         except HoldfastError as error:
-            ctx.log(f"{name} could not be removed: {error.message}", "warning")
+            ctx.log(told("not_removed", "{name} could not be removed: {why}", name=name, why=Told.of(error)), "warning")
             return False
         if end.state is not OperationState.SUCCEEDED:
-            ctx.log(f"{name} could not be removed: see the operation {end.id}", "warning")
+            ctx.log(
+                told(
+                    "not_removed_see",
+                    "{name} could not be removed: see the operation {operation}",
+                    name=name,
+                    operation=end.id,
+                ),
+                "warning",
+            )
         return end.state is OperationState.SUCCEEDED
 
     async def _ended(self, ctx: OperationContext, begun: Operation) -> Operation:

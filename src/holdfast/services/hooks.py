@@ -22,6 +22,7 @@ from typing import Final
 
 from holdfast.domain.errors import Failed, HoldfastError, NotFound, Problem, Refused, Unavailable
 from holdfast.domain.restore import ContainerFacts
+from holdfast.domain.told import told
 from holdfast.domain.workload import Hooks, Workload
 from holdfast.engine.holds import Hold, HoldFiles, HookedContainer
 from holdfast.runtime.port import LABEL_WORKLOAD, Container, ContainerRuntime, ContainerState
@@ -143,16 +144,37 @@ class HookRunner:
         where = f"in the container {hooked.name}"
         try:
             if not await self._runtime.end_exec(hooked.id, hooked.exec_id):
-                ctx.log(f"the pre_snapshot hook could not be ended {where} and may still run", level="error")
+                ctx.log(
+                    told(
+                        "hook_may_run",
+                        "the pre_snapshot hook could not be ended in the container {container} and may still run",
+                        container=hooked.name,
+                    ),
+                    level="error",
+                )
             if not hooked.post_snapshot:
                 return ""
             container = await self._runtime.inspect(hooked.id)
             if container.state not in (ContainerState.RUNNING, ContainerState.PAUSED):
-                ctx.log(f"nothing runs any more {where}: no post_snapshot hook was needed", level="warning")
+                ctx.log(
+                    told(
+                        "hook_not_needed",
+                        "nothing runs any more in the container {container}: no post_snapshot hook was needed",
+                        container=hooked.name,
+                    ),
+                    level="warning",
+                )
                 return ""
             result = await self._runtime.exec(hooked.id, hooked.post_snapshot, hooked.timeout)
         except NotFound:
-            ctx.log(f"the container {hooked.name} is gone: it needs no post_snapshot hook", level="warning")
+            ctx.log(
+                told(
+                    "hook_container_gone",
+                    "the container {container} is gone: it needs no post_snapshot hook",
+                    container=hooked.name,
+                ),
+                level="warning",
+            )
             return ""
         except Unavailable:
             raise
@@ -204,7 +226,14 @@ class HookRunner:
         if masked.complete:
             ctx.log_lines(_told(hook, container.name, masked.text(output)))
         else:
-            ctx.log(f"{hook} in {container.name}: what it printed may hold secrets that can't be opened")
+            ctx.log(
+                told(
+                    "hook_output_hidden",
+                    "{hook} in {container}: what it printed may hold secrets that can't be opened",
+                    hook=hook,
+                    container=container.name,
+                )
+            )
 
 
 def check_hooks(workload: Workload) -> None:

@@ -18,7 +18,7 @@ from holdfast.domain.deployment import DeploymentState, kept_deployments
 from holdfast.domain.errors import Busy, Conflict, HoldfastError, InvalidInput
 from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.operation import Operation, OperationKind
-from holdfast.domain.told import told
+from holdfast.domain.told import Told, told
 from holdfast.runtime.port import ContainerRuntime, ListedImage
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.image_source import KEPT_REPOSITORY
@@ -130,7 +130,14 @@ class ImageCare:
             for removal in await self._removals(own):
                 await self._remove(removal, ctx)
         except HoldfastError as error:
-            ctx.log(f"images that are no longer needed were not looked for: {error.message}", "warning")
+            ctx.log(
+                told(
+                    "images_not_looked_for",
+                    "images that are no longer needed were not looked for: {why}",
+                    why=Told.of(error),
+                ),
+                "warning",
+            )
 
     async def _let_go(self, removal: Removal, ctx: OperationContext) -> tuple[Removal, str | None]:
         """Let go of an image, unless a workload that once ran it is at work: it may be on its way back to it.
@@ -176,10 +183,17 @@ class ImageCare:
         except Conflict as conflict:  # a container was made of it since it was looked at
             return conflict.message
         except HoldfastError as error:
-            ctx.log(f"the image {what} could not be let go: {error.message}", "warning")
+            ctx.log(
+                told(
+                    "image_not_let_go", "the image {image} could not be let go: {why}", image=what, why=Told.of(error)
+                ),
+                "warning",
+            )
             return error.message
         if removal.goes:
-            ctx.log(f"the image {what} was removed: no deployment that is kept needs it")
+            ctx.log(
+                told("image_removed", "the image {image} was removed: no deployment that is kept needs it", image=what)
+            )
         return None
 
     async def _looked_at(self, images: Sequence[ListedImage]) -> list[KeptImage]:

@@ -22,6 +22,7 @@ from holdfast.domain.image_ref import ImageRef, parse_image_ref
 from holdfast.domain.operation import Progress
 from holdfast.domain.registry import RegistryLogin
 from holdfast.domain.restore import ImageFacts
+from holdfast.domain.told import Told, told
 from holdfast.runtime.architectures import runs_here
 from holdfast.runtime.port import ContainerRuntime, Image
 from holdfast.services.operations import OperationContext
@@ -99,7 +100,7 @@ class ImageSource:
         here = await self._runtime.image(ref.with_tag)
         if here is not None and not _may_be_newer_elsewhere(ref, here, pull):
             if not here.digests:
-                ctx.log(f"{image} was built on this host and is used as it is")
+                ctx.log(told("image_built_here", "{image} was built on this host and is used as it is", image=image))
             return _able(image, here, ref)
         if pull is PullPolicy.NEVER:
             raise _missing(image)
@@ -109,7 +110,15 @@ class ImageSource:
         except Failed as error:
             if here is None or pull is PullPolicy.INSISTING:
                 raise
-            ctx.log(f"{image} could not be pulled ({error.message}); the one on this host is used", "warning")
+            ctx.log(
+                told(
+                    "image_not_pulled",
+                    "{image} could not be pulled ({why}); the one on this host is used",
+                    image=image,
+                    why=Told.of(error),
+                ),
+                "warning",
+            )
             return _able(image, here, ref)
         return _able(image, pulled, ref)
 

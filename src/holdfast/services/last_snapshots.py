@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from holdfast.domain.snapshot import SnapshotReason
+from holdfast.domain.told import told
 from holdfast.domain.workload import Quiesce, Workload
 from holdfast.services.capture import Capture, Warmed
 from holdfast.services.locks import Held
@@ -43,7 +44,7 @@ class LastSnapshots:
         """
         held.require(*await self._sharing.lockable(workload))
         if not await self._volumes.present(workload.spec):
-            ctx.log("There is no last snapshot: none of its volumes was ever made")
+            ctx.log(told("no_last_snapshot", "There is no last snapshot: none of its volumes was ever made"))
             yield _nothing
             return
         async with self._workers.session(ctx) as worker:

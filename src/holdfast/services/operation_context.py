@@ -176,7 +176,7 @@ class OperationContext:
 
     def log_lines(self, messages: Iterable[TextOrTold], level: str = "info") -> None:
         """Add several lines at once; nothing is done if there are none."""
-        lines = [_line(message, level) for message in messages]
+        lines = [log_line(message, level) for message in messages]
         if lines:
             self._live.change(log=(*self._live.operation.log, *lines)[-MAX_LOG_LINES:])
             self._live.tell()
@@ -264,7 +264,8 @@ class OperationContext:
                 interrupt()
 
 
-def _line(message: TextOrTold, level: str) -> LogLine:
+def log_line(message: TextOrTold, level: str = "info") -> LogLine:
+    """A line of an operation's log, as of now."""
     text = " ".join(str(message).split())
     if isinstance(message, str):
         return LogLine(at=times.now(), message=text, level=level)

@@ -20,13 +20,15 @@ from holdfast.domain import times
 from holdfast.domain.errors import Cancelled, Conflict, Failed, HoldfastError, NotFound
 from holdfast.domain.idempotency import key_reused
 from holdfast.domain.ids import new_id
-from holdfast.domain.operation import LogLine, Operation, OperationKind, OperationState
+from holdfast.domain.operation import Operation, OperationKind, OperationState
+from holdfast.domain.told import told
 from holdfast.services.locks import Admission, DrainBarrier
 from holdfast.services.operation_context import (
     LiveOperation,
     OperationContext,
     ended_steps,
     kept_error,
+    log_line,
     not_cancellable,
     plain,
 )
@@ -193,7 +195,7 @@ class Operations:
             waiting=None,
             cancellable=False,
             steps=ended_steps(before, at),
-            log=(*before.log, LogLine(at=at, message="resumed after a restart")),
+            log=(*before.log, log_line(told("resumed", "resumed after a restart"))),
         )
         return await self._unbroken(self._take_up(operation, run, self._barrier.admit()))
 
@@ -234,7 +236,7 @@ class Operations:
         if running is None:
             raise not_cancellable(await self.get(operation_id))
         running.context.request_cancel()
-        running.context.log("a person asked to cancel")
+        running.context.log(told("cancel_asked", "a person asked to cancel"))
         return running.live.operation
 
     async def events(self, operation_id: str) -> AsyncIterator[Operation]:

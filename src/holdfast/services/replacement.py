@@ -17,6 +17,7 @@ from holdfast.domain.deploy_plan import DeployStep, already_running, check_spec,
 from holdfast.domain.deployment import Deployment, DeploymentState, DeployReason
 from holdfast.domain.errors import Cancelled, Conflict, Failed, HoldfastError, Refused
 from holdfast.domain.stopping import UncleanStop
+from holdfast.domain.told import told
 from holdfast.domain.workload import DesiredState, Strategy, Workload
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container
 from holdfast.services.data_returns import DataReturns, Returned
@@ -94,7 +95,9 @@ class Replacement:
         there = await self._instances.of(workload.id)
         running = await self._verified_running(workload, version, there, ctx)
         if running is not None:
-            ctx.log(f"{workload.name} already runs this version, and is healthy")
+            ctx.log(
+                told("already_there", "{workload} already runs this version, and is healthy", workload=workload.name)
+            )
             return await self._records.confirmed(running, workload, version, adopted_by=ctx.actor if adopt else None)
         await self._rollout.require_secrets(workload)
         await self._rollout.require_ports(workload, there)
@@ -202,7 +205,14 @@ class Replacement:
         ctx.step(DeployStep.DRAINING)
         grace = previous.workload.spec.stop_grace
         if not await self._traffic.drain(previous.workload.id, grace):
-            ctx.log(f"requests to the old version were still under way after {grace:g} seconds", "warning")
+            ctx.log(
+                told(
+                    "requests_under_way",
+                    "requests to the old version were still under way after {grace_seconds}",
+                    grace_seconds=grace,
+                ),
+                "warning",
+            )
 
     async def _return(
         self, held: Held, deployment: Deployment, previous: Previous, error: Exception, ctx: OperationContext

@@ -18,6 +18,7 @@ from holdfast.domain.errors import Busy, Cancelled, Conflict, Damaged, HoldfastE
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.retention import Candidate, Verdict, judge
 from holdfast.domain.snapshot import SnapshotManifest
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import Workload
 from holdfast.engine.repository.audit import AuditResult
 from holdfast.engine.requests import AuditRequest, PruneRequest
@@ -124,7 +125,10 @@ class RepositoryCare:
         except Cancelled:
             raise
         except HoldfastError as error:
-            ctx.log(f"what is no longer kept was not deleted: {error.message}", level="warning")
+            ctx.log(
+                told("outdated_not_deleted", "what is no longer kept was not deleted: {why}", why=Told.of(error)),
+                level="warning",
+            )
 
     async def _prune(self, ctx: OperationContext, workload_id: str | None, *, dry_run: bool) -> dict[str, object]:
         ctx.step("judging")
@@ -169,10 +173,19 @@ class RepositoryCare:
             try:
                 await self._snapshots.delete(workload.id, left[-1], actor=ctx.actor)
             except (Conflict, NotFound) as error:
-                ctx.log(f"snapshot {left[-1]} stays: {error.message}")
+                ctx.log(
+                    told("snapshot_stays", "snapshot {snapshot} stays: {why}", snapshot=left[-1], why=Told.of(error))
+                )
                 continue
             deleted.add(left[-1])
-            ctx.log(f"deleted snapshot {left[-1]} of {workload.name}")
+            ctx.log(
+                told(
+                    "snapshot_deleted",
+                    "deleted snapshot {snapshot} of {workload}",
+                    snapshot=left[-1],
+                    workload=workload.name,
+                )
+            )
 
     async def _judged(self, workload: Workload) -> tuple[Verdict, ...]:
         """What becomes of a workload's snapshots by what it says now."""

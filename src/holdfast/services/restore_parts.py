@@ -129,8 +129,13 @@ class PartsRun:
         restore.ctx.step(RestoreStep.CATCHING_UP)
         with restore.timed("catch_up"):
             found = await self._catch_up(restore, restore.safety_snapshot_id)
-        paths = "path" if found.changed == 1 else "paths"
-        restore.ctx.log(f"all else was brought up to the stop; {found.changed} {paths} had changed")
+        restore.ctx.log(
+            told(
+                "rest_caught_up",
+                "all else was brought up to the stop; paths that had changed: {count}",
+                count=found.changed,
+            )
+        )
 
     async def _catch_up(self, restore: ActiveRestore, stopped_as: str | None) -> CaughtUp:
         found = await self._worker.run(

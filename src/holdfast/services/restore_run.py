@@ -35,7 +35,7 @@ from holdfast.domain.restore_records import (
     SwappedRecord,
 )
 from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
-from holdfast.domain.units import format_size
+from holdfast.domain.told import Told, told
 from holdfast.engine.requests import CaptureRequest, CheckWrappedRequest, StageRequest, WarmRequest
 from holdfast.engine.snapshot_store import CaptureSource
 from holdfast.runtime.port import ContainerRuntime
@@ -140,7 +140,10 @@ class RestoreRun:
             staged = await parts.stage(restore)
         for index, written in sorted(staged.written.items()):
             for name in written.not_taken:
-                restore.ctx.log(f"volume {index}: not taken: {name}", level="warning")
+                restore.ctx.log(
+                    told("name_not_taken", "volume {volume}: not taken: {name}", volume=index, name=name),
+                    level="warning",
+                )
         await self._files.append(
             restore.journal, StagedRecord(staged=staged.identities, parents=staged.parents, wrappers=staged.wrappers)
         )
@@ -206,7 +209,15 @@ class RestoreRun:
             await self._files.append(
                 restore.journal, SafeRecord(snapshot_id=manifest.id, unclean_stops=restore.unclean_stops)
             )
-        ctx.log(f"safety snapshot {manifest.id}: {manifest.files} files, {format_size(manifest.bytes)}")
+        ctx.log(
+            told(
+                "safety_snapshot_taken",
+                "safety snapshot {snapshot}: {count} files, {bytes}",
+                snapshot=manifest.id,
+                count=manifest.files,
+                bytes=manifest.bytes,
+            )
+        )
 
     async def _check_staged(self, restore: ActiveRestore, plan: RestorePlan, worker: WorkerSession) -> None:
         """See that nobody has changed what lay where containers could write, now that none runs (I3)."""
@@ -237,7 +248,14 @@ class RestoreRun:
             restore.children = await self._files.list_children(restore.volumes)
             info = await self._runtime.info()
             if not await self._files.flush_engine_state(info.root_dir):
-                ctx.log(f"the engine's directory {info.root_dir} can't be flushed from here", level="warning")
+                ctx.log(
+                    told(
+                        "engine_not_flushed",
+                        "the engine's directory {path} can't be flushed from here",
+                        path=info.root_dir,
+                    ),
+                    level="warning",
+                )
         ctx.check()
         ctx.point_of_no_return()
 
@@ -286,7 +304,13 @@ class RestoreRun:
                 await restore.reopen_journal(self._files)
                 await self._files.append(restore.journal, AbortedRecord(why=why))
         except HoldfastError as error:
-            await restore.tell(f"called off, though that could not be written down: {error.message}")
+            await restore.tell(
+                told(
+                    "called_off_unwritten",
+                    "called off, though that could not be written down: {why}",
+                    why=Told.of(error),
+                )
+            )
         return await self._release(restore)
 
     async def _release(self, restore: ActiveRestore) -> tuple[str, ...]:
@@ -296,7 +320,9 @@ class RestoreRun:
             restore.ctx, lambda: self._quiescer.let_go(restore.containers, not_on=restore.barred)
         )
         for name in result.gone:
-            await restore.tell(f"the container {name} is gone and was not started again")
+            await restore.tell(
+                told("container_gone", "the container {container} is gone and was not started again", container=name)
+            )
         if restore.settled:
             await self._reap(restore)
         return result.left

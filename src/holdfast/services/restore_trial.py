@@ -33,6 +33,7 @@ from holdfast.domain.restore import (
     TreeSide,
 )
 from holdfast.domain.restore_records import BackwardRecord, ConfirmedRecord, Record, RevertedRecord, TrialRecord
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import WorkloadSpec
 from holdfast.engine.journal import Journal
 from holdfast.engine.wrapper_place import staged_path
@@ -263,7 +264,7 @@ class RestoreTrial:
         ctx.on_cancel(None)
         if restore.journal.direction is Direction.REVERTED:
             return await self.settle_reverted(restore, _why_back(restore, why))
-        await restore.tell(f"going back to the data from before: {why}")
+        await restore.tell(told("going_back", "going back to the data from before: {why}", why=why))
         try:
             await self.stop_everything(restore)
             await restore.reopen_journal(self._files)
@@ -293,7 +294,7 @@ class RestoreTrial:
             raise
         except HoldfastError as error:
             healthy, left, down = False, (), f"What ran on it could not be brought back: {error.message}"
-            await restore.tell(f"not tidied up yet: {error.message}")
+            await restore.tell(told("not_tidied_up", "not tidied up yet: {why}", why=Told.of(error)))
         # Only then: a full database must not keep down what ran. Without it nothing would be restored here again.
         await until_database_takes(restore.ctx, lambda: self._remember(restore, TreeSide.OLD), meanwhile=_NOT_NOTED)
         kept = [staged_path(volume) for volume in restore.volumes]
@@ -329,7 +330,7 @@ class RestoreTrial:
         try:
             await self._forget_old(restore, confirmed.result)
         except HoldfastError as error:  # what is left over is reaped by the next deployment
-            await restore.tell(f"not tidied up yet: {error.message}")
+            await restore.tell(told("not_tidied_up", "not tidied up yet: {why}", why=Told.of(error)))
         # The journal is what the next start goes by, as long as the operation's end isn't on disk.
         restore.ctx.afterwards.append(lambda: self._reap_in_background(restore.journal))
         return restore.ctx.outcome
@@ -368,11 +369,13 @@ class RestoreTrial:
                 if facts.running or isinstance(error, Unavailable):
                     raise
                 # It stands still, and keeps nobody down; the next deployment removes it.
-                await restore.tell(f"not tidied up yet: {error.message}")
+                await restore.tell(told("not_tidied_up", "not tidied up yet: {why}", why=Told.of(error)))
         await take_empty_away(self._files, restore)
         result = await self._quiescer.let_go(restore.containers, not_on=restore.barred)
         for name in result.gone:
-            await restore.tell(f"the container {name} is gone and was not started again")
+            await restore.tell(
+                told("container_gone", "the container {container} is gone and was not started again", container=name)
+            )
         ran = {facts.workload_id for facts in restore.containers if facts.running and facts.name not in result.left}
         healthy = not result.gone and not result.left
         for workload_id in sorted(ran):

@@ -23,6 +23,7 @@ from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.newer_tags import TagSearch, no_newer, search
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.schedule import Schedule, ScheduleKind
+from holdfast.domain.told import told
 from holdfast.domain.update import failed_before, held_back
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.services.deploy_records import DeployRecords
@@ -163,7 +164,9 @@ class ScheduledUpdates:
         last = await self._records.last_successful(workload.id)
         if ref.registry is None and (last is None or last.digest is None):
             # As with pulls: the name is whose who built the image here. In a registry it may be a stranger's.
-            ctx.log(f"No newer tag was looked for: {image} was built on this host.")
+            ctx.log(
+                told("no_tag_looked_for", "No newer tag was looked for: {image} was built on this host.", image=image)
+            )
             return None
         with ctx.interruptible():
             tags = await self._images.tags(image)

@@ -16,6 +16,7 @@ from typing import Final
 
 from holdfast.domain.errors import Failed, HoldfastError, NotFound, Unavailable
 from holdfast.domain.restore import ContainerFacts
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import DesiredState
 from holdfast.engine.take_over_files import TakeOver, TakeOverFiles
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container, ContainerRuntime
@@ -131,7 +132,15 @@ class TakeOverReturn:
             return  # told as gone
         except Failed as error:
             with suppress(HoldfastError):  # a full disk must not keep it from running
-                ctx.log(f"{facts.name} runs on, and could not be given its name back: {error.message}", "warning")
+                ctx.log(
+                    told(
+                        "take_over_name_lost",
+                        "{container} runs on, and could not be given its name back: {why}",
+                        container=facts.name,
+                        why=Told.of(error),
+                    ),
+                    "warning",
+                )
 
     async def _require_unused(self, record: TakeOver, facts: ContainerFacts) -> None:
         """Raise ``Failed`` where a container that is to start again would not be the only one that writes to its data.

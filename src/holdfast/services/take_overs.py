@@ -30,7 +30,7 @@ from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.snapshot import SnapshotReason
 from holdfast.domain.stopping import UncleanStop
-from holdfast.domain.told import told
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import Quiesce, Workload, WorkloadSpec
 from holdfast.engine.take_over_files import TakeOver, TakeOverFiles
 from holdfast.runtime.port import ContainerRuntime
@@ -306,7 +306,9 @@ class TakeOvers:
                 await until_engine_answers(ctx, partial(self._runtime.remove, facts.id, keep_volumes=True))
             except HoldfastError as error:
                 name = _aside(facts, record.operation_id)
-                ctx.log(f"{name} could not be removed: {error.message}", "warning")
+                ctx.log(
+                    told("not_removed", "{name} could not be removed: {why}", name=name, why=Told.of(error)), "warning"
+                )
         with suppress(HoldfastError):  # what is left of it is removed at the next start
             await asyncio.to_thread(self._files.remove, record.operation_id)
 

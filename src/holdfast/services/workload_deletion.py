@@ -203,7 +203,9 @@ class WorkloadDeletion:
                     details={"workload": known.id},
                 )
             if still is not None and not await still():
-                ctx.log(f"{workload.name} stays: it was updated in the meantime")
+                ctx.log(
+                    told("preview_updated", "{workload} stays: it was updated in the meantime", workload=workload.name)
+                )
                 return {"instances": [], "removed": [], "kept": []}
             self.require_decided(workload)
             going = self._removable(workload) if delete_data else []
