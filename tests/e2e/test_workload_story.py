@@ -24,7 +24,7 @@ async def test_a_version_is_deployed_promoted_and_taken_back_with_its_data(
 ) -> None:
     site, page = ledger.site, ledger.site.page
     dialog = page.get_by_role("dialog")
-    engine, released = site.place.docker_host, f"{registry_address}/holdfast-test/ledger:2"
+    engine, released = site.place.docker_host, f"{registry_address}/holdfast-test/released:2"
     await push(
         engine, await build_image(engine, IMAGE.replace(":1", ":2"), script=SCRIPT, env={"VERSION": "2"}), released
     )

@@ -20,7 +20,7 @@ from holdfast.testing.steady_load import PACE, steady_load
 from tests.integration.engine_bench import PATIENT, DockerPlace, the_one_running, until
 
 DEPLOYS = 100 if os.environ.get("HOLDFAST_TORTURE") == "1" else 3
-IMAGE = "holdfast-test/web:1"
+IMAGE = "holdfast-test/behind-caddy:1"
 WEB = """
 mkdir -p /www/cgi-bin
 echo "$VERSION" > /www/version
