@@ -33,7 +33,10 @@ WORKLOAD: Final = {
 _REFUSED: Final = re.compile("Failed to load resource: the server responded with a status of 4")
 """What the browser itself writes of each refusal."""
 _UNDER_WAY: Final[WeakKeyDictionary[Page, set[Request]]] = WeakKeyDictionary()
-"""What each page that is watched asks for and hasn't got. Streams don't count: they don't end."""
+"""What each page that is watched asks for and hasn't got.
+
+Streams don't count: they don't end. Nor does the worker that windows share: its end is told to none of them.
+"""
 
 expect.set_options(timeout=30_000)
 
@@ -61,7 +64,7 @@ class Site:
     def watch(self, page: Page) -> Page:
         """Note what a page says that should not be said: errors, and what its policy kept it from."""
         under_way = _UNDER_WAY.setdefault(page, set())
-        page.on("request", lambda asked: None if _streams(asked) else under_way.add(asked))
+        page.on("request", lambda asked: None if _endless(asked) else under_way.add(asked))
         page.on("requestfinished", lambda asked: under_way.discard(asked))
         page.on("requestfailed", lambda asked: under_way.discard(asked))
         page.on("pageerror", lambda error: self.said.append(str(error)))
@@ -127,8 +130,9 @@ async def settled(page: Page) -> None:
                 return
 
 
-def _streams(asked: Request) -> bool:
-    return asked.resource_type == "eventsource" or asked.headers.get("accept") == "text/event-stream"
+def _endless(asked: Request) -> bool:
+    streams = asked.resource_type == "eventsource" or asked.headers.get("accept") == "text/event-stream"
+    return streams or "/assets/streams.worker-" in asked.url
 
 
 @asynccontextmanager

@@ -17,12 +17,12 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
-from fastapi import Depends, Request, Response, Security
+from fastapi import Depends, Query, Request, Response, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
 from holdfast.api.services import ApiServices, services_of
 from holdfast.api.sse import Onlooker
-from holdfast.domain.accounts import Principal, Role, TokenScope
+from holdfast.domain.accounts import MAX_USER_NAME, Principal, Role, TokenScope
 from holdfast.domain.errors import Forbidden, TooMany, Unauthorized
 
 HEADER: Final = "X-Holdfast-Request"
@@ -177,10 +177,23 @@ async def _caller(request: Request, services: ApiServices) -> Principal:
     )
 
 
-async def onlooker(request: Request, services: Annotated[ApiServices, Depends(services_of)]) -> AsyncIterator[Onlooker]:
+async def onlooker(
+    request: Request,
+    services: Annotated[ApiServices, Depends(services_of)],
+    meant: Annotated[
+        str | None,
+        Query(
+            alias="user",
+            description="For whom a stream is asked for; refused if it is another user who asks. A browser sends the "
+            "cookie of whoever signed in last, whoever may be looking on.",
+            max_length=MAX_USER_NAME,
+        ),
+    ] = None,
+) -> AsyncIterator[Onlooker]:
     """Who follows a stream; it is looked again whether they may, and raised as at first if not.
 
     Raises:
+        Unauthorized: ``session_over``, where it is not the user who is meant.
         TooMany: ``streams_too_many``.
     """
 
@@ -188,6 +201,8 @@ async def onlooker(request: Request, services: Annotated[ApiServices, Depends(se
         require_role(await _caller(request, services), Role.VIEWER)
 
     user = (await _caller(request, services)).user
+    if meant not in (None, user):
+        raise _session_over()
     following: Counter[str] = request.app.state.following
     if following[user] >= MOST_STREAMS:
         raise TooMany(
@@ -219,12 +234,16 @@ async def _by_token(services: ApiServices, token: str) -> Principal:
 async def _by_session(services: ApiServices, secret: str) -> Principal:
     principal = await services.sessions.verify(secret) if len(secret) <= _MAX_SECRET_LENGTH else None
     if principal is None:
-        raise Unauthorized(
-            "session_over",
-            "You are not signed in any more.",
-            next_step="Sign in again; on the command line with `holdfast login`.",
-        )
+        raise _session_over()
     return principal
+
+
+def _session_over() -> Unauthorized:
+    return Unauthorized(
+        "session_over",
+        "You are not signed in any more.",
+        next_step="Sign in again; on the command line with `holdfast login`.",
+    )
 
 
 _WHO_MAY_WHAT: Final = frozenset({TokenScope.USERS, TokenScope.SESSIONS, TokenScope.TOKENS})

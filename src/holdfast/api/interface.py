@@ -35,6 +35,7 @@ _POLICY: Final = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
+        "worker-src 'self'",
         "img-src 'self' data:",
         "connect-src 'self'",
         "manifest-src 'self'",
@@ -42,9 +43,11 @@ _POLICY: Final = "; ".join(
         "form-action 'self'",
         "frame-ancestors 'none'",
         "require-trusted-types-for 'script'",
-        "trusted-types svelte-trusted-html",
+        "trusted-types svelte-trusted-html holdfast-worker",
     )
 )
+_OF_WORKERS: Final = "default-src 'none'; connect-src 'self'"
+"""What a worker may do is said by its own file: talk to its own server. Other scripts keep to their page's policy."""
 _MISSING: Final = (
     "Holdfast runs, and its API answers below /api. The web interface was not built into this installation.\n"
     "In a clone, `make setup` builds it (Node 20.19 or later is needed); then start the server again.\n"
@@ -95,6 +98,8 @@ def _asset(path: str, file: _File, asked: Headers) -> Response:
     encoding = next((name for name, _ in _ENCODINGS if name in file.bodies and _takes(asked, name)), "")
     kept = "public, max-age=31536000, immutable" if path.startswith(ASSETS) else "no-cache"
     headers = {"Cache-Control": kept, "Vary": "Accept-Encoding"} | ({"Content-Encoding": encoding} if encoding else {})
+    if path.endswith(".js"):
+        headers["Content-Security-Policy"] = _OF_WORKERS
     return _answer(file.bodies[encoding], file.media_type, asked, headers)
 
 

@@ -1,12 +1,14 @@
 """What changed, told to those who look on: where to look again, never what is there now.
 
 A reader gets what came together as one set, the same thing once: however slow it is, what waits for it has a bound, and
-nothing that changed is left out.
+nothing that changed is left out. Each set says where this stood then: whoever comes back to the same position has
+missed nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -49,9 +51,17 @@ class Updates:
     def __init__(self) -> None:
         self._readers: set[_Reader] = set()
         self._operations: dict[str, tuple[object, ...]] = {}
+        self._server = secrets.token_hex(4)
+        self._told = 0
+
+    @property
+    def position(self) -> str:
+        """Another one after whatever is told, and after each start of the server."""
+        return f"{self._server}-{self._told}"
 
     def tell(self, update: Update) -> None:
         """Something changed. Costs nothing while nobody looks on."""
+        self._told += 1
         for reader in self._readers:
             reader.tell(update)
 
@@ -67,8 +77,11 @@ class Updates:
             self._operations[operation.id] = seen
             self.tell(Update(part=TokenScope.OPERATIONS, workload_id=operation.workload_id))
 
-    async def follow(self) -> AsyncIterator[frozenset[Update]]:
-        """What changes from now on, as it comes. Begins with :data:`EVERYTHING`: who comes (back) has missed it all."""
+    async def follow(self) -> AsyncIterator[tuple[str, frozenset[Update]]]:
+        """The position and what changed up to it, as it comes.
+
+        Begins with :data:`EVERYTHING`: who comes (back) has missed it all, unless they know that position.
+        """
         reader = _Reader()
         reader.tell(EVERYTHING)
         self._readers.add(reader)
@@ -77,6 +90,6 @@ class Updates:
                 await reader.some.wait()
                 waiting, reader.waiting = frozenset(reader.waiting), set()
                 reader.some.clear()
-                yield waiting
+                yield self.position, waiting
         finally:
             self._readers.discard(reader)

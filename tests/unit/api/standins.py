@@ -742,13 +742,14 @@ class StandInOperations(Recorder):
 class StandInUpdates:
     def __init__(self) -> None:
         self.told: list[Update] = []
+        self.position = "here-1"
 
     def tell(self, update: Update) -> None:
         self.told.append(update)
 
-    async def follow(self) -> AsyncIterator[frozenset[Update]]:
-        yield frozenset({EVERYTHING})
-        yield frozenset({Update(part=TokenScope.SNAPSHOTS, workload_id=WORKLOAD_ID)})
+    async def follow(self) -> AsyncIterator[tuple[str, frozenset[Update]]]:
+        yield self.position, frozenset({EVERYTHING})
+        yield "here-2", frozenset({Update(part=TokenScope.SNAPSHOTS, workload_id=WORKLOAD_ID)})
 
 
 class StandInTokens:

@@ -72,7 +72,7 @@ async def test_the_first_token_makes_the_first_admin_and_ends(site: Site) -> Non
     first = {"Authorization": f"Bearer {await site.bench.tokens.ensure_first_admin()}"}
     user = {"name": "ann", "password": PASSWORD, "role": "admin"}
     told = (await site.ask("GET", "/api/session", headers=first)).json()
-    assert told == {"name": "first-token", "role": "admin", "signed_in": False, "scopes": []}
+    assert told == {"name": "first-token", "role": "admin", "signed_in": False, "scopes": [], "position": "here-1"}
     assert refused(await site.ask("POST", "/api/tokens", {"name": "ci"}, first)) == (403, "session_needed")
     made = await site.ask("POST", "/api/users", user, first)
     assert (made.status_code, made.json()["name"], made.json()["role"]) == (201, "ann", "admin")

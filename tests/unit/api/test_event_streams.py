@@ -59,8 +59,14 @@ async def test_an_error_in_the_middle_is_the_last_event(api: Api) -> None:
 async def test_what_changes_is_streamed_beginning_with_everything(api: Api) -> None:
     first, second = events((await api.ask("GET", "/api/events")).text)
     assert first["event"] == "updates"
-    assert json.loads(first["data"]) == {"updates": [{"part": None, "workload_id": None}]}
-    assert json.loads(second["data"]) == {"updates": [{"part": "snapshots", "workload_id": WORKLOAD_ID}]}
+    assert json.loads(first["data"]) == {
+        "updates": [{"part": None, "workload_id": None}],
+        "position": (await api.ask("GET", "/api/session")).json()["position"],
+    }
+    assert json.loads(second["data"]) == {
+        "updates": [{"part": "snapshots", "workload_id": WORKLOAD_ID}],
+        "position": "here-2",
+    }
 
 
 async def test_nobody_follows_so_many_streams_that_none_is_left_for_others(
@@ -69,9 +75,9 @@ async def test_nobody_follows_so_many_streams_that_none_is_left_for_others(
     following = api.app.state.following
     counted = []
 
-    async def follow() -> AsyncIterator[frozenset[Update]]:
+    async def follow() -> AsyncIterator[tuple[str, frozenset[Update]]]:
         counted.append(dict(following))
-        yield frozenset()
+        yield "", frozenset()
 
     monkeypatch.setattr(api.updates, "follow", follow)
     assert (await api.ask("GET", "/api/events")).status_code == 200
@@ -84,6 +90,15 @@ async def test_nobody_follows_so_many_streams_that_none_is_left_for_others(
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "streams_too_many")
     monkeypatch.setitem(following, user, MOST_STREAMS - 1)
     assert (await api.ask("GET", "/api/events")).status_code == 200
+
+
+async def test_a_stream_that_is_meant_for_one_user_is_refused_to_another(api: Api) -> None:
+    name = (await api.ask("GET", "/api/session")).json()["name"].replace(" ", "%20")
+    for path in ("/api/events", f"/api/operations/{OPERATION_ID}/events"):
+        assert (await api.ask("GET", f"{path}?user={name}")).status_code == 200
+        refused = await api.ask("GET", f"{path}?user=ann")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (401, "session_over")
+    assert not api.app.state.following
 
 
 async def test_a_request_that_changed_something_is_told_and_no_other(api: Api) -> None:

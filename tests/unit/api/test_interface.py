@@ -68,6 +68,12 @@ async def test_the_page_may_run_its_own_scripts_and_nothing_else(built: Path) ->
     assert not any("unsafe" in part or "http" in part for part in policy)
 
 
+async def test_a_worker_may_talk_to_its_own_server_and_nothing_else(built: Path) -> None:
+    assert "worker-src 'self'" in (await ask(built, "/")).headers["Content-Security-Policy"]
+    policy = (await ask(built, "/assets/a-1.js")).headers["Content-Security-Policy"]
+    assert policy == "default-src 'none'; connect-src 'self'"
+
+
 async def test_browsers_keep_assets_for_ever_and_ask_for_the_page_each_time(built: Path) -> None:
     page = await ask(built, "/")
     assert page.headers["Cache-Control"] == "no-cache"

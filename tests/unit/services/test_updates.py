@@ -16,7 +16,7 @@ from holdfast.services.updates import EVERYTHING, MOST_WAITING, Update, Updates
 from holdfast.store.database import Database
 from holdfast.store.operations import OperationStore
 
-Reader = tuple[Updates, AsyncIterator[frozenset[Update]]]
+Reader = tuple[Updates, AsyncIterator[tuple[str, frozenset[Update]]]]
 SNAPSHOTS = Update(part=TokenScope.SNAPSHOTS)
 
 
@@ -25,7 +25,7 @@ async def reader() -> Reader:
     """Updates, and somebody who looks on and has heard the beginning."""
     updates = Updates()
     reading = updates.follow()
-    assert await anext(reading) == {EVERYTHING}
+    assert await anext(reading) == (updates.position, frozenset({EVERYTHING}))
     return updates, reading
 
 
@@ -33,7 +33,7 @@ async def test_what_comes_together_is_told_once(reader: Reader) -> None:
     updates, reading = reader
     for update in (SNAPSHOTS, Update(part=TokenScope.USERS), SNAPSHOTS):
         updates.tell(update)
-    assert await anext(reading) == {SNAPSHOTS, Update(part=TokenScope.USERS)}
+    assert await anext(reading) == (updates.position, frozenset({SNAPSHOTS, Update(part=TokenScope.USERS)}))
 
 
 async def test_whoever_reads_slowly_is_told_to_look_everywhere(
@@ -42,7 +42,17 @@ async def test_whoever_reads_slowly_is_told_to_look_everywhere(
     updates, reading = reader
     for number in range(MOST_WAITING + 1):
         updates.tell(Update(workload_id=str(number)))
-    assert await anext(reading) == {EVERYTHING}
+    assert await anext(reading) == (updates.position, frozenset({EVERYTHING}))
+
+
+async def test_who_comes_back_to_the_same_position_has_missed_nothing(reader: Reader) -> None:
+    updates, _ = reader
+    before = updates.position
+    assert await anext(updates.follow()) == (before, frozenset({EVERYTHING}))
+    updates.tell(SNAPSHOTS)
+    later, _ = await anext(updates.follow())
+    assert later != before
+    assert Updates().position != Updates().position, "a server that was started anew knows nothing of before"
 
 
 async def test_an_operation_tells_its_beginning_its_steps_and_its_end_but_no_progress(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
  * One operation, followed to its end by its own stream of events.
  *
  * A stream begins with the operation as it stands, so that a reload or a lost connection misses nothing. What the server
- * knows ends the stream; until then a lost connection is made again.
+ * knows ends the stream; until then a lost connection is made again. As long as there is none to be had, the word of
+ * changes tells when to look: at each step and at the end.
  */
-import { answered, api, BASE, type OperationView } from "./client";
+import { answered, api, type OperationView } from "./client";
 import { ApiError } from "./errors";
+import { live } from "./live.svelte";
 import { session } from "./session.svelte";
+import { follow } from "./streams";
 
 const FIRST = 300;
 const SLOWEST = 5_000;
@@ -25,7 +28,9 @@ export class FollowedOperation {
   lost = $state(false);
   /** How far this computer's clock is ahead of the server's, in milliseconds; at most, as word takes time to arrive. */
   ahead = $state(Infinity);
-  #source: EventSource | undefined;
+  #end: (() => void) | undefined;
+  /** Ends looking on without a stream. */
+  #unwatch: (() => void) | undefined;
   #again: ReturnType<typeof setTimeout> | undefined;
   #pause = FIRST;
   #closed = false;
@@ -34,16 +39,24 @@ export class FollowedOperation {
 
   open(): void {
     this.#closed = false;
-    const source = new EventSource(new URL(`api/operations/${encodeURIComponent(this.id)}/events`, BASE));
-    this.#source = source;
-    source.addEventListener("operation", (event) => this.#told(JSON.parse(event.data as string) as OperationView));
-    source.addEventListener("error", () => void this.#broke());
+    const user = encodeURIComponent(session.caller?.name ?? "");
+    this.#end = follow(`api/operations/${encodeURIComponent(this.id)}/events?user=${user}`, "operation", {
+      told: (data) => {
+        this.#unwatch?.();
+        this.#unwatch = undefined;
+        this.#told(JSON.parse(data) as OperationView);
+      },
+      broke: () => void this.#broke(),
+      waits: () => this.#waits(),
+    });
   }
 
   close(): void {
     this.#closed = true;
     clearTimeout(this.#again);
-    this.#source?.close();
+    this.#unwatch?.();
+    this.#unwatch = undefined;
+    this.#end?.();
   }
 
   #told(operation: OperationView): void {
@@ -57,24 +70,39 @@ export class FollowedOperation {
     if (endOf(operation)) this.close();
   }
 
+  #waits(): void {
+    const look = async (): Promise<void> => {
+      const found = await this.#look();
+      if (found && this.#unwatch) this.#told(found);
+    };
+    this.#unwatch ??= live.watch(
+      () => ({ parts: ["operations"] }),
+      () => void look(),
+    );
+    void look();
+  }
+
   /** The stream broke off: by a lost connection, or since the server has something to say about it. */
   async #broke(): Promise<void> {
-    this.#source?.close();
     this.lost = this.value !== undefined;
+    await this.#look();
+    if (this.#closed || this.error !== undefined) return; // whoever looked on is gone meanwhile, or was told
+    this.#again = setTimeout(() => this.open(), this.#pause);
+    this.#pause = Math.min(this.#pause * 2, SLOWEST);
+  }
+
+  /** Ask for it once; what the server refuses stands for good. */
+  async #look(): Promise<OperationView | undefined> {
     try {
-      await answered(api.GET("/api/operations/{operation}", { params: { path: { operation: this.id } } }));
+      return await answered(api.GET("/api/operations/{operation}", { params: { path: { operation: this.id } } }));
     } catch (error) {
       if (error instanceof ApiError && error.status < 500) {
         if (error.status === 401) session.over();
         this.lost = false;
         this.error = error;
-        return;
-      }
-      this.lost = true;
+      } else this.lost = true;
+      return undefined;
     }
-    if (this.#closed) return; // whoever looked on is gone meanwhile
-    this.#again = setTimeout(() => this.open(), this.#pause);
-    this.#pause = Math.min(this.#pause * 2, SLOWEST);
   }
 }
 

@@ -1,5 +1,8 @@
-/** Who is signed in. */
-import { answered, api, type CallerView } from "./client";
+/**
+ * Who is signed in: the same one in all windows of this browser, as they share a cookie. Whoever signs in or out in one
+ * does so in all, and none goes on with what it showed to somebody else.
+ */
+import { answered, api, BASE, type CallerView } from "./client";
 import { ApiError } from "./errors";
 import { live } from "./live.svelte";
 
@@ -12,6 +15,11 @@ class Session {
   caller = $state.raw<CallerView | null>();
   /** Whether the first admin is yet to be made. */
   setupPending = $state(false);
+  #windows = new BroadcastChannel(`holdfast ${BASE.pathname}`);
+
+  constructor() {
+    this.#windows.onmessage = () => void this.find().catch(() => {}); // without an answer nothing changes here
+  }
 
   /** Ask the server. */
   async find(): Promise<void> {
@@ -19,13 +27,15 @@ class Session {
       this.#enter(await answered(api.GET("/api/session")));
     } catch (error) {
       if (!(error instanceof ApiError && error.status === 401)) throw error;
-      this.setupPending = (await answered(api.GET("/api/setup"))).pending;
-      this.caller = null;
+      if (this.caller === undefined) this.setupPending = (await answered(api.GET("/api/setup"))).pending;
+      this.over();
     }
   }
 
   async signIn(username: string, password: string): Promise<void> {
-    this.#enter(await answered(api.POST("/api/session", { body: { username, password } })));
+    await answered(api.POST("/api/session", { body: { username, password } }));
+    this.#windows.postMessage("");
+    await this.find(); // as things are now that signing in is done with
   }
 
   async signOut(): Promise<void> {
@@ -35,6 +45,7 @@ class Session {
       if (!(error instanceof ApiError && error.status === 401)) throw error;
     }
     this.over();
+    this.#windows.postMessage("");
   }
 
   /** Nobody is signed in any more. */
@@ -49,9 +60,10 @@ class Session {
   }
 
   #enter(caller: CallerView): void {
+    if (this.caller && this.caller.name !== caller.name) return location.reload();
     this.setupPending = false;
-    this.caller = caller;
-    live.start();
+    this.caller ??= caller;
+    live.start(caller, () => this.find());
   }
 }
 

@@ -55,7 +55,7 @@ async def sign_in(services: Services, request: Request, response: Response, body
     set_session(response, services, secret, LONGEST_SECONDS)
     caller = Principal(name=user.name, role=user.role, user_id=user.id, session_id=session.id)
     request.state.principal = caller
-    return CallerView.of(caller)
+    return CallerView.of(caller, services.updates.position)
 
 
 @router.get(
@@ -70,8 +70,8 @@ async def get_setup(services: Services) -> SetupView:
 
 
 @router.get("/session", summary="Tell who is asking", responses=problems())
-async def get_session(caller: Viewer) -> CallerView:
-    return CallerView.of(caller)
+async def get_session(services: Services, caller: Viewer) -> CallerView:
+    return CallerView.of(caller, services.updates.position)
 
 
 @router.delete("/session", summary="Sign out here", status_code=204, response_class=Response, responses=problems())

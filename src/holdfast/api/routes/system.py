@@ -56,7 +56,8 @@ async def get_version(_caller: Viewer) -> VersionView:
     "/api/events",
     summary="Be told of whatever changes, as server-sent events",
     description="Each `event: updates` says where to look again: in which part of the API, of which workload. Begins "
-    "with one that says everywhere, so that nothing is missed by connecting anew.",
+    "with one that says everywhere, so that nothing is missed by connecting anew; who knows its `position` already, "
+    "from an earlier one or from `GET /api/session`, has missed nothing.",
     response_class=StreamingResponse,
     responses=problems() | {200: STREAM},
 )
@@ -64,9 +65,9 @@ async def follow_updates(services: Services, _caller: Viewer, onlooker: Follower
     return event_stream("updates", _documents(services.updates.follow()), onlooker)
 
 
-async def _documents(updates: AsyncIterator[frozenset[Update]]) -> AsyncIterator[str]:
-    async for told in updates:
-        yield UpdatesView.of(told).model_dump_json()
+async def _documents(updates: AsyncIterator[tuple[str, frozenset[Update]]]) -> AsyncIterator[str]:
+    async for position, told in updates:
+        yield UpdatesView.of(position, told).model_dump_json()
 
 
 @router.get("/api/doctor", summary="Check everything a support person would ask", responses=problems())

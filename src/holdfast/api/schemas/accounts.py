@@ -38,15 +38,17 @@ class CallerView(BaseModel):
     role: Role
     signed_in: Annotated[bool, Field(description="Whether by a session; else by a token.")]
     scopes: Annotated[list[TokenScope], Field(description="The only parts of the API for this token; empty for all.")]
+    position: Annotated[str, Field(description="Where `GET /api/events` stands.")]
 
     @classmethod
-    def of(cls, caller: Principal) -> CallerView:
+    def of(cls, caller: Principal, position: str) -> CallerView:
         """The view of a caller."""
         return cls(
             name=caller.name,
             role=caller.role,
             signed_in=caller.session_id is not None,
             scopes=sorted(caller.scopes),
+            position=position,
         )
 
 

@@ -41,11 +41,12 @@ class UpdatesView(BaseModel):
     """What came together."""
 
     updates: list[UpdateView]
+    position: Annotated[str, Field(description="Another one after whatever changes.")]
 
     @classmethod
-    def of(cls, updates: Iterable[Update]) -> UpdatesView:
+    def of(cls, position: str, updates: Iterable[Update]) -> UpdatesView:
         """The view of ``updates``."""
-        return cls(updates=[UpdateView.model_validate(update) for update in updates])
+        return cls(updates=[UpdateView.model_validate(update) for update in updates], position=position)
 
 
 class FindingView(BaseModel):

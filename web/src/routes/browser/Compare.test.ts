@@ -12,10 +12,10 @@ const changed = { count: 1, bytes: 5, first: [["odd \\xff\\n name", 5, "b2RkIP8K
 const outcome = { volumes: [{ target: "/data", added: nothing, removed: nothing, changed }] };
 
 class Source extends EventTarget {
-  constructor(address: URL) {
+  constructor(address: string) {
     super();
     const operation = { id: "o", state: "succeeded", outcome, steps: [], log: [] };
-    if (address.pathname.includes("/operations/"))
+    if (address.includes("/operations/"))
       queueMicrotask(() => this.dispatchEvent(new MessageEvent("operation", { data: JSON.stringify(operation) })));
   }
 
