@@ -17,6 +17,7 @@ from starlette.types import Scope
 
 from holdfast import __version__
 from holdfast.api import errors
+from holdfast.api.compression import Compression
 from holdfast.api.interface import Interface
 from holdfast.api.middleware import MAX_JSON_BYTES, Bounds, Shield
 from holdfast.api.routes import (
@@ -62,6 +63,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.state.services = services
     app.state.following = Counter()
     app.state.closing = asyncio.Event()  # for streams without end: whoever stops the server sets it
+    app.add_middleware(Compression)
     app.add_middleware(Bounds, body_limit=_body_limit)
     app.add_middleware(Shield)
     app.add_middleware(Interface)

@@ -22,6 +22,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from holdfast.api.compression import takes
 from holdfast.api.middleware import SECURITY_HEADERS
 
 BUILT: Final = Path(__file__).with_name("interface_files")
@@ -95,7 +96,7 @@ class Interface:
 
 
 def _asset(path: str, file: _File, asked: Headers) -> Response:
-    encoding = next((name for name, _ in _ENCODINGS if name in file.bodies and _takes(asked, name)), "")
+    encoding = next((name for name, _ in _ENCODINGS if name in file.bodies and takes(asked, name)), "")
     kept = "public, max-age=31536000, immutable" if path.startswith(ASSETS) else "no-cache"
     headers = {"Cache-Control": kept, "Vary": "Accept-Encoding"} | ({"Content-Encoding": encoding} if encoding else {})
     if path.endswith(".js"):
@@ -117,11 +118,6 @@ def _answer(body: bytes, media_type: str, asked: Headers, extra: Mapping[str, st
     if status == 200 and asked.get("If-None-Match") == tag:
         return Response(status_code=304, headers=headers)
     return Response(body, status_code=status, media_type=media_type, headers=headers)
-
-
-def _takes(asked: Headers, encoding: str) -> bool:
-    """Whether a client takes this encoding; none asks for one with ``q=0``."""
-    return encoding in {each.partition(";")[0].strip() for each in asked.get("Accept-Encoding", "").split(",")}
 
 
 def _read(directory: Path) -> Mapping[str, _File]:
