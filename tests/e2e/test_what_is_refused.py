@@ -165,6 +165,7 @@ async def test_each_page_says_that_the_server_failed_and_none_that_there_is_noth
     assert site.said == []
 
 
+@pytest.mark.timeout(300)  # passwords are costly to compare, and a dozen of them are, on a busy machine
 async def test_an_engine_that_is_away_and_passwords_tried_too_often_are_told_in_both_languages(
     browser: Browser, browsing: Network, docker_host: str, tmp_path: Path
 ) -> None:
