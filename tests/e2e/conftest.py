@@ -53,7 +53,9 @@ async def holdfast(
     """A server that was started for the first time, and the browser in front of it."""
     await build_image(docker_host, IMAGE, script=SCRIPT)
     often = {"metrics_interval": MIN_INTERVAL}
-    place = DockerPlace(directory=tmp_path_factory.mktemp("site"), docker_host=docker_host, more=often)
+    directory = tmp_path_factory.mktemp("site")
+    (directory / "srv").mkdir()
+    place = DockerPlace(directory=directory, docker_host=docker_host, roots=(directory / "srv",), more=often)
     try:
         async with site(place, browser, browsing) as running:
             yield running

@@ -63,6 +63,16 @@ async def look(page: Page, how: Look) -> None:
     await page.set_viewport_size({"width": how.width, "height": HEIGHT})
 
 
+async def by_keys(page: Page, wanted: Locator) -> None:
+    """Go to something with the Tab key, as who has no other way."""
+    await expect(wanted).to_be_visible()
+    for _ in range(100):
+        if await wanted.evaluate("(each) => each === document.activeElement"):
+            return
+        await page.keyboard.press("Tab")
+    raise AssertionError(f"no way by keys to {wanted}")
+
+
 async def in_looks(page: Page, what: str, looks: Sequence[Look], within: Locator | None = None) -> list[str]:
     """The violations of the page, or a part of it, in each of these looks; it looks as usual again afterwards."""
     found = []

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.looks import TORTURE, in_every_look
+from tests.e2e.looks import TORTURE, USUAL, Look, by_keys, in_every_look, look, violations
 from tests.e2e.shifts import shifts
 from tests.e2e.site import NAME, PASSWORD, ROOT, USER, WORKLOAD, Site
 
@@ -133,13 +133,24 @@ async def test_the_main_story(holdfast: Site) -> None:
     restores = [each for each in (await site.ask("GET", "/api/operations"))["items"] if each["kind"] == "restore"]
     assert len(restores) == 2, "one dry run, and one restore although it was pressed twice"
 
-    # and taken back
-    await page.get_by_role("dialog").get_by_role("button", name="Undo the last restore").click()
-    dialog = page.get_by_role("dialog").filter(has_text="Undo the last restore of notes")
-    await dialog.get_by_label(f"Type {NAME} to confirm").fill(NAME)
-    await dialog.get_by_role("button", name="Undo now").click()
+    # and taken back, in another language, on a phone's width, by keys alone
+    await page.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)
-    await expect(page.get_by_text("The data is restored, and the workload is healthy on it.")).to_be_visible()
+    await look(page, Look("ru", "dark", 360))
+    await by_keys(page, page.get_by_role("button", name="Отменить последнее восстановление"))
+    await page.keyboard.press("Enter")
+    await expect(dialog.get_by_text("1 вернётся")).to_be_visible()
+    await by_keys(page, dialog.get_by_label(f"Для подтверждения введите {NAME}"))
+    await page.keyboard.type(NAME)
+    await page.keyboard.press("Enter")
+    await expect(dialog.get_by_text("Данные восстановлены, сервис на них здоров.")).to_be_visible()
+    await expect(dialog.get_by_text("Простой составил")).to_be_visible()
+    await expect(dialog.get_by_role("status")).to_have_text("Готово.")  # as it is read out
+    await by_keys(page, dialog.get_by_role("button", name="Отменить последнее восстановление"))
+    assert await violations(page) == []
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)
+    await look(page, USUAL)
     assert [path.name for path in site.data.iterdir()] == [HOSTILE]
     assert site.said == []
 

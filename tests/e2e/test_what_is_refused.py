@@ -11,6 +11,7 @@ from playwright.async_api import Browser, Locator, Route, expect
 
 from holdfast.testing.images import build_image
 from tests.e2e.ledger import NAME, Ledger
+from tests.e2e.looks import violations
 from tests.e2e.network import Network
 from tests.e2e.site import HEADER, IMAGE, PASSWORD, SCRIPT, USER, WORKLOAD, Site, lose_the_answer, site
 from tests.e2e.test_story import ADDRESSES
@@ -20,6 +21,7 @@ from tests.integration.engine_bench import DockerPlace
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
 PLACE = f"/api/workloads/{NAME}"
+BRITTLE = "holdfast-test/brittle:1"
 
 
 async def asked_for(dialog: Locator) -> None:
@@ -121,6 +123,58 @@ async def test_a_role_that_was_taken_meanwhile_and_a_session_that_is_over_are_to
     assert (await context.request.delete(f"{site.url}/api/session", headers=HEADER)).ok
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Вход в Holdfast")).to_be_visible()
+    await context.close()
+    assert site.said == []
+
+
+async def test_a_deploy_that_fails_tells_why_and_what_still_runs(ledger: Ledger) -> None:
+    site = ledger.site
+    script = "exec >&2; seq 40; echo 'open /data/db: permission denied'; exit 3\n"
+    await build_image(site.place.docker_host, BRITTLE, script=script)
+    await site.sign_in()
+    await site.ask("POST", "/api/workloads", {**WORKLOAD, "name": "brittle"})
+    browser = site.context.browser
+    assert browser is not None
+    context = await browser.new_context(
+        locale="ru", storage_state=await site.context.storage_state(), viewport={"width": 360, "height": 740}
+    )
+    page = site.watch(await context.new_page())
+    dialog = page.get_by_role("dialog")
+
+    async def deploy() -> None:
+        await page.get_by_role("button", name="Развернуть…").click()
+        await dialog.get_by_role("button", name="Развернуть сейчас").click()
+
+    # nothing of it ever ran: what to do is at hand
+    await page.goto(f"{site.url}/workloads/brittle")
+    await expect(page.get_by_text("Сервис ещё ни разу не развёрнут")).to_be_visible()
+    assert await violations(page) == []
+    await page.get_by_role("link", name="К развёртываниям").click()
+    await deploy()
+    await expect(dialog.get_by_text("Готово.").last).to_be_visible()
+    await page.keyboard.press("Escape")
+
+    # a version that ends at once: why, what it said, and nowhere that nothing was changed
+    broken = {**WORKLOAD, "name": "brittle", "source": {"type": "image", "image": BRITTLE}}
+    await site.ask("PUT", "/api/workloads/brittle", broken)
+    await expect(page.get_by_text(f"в конфигурации: {BRITTLE}")).to_be_visible()
+    await deploy()
+    refused = dialog.get_by_role("alert")
+    await expect(refused).to_contain_text("Новая версия не стала здоровой. Посмотрите последние строки")
+    await expect(refused).to_contain_text("What ran before runs again.")
+    await expect(refused).not_to_contain_text("Ничего не изменено")
+    printed = dialog.get_by_role("region", name="Что он вывел напоследок")
+    await expect(printed).to_contain_text("open /data/db: permission denied")
+    assert await printed.evaluate("(box) => box.scrollTop > 0"), "what came last is in sight"
+    assert await violations(page) == []
+    await page.keyboard.press("Escape")
+
+    # what runs is the version of before, and that somebody should look is told
+    await page.get_by_role("link", name="Обзор").click()
+    await expect(page.get_by_text("brittle: последнее развёртывание не удалось")).to_be_visible()
+    row = page.get_by_role("row").filter(has_text="brittle")
+    await expect(row).to_contain_text("web:1")
+    await expect(row).to_contain_text("в конфигурации: brittle:1")
     await context.close()
     assert site.said == []
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Final
 
 import pytest
+from aiodocker import Docker
 from playwright.async_api import expect
 
 from tests.e2e.looks import in_every_look, violations
@@ -82,6 +84,35 @@ async def test_a_compose_file_becomes_workloads_and_what_is_left_out_is_named(ho
     await expect(page.get_by_text("cache was created")).to_be_visible()
     secrets = await holdfast.ask("GET", "/api/workloads/cache/secrets")
     assert [(secret["name"], secret["state"]) for secret in secrets["items"]] == [("CACHE_PASSWORD", "set")]
+    assert holdfast.said == []
+
+
+async def test_a_container_that_runs_already_is_taken_over_with_its_data(holdfast: Site) -> None:
+    page, name = holdfast.page, f"till-{secrets.token_hex(4)}"
+    sales = holdfast.place.roots[0] / "sales"
+    sales.mkdir()
+    (sales / "today.txt").write_text("one sale")
+    await holdfast.sign_in()
+    async with Docker(holdfast.place.docker_host) as docker:
+        old = await docker.containers.run({"Image": IMAGE, "HostConfig": {"Binds": [f"{sales}:/data"]}}, name=name)
+        try:
+            await holdfast.go("/new")
+            await page.get_by_label("Running containers").check()
+            await page.get_by_label("Containers", exact=True).fill(name)
+            await page.get_by_role("button", name="Show the proposal").click()
+            await expect(page.get_by_text(f"{name} becomes the workload {name}")).to_be_visible()
+            await page.get_by_role("button", name="Take over …").click()
+            assert (await old.show())["State"]["Running"], "nothing has been touched yet"
+            await page.get_by_label(f"Type {name} to confirm").fill(name)
+            await page.get_by_role("button", name="Take over", exact=True).click()
+            await expect(page.get_by_text("It is done.").last).to_be_visible()
+            assert not (await old.show())["State"]["Running"], "it is kept, and stopped"
+        finally:
+            await old.delete(force=True)
+    await page.get_by_role("link", name=f"Open {name}").click()
+    await expect(page.get_by_text("Running", exact=True)).to_be_visible()
+    (mine,) = (await holdfast.ask("GET", f"/api/workloads/{name}"))["config"]["volumes"]
+    assert (mine["source"], (sales / "today.txt").read_text()) == (str(sales), "one sale")
     assert holdfast.said == []
 
 

@@ -50,7 +50,7 @@ async def test_a_version_is_deployed_promoted_and_taken_back_with_its_data(
     # handed on, by its digest; neither data nor configuration goes with it
     await page.get_by_role("button", name="Promote …").click()
     await dialog.get_by_label("Workload that gets it").select_option(COPY)
-    await expect(dialog.get_by_text(re.compile("ledger@sha256:")).first).to_be_visible()
+    await expect(dialog.get_by_text(re.compile("released@sha256:")).first).to_be_visible()
     await dialog.get_by_role("button", name="Promote", exact=True).click()
     await page.wait_for_url("**/operations/*")
     await expect(page.get_by_text("It is done.").last).to_be_visible()
@@ -107,4 +107,26 @@ async def test_a_version_is_deployed_promoted_and_taken_back_with_its_data(
     }
     now = await site.ask("GET", f"/api/workloads/{NAME}")
     assert (now["config"]["env"]["EDITION"], now["config"]["source"]["image"]) == ("first", IMAGE)
+    await page.keyboard.press("Escape")
+
+    # the code alone, and then the data alone
+    await page.get_by_role("button", name="Nearer").click()
+    await happened.get_by_role("option").filter(has_text="released:2").last.click()
+    await page.get_by_role("button", name="Return to this code …").click()
+    await expect(dialog.get_by_text("Stays as it is")).to_be_visible()
+    await dialog.get_by_role("button", name="Return to it").click()
+    await expect(dialog.get_by_text("It is done.").last).to_be_visible()
+    await page.keyboard.press("Escape")
+    assert (ledger.data / "book.txt").read_text() == "written by the first edition"
+    await page.get_by_role("button", name="Everything").click()
+    chosen = page.get_by_role("region", name="The chosen moment")
+    await happened.get_by_role("option").filter(has_text="By hand").last.click()
+    await expect(chosen.get_by_role("heading", name="Snapshot")).to_be_visible()
+    await chosen.get_by_role("button", name="Return to this data …").click()
+    await dialog.get_by_label(f"Type {NAME} to confirm").fill(NAME)
+    await dialog.get_by_role("button", name="Restore now").click()
+    await expect(dialog.get_by_text(DONE)).to_be_visible()
+    assert (ledger.data / "book.txt").read_text() == "written by the second edition"
+    now = await site.ask("GET", f"/api/workloads/{NAME}")
+    assert now["config"]["source"]["image"] == released
     assert site.said == []

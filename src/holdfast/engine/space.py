@@ -138,11 +138,14 @@ def keep_reserve(fs: Fs, fd: int, count: int, reserve_bytes: int, doing: str) ->
 
 
 def _problem(code: str, space: FilesystemSpace, what: str, needed: int, free: int, why: str) -> Problem:
+    def amount(count: int) -> str:
+        return format_size(count) if what == "bytes" else f"{count} {what}"
+
     return Problem(
         code=code,
-        message=f"The filesystem {space.mount_point} ({space.type}) has {free} {what} free; {needed} are needed for "
-        f"{why} and the reserve.",
-        next_step=f"Free at least {needed - free} {what} on {space.mount_point}, then try again.",
+        message=f"The filesystem {space.mount_point} ({space.type}) has {amount(free)} free; {amount(needed)} are "
+        f"needed for {why} and the reserve.",
+        next_step=f"Free at least {amount(needed - free)} on {space.mount_point}, then try again.",
         details={"filesystem": space.mount_point, "needed": needed, "free": free},
     )
 

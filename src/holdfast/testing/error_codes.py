@@ -26,7 +26,7 @@ _CAUSES: Final = "Causes and differences"
 _REFUSED: Final = "Refused"
 _TOLD: Final = "Told"
 _CODE: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_TABLES: Final = frozenset({"engine/os_errors.py", "engine/live.py"})
+_TABLES: Final = frozenset({"engine/os_errors.py", "engine/live_problems.py"})
 """Modules that choose a code from a table of tuples that begin with one."""
 
 _INTRODUCTION: Final = """\
@@ -89,9 +89,10 @@ def found_codes() -> dict[tuple[str, str], Code]:
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(_SOURCE.rglob("*.py"))}
     constants = {name: value for tree in trees.values() for name, value in _constants(tree)}
     trees = {path: _Inlined(constants).visit(tree) for path, tree in trees.items()}
-    usual_steps = {name: step for tree in trees.values() for name, step in _usual_steps(tree).items()}
+    usual_words = {name: words for tree in trees.values() for name, words in _usual_words(tree).items()}
     everywhere = {name: group for tree in trees.values() for name, (_, group) in _passing_on(tree).items()}
     positions = {name: index for tree in trees.values() for name, (index, _) in _passing_on(tree).items()}
+    usual_codes = {name: code for tree in trees.values() for name, code in _usual_codes(tree).items()}
     found: dict[tuple[str, str], Code] = {}
     for path, tree in trees.items():
         if path.is_relative_to(_SOURCE / "testing"):
@@ -99,9 +100,11 @@ def found_codes() -> dict[tuple[str, str], Code]:
         own = _passing_on(tree)
         groups = everywhere | {name: group for name, (_, group) in own.items()}
         places = positions | {name: index for name, (index, _) in own.items()}
-        uses = list(_uses(tree, groups, places, usual_steps | _usual_steps(tree)))
+        uses = list(_uses(tree, groups, places, usual_words | _usual_words(tree), usual_codes))
         if str(path.relative_to(_SOURCE)) in _TABLES:
-            uses += list(_tabled(tree))
+            tabled = list(_tabled(tree))
+            assert tabled, f"{path} has no table of codes any more: say in _TABLES where it is now"
+            uses += tabled
         for use in uses:
             found.setdefault((use.code, use.group), use)
     found["cancelled", "Cancelled"] = Code(
@@ -141,18 +144,36 @@ def rendered(found: Iterable[Code]) -> str:
 
 @cache
 def _passing_on(tree: ast.AST) -> dict[str, tuple[int, str]]:
-    """Functions with a parameter ``code``: its position, and the group of what they make of it."""
+    """Functions with a parameter ``code``: its position, and the group of what they, or whom they call, make of it."""
     found: dict[str, tuple[int, str]] = {}
-    for function in ast.walk(tree):
-        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) or function.name == "__init__":
-            continue
-        names = [argument.arg for argument in (*function.args.args, *function.args.kwonlyargs)]
-        if "code" in names:
+    given_one = list(_given_a_code(tree))
+    for _ in range(2):
+        for function in given_one:
+            names = [argument.arg for argument in (*function.args.args, *function.args.kwonlyargs)]
             made = [_name(call) for call in ast.walk(function) if isinstance(call, ast.Call)]
-            group = next((_group(name) for name in made if _group(name)), None)
-            if group is not None:
-                found[function.name] = (names.index("code"), group)
+            groups = (_group(name) or found.get(name, (0, None))[1] for name in made)
+            if group := next(filter(None, groups), None):
+                found.setdefault(function.name, (names.index("code"), group))
     return found
+
+
+def _given_a_code(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.name != "__init__":
+            arguments = function.args
+            if any(argument.arg == "code" for argument in (*arguments.args, *arguments.kwonlyargs)):
+                yield function
+
+
+@cache
+def _usual_codes(tree: ast.AST) -> dict[str, ast.expr]:
+    """Of functions that take a code, and have one of their own where none is given."""
+    return {
+        function.name: default
+        for function in _given_a_code(tree)
+        for argument, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+        if argument.arg == "code" and _text(default) and default is not None
+    }
 
 
 def _group(name: str) -> str | None:
@@ -186,27 +207,32 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 @cache
-def _usual_steps(tree: ast.AST) -> dict[str, str]:
-    """What functions that pass a code on say as the next step: always, or unless told otherwise."""
+def _usual_words(tree: ast.AST) -> dict[str, tuple[str, str]]:
+    """What functions that pass a code on say as the message, and as the next step: always, or unless told otherwise."""
     passing_on = _passing_on(tree)
-    found: dict[str, str] = {}
-    if not passing_on:
-        return found
-    for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef) and function.name in passing_on:
-            arguments = function.args
-            given = dict(zip([a.arg for a in arguments.kwonlyargs], arguments.kw_defaults, strict=True))
-            steps = [given.get("next_step")]
-            for call in ast.walk(function):
-                if isinstance(call, ast.Call):
-                    steps += [keyword.value for keyword in call.keywords if keyword.arg == "next_step"]
-            if step := next((text for node in steps if (text := _text(node))), ""):
-                found[function.name] = step
+    found: dict[str, tuple[str, str]] = {}
+    for function in (each for _ in range(2) for each in _given_a_code(tree) if each.name in passing_on):
+        arguments = function.args
+        given = dict(zip([a.arg for a in arguments.kwonlyargs], arguments.kw_defaults, strict=True))
+        messages, steps = [""], [_text(given.get("next_step"))]
+        for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+            steps += [_text(keyword.value) for keyword in call.keywords if keyword.arg == "next_step"]
+            messages += [_text(keyword.value) for keyword in call.keywords if keyword.arg == "message"]
+            if _group(_name(call)):
+                messages += map(_text, call.args)
+            message, step = found.get(_name(call), ("", ""))
+            messages.append(message)
+            steps.append(step)
+        found[function.name] = (next(filter(None, messages), ""), next(filter(None, steps), ""))
     return found
 
 
 def _uses(
-    tree: ast.AST, groups: dict[str, str], positions: dict[str, int], usual_steps: dict[str, str]
+    tree: ast.AST,
+    groups: dict[str, str],
+    positions: dict[str, int],
+    usual_words: dict[str, tuple[str, str]],
+    usual_codes: dict[str, ast.expr],
 ) -> Iterator[Code]:
     for call in ast.walk(tree):
         if not isinstance(call, ast.Call):
@@ -219,10 +245,13 @@ def _uses(
             index = 0 if name in _CLASSES else positions[name]
             if len(call.args) > index:
                 given, rest = call.args[index], call.args[index + 1 :]
+            else:
+                given = usual_codes.get(name)
         group = _group(name) or groups.get(name) or _CAUSES
         words = [_text(argument) for argument in rest if _text(argument)]
-        message = _text(keywords.get("message")) or _text(keywords.get("reason")) or next(iter(words), "")
-        next_step = _text(keywords.get("next_step")) or (words[1] if len(words) > 1 else usual_steps.get(name, ""))
+        usual_message, usual_step = usual_words.get(name, ("", ""))
+        message = _text(keywords.get("message")) or _text(keywords.get("reason")) or next(iter(words), usual_message)
+        next_step = _text(keywords.get("next_step")) or (words[1] if len(words) > 1 else usual_step)
         for code in _literals(given):
             yield Code(code=code, group=group, message=message, next_step=next_step)
 

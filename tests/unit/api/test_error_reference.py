@@ -38,4 +38,7 @@ def test_codes_are_found_however_they_are_given(found: Found) -> None:
     assert ("volume_not_in_snapshot", "Refused") in found  # a problem's code=
     assert ("archive_ratio_too_high", "TooLarge") in found  # passed on by a function
     assert ("disk_error", "Failed") in found  # chosen from a table
+    assert ("volume_missing", "Refused") in found  # chosen from another
     assert ("restore_reverted_unhealthy", "Failed") in found  # one of two
+    assert ("deploy_unhealthy", "Failed") in found  # what a function has where it is given none
+    assert ("start_unhealthy", "Failed") in found  # passed on by a function that another one calls

@@ -157,3 +157,9 @@ export function failureOf(operation: OperationView): ApiError {
   const { code = operation.state, message = "", next_step = "", details = {} } = operation.error ?? {};
   return new ApiError(422, code, message, next_step, details ?? {});
 }
+
+/** The last lines of an instance that did not become healthy, if that is why it failed. */
+export function printedOf({ error, outcome }: OperationView): readonly string[] {
+  const lines = error?.details?.["logs"] ?? outcome["instance_logs"];
+  return Array.isArray(lines) ? lines.map(String) : [];
+}

@@ -161,3 +161,10 @@ test("what has no words of its own is told by its kind, and a reason by the serv
     original: "It says which.",
   });
 });
+
+test("of an operation that failed nobody says that nothing was changed but the server", async () => {
+  await i18n.speak("ru");
+  await i18n.words();
+  const failed = explain(new ApiError(422, "of_a_plugin", "It ran on the data.", "", {}), "Не удалось.");
+  expect(failed).toMatchObject({ title: "Не удалось.", what: "", original: "It ran on the data." });
+});

@@ -63,17 +63,20 @@ function measured(name: string, value: number): string | number {
 
 const TIME = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
 
-/** @param title what failed, in words of our own, where more is known than the refusal. */
+/**
+ * @param title what failed, in words of our own, where more is known than the refusal. What has no words besides is told by
+ * the server's alone: an operation that failed may have changed what a refusal of its kind would have left alone.
+ */
 export function explain(error: unknown, title?: string): Explained {
   if (error instanceof Unreachable) return plain(t("error.unreachable"));
   if (!(error instanceof ApiError)) return plain(t("error.own_defect"));
   const { code, problems, status } = error;
   if (code === UNEXPECTED) return unexpected(error, title);
   const told = tell({ code, message: error.message, next_step: error.nextStep });
-  const what = told.what || kind(status);
   // where there is one reason the refusal mostly says just that
   const reasons = problems.length === 1 && problems[0]?.message === error.message ? [] : problems;
-  return { ...told, title: title ?? what, what: title === undefined ? "" : what, problems: reasons, code };
+  if (title !== undefined) return { ...told, title, problems: reasons, code };
+  return { ...told, title: told.what || kind(status), what: "", problems: reasons, code };
 }
 
 /** Not Holdfast's own answer: a proxy's before it, which knows nothing of codes and next steps. */

@@ -19,9 +19,29 @@ export function toneOf(condition: Condition): Tone {
   return TONES[condition];
 }
 
-/** Whether a person should look at it. */
-export function needsAttention(status: StatusInBriefView): boolean {
-  return ["warn", "bad"].includes(toneOf(status.condition)) || status.edge_problem !== null;
+/** Why a person should look at it, if anybody should. */
+export function attentionFor(
+  status: StatusInBriefView,
+): `condition.${Condition}` | "overview.edge_problem" | "overview.deploy_failed" | null {
+  if (["warn", "bad"].includes(toneOf(status.condition))) return `condition.${status.condition}`;
+  if (status.edge_problem !== null) return "overview.edge_problem";
+  return failedLast(status) ? "overview.deploy_failed" : null;
+}
+
+/** Whether what was wanted last could not be deployed, and still is wanted. */
+function failedLast({ last_deployment: last, deployed, pending }: StatusInBriefView): boolean {
+  return last !== null && ["failed", "returned"].includes(last.state) && (pending || deployed === null);
+}
+
+/** What runs, and what is configured instead of it for the next time. */
+export function versionsOf({
+  image,
+  deployed,
+}: Pick<StatusInBriefView, "image"> & { deployed: { image: string } | null }): {
+  runs: string;
+  configured: string | null;
+} {
+  return { runs: deployed?.image ?? image, configured: deployed && deployed.image !== image ? image : null };
 }
 
 /** By project, in the order of their names; and so the workloads in each. */
