@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -20,8 +21,20 @@ from tests.e2e.site import IMAGE, SCRIPT, Site, site
 from tests.integration import conftest
 from tests.integration.engine_bench import DockerPlace
 
+_HERE = Path(__file__).parent
+_FIRST, _LAST = "test_story.py", ("test_below_a_path.py", "test_daily_work.py", "test_many_windows.py")
 docker_host = conftest.docker_host
 registry_address = conftest.registry_address
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All share a server: the story begins with one that nobody has set up, and some want its workload as made."""
+    order = {_FIRST: 0} | dict.fromkeys(_LAST, 2)
+    ours = [(index, item) for index, item in enumerate(items) if item.path.parent == _HERE]
+    in_turn = sorted((item for _, item in ours), key=lambda item: order.get(item.path.name, 1))
+    for (index, _), item in zip(ours, in_turn, strict=True):
+        items[index] = item
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -30,7 +30,7 @@ async def test_what_is_at_work_is_seen_everywhere_with_its_downtime_and_can_be_c
     await here.go("/")
     project = page.get_by_role("region", name=f"Project {NAME}")
     row = project.get_by_role("row").filter(has_text=NAME)
-    await expect(row).to_contain_text(re.compile("Running.*By hand only.*web:1"))
+    await expect(row).to_contain_text(re.compile(r"Running.*By hand only.*\w:\d"))
     await expect(page.get_by_role("region", name="Project another")).to_contain_text("Never deployed")
     await expect(page.get_by_role("region", name="Disks")).to_contain_text(re.compile("free of .*full", re.DOTALL))
 

@@ -135,9 +135,8 @@ async def test_a_deploy_that_fails_tells_why_and_what_still_runs(ledger: Ledger)
     await site.ask("POST", "/api/workloads", {**WORKLOAD, "name": "brittle"})
     browser = site.context.browser
     assert browser is not None
-    context = await browser.new_context(
-        locale="ru", storage_state=await site.context.storage_state(), viewport={"width": 360, "height": 740}
-    )
+    context = await browser.new_context(locale="ru", viewport={"width": 360, "height": 740})
+    await context.add_cookies((await site.context.storage_state())["cookies"])  # type: ignore[arg-type]
     page = site.watch(await context.new_page())
     dialog = page.get_by_role("dialog")
 
@@ -186,6 +185,7 @@ async def test_each_page_says_that_the_server_failed_and_none_that_there_is_noth
     assert browser is not None
     context = await browser.new_context(locale="en", storage_state=await site.context.storage_state())
     page = await context.new_page()
+    await page.add_init_script("delete window.SharedWorker")  # what such a worker asks for can't be made to fail here
 
     async def fail(route: Route) -> None:
         if re.search(r"/api/(session$|events|workloads/[^/]+/status)", route.request.url):

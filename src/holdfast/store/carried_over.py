@@ -39,7 +39,7 @@ _END_OPERATIONS: Final = (
         finished_at=bindparam("at"),
         error=bindparam("error"),
         cancellable=False,
-        waiting=None,
+        waiting_for="",
     )
 )
 _END_DEPLOYMENTS: Final = (
