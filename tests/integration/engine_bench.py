@@ -23,6 +23,7 @@ from holdfast.domain.workload import (
     WorkloadSpec,
 )
 from holdfast.runtime.port import LABEL_WORKLOAD, Container
+from holdfast.services.health_gate import SystemClock
 from holdfast.testing.images import build_image
 from holdfast.testing.trees import wrappers_below
 from tests.integration.conftest import remove_labelled
@@ -100,6 +101,15 @@ class DockerPlace:
     def leftovers(self) -> list[Path]:
         """What restores left beside volumes, and journals."""
         return wrappers_below(self.directory, *self.roots) + list(self.settings.journal_dir.iterdir())
+
+
+class Ahead(SystemClock):
+    """The machine's clock, set ahead."""
+
+    seconds = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.seconds
 
 
 HOOKS = Hooks(

@@ -13,13 +13,13 @@ from holdfast.bootstrap import Holdfast
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.errors import Refused
 from holdfast.domain.operation import OperationKind
-from holdfast.domain.workload import Scope, Volume
+from holdfast.domain.workload import DrillPolicy, Scope, SnapshotPolicy, Volume
 from holdfast.runtime.port import LABEL_INSTALLATION, Container
 from holdfast.services.clones import CloneWish
 from holdfast.services.workload_status import Condition
 from holdfast.testing.installation import deployed, snapshotted, succeeded, undone
 from holdfast.testing.trees import build_sample_tree, describe_tree
-from tests.integration.engine_bench import SCRATCH, DockerPlace, build_keeper, keeper, the_one_running, until
+from tests.integration.engine_bench import SCRATCH, Ahead, DockerPlace, build_keeper, keeper, the_one_running, until
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def place(tmp_path: Path, docker_host: str) -> AsyncIterator[DockerPlace]:
     await place.clean()
 
 
-async def production(holdfast: Holdfast, place: DockerPlace) -> str:
+async def production(holdfast: Holdfast, place: DockerPlace, policy: SnapshotPolicy | None = None) -> str:
     """A workload that runs on two volumes, one of them somewhere on the host; and a snapshot of it."""
     elsewhere = place.directory / "srv/media"
     elsewhere.mkdir(parents=True)
@@ -40,7 +40,8 @@ async def production(holdfast: Holdfast, place: DockerPlace) -> str:
         Volume(target="/media", scope=Scope.ABSOLUTE, source=str(elsewhere)),
         SCRATCH,
     )
-    workload = await deployed(holdfast, replace(keeper(), volumes=volumes))
+    spec = replace(keeper(), volumes=volumes)
+    workload = await deployed(holdfast, spec if policy is None else replace(spec, snapshots=policy))
     for path in (place.volumes / "keeper/data", elsewhere):
         build_sample_tree(path)
     return await snapshotted(holdfast, workload)
@@ -100,22 +101,26 @@ async def test_a_new_workload_runs_on_the_data_of_the_snapshot_and_an_undo_takes
         assert place.leftovers() == []
 
 
-async def test_a_drill_proves_a_snapshot_in_a_container_of_its_own_and_leaves_no_trace(
+async def test_a_drill_by_schedule_proves_a_snapshot_in_a_container_of_its_own_and_leaves_no_trace(
     place: DockerPlace,
 ) -> None:
-    async with place.running() as holdfast:
-        snapshot_id = await production(holdfast, place)
+    check = (
+        'until test -e /scratch/seen; do sleep 0.05; done; test ! -e /data/later && test -n "$(ls /media)" && '
+        "echo it lives"
+    )
+    nightly = DrillPolicy(schedule="0 4 * * *", command=("sh", "-c", check))
+    clock = Ahead()
+    async with replace(place, seams=replace(place.seams, clock=clock)).running() as holdfast:
+        snapshot_id = await production(holdfast, place, SnapshotPolicy(before_deploy=False, drill=nightly))
         good = production_trees(place)
         source = await the_one_running(holdfast, (await holdfast.api.workloads.get("keeper")).id)
         (place.volumes / "keeper/data/later").write_text("not in the snapshot")
-        check = (
-            'until test -e /scratch/seen; do sleep 0.05; done; test ! -e /data/later && test -n "$(ls /media)" && '
-            "echo it lives"
-        )
 
-        begun = await holdfast.api.drills.start(
-            "keeper", snapshot_id, command=["sh", "-c", check], actor="test", idempotency_key=None
-        )
+        await holdfast.scheduler.look()
+        clock.seconds += 25 * 3600
+        await holdfast.scheduler.look()
+        (begun,) = (await holdfast.operations.list(1, None)).items
+        assert (begun.kind, begun.actor) == (OperationKind.DRILL, "schedule")
         assert await reaches_nobody(holdfast, place, source)
         end = await succeeded(holdfast, begun)
         assert "it lives" in [line.message for line in end.log]

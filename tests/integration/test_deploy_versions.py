@@ -28,12 +28,19 @@ from holdfast.domain.workload import (
     WorkloadSpec,
 )
 from holdfast.runtime.docker import DockerRuntime
-from holdfast.services.health_gate import SystemClock
 from holdfast.testing.images import build_image
 from holdfast.testing.installation import deployed, ended, snapshotted, succeeded
 from holdfast.testing.plugins import install
 from holdfast.testing.registry import push, registry
-from tests.integration.engine_bench import PATIENT, DockerPlace, build_keeper, containers, keeper, the_one_running
+from tests.integration.engine_bench import (
+    PATIENT,
+    Ahead,
+    DockerPlace,
+    build_keeper,
+    containers,
+    keeper,
+    the_one_running,
+)
 
 OPEN_SESAME = "$2b$05$kCeSqv3uyXq5mTllrhWO0ea3r1neCmU/5382zZlFTDGXP0nu4qH66"
 """The bcrypt of a password."""
@@ -119,15 +126,6 @@ async def test_a_tag_that_was_moved_brings_the_new_digest_and_one_that_is_gone_t
         assert await the_one_running(holdfast, workload.id) == now
 
 
-class Ahead(SystemClock):
-    """The machine's clock, set ahead."""
-
-    seconds = 0.0
-
-    def time(self) -> float:
-        return super().time() + self.seconds
-
-
 @pytest.mark.xdist_group("registry")
 async def test_a_tag_that_was_moved_on_is_deployed_and_a_snapshot_is_taken_by_schedule(
     place: DockerPlace, docker_host: str, docker_runtime: DockerRuntime, reference: str
@@ -206,6 +204,36 @@ async def test_a_newer_tag_of_the_pattern_is_deployed_by_the_schedule(
             assert await the_one_running(holdfast, workload.id) == running
         for reference in published:
             await docker_runtime.untag(reference)
+
+
+async def test_each_of_several_registries_is_asked_with_its_own_login(
+    place: DockerPlace, docker_host: str, docker_runtime: DockerRuntime, tmp_path: Path
+) -> None:
+    for directory in ("one", "two"):
+        (tmp_path / directory).mkdir()
+    with (
+        registry(tmp_path / "one", users={"ann": OPEN_SESAME}) as one,
+        registry(tmp_path / "two", users={"bob": OPEN_SESAME}) as two,
+    ):
+        async with place.running() as holdfast:
+            logins = [RegistryLogin(host=one, username="ann", password="open sesame")]
+            logins.append(RegistryLogin(host=two, username="bob", password="open sesame"))
+            for login in logins:
+                name = f"{login.host}/holdfast-test/app:1"
+                image_id = await build_image(docker_host, name, script=STEADY, env={"VERSION": login.username})
+                await push(docker_host, image_id, name, login=login)
+                await holdfast.api.workloads.apply(replace(app(name), name=login.username), actor="test")
+                end = await ended(holdfast, await holdfast.api.deployer.deploy(login.username, actor="test"))
+                assert end.error is not None
+                assert end.error["code"] == "registry_denied"
+                await holdfast.api.registries.add(login.host, login.username, login.password, actor="test")
+            for login in logins:
+                await succeeded(holdfast, await holdfast.api.deployer.deploy(login.username, actor="test"))
+                workload = await holdfast.api.workloads.get(login.username)
+                running = await the_one_running(holdfast, workload.id)
+                assert await version_of(holdfast, running.id) == login.username
+        for login in logins:
+            await docker_runtime.untag(f"{login.host}/holdfast-test/app:1")
 
 
 async def test_a_plugin_of_another_distribution_says_which_image_runs(

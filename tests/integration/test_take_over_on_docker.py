@@ -11,6 +11,7 @@ import pytest
 from aiodocker import Docker, DockerError
 
 from holdfast.api.schemas.containers import wish_of
+from holdfast.domain.workload import Scope
 from holdfast.runtime.docker import DockerRuntime
 from holdfast.testing.installation import succeeded
 from tests.integration.engine_bench import IMAGE, DockerPlace, build_keeper, the_one_running
@@ -83,3 +84,38 @@ async def test_a_container_run_by_hand_is_taken_over_with_its_volumes(place: Doc
         (unnamed,) = [volume for volume in workload.spec.volumes if volume.target == "/without-a-name"]
         await holdfast.runtime.remove(container.id, force=True, keep_volumes=True)
         await holdfast.runtime.remove_volume(unnamed.engine_volume)
+
+
+async def test_two_containers_that_share_a_volume_are_taken_over_together(
+    place: DockerPlace, docker_runtime: DockerRuntime, installation: str
+) -> None:
+    names, shared = [f"{installation}-one", f"{installation}-two"], f"{installation}-shared"
+    try:
+        async with place.running() as holdfast, Docker(place.docker_host) as docker:
+            for name in names:
+                host = {"Binds": [f"{shared}:/files"], "Tmpfs": {"/scratch": ""}}
+                old = await docker.containers.run({"Image": IMAGE, "HostConfig": host}, name=name)  # type: ignore[dict-item]  # the library's
+                ((source,),) = [[Path(mount["Source"]) for mount in (await old.show())["Mounts"] if mount["Source"]]]
+            (source / "note").write_text("of both")
+            proposal = await holdfast.api.containers.propose(names, project="home")
+            operation = await holdfast.api.take_overs.begin(
+                [wish_of(each) for each in proposal.containers],
+                confirm=",".join(names),
+                accept_left_out=True,
+                keep=False,
+                actor="test",
+            )
+            await succeeded(holdfast, operation)
+            for each in proposal.containers:
+                workload = await holdfast.api.workloads.get(each.workload.name)
+                assert (workload.spec.project, workload.spec.volumes[0].scope) == ("home", Scope.PROJECT_NAMED)
+                container = await the_one_running(holdfast, workload.id)
+                assert [Path(mount.source) for mount in container.mounts if mount.source] == [source]
+            assert (source / "note").read_text() == "of both"
+            left = {name for each in await docker.containers.list(all=True) for name in each._container["Names"]}
+            assert not left & {f"/{name}" for name in names}
+    finally:
+        await place.clean()
+        for name in names:
+            await docker_runtime.remove(name, force=True)
+        await docker_runtime.remove_volume(shared)

@@ -22,14 +22,13 @@ from holdfast.domain.operation import Operation
 from holdfast.domain.webhook import Binding, Provider
 from holdfast.domain.workload import Hooks, Scope, SourceWish, UpdatePolicy, Volume, Workload
 from holdfast.runtime.port import LABEL_INSTALLATION, Container
-from holdfast.services.health_gate import SystemClock
 from holdfast.services.previews import PreviewWish
 from holdfast.services.scheduler import PATIENCE
 from holdfast.testing.images import build_image
 from holdfast.testing.installation import deployed, restore, snapshotted, succeeded
 from holdfast.testing.plugins import install
 from holdfast.testing.registry import push, registry
-from tests.integration.engine_bench import SCRATCH, DockerPlace, keeper, the_one_running, until
+from tests.integration.engine_bench import SCRATCH, Ahead, DockerPlace, keeper, the_one_running, until
 
 PLUGIN = Path(__file__).resolve().parents[1] / "plugins" / "holdfast-channel"
 SHARED = Volume(target="/media", scope=Scope.PROJECT, source="media")
@@ -40,15 +39,6 @@ touch /scratch/alive
 while :; do sleep 0.1 & wait $!; done
 """
 """Told to end, it first waits until ``/scratch/held`` is gone."""
-
-
-class Ahead(SystemClock):
-    """The machine's clock, set ahead."""
-
-    seconds = 0.0
-
-    def time(self) -> float:
-        return super().time() + self.seconds
 
 
 @pytest.fixture
