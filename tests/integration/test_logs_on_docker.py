@@ -93,7 +93,7 @@ async def test_what_a_container_uses_is_sampled_its_log_is_bounded_and_what_take
         assert (log["Type"], log["Config"]) == ("json-file", {"max-size": str(10 << 20), "max-file": "3"})
         causes = {use.cause: use for use in (await holdfast.api.disk.report()).causes}
         (image,) = causes[Cause.IMAGES].items
-        assert (image.name, (image.bytes or 0) > 0) == (COUNTER, True)
+        assert (COUNTER in image.name.split(", "), (image.bytes or 0) > 0) == (True, True)  # others may keep it, too
         assert [item.name.partition(" ")[0] for item in causes[Cause.VOLUMES].items] == [
             "keeper:/data",
             "keeper:/media",
