@@ -77,7 +77,7 @@ class CauseView(BaseModel):
             cause=use.cause,
             bytes=use.bytes,
             items=[DiskItemView.of(item) for item in use.items],
-            problem=ErrorView.of(use.problem) if use.problem else None,
+            problem=ErrorView.of_any(use.problem),
         )
 
 

@@ -23,6 +23,11 @@ class ErrorView(BaseModel):
         """The view of ``error``."""
         return cls(code=error.code, message=error.message, next_step=error.next_step, details=dict(error.details))
 
+    @classmethod
+    def of_any(cls, error: HoldfastError | Problem | None) -> ErrorView | None:
+        """The view of ``error``, where there is one."""
+        return None if error is None else cls.of(error)
+
 
 class ErrorAnswer(BaseModel):
     error: ErrorView

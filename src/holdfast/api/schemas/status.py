@@ -123,9 +123,9 @@ class StatusView(BaseModel):
             else None,
             busy=status.busy,
             undecided=status.undecided,
-            engine_problem=ErrorView.of(status.engine_problem) if status.engine_problem else None,
+            engine_problem=ErrorView.of_any(status.engine_problem),
             domains=[domain.name for domain in status.domains],
-            edge_problem=ErrorView.of(status.edge_problem) if status.edge_problem else None,
+            edge_problem=ErrorView.of_any(status.edge_problem),
             safety_snapshots=SafetyKeptView.model_validate(safety),
             schedule=None if schedule is None else ScheduleView.of(schedule),
         )
@@ -193,7 +193,7 @@ class StatusInBriefView(BaseModel):
             pending=bool(status.pending),
             busy=status.busy,
             undecided=status.undecided,
-            engine_problem=ErrorView.of(status.engine_problem) if status.engine_problem else None,
-            edge_problem=ErrorView.of(status.edge_problem) if status.edge_problem else None,
+            engine_problem=ErrorView.of_any(status.engine_problem),
+            edge_problem=ErrorView.of_any(status.edge_problem),
             updated_at=status.workload.updated_at,
         )

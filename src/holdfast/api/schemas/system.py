@@ -86,12 +86,7 @@ class SourceView(BaseModel):
     @classmethod
     def of(cls, facts: SourceFacts) -> SourceView:
         """The view of ``facts``."""
-        problem = facts.problem
-        return cls(
-            name=facts.name,
-            provided_by=facts.provided_by,
-            problem=None if problem is None else ErrorView.of(problem),
-        )
+        return cls(name=facts.name, provided_by=facts.provided_by, problem=ErrorView.of_any(facts.problem))
 
 
 class SourcesView(BaseModel):
