@@ -60,7 +60,7 @@ image: dist ## build the container image on a base of this system's own files, a
 pictures: setup ## make the documentation's pictures of the web interface anew, from a real run
 	@$(WITH_ENGINE) $(BIN)/python scripts/pictures.py $(PARTS)
 
-bench: setup ## measure, beside others, for some 35 minutes; PARTS=--quick to try it out
+bench: setup ## measure, beside others, for some 40 minutes; PARTS=--quick to try it out
 	@$(PYTHON) scripts/setup.py --bench
 	@npm --prefix benchmarks/lighthouse --silent ci
 	@$(WITH_ENGINE) $(BIN)/python -m benchmarks $(PARTS)
