@@ -56,6 +56,10 @@ class DeployRecords:
         """The newest deployment of a workload that succeeded."""
         return await self._deployments.last_successful(workload_id)
 
+    async def last_successful_of_all(self) -> dict[str, Deployment]:
+        """The newest deployment of each workload that succeeded, by the workload's id."""
+        return await self._deployments.last_successful_of_all()
+
     async def last_wished(self, workload_id: str) -> Deployment | None:
         """The newest successful deployment that somebody asked for, with the version that it named.
 

@@ -24,6 +24,9 @@ from typing import Final, Self
 from holdfast.domain.errors import Busy, Unavailable
 from holdfast.domain.told import TextOrTold
 
+PATIENCE: Final = 5.0
+"""Seconds for which somebody's request waits for those who hold a lock for a moment."""
+
 OnWait = Callable[[TextOrTold], object]
 """Told whom one waits for (``restore 01j…``) whenever that changes, and ``""`` when the waiting is over."""
 
@@ -31,6 +34,7 @@ OnWait = Callable[[TextOrTold], object]
 @dataclass(slots=True, eq=False)
 class _Waiter:
     why: TextOrTold
+    brief: bool
     turn: asyncio.Future[None]
     on_wait: OnWait | None
 
@@ -38,6 +42,7 @@ class _Waiter:
 @dataclass(slots=True)
 class _Slot:
     holder: TextOrTold
+    brief: bool
     waiters: deque[_Waiter] = field(default_factory=deque)
 
 
@@ -56,23 +61,33 @@ class KeyedMutex:
         slot = self._slots.get(key)
         return None if slot is None else str(slot.holder)
 
-    def try_acquire(self, key: str, why: TextOrTold) -> bool:
-        """Take ``key`` if it is free. Never overtakes: a key with waiters is not free."""
+    def brief(self, key: str) -> bool:
+        """Whether nobody has ``key``, or waits for it, but for a moment."""
+        slot = self._slots.get(key)
+        return slot is None or (slot.brief and all(waiter.brief for waiter in slot.waiters))
+
+    def try_acquire(self, key: str, why: TextOrTold, *, brief: bool = False) -> bool:
+        """Take ``key`` if it is free. Never overtakes: a key with waiters is not free.
+
+        Args:
+            brief: whether it is given back in a moment.
+        """
         if key in self._slots:
             return False
-        self._slots[key] = _Slot(why)
+        self._slots[key] = _Slot(why, brief)
         return True
 
-    async def acquire(self, key: str, why: TextOrTold, on_wait: OnWait | None = None) -> None:
+    async def acquire(self, key: str, why: TextOrTold, on_wait: OnWait | None = None, *, brief: bool = False) -> None:
         """Take ``key``, waiting for one's turn.
 
         Args:
             why: what the holder is doing, for those who then wait: ``restore 01j…``.
+            brief: whether it is given back in a moment.
         """
-        if self.try_acquire(key, why):
+        if self.try_acquire(key, why, brief=brief):
             return
         slot = self._slots[key]
-        waiter = _Waiter(why, asyncio.get_running_loop().create_future(), on_wait)
+        waiter = _Waiter(why, brief, asyncio.get_running_loop().create_future(), on_wait)
         slot.waiters.append(waiter)
         if on_wait is not None:
             on_wait(slot.holder)
@@ -95,7 +110,7 @@ class KeyedMutex:
             waiter = slot.waiters.popleft()
             if waiter.turn.done():  # cancelled; its task has not run since
                 continue
-            slot.holder = waiter.why
+            slot.holder, slot.brief = waiter.why, waiter.brief
             waiter.turn.set_result(None)
             for other in slot.waiters:
                 if other.on_wait is not None and not other.turn.done():
@@ -181,7 +196,7 @@ class LifecycleLocks:
 
     @contextmanager
     def try_hold(self, ids: Iterable[str], why: TextOrTold) -> Iterator[Held]:
-        """Hold the locks of all ``ids`` if all of them are free now.
+        """Hold the locks of all ``ids`` for a moment, if all of them are free now.
 
         Raises:
             Busy: ``workload_busy``, naming who is at work. No lock was taken.
@@ -190,18 +205,49 @@ class LifecycleLocks:
         taken: list[str] = []
         try:
             for workload_id in wanted:
-                if not self._mutex.try_acquire(workload_id, why):
-                    raise Busy(
-                        "workload_busy",
-                        f"The workload is busy: {self.holder(workload_id)}.",
-                        next_step="Wait until that has ended, then try again.",
-                        details={"workload_id": workload_id, "holder": self.holder(workload_id)},
-                    )
+                if not self._mutex.try_acquire(workload_id, why, brief=True):
+                    raise self._busy(workload_id)
                 taken.append(workload_id)
             with self._proof(wanted, why) as held:
                 yield held
         finally:
             self._release(taken)
+
+    @asynccontextmanager
+    async def hold_briefly(self, ids: Iterable[str], why: TextOrTold) -> AsyncIterator[Held]:
+        """Hold the locks of all ``ids`` for a moment, waiting for others who do no more than that.
+
+        So somebody's request is refused for an operation, but not for a look at the workload that nobody asked for.
+
+        Raises:
+            Busy: ``workload_busy``: an operation is at work or about to be, or :data:`PATIENCE` is over. No lock was
+                taken.
+        """
+        wanted = sorted(set(ids))
+        taken: list[str] = []
+        try:
+            for workload_id in wanted:
+                if not self._mutex.brief(workload_id):
+                    raise self._busy(workload_id)
+                try:
+                    async with asyncio.timeout(PATIENCE):
+                        await self._mutex.acquire(workload_id, why, brief=True)
+                except TimeoutError as error:
+                    raise self._busy(workload_id) from error
+                taken.append(workload_id)
+            with self._proof(wanted, why) as held:
+                yield held
+        finally:
+            self._release(taken)
+
+    def _busy(self, workload_id: str) -> Busy:
+        holder = self.holder(workload_id)
+        return Busy(
+            "workload_busy",
+            f"The workload is busy: {holder}.",
+            next_step="Wait until that has ended, then try again.",
+            details={"workload_id": workload_id, "holder": holder},
+        )
 
     @contextmanager
     def _proof(self, ids: Iterable[str], why: TextOrTold) -> Iterator[Held]:

@@ -246,7 +246,7 @@ class Secrets:
     @asynccontextmanager
     async def _locked(self, ref: str, why: str) -> AsyncIterator[Workload]:
         workload = await self._workloads.get(ref)
-        with self._locks.try_hold([workload.id], why):
+        async with self._locks.hold_briefly([workload.id], why):
             self._require_decided(workload.id)
             yield await self._workloads.get(workload.id)
 

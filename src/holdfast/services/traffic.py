@@ -59,9 +59,10 @@ class Traffic:
         if not spec.domains:
             return []
         taken = []
+        last_of_all = await self._records.last_successful_of_all()
         for other in await self._records.workloads():
             if other.name != spec.name:
-                last = await self._records.last_successful(other.id)
+                last = last_of_all.get(other.id)
                 taken.append((other.name, {*other.spec.domains, *(last.spec.domains if last else ())}))
         return conflicts(spec.domains, taken)
 

@@ -151,14 +151,14 @@ class Workloads:
             if joined:
                 await self._check(spec)  # what is wrong for good is told before who is at work
             if existing is None:
-                with self._locks.try_hold([other.id for other in joined], f"apply by {actor}"):
+                async with self._locks.hold_briefly([other.id for other in joined], f"apply by {actor}"):
                     for other in joined:
                         self._deletion.require_decided(other)
                     allowed(None)
                     _require_revision(None, spec.name, made_from)
                     await self._check(spec)
                     return await self._insert(spec, actor, preview)
-            with self._locks.try_hold([existing.id, *(other.id for other in joined)], f"apply by {actor}"):
+            async with self._locks.hold_briefly([existing.id, *(other.id for other in joined)], f"apply by {actor}"):
                 existing = await self.get(existing.id)
                 allowed(existing.spec)
                 _require_revision(existing, spec.name, made_from)
@@ -349,8 +349,9 @@ class Workloads:
     async def _deployed_conflicts(self, spec: WorkloadSpec, others: Iterable[Workload]) -> Sequence[Problem]:
         """Conflicts with what others were deployed with and don't have in their configuration any more."""
         problems: list[Problem] = []
+        last = await self._deployments.last_successful_of_all() if spec.volumes else {}
         for other in others:
-            deployed = await self._deployments.last_successful(other.id)
+            deployed = last.get(other.id)
             if deployed is None or deployed.spec.volumes == other.spec.volumes:
                 continue
             now_used = {place.path for place in self._volumes.placed(other.spec)}

@@ -182,6 +182,56 @@ class TestLifecycleLocks:
             held.require("a", "b")
         assert locks.holder("b") is None
 
+    async def test_a_request_waits_for_those_who_hold_a_lock_for_a_moment_in_the_order_of_asking(self) -> None:
+        locks = LifecycleLocks()
+        order: list[str] = []
+
+        async def change(name: str) -> None:
+            async with locks.hold_briefly(["a", "b"], name) as held:
+                held.require("a", "b")
+                order.append(name)
+                await asyncio.sleep(0)
+
+        with locks.try_hold(["b"], "a look at it"):
+            tasks = [asyncio.create_task(change(name)) for name in ("first", "second")]
+            await settle()
+            assert order == []
+        await asyncio.gather(*tasks)
+        assert order == ["first", "second"]
+        assert locks.holder("a") is None
+        assert locks.holder("b") is None
+
+    async def test_a_request_is_refused_at_once_for_an_operation_at_work_and_for_one_that_is_next(self) -> None:
+        locks = LifecycleLocks()
+        async with locks.hold(["b"], "restore 1"):
+            with pytest.raises(Busy, match="restore 1"):
+                async with locks.hold_briefly(["a", "b"], "apply"):
+                    pass
+            assert locks.holder("a") is None
+
+        async def deploy() -> None:
+            async with locks.hold(["b"], "deploy 2"):
+                pass
+
+        with locks.try_hold(["b"], "a look at it"):
+            waiting = asyncio.create_task(deploy())
+            await settle()
+            with pytest.raises(Busy):
+                async with locks.hold_briefly(["b"], "apply"):
+                    pass
+        await waiting
+        assert locks.holder("b") is None
+
+    async def test_a_request_waits_no_longer_than_its_patience(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("holdfast.services.locks.PATIENCE", 0.01)
+        locks = LifecycleLocks()
+        with locks.try_hold(["b"], "a long look"):
+            with pytest.raises(Busy, match="a long look"):
+                async with locks.hold_briefly(["a", "b"], "apply"):
+                    pass
+            assert locks.holder("a") is None
+        assert locks.holder("b") is None
+
     @given(
         wishes=st.lists(st.sets(st.sampled_from("abcde"), min_size=1, max_size=4), min_size=2, max_size=25),
         cancelled=st.sets(st.integers(0, 24)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -28,7 +29,7 @@ from holdfast.services.clones import CloneWish
 from holdfast.services.secrets import SecretState
 from holdfast.store.tables import secrets
 from holdfast.testing.fake_records import Behaviour, Command
-from holdfast.testing.fake_runtime import FakeRuntime
+from holdfast.testing.fake_runtime import Call, FakeRuntime
 from holdfast.testing.installation import (
     HOOKS,
     Installation,
@@ -251,6 +252,30 @@ async def test_setting_one_says_who_is_at_work_on_the_workload(tmp_path: Path) -
         await holdfast.operations.cancel(operation.id)
         assert (await ended(holdfast, operation)).state is OperationState.CANCELLED
         await put(holdfast, workload, FIRST)
+
+
+async def test_setting_one_waits_for_a_look_at_the_workload_that_nobody_asked_for(tmp_path: Path) -> None:
+    watched, looking, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def hold(call: Call) -> None:
+        if watched.is_set():
+            looking.set()
+            await over.wait()
+
+    def engine(_: object) -> FakeRuntime:
+        return FakeRuntime(state_file=tmp_path / "engine.json", root_dir=str(tmp_path), on_call=hold)
+
+    async with dataclasses.replace(installation(tmp_path), runtime=engine).running() as holdfast:
+        workload = await ready(holdfast)
+        watched.set()
+        look = asyncio.create_task(holdfast.reconciler.look(workload.id))
+        await looking.wait()
+        setting = asyncio.create_task(put(holdfast, workload, SECOND))
+        refused, _ = await asyncio.wait([setting], timeout=0.2)
+        assert not refused
+        over.set()
+        assert not (await look).skipped
+        assert await setting == ["secrets.KEY"]
 
 
 async def test_a_file_is_taken_over_with_its_secrets(holdfast: Holdfast) -> None:
