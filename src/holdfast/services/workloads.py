@@ -161,11 +161,13 @@ class Workloads:
             async with self._locks.hold_briefly([existing.id, *(other.id for other in joined)], f"apply by {actor}"):
                 existing = await self.get(existing.id)
                 allowed(existing.spec)
-                _require_revision(existing, spec.name, made_from)
+                spec = await self._secrets.resolved(spec, existing)
+                # Whoever got no answer asks again: what is there already was not changed by others (RFC 9110, 13.1.1).
+                if spec != existing.spec:
+                    _require_revision(existing, spec.name, made_from)
                 for each in (existing, *joined):
                     self._deletion.require_decided(each)
                 await self._check(spec)
-                spec = await self._secrets.resolved(spec, existing)
                 found = changes(existing.spec, spec)
                 if found and preview is None:
                     await self._require_no_preview(existing)

@@ -334,6 +334,14 @@ class TestApply:
             await bench.workloads.apply(spec(), actor="ann", made_from={seen})
         assert (await bench.workloads.get("notes")).spec.image == "notes:3"
 
+    async def test_a_change_that_is_sent_again_since_its_answer_was_lost_is_there_already(self, bench: Bench) -> None:
+        seen = (await bench.create()).spec.revision
+        first, again = [
+            await bench.workloads.apply(spec(image="notes:2"), actor="ann", made_from={seen}) for _ in range(2)
+        ]
+        assert again.workload == first.workload
+        assert not again.changes
+
     async def test_a_change_of_what_is_gone_makes_nothing_anew(self, bench: Bench) -> None:
         for made_from in ({ANY_REVISION}, {spec().revision}):
             with pytest.raises(PreconditionFailed) as caught:
