@@ -167,9 +167,18 @@ async def test_settings_are_changed_and_the_workload_is_deleted_with_what_each_d
     await page.get_by_role("button", name="Add a webhook").click()
     await page.get_by_role("button", name="Make the webhook").click()
     await expect(page.get_by_label("Address")).to_have_value(re.compile("/hooks/"))
+    address = await page.get_by_label("Address").input_value()
     await page.get_by_role("dialog").get_by_role("button", name="Close").last.click()
     await expect(page.get_by_role("dialog")).to_have_count(0)
     await expect(page.get_by_text("It asks for no secret")).to_be_visible()
+    pushed = {"ref": "refs/heads/side", "after": "1" * 40, "repository": {"full_name": "home/forge"}}
+    assert (await page.request.post(address, data=pushed, headers={"X-GitHub-Event": "push"})).ok
+    await page.get_by_role("button", name="Deliveries").click()
+    await expect(page.get_by_text("branch side is not the default one, and no other is wanted")).to_be_visible()
+    await page.locator("select").first.select_option("ru")
+    await expect(page.get_by_text("push: ветка side (home/forge)")).to_be_visible()
+    await expect(page.get_by_text("Ветка side не основная, а другие не нужны")).to_be_visible()
+    await page.locator("select").first.select_option("en")
 
     await page.get_by_role("button", name="Delete …").click()
     await page.get_by_label("Type forge to confirm").fill("forge")

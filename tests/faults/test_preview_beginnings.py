@@ -72,7 +72,7 @@ async def test_what_comes_late_makes_no_preview_of_a_pull_request_that_is_closed
     assert await names(holdfast) == ["notes", "notes-pr-17"], "one that was opened before there was a webhook has one"
     await hook.applied(pull("closed"))
     for late in (await hook.applied(pull("synchronize")), await builds.applied(built)):
-        assert (late.state, "was closed before" in late.message) == (DeliveryState.IGNORED, True)
+        assert (late.state, "was closed before" in str(late.why)) == (DeliveryState.IGNORED, True)
     assert await names(holdfast) == ["notes"]
     await hook.applied(pull("reopened"))
     await succeeded(holdfast, await removal_of(holdfast, "notes-pr-17"))

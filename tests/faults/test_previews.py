@@ -475,7 +475,7 @@ async def test_a_pull_request_has_a_preview_until_it_is_closed(holdfast: Holdfas
         return {"action": action, "number": 17, "pull_request": request, "repository": repository}
 
     fork = await hook.applied(pull("opened", "f", {"full_name": "mallory/notes"}))
-    assert (fork.state, "another repository" in fork.message) == (DeliveryState.IGNORED, True)
+    assert (fork.state, "another repository" in str(fork.why)) == (DeliveryState.IGNORED, True)
     assert await names(holdfast) == ["notes"]
     await hook.applied(pull("opened", "a"))
     first = await holdfast.api.previews.get("notes-pr-17")
@@ -493,4 +493,4 @@ async def test_a_pull_request_has_a_preview_until_it_is_closed(holdfast: Holdfas
     assert await names(holdfast) == ["notes"]
     assert not data.exists()
     again = await hook.applied(pull("closed", "c"))
-    assert (again.operation_id, again.state, "no preview" in again.message) == (None, DeliveryState.IGNORED, True)
+    assert (again.operation_id, again.state, "no preview" in str(again.why)) == (None, DeliveryState.IGNORED, True)

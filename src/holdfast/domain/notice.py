@@ -14,6 +14,7 @@ from typing import Final
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.schedule import ACTOR
 from holdfast.domain.times import parse
+from holdfast.domain.told import Told
 
 AGAIN: Final = timedelta(days=1)
 """How often a condition is told while it lasts."""
@@ -215,7 +216,7 @@ class Delivery:
     """A notice that waits to be delivered through a channel.
 
     Attributes:
-        error: why the last attempt failed; empty before there was one.
+        error: why the last attempt failed; ``None`` before there was one.
     """
 
     id: str
@@ -224,7 +225,7 @@ class Delivery:
     created_at: str
     next_at: str
     attempts: int = 0
-    error: str = ""
+    error: Told | None = None
 
 
 def is_due(delivery: Delivery, now: datetime) -> bool:

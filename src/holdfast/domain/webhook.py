@@ -12,6 +12,7 @@ from typing import Final
 
 from holdfast.domain.errors import InvalidInput
 from holdfast.domain.image_ref import parse_image_ref
+from holdfast.domain.told import TextOrTold, Told, told
 
 MAX_PATTERN: Final = 200
 PLACEHOLDER: Final = re.compile(r"\{([a-z_]*)\}")
@@ -135,27 +136,51 @@ class HookEvent:
     fork: bool = False
     preview: str = ""
     closed: bool = False
-    why: str = ""
+    why: TextOrTold = ""
 
     @property
-    def words(self) -> str:
-        """For people, one line of a log."""
+    def what(self) -> TextOrTold:
+        """What it is about, for people; empty where nothing is known of that."""
         match self.happening:
-            case Happening.BRANCH | Happening.TAG | Happening.RELEASE:
-                what = f"{self.happening} {self.ref}"
+            case Happening.BRANCH:
+                return of_branch(self.ref)
+            case Happening.TAG:
+                return of_tag(self.ref)
+            case Happening.RELEASE:
+                return told("hook_of_release", "release {name}", name=self.ref)
             case Happening.PULL | Happening.PULL_CLOSED:
-                what = f"pull request {self.pull} ({self.ref})"
+                return told("hook_of_pull", "pull request {number} ({branch})", number=self.pull, branch=self.ref)
             case Happening.BRANCH_GONE:
-                what = f"branch {self.ref} is gone"
+                return told("hook_of_branch_gone", "branch {name} is gone", name=self.ref)
             case Happening.IMAGE:
-                what = f"image {self.image}:{self.tag}"
+                return told("hook_of_image", "image {image}", image=f"{self.image}:{self.tag}")
+            case Happening.REQUEST if self.preview and self.closed:
+                return told("hook_of_preview_closed", "preview {name} closed", name=self.preview)
             case Happening.REQUEST if self.preview:
-                what = f"preview {self.preview}{' closed' if self.closed else ''}"
+                return told("hook_of_preview", "preview {name}", name=self.preview)
             case Happening.REQUEST:
-                what = self.image or self.digest or self.tag or "the configured image"
+                named = self.image or self.digest or self.tag
+                return named or told("hook_of_configured_image", "the configured image")
             case _:
-                what = ""
-        return " ".join(part for part in (self.name, what, f"of {self.repository}" if self.repository else "") if part)
+                return ""
+
+    @property
+    def told(self) -> Told:
+        """For people, a part of a sentence."""
+        event = told("hook_event", "{name} {what}", name=self.name, what=self.what) if self.what else Told(self.name)
+        if not self.repository:
+            return event
+        return told("hook_event_in", "{event} of {repository}", event=event, repository=self.repository)
+
+
+def of_branch(name: str) -> Told:
+    """A branch, in a sentence."""
+    return told("hook_of_branch", "branch {name}", name=name)
+
+
+def of_tag(name: str) -> Told:
+    """A tag, of source code or of an image, in a sentence."""
+    return told("hook_of_tag", "tag {name}", name=name)
 
 
 class DeliveryState(StrEnum):
@@ -182,7 +207,7 @@ class HookDelivery:
     Attributes:
         key: the provider's id of it, or of its event; ``None`` where it has none.
         digest: of the body; with the event's place in it where it tells several.
-        code, message: why it ended as it did; empty where it succeeded.
+        why: it ended as it did; ``None`` where it succeeded.
         operation_id: the operation that it led to.
         replay_of: the delivery that a person had applied once more.
         actor: that person.
@@ -197,8 +222,7 @@ class HookDelivery:
     state: DeliveryState
     received_at: str
     ended_at: str | None = None
-    code: str = ""
-    message: str = ""
+    why: Told | None = None
     operation_id: str | None = None
     replay_of: str | None = None
     actor: str = ""
@@ -225,7 +249,7 @@ class Effect:
 class Nothing:
     """Nothing is to be done, and why."""
 
-    why: str
+    why: Told
 
 
 def settings_problem(binding: Binding) -> str | None:

@@ -20,7 +20,18 @@ from typing import Final
 
 from holdfast.domain.errors import InvalidInput
 from holdfast.domain.image_ref import ImageRef, parse_image_ref
-from holdfast.domain.webhook import PLACEHOLDER, Binding, Effect, Happening, HookAction, HookEvent, Nothing
+from holdfast.domain.told import TextOrTold, Told, Value, told
+from holdfast.domain.webhook import (
+    PLACEHOLDER,
+    Binding,
+    Effect,
+    Happening,
+    HookAction,
+    HookEvent,
+    Nothing,
+    of_branch,
+    of_tag,
+)
 from holdfast.domain.workload import WorkloadSpec
 
 _SHORT: Final = 7
@@ -32,22 +43,26 @@ _NO_TAG: Final = re.compile(r"[^a-zA-Z0-9_.-]")
 def decide(binding: Binding, spec: WorkloadSpec, event: HookEvent) -> Effect | Nothing:
     """What a delivery leads to, with the workload as it is configured now."""
     if event.happening in (Happening.PING, Happening.OTHER):
-        return Nothing(event.why or "the provider tries the address out")
+        if isinstance(event.why, str) and event.why:  # of an earlier version
+            return Nothing(Told(event.why))
+        return Nothing(event.why) if event.why else _nothing("hook_tried_out", "the provider tries the address out")
     if binding.repository and not _matches(binding.repository.lower(), event.repository.lower()):
-        return Nothing(f"{event.repository or 'no repository'} is not {binding.repository}")
+        if not event.repository:
+            return _nothing("hook_no_repository", "it names no repository like {wanted}", wanted=binding.repository)
+        return _filtered(event.repository, binding.repository)
     if binding.action is HookAction.PREVIEW:
         return _of_preview(binding, spec, event)
     match event.happening:
         case Happening.IMAGE:
             return _of_image(binding, spec, event)
         case Happening.REQUEST if event.preview:
-            return Nothing("no previews are made through this webhook")
+            return _nothing("hook_no_previews", "no previews are made through this webhook")
         case Happening.REQUEST:
             return _of_request(binding, spec, event)
         case Happening.PULL | Happening.PULL_CLOSED:
-            return Nothing("nothing follows from pull requests")
+            return _nothing("hook_no_pulls", "nothing follows from pull requests")
         case Happening.BRANCH_GONE:
-            return Nothing("it was deleted")
+            return _nothing("hook_deleted", "it was deleted")
         case _:
             return _of_code(binding, spec, event)
 
@@ -55,29 +70,31 @@ def decide(binding: Binding, spec: WorkloadSpec, event: HookEvent) -> Effect | N
 def _of_preview(binding: Binding, spec: WorkloadSpec, event: HookEvent) -> Effect | Nothing:
     match event.happening:
         case Happening.PULL | Happening.PULL_CLOSED if binding.branch:
-            return Nothing("branches have previews here, and not pull requests")
+            return _nothing("hook_branches_only", "branches have previews here, and not pull requests")
         case Happening.PULL_CLOSED:
             return Effect(preview=f"pr-{event.pull}", closed=True)
         case Happening.PULL if event.fork:
-            return Nothing("its branch is in another repository, or in none, and such code is not run here")
+            return _nothing(
+                "hook_fork", "its branch is in another repository, or in none, and such code is not run here"
+            )
         case Happening.PULL:
             return _previewed(f"pr-{event.pull}", spec, _image_of_code(binding, spec, event))
         case Happening.BRANCH | Happening.BRANCH_GONE if not binding.branch:
-            return Nothing("pull requests have previews here, and not branches")
+            return _nothing("hook_pulls_only", "pull requests have previews here, and not branches")
         case Happening.BRANCH | Happening.BRANCH_GONE if not _matches(binding.branch, event.ref):
-            return Nothing(f"the branch {event.ref} is not {binding.branch}")
+            return _filtered(of_branch(event.ref), binding.branch)
         case Happening.BRANCH_GONE:
             return Effect(preview=event.ref, closed=True)
         case Happening.BRANCH:
             return _previewed(event.ref, spec, _image_of_code(binding, spec, event))
         case Happening.REQUEST if not event.preview:
-            return Nothing("it names no preview")
+            return _nothing("hook_no_preview_named", "it names no preview")
         case Happening.REQUEST if event.closed:
             return Effect(preview=event.preview, closed=True)
         case Happening.REQUEST:
             return _previewed(event.preview, spec, _of_request(binding, spec, event))
         case _:
-            return Nothing("no preview follows from it")
+            return _nothing("hook_nothing_for_preview", "no preview follows from it")
 
 
 def _previewed(preview: str, spec: WorkloadSpec, image: Effect | Nothing) -> Effect | Nothing:
@@ -91,15 +108,17 @@ def _of_code(binding: Binding, spec: WorkloadSpec, event: HookEvent) -> Effect |
     if event.happening is Happening.BRANCH:
         if binding.branch:
             if not _matches(binding.branch, event.ref):
-                return Nothing(f"the branch {event.ref} is not {binding.branch}")
+                return _filtered(of_branch(event.ref), binding.branch)
         elif binding.tag:
-            return Nothing("only tags are wanted, and this is a branch")
+            return _nothing("hook_only_tags", "only tags are wanted, and this is a branch")
         elif event.ref != event.default_branch:
-            return Nothing(f"the branch {event.ref} is not the default one, and no other is wanted")
+            return _nothing(
+                "hook_other_branch", "branch {branch} is not the default one, and no other is wanted", branch=event.ref
+            )
     elif not binding.tag:
-        return Nothing("no tags are wanted")
+        return _nothing("hook_no_tags", "no tags are wanted")
     elif not _matches(binding.tag, event.ref):
-        return Nothing(f"the tag {event.ref} is not {binding.tag}")
+        return _filtered(of_tag(event.ref), binding.tag)
     if binding.action is HookAction.PROMOTE:
         return Effect(promote_from=binding.promote_from)
     return _image_of_code(binding, spec, event)
@@ -110,27 +129,36 @@ def _image_of_code(binding: Binding, spec: WorkloadSpec, event: HookEvent) -> Ef
         return _redeploy(binding)
     tag = _filled(binding.image_tag, event)
     if tag is None:
-        return Nothing(f"{binding.image_tag} can't be filled in from a {event.happening}")
+        return _nothing(
+            "hook_not_filled", "{template} can't be filled in from {what}", template=binding.image_tag, what=event.what
+        )
     return _wanted(binding, spec, tag=tag)
 
 
 def _of_image(binding: Binding, spec: WorkloadSpec, event: HookEvent) -> Effect | Nothing:
     if binding.action is HookAction.PROMOTE:
-        return Nothing("a promotion takes the image that the other workload runs")
+        return _promoted()
     allowed = _allowed(binding, spec)
     if isinstance(allowed, Nothing):
         return allowed
     if event.image.lower() != _path(allowed):
-        return Nothing(f"{event.image} is not {_path(allowed)}, which this deploys from")
+        return _of_others(event.image, _path(allowed))
     if binding.tag:
         if not _matches(binding.tag, event.tag):
-            return Nothing(f"the tag {event.tag} is not {binding.tag}")
+            return _filtered(of_tag(event.tag), binding.tag)
     else:
         configured = parse_image_ref(spec.image).effective_tag
         if configured is None:
-            return Nothing("the workload runs a digest; only a binding with a tag pattern leaves it")
+            return _nothing(
+                "hook_digest_runs", "the workload runs a digest; only a binding with a tag pattern leaves it"
+            )
         if configured != event.tag:
-            return Nothing(f"the tag {event.tag} is not {configured}, which the workload runs")
+            return _nothing(
+                "hook_other_tag",
+                "the tag {tag} is not {wanted}, which the workload runs",
+                tag=event.tag,
+                wanted=configured,
+            )
     return _wanted(binding, spec, tag=event.tag)
 
 
@@ -138,7 +166,7 @@ def _of_request(binding: Binding, spec: WorkloadSpec, event: HookEvent) -> Effec
     named = event.image or event.tag or event.digest
     if binding.action is HookAction.PROMOTE:
         if named:
-            return Nothing("a promotion takes the image that the other workload runs, and no other")
+            return _promoted()
         return Effect(promote_from=binding.promote_from)
     if not named:
         return _redeploy(binding)
@@ -149,16 +177,18 @@ def _of_request(binding: Binding, spec: WorkloadSpec, event: HookEvent) -> Effec
     if event.image:
         ref = parse_image_ref(event.image)
         if _repository(ref) != _repository(allowed):
-            return Nothing(f"{ref.name} is not {allowed.name}, which this deploys from")
+            return _of_others(ref.name, allowed.name)
         tag, digest = ref.effective_tag or "", ref.digest or ""
     if binding.tag and not _matches(binding.tag, tag):
-        return Nothing(f"the tag {tag} is not {binding.tag}" if tag else f"it names no tag like {binding.tag}")
+        if tag:
+            return _filtered(of_tag(tag), binding.tag)
+        return _nothing("hook_no_tag", "it names no tag like {wanted}", wanted=binding.tag)
     return _wanted(binding, spec, tag=tag, digest=digest)
 
 
 def _redeploy(binding: Binding) -> Effect | Nothing:
     if binding.image:
-        return Nothing(f"it names no tag of {binding.image}")
+        return _nothing("hook_no_tag_of", "it names no tag of {image}", image=binding.image)
     return Effect()
 
 
@@ -173,7 +203,7 @@ def _wanted(binding: Binding, spec: WorkloadSpec, *, tag: str = "", digest: str 
     except InvalidInput:
         as_read = None
     if as_read != wanted:
-        return Nothing(f"{tag} can't be the tag of an image")
+        return _nothing("hook_no_image_tag", "{tag} can't be the tag of an image", tag=tag)
     same = wanted.canonical == parse_image_ref(spec.image).canonical
     return Effect(image=None if same else str(wanted))
 
@@ -181,8 +211,28 @@ def _wanted(binding: Binding, spec: WorkloadSpec, *, tag: str = "", digest: str 
 def _allowed(binding: Binding, spec: WorkloadSpec) -> ImageRef | Nothing:
     """The repository that may be deployed from."""
     if spec.plugin is not None:
-        return Nothing(f"the workload gets its image from its source {spec.plugin.type}, and takes no other one")
+        return _nothing(
+            "hook_source_names_image",
+            "the workload gets its image from its source {source}, and takes no other one",
+            source=spec.plugin.type,
+        )
     return parse_image_ref(binding.image or spec.image)
+
+
+def _nothing(code: str, why: str, **values: Value) -> Nothing:
+    return Nothing(told(code, why, "", **values))
+
+
+def _filtered(what: TextOrTold, wanted: str) -> Nothing:
+    return _nothing("hook_filtered", "{what} is not {wanted}", what=what, wanted=wanted)
+
+
+def _of_others(image: str, wanted: str) -> Nothing:
+    return _nothing("hook_other_image", "{image} is not {wanted}, which this deploys from", image=image, wanted=wanted)
+
+
+def _promoted() -> Nothing:
+    return _nothing("hook_promotes", "a promotion takes the image that the other workload runs, and no other")
 
 
 def _repository(ref: ImageRef) -> str:

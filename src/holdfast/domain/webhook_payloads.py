@@ -16,6 +16,7 @@ from typing import Final, NoReturn, TypedDict
 
 from holdfast.domain.errors import InvalidInput
 from holdfast.domain.image_ref import parse_image_ref
+from holdfast.domain.told import Told, told
 from holdfast.domain.webhook import Happening, HookEvent, Provider
 
 MAX_TEXT: Final = 255
@@ -58,7 +59,7 @@ def events_in(provider: Provider, name: str, document: Document) -> tuple[HookEv
         return _of_registry(document)
     if provider is Provider.GENERIC:
         return (_request(document),)
-    name = _text(name) or "unnamed"
+    name = _text(name) or "?"
     if provider is Provider.GITLAB:
         return (_of_gitlab(name, document),)
     return (_of_forge(name, document),)
@@ -85,7 +86,7 @@ def _of_forge(name: str, document: Document) -> HookEvent:
             return _push(document, about, deleted=deleted, default_branch=_text(repository.get("default_branch")))
         case "delete":
             if document.get("ref_type") != "branch":
-                return _other(about, "it was deleted")
+                return _other(about, _deleted())
             return HookEvent(happening=Happening.BRANCH_GONE, ref=_text(document.get("ref")), **about)
         case "pull_request" | "pull_request_sync":
             return _pull_request(document, about)
@@ -93,12 +94,12 @@ def _of_forge(name: str, document: Document) -> HookEvent:
             release, action = _part(document, "release"), _text(document.get("action"))
             tag = _text(release.get("tag_name"))
             if action != "published" or release.get("draft") is True or not tag:
-                return _other(about, f"a release is deployed when it is published, and this is {action or 'nothing'}")
+                return _other(about, _release("published", action))
             return HookEvent(happening=Happening.RELEASE, ref=tag, **about)
         case "package" | "registry_package":
             return _package(document, about)
         case _:
-            return _other(about, f"nothing follows from the event {name}")
+            return _other(about, _event(name))
 
 
 def _of_gitlab(name: str, document: Document) -> HookEvent:
@@ -113,9 +114,9 @@ def _of_gitlab(name: str, document: Document) -> HookEvent:
     if kind == "release":
         action, tag = _text(document.get("action")), _text(document.get("tag"))
         if action != "create" or not tag:
-            return _other(about, f"a release is deployed when it is created, and this is {action or 'nothing'}")
+            return _other(about, _release("create", action))
         return HookEvent(happening=Happening.RELEASE, ref=tag, sha=_text(_part(document, "commit").get("id")), **about)
-    return _other(about, f"nothing follows from the event {kind or name}")
+    return _other(about, _event(kind or name))
 
 
 def _push(document: Document, about: _About, *, deleted: bool, default_branch: str) -> HookEvent:
@@ -124,7 +125,7 @@ def _push(document: Document, about: _About, *, deleted: bool, default_branch: s
     if deleted:
         if branch:
             return HookEvent(happening=Happening.BRANCH_GONE, ref=branch, **about)
-        return _other(about, "it was deleted")
+        return _other(about, _deleted())
     if not branch and not tag:
         raise malformed("a push names neither a branch nor a tag")
     return HookEvent(
@@ -141,7 +142,7 @@ def _pull_request(document: Document, about: _About) -> HookEvent:
     request, action = _part(document, "pull_request"), _text(document.get("action"))
     head, base = _part(request, "head"), _part(request, "base")
     if action not in (*_OPEN, "closed"):
-        return _other(about, f"nothing follows from a pull request that was {action or 'not changed'}")
+        return _other(about, _event(f"pull_request {action}"))
     whose = [_text(_part(side, "repo").get("full_name")) for side in (head, base)]
     ref = _text(head.get("ref"))
     return _pull(
@@ -161,7 +162,8 @@ def _merge_request(document: Document, about: _About) -> HookEvent:
     action = _text(request.get("action"))
     pushed = action in ("open", "reopen") or (action == "update" and bool(_text(request.get("oldrev"))))
     if not pushed and action not in ("close", "merge"):
-        return _other(about, f"nothing follows from a merge request: {action or 'nothing'}, and nothing was pushed")
+        event = f"merge_request {action}".rstrip()
+        return _other(about, told("hook_nothing_pushed", "nothing was pushed with the event {event}", event=event))
     whose = [request.get("source_project_id"), request.get("target_project_id")]
     return _pull(
         request.get("iid"),
@@ -187,9 +189,9 @@ def _package(document: Document, about: _About) -> HookEvent:
     kind = _text(package.get("package_type") or package.get("type")).lower()
     action = _text(document.get("action"))
     if kind not in ("container", "docker"):
-        return _other(about, f"the package is no container image but {kind or 'nothing that is named'}")
+        return _other(about, told("hook_no_container", "the package is no container image: {kind}", kind=kind or "?"))
     if action not in ("published", "updated", "created"):
-        return _other(about, f"the package was {action or 'not published'}")
+        return _other(about, _event(f"{about['name']} {action}"))
     owner = _part(package, "owner")
     space = _text(package.get("namespace")) or _text(owner.get("login")) or _text(owner.get("username"))
     version = _part(package, "package_version")
@@ -199,7 +201,7 @@ def _package(document: Document, about: _About) -> HookEvent:
         tag = _text(package.get("version"))
         tag, digest = ("", tag) if ":" in tag else (tag, "")
     if not tag:
-        return _other(about, "the image was pushed without a tag")
+        return _other(about, _untagged())
     image = f"{space}/{_text(package.get('name'))}".lower()
     return HookEvent(happening=Happening.IMAGE, image=image, tag=tag, digest=digest, **about)
 
@@ -217,10 +219,10 @@ def _of_registry(document: Document) -> tuple[HookEvent, ...]:
     action = _text(first.get("action"))
     return (
         HookEvent(
-            name=action or "nothing",
+            name=action or "?",
             happening=Happening.OTHER,
             id=_text(first.get("id")),
-            why="no image was pushed with a tag",
+            why=_untagged(),
         ),
     )
 
@@ -278,8 +280,29 @@ def _unknown(key: str) -> NoReturn:
     )
 
 
-def _other(about: _About, why: str) -> HookEvent:
+def _other(about: _About, why: Told) -> HookEvent:
     return HookEvent(happening=Happening.OTHER, why=why, **about)
+
+
+def _event(event: str) -> Told:
+    return told("hook_other_event", "nothing follows from the event {event}", event=event.rstrip())
+
+
+def _deleted() -> Told:
+    return told("hook_deleted", "it was deleted")
+
+
+def _release(wanted: str, action: str) -> Told:
+    return told(
+        "hook_release",
+        "a release is deployed by the event {wanted}, and this is {action}",
+        wanted=wanted,
+        action=action or "?",
+    )
+
+
+def _untagged() -> Told:
+    return told("hook_untagged", "no image was pushed with a tag")
 
 
 def _part(document: Document, key: str) -> Document:

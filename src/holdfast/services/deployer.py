@@ -19,7 +19,7 @@ from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.promotion import require_takes_image
 from holdfast.domain.restore import ImageFacts
-from holdfast.domain.told import Told, told
+from holdfast.domain.told import TextOrTold, Told, told
 from holdfast.domain.workload import Workload
 from holdfast.services.deploy_records import DeployRecords
 from holdfast.services.deploy_snapshots import DeploySnapshots
@@ -52,7 +52,7 @@ class DeployIntent:
     image: str | None = None
     to: Deployment | None = None
     accept_volumes: bool = False
-    note: str = ""
+    note: TextOrTold = ""
     require: Callable[[], Awaitable[None]] | None = None
     choose: Callable[[Workload, OperationContext], Awaitable[str | None]] | None = None
     accept: Callable[[Version], Awaitable[None]] | None = None

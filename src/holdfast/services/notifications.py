@@ -30,7 +30,7 @@ from holdfast.domain.notice import (
     pause_after,
 )
 from holdfast.domain.times import parse, rfc3339
-from holdfast.domain.told import told
+from holdfast.domain.told import Told, told
 from holdfast.engine.sealing import Sealing
 from holdfast.services.doctor import ChannelFacts
 from holdfast.services.health_gate import Clock
@@ -51,7 +51,7 @@ class ChannelState:
 
     channel: Channel
     waiting: int = 0
-    error: str = ""
+    error: Told | None = None
 
 
 async def send(channel: Channel, secrets: ChannelSecrets, delivery: Delivery) -> None:
@@ -109,7 +109,7 @@ class Notifications:
         found = []
         for channel in await self._channels.list():
             own = [delivery for delivery in waiting if delivery.channel_id == channel.id]
-            found.append(ChannelState(channel=channel, waiting=len(own), error=own[0].error if own else ""))
+            found.append(ChannelState(channel=channel, waiting=len(own), error=own[0].error if own else None))
         return tuple(found)
 
     async def facts(self) -> ChannelFacts:
@@ -180,7 +180,7 @@ class Notifications:
             except HoldfastError as error:
                 if abs(now - parse(delivery.created_at)) < GIVEN_UP:
                     next_at = rfc3339(now + pause_after(delivery.attempts + 1))
-                    await self._outbox.failed(delivery, next_at=next_at, error=error.message)
+                    await self._outbox.failed(delivery, next_at=next_at, error=Told.of(error))
                     self._log.warning("notice_not_delivered", channel=channel.name, reason=error.message)
                     return
                 self._log.error("notice_given_up", channel=channel.name, title=delivery.notice.line)

@@ -28,6 +28,7 @@ from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.preview import Preview, PreviewCopy
 from holdfast.domain.promotion import require_takes_image
 from holdfast.domain.snapshot import SnapshotReason
+from holdfast.domain.told import TextOrTold, Told, told
 from holdfast.domain.workload import PreviewSeed, Workload
 from holdfast.services.clones import Clones, CloneWish
 from holdfast.services.deployer import Deployer, DeployIntent
@@ -65,7 +66,7 @@ class PreviewWish:
     seed: str | None = None
     expires: float | None = None
     last_snapshot: bool | None = None
-    why: str = ""
+    why: TextOrTold = ""
     actor: str
     idempotency_key: str | None = None
 
@@ -255,7 +256,9 @@ class Previews:
         assert made.workload is not None  # an apply always has one
         try:
             workload = await self._secrets.copy(parent, made.workload)
-            return await self._deployed(workload, wish, f"a preview of {parent.name} ({wish.key}) was made")
+            return await self._deployed(
+                workload, wish, _said("preview_made", "a preview of {workload} ({preview}) was made", parent, wish.key)
+            )
         except HoldfastError:
             await self._unmade(made.workload.id)
             raise
@@ -293,12 +296,15 @@ class Previews:
         if only_made and await self._secrets.problems(workload):
             workload = await self._secrets.copy(parent, workload)  # likewise
         await self._store.renew(renewed)
-        return await self._deployed(workload, wish, f"the preview of {parent.name} ({known.key}) is updated")
-
-    async def _deployed(self, workload: Workload, wish: PreviewWish, note: str) -> Operation:
-        intent = DeployIntent(
-            reason=DeployReason.PREVIEW, image=wish.image, note=f"{note}{f': {wish.why}' if wish.why else ''}"
+        return await self._deployed(
+            workload,
+            wish,
+            _said("preview_renewed", "the preview of {workload} ({preview}) is updated", parent, known.key),
         )
+
+    async def _deployed(self, workload: Workload, wish: PreviewWish, note: Told) -> Operation:
+        said = told("because", "{what}: {why}", what=note, why=wish.why) if wish.why else note
+        intent = DeployIntent(reason=DeployReason.PREVIEW, image=wish.image, note=said)
         return await self._deployer.begin(
             OperationKind.DEPLOY, workload.id, intent, actor=wish.actor, idempotency_key=wish.idempotency_key
         )
@@ -352,6 +358,10 @@ class Previews:
 
     def _from_now(self, seconds: float) -> str:
         return times.rfc3339(datetime.fromtimestamp(self._clock.time(), UTC) + timedelta(seconds=seconds))
+
+
+def _said(code: str, message: str, parent: Workload, key: str) -> Told:
+    return told(code, message, workload=parent.name, preview=key)
 
 
 def _too_many(why: str, bound: str) -> Conflict:

@@ -291,7 +291,7 @@ def judged(delivery: HookDelivery, binding: Binding, spec: WorkloadSpec) -> Hook
     if not isinstance(found, Nothing):
         return delivery
     state = DeliveryState.PING if delivery.event.happening is Happening.PING else DeliveryState.IGNORED
-    return replace(delivery, state=state, message=found.why, ended_at=delivery.received_at)
+    return replace(delivery, state=state, why=found.why, ended_at=delivery.received_at)
 
 
 def _document(provider: Provider, headers: Headers, body: bytes) -> Document:
@@ -339,7 +339,7 @@ def _not_applied(delivery: HookDelivery) -> Refused:
         [
             Problem(
                 code="webhook_not_applied",
-                message=f"Nothing follows from this delivery: {delivery.message}.",
+                message=f"Nothing follows from this delivery: {delivery.why}.",
                 next_step="Ask for what the binding takes, or make another binding. Nothing was done.",
                 details={"delivery_id": delivery.id},
             )

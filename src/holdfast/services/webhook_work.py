@@ -21,6 +21,7 @@ from holdfast.domain.deployment import DeployReason
 from holdfast.domain.errors import HoldfastError
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.preview import Preview
+from holdfast.domain.told import Told, told
 from holdfast.domain.webhook import Binding, DeliveryState, Effect, HookAction, HookDelivery, Nothing
 from holdfast.domain.webhook_effects import decide, pull_closed, superseded
 from holdfast.services.deploy_records import DeployRecords
@@ -40,6 +41,8 @@ GATHERING: Final = 1.0
 PAUSE: Final = 5.0
 """Seconds until what failed for want of a disk, or of an engine, is tried again."""
 
+
+_DEFECT: Final = HoldfastError("internal_error", "Holdfast ran into a defect of its own; see the server's log.")
 
 _Lane: TypeAlias = tuple[str, bool]
 """Deliveries that are applied one after the other: of a workload (by id), and whether those for its previews."""
@@ -164,7 +167,8 @@ class WebhookWork:
         )
         for by in set(newer.values()):
             older = [delivery_id for delivery_id, newest in newer.items() if newest == by]
-            await self._deliveries.end(older, DeliveryState.SUPERSEDED, "", f"the delivery {by} asks for the same")
+            why = told("hook_superseded", "the delivery {delivery} asks for the same", delivery=by)
+            await self._deliveries.end(older, DeliveryState.SUPERSEDED, why)
         for delivery, binding, effect in decided:
             if delivery.id not in newer:
                 await self._apply(delivery, binding, effect)
@@ -172,7 +176,7 @@ class WebhookWork:
         return True
 
     async def _apply(self, delivery: HookDelivery, binding: Binding, effect: Effect | Nothing) -> None:
-        state, code, message = DeliveryState.FAILED, "", ""
+        state, why = DeliveryState.FAILED, None
         try:
             operation = await self._carried_out(delivery, binding, effect)
         except HoldfastError as error:
@@ -180,19 +184,19 @@ class WebhookWork:
                 raise _Stopping from error
             if not _is_of_the_wish(error):
                 raise
-            code, message = error.code, error.message
+            why = Told.of(error)
         except Exception:  # noqa: BLE001 - a defect met once must not hold up all that waits behind it
             self._log.exception("delivery_failed_unforeseen", delivery_id=delivery.id)
-            code, message = "internal_error", "Holdfast ran into a defect of its own; see the server's log."
+            why = Told.of(_DEFECT)
         else:
             if isinstance(operation, Nothing):
-                state, message = DeliveryState.IGNORED, operation.why
+                state, why = DeliveryState.IGNORED, operation.why
             elif operation.state is OperationState.SUCCEEDED:
                 state = DeliveryState.SUCCEEDED
             else:
-                told = operation.error or {}
-                code, message = str(told.get("code", operation.state)), str(told.get("message", ""))
-        await self._deliveries.end([delivery.id], state, code, message)
+                failed = operation.error or {}
+                why = Told(str(failed.get("message", "")), code=str(failed.get("code", operation.state)))
+        await self._deliveries.end([delivery.id], state, why)
 
     async def _carried_out(
         self, delivery: HookDelivery, binding: Binding, effect: Effect | Nothing
@@ -220,15 +224,27 @@ class WebhookWork:
         return operation
 
     async def _begin(self, delivery: HookDelivery, binding: Binding, effect: Effect, key: str) -> Operation | Nothing:
-        why = f"asked for by the webhook {binding.id} ({binding.provider}: {delivery.event.words})"
+        why = told(
+            "hook_asks",
+            "asked for by the webhook {webhook} ({provider}: {event})",
+            webhook=binding.id,
+            provider=binding.provider.value,
+            event=delivery.event.told,
+        )
         if effect.preview is not None and effect.closed:
             preview = await self._previews.of_key(binding.workload_id, effect.preview)
             if preview is None:
-                return Nothing(f"there is no preview for {effect.preview}")
+                return Nothing(told("hook_no_preview", "there is no preview for {preview}", preview=effect.preview))
             return await self._previews.end(preview.workload_id, actor=binding.actor, idempotency_key=key)
         if effect.preview is not None:
             if await self._comes_late(delivery, effect.preview):
-                return Nothing(f"the pull request of {effect.preview} was closed before, and not opened again since")
+                return Nothing(
+                    told(
+                        "hook_pull_closed",
+                        "the pull request of {preview} was closed before, and not opened again since",
+                        preview=effect.preview,
+                    )
+                )
             wish = PreviewWish(
                 key=effect.preview, image=effect.image, why=why, actor=binding.actor, idempotency_key=key
             )
@@ -261,14 +277,14 @@ class WebhookWork:
         if await self._previews.of_key(delivery.workload_id, preview) is not None:
             return False
         spec = (await self._records.workload(delivery.workload_id)).spec
-        told: list[tuple[str, bool]] = []
+        known: list[tuple[str, bool]] = []
         for binding in await self._bindings.of(delivery.workload_id):
             if binding.action is HookAction.PREVIEW:
                 for each in await self._deliveries.list(binding.id, limit=LOOKED_AT, before=delivery.id):
                     closed = pull_closed(preview, binding, spec, each.event)
                     if closed is not None:
-                        told.append((each.id, closed))
-        return max(told, default=("", False))[1]
+                        known.append((each.id, closed))
+        return max(known, default=("", False))[1]
 
 
 def _is_of_the_wish(error: HoldfastError) -> bool:

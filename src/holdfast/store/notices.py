@@ -13,6 +13,7 @@ from holdfast.domain.errors import Conflict
 from holdfast.domain.ids import new_id
 from holdfast.domain.notice import Channel, Delivery, Notice
 from holdfast.domain.times import parse, rfc3339
+from holdfast.domain.told import Told
 from holdfast.store.codec import decode, encode
 from holdfast.store.database import Database, upsert
 from holdfast.store.tables import alarms, channels, deliveries, workloads
@@ -84,10 +85,11 @@ class Outbox:
         """Forget one: it was delivered, or is given up."""
         await self._database.change(_DELETE, id=delivery_id)
 
-    async def failed(self, delivery: Delivery, *, next_at: str, error: str) -> None:
+    async def failed(self, delivery: Delivery, *, next_at: str, error: Told) -> None:
         """Record that an attempt failed."""
+        attempts = delivery.attempts + 1
         await self._database.change(
-            _UPDATE, this=delivery.id, attempts=delivery.attempts + 1, next_at=next_at, error=error
+            _UPDATE, this=delivery.id, attempts=attempts, next_at=next_at, error=error.message, told=encode(error)
         )
 
     async def told(self) -> dict[str, tuple[datetime, str]]:
@@ -139,5 +141,5 @@ def _delivery(row: Row[tuple[object, ...]]) -> Delivery:
         created_at=row.created_at,
         next_at=row.next_at,
         attempts=row.attempts,
-        error=row.error,
+        error=decode(Told, row.told) if row.told is not None else Told(row.error) if row.error else None,
     )

@@ -217,6 +217,7 @@ deliveries: Final = Table(
     Column("next_at", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("error", Text, nullable=False),
+    Column("told", Text),
 )
 """Notices that wait to be delivered; each goes once it is."""
 
@@ -258,6 +259,7 @@ hook_deliveries: Final = Table(
     Column("operation_id", Text),
     Column("replay_of", Text),
     Column("actor", Text, nullable=False),
+    Column("message_values", Text),
     UniqueConstraint("binding_id", "key"),
     Index(None, "binding_id", "id"),
     Index(None, "binding_id", "digest"),

@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, and_, bindparam, delete, func, insert, or_, select, update
 
 from holdfast.domain.times import now
+from holdfast.domain.told import Told
 from holdfast.domain.webhook import Binding, DeliveryState, HookDelivery, HookEvent
 from holdfast.domain.workload import WorkloadSpec
 from holdfast.store.codec import decode, encode
@@ -210,11 +211,11 @@ class HookDeliveryStore:
         """Record which operation a delivery led to."""
         await self._set([delivery_id], state=DeliveryState.RUNNING.value, operation_id=operation_id)
 
-    async def end(self, delivery_ids: Sequence[str], state: DeliveryState, code: str, message: str) -> None:
+    async def end(self, delivery_ids: Sequence[str], state: DeliveryState, why: Told | None = None) -> None:
         """Record how deliveries ended."""
-        await self._set(delivery_ids, state=state.value, code=code, message=message, ended_at=now())
+        await self._set(delivery_ids, state=state.value, ended_at=now(), **_why(why))
 
-    async def _set(self, delivery_ids: Sequence[str], **values: str) -> None:
+    async def _set(self, delivery_ids: Sequence[str], **values: str | None) -> None:
         await self._database.change(_UPDATE, these=delivery_ids, **values)
 
 
@@ -299,15 +300,22 @@ def _values(delivery: HookDelivery) -> dict[str, object]:
         "state": delivery.state.value,
         "received_at": delivery.received_at,
         "ended_at": delivery.ended_at,
-        "code": delivery.code,
-        "message": delivery.message,
+        **_why(delivery.why),
         "operation_id": delivery.operation_id,
         "replay_of": delivery.replay_of,
         "actor": delivery.actor,
     }
 
 
+def _why(why: Told | None) -> dict[str, str | None]:
+    if why is None:
+        return {"code": "", "message": "", "message_values": None}
+    values = None if why.values is None else encode(why.values)
+    return {"code": why.code, "message": why.message, "message_values": values}
+
+
 def _delivery(row: Row[Any]) -> HookDelivery:
+    values = None if row.message_values is None else decode(dict[str, object], row.message_values)
     return HookDelivery(
         id=row.id,
         binding_id=row.binding_id,
@@ -318,8 +326,7 @@ def _delivery(row: Row[Any]) -> HookDelivery:
         state=DeliveryState(row.state),
         received_at=row.received_at,
         ended_at=row.ended_at,
-        code=row.code,
-        message=row.message,
+        why=Told(row.message, code=row.code, values=values) if row.message else None,
         operation_id=row.operation_id,
         replay_of=row.replay_of,
         actor=row.actor,

@@ -19,6 +19,7 @@ from holdfast.api.schemas.accounts import CreatedTokenView, TokensView, TokenVie
 from holdfast.api.schemas.backups import BackupsView, BackupView
 from holdfast.api.schemas.compose import FindingView
 from holdfast.api.schemas.containers import ContainersView, ProposedContainerView
+from holdfast.api.schemas.errors import ErrorView
 from holdfast.api.schemas.notifications import ChannelsView, ChannelView
 from holdfast.api.schemas.previews import PreviewsView, PreviewView
 from holdfast.api.schemas.registries import RegistriesView, RegistryView
@@ -211,7 +212,11 @@ ANSWERS: Final[Mapping[tuple[str, str], BaseModel]] = {
                 kinds=[NoticeKind.SNAPSHOT_FAILED, NoticeKind.RESTORE_ENDED],
                 created_at=WHEN,
                 waiting=2,
-                error="mail.example.org:587: the connection was refused",
+                error=ErrorView(
+                    code="mail_failed",
+                    message="The mail server mail.example.org did not take the mail: the connection was refused.",
+                    next_step="Check the server's address, its login, and whether it takes mail from this sender.",
+                ),
             )
         ]
     ),

@@ -181,7 +181,7 @@ def _group(name: str) -> str | None:
         return _REFUSED
     if name in ("FoundProblem", "PydanticCustomError"):
         return _DECLARATION
-    if name == "Told":
+    if name in ("Told", "told"):
         return _TOLD
     return name if name in _CLASSES else None
 

@@ -862,6 +862,7 @@ DELIVERY = HookDelivery(
     digest="d:0",
     state=DeliveryState.WAITING,
     received_at=AT,
+    why=told("hook_filtered", "{what} is not {wanted}", what="branch main", wanted="x"),
 )
 
 
@@ -913,7 +914,11 @@ class StandInNotifications(Recorder):
             created_at=AT,
             webhook=Webhook(origin="https://example.org"),
         )
-        return (ChannelState(channel=webhook, waiting=2, error="It is down."),)
+        return (
+            ChannelState(
+                channel=webhook, waiting=2, error=Told("It is down.", code="webhook_failed", next_step="Mend it.")
+            ),
+        )
 
     async def remove(self, name: str) -> None:
         self.record("remove", name=name)

@@ -29,7 +29,7 @@ async def test_a_webhook_is_made_and_neither_its_secret_nor_later_its_address_is
     for path in (WEBHOOKS, ONE):
         assert "hfw_once" not in (await api.ask("GET", path)).text
     [listed] = (await api.ask("GET", WEBHOOKS)).json()["items"]
-    assert (listed["refused"]["count"], listed["last"]["event"]) == (1, "push branch main of home/notes")
+    assert (listed["refused"]["count"], listed["last"]["event"]["message"]) == (1, "push branch main of home/notes")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,9 @@ async def test_what_is_no_webhook_is_malformed(api: Api, body: dict[str, Any]) -
 async def test_deliveries_are_listed_and_replayed_and_webhooks_forgotten(api: Api) -> None:
     [listed] = (await api.ask("GET", f"{ONE}/deliveries")).json()["items"]
     assert (listed["state"], listed["operation_id"]) == ("waiting", None)
+    assert (listed["event"]["code"], listed["event"]["values"]["repository"]) == ("hook_event_in", "home/notes")
+    why = {"code": "hook_filtered", "message": "branch main is not x", "values": {"what": "branch main", "wanted": "x"}}
+    assert {key: listed[key] for key in why} == why
     again = await api.ask("POST", f"{ONE}/deliveries/{OPERATION_ID}/replay")
     assert (again.status_code, again.json()["replay_of"]) == (201, OPERATION_ID)
     assert (await api.ask("DELETE", ONE)).status_code == 204
@@ -68,7 +71,9 @@ async def test_a_delivery_needs_no_token_and_its_body_goes_on_as_it_is(api: Api)
         "POST", "/hooks/hfw_x?source=ci", role=None, content=body, headers={"X-GitHub-Event": "push"}
     )
     assert answer.status_code == 200
-    assert answer.json()["deliveries"] == [{"id": OPERATION_ID, "state": "waiting", "message": "", "duplicate": False}]
+    assert answer.json()["deliveries"] == [
+        {"id": OPERATION_ID, "state": "waiting", "message": "branch main is not x", "duplicate": False}
+    ]
     assert api.webhooks.received == body
     assert (api.webhooks.last["address"], api.webhooks.last["headers"]["x-github-event"]) == ("hfw_x", "push")
 

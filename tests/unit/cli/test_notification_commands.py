@@ -17,7 +17,7 @@ CHANNEL = {
     "kinds": [],
     "created_at": AT,
     "waiting": 2,
-    "error": "It is down.",
+    "error": {"code": "webhook_failed", "message": "It is down.", "next_step": "Mend it.", "details": {}},
 }
 
 

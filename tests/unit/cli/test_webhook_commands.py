@@ -13,10 +13,11 @@ WEBHOOKS = "/api/workloads/notes/webhooks"
 ONE = f"{WEBHOOKS}/{OPERATION}"
 DELIVERY = {
     "id": OPERATION,
-    "event": "push image home/notes:1",
+    "event": {"message": "push image home/notes:1", "code": "hook_event", "values": {}},
     "state": "failed",
     "code": "image_not_in_registry",
     "message": "It is not there.",
+    "values": None,
     "operation_id": None,
     "replay_of": None,
     "actor": "",

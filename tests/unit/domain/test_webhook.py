@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from holdfast.domain.errors import InvalidInput
+from holdfast.domain.told import Told, as_json
 from holdfast.domain.webhook import (
     Binding,
     Effect,
@@ -16,11 +17,13 @@ from holdfast.domain.webhook import (
     HookEvent,
     Nothing,
     Provider,
+    of_branch,
     settings_problem,
 )
 from holdfast.domain.webhook_effects import decide, superseded
 from holdfast.domain.webhook_payloads import MAX_EVENTS, events_in
 from holdfast.domain.workload import SourceWish, WorkloadSpec
+from holdfast.store.codec import decode, encode
 
 SPEC = WorkloadSpec(name="notes", image="registry.example:5000/home/notes:main", project="home")
 SHA = "6113728f27ae82c7b1a177c8d03f9e96e0adf246"
@@ -72,7 +75,7 @@ def outcome(bound: Binding, name: str, document: dict[str, Any], spec: WorkloadS
     """What follows, or why nothing does."""
     (event,) = events_in(bound.provider, name, document)
     found = decide(bound, spec, event)
-    return found.why if isinstance(found, Nothing) else found
+    return str(found.why) if isinstance(found, Nothing) else found
 
 
 AGAIN = Effect()
@@ -98,7 +101,7 @@ def test_gitlab_tells_of_pushes_tags_and_releases() -> None:
     assert outcome(bound, "Tag Push Hook", tag) == AGAIN
     release = {"object_kind": "release", "action": "create", "tag": "v1.1", "project": PROJECT, "commit": {"id": SHA}}
     assert outcome(bound, "Release Hook", release) == AGAIN
-    assert "when it is created" in str(outcome(bound, "Release Hook", release | {"action": "update"}))
+    assert "by the event create," in str(outcome(bound, "Release Hook", release | {"action": "update"}))
     assert "nothing follows" in str(outcome(bound, "Pipeline Hook", {"object_kind": "pipeline", "project": PROJECT}))
 
 
@@ -108,8 +111,8 @@ def test_a_release_is_deployed_when_it_is_published(provider: Provider) -> None:
     release = {"action": "published", "release": {"tag_name": "v1.2", "draft": False}, "repository": REPOSITORY}
     assert outcome(bound, "release", release) == Effect(image="registry.example:5000/home/notes:v1.2")
     for other in ({"action": "edited"}, {"release": {"tag_name": "v1.2", "draft": True}}):
-        assert "when it is published" in str(outcome(bound, "release", release | other))
-    assert outcome(bound, "release", release | {"release": {"tag_name": "x1"}}) == "the tag x1 is not v*"
+        assert "by the event published," in str(outcome(bound, "release", release | other))
+    assert outcome(bound, "release", release | {"release": {"tag_name": "x1"}}) == "tag x1 is not v*"
 
 
 @pytest.mark.parametrize(
@@ -138,8 +141,8 @@ def test_an_image_is_deployed_if_it_has_the_tag_that_runs(
     ("name", "document", "why"),
     [
         ("package", {"action": "published", "package": GITHUB_PACKAGE | {"package_type": "npm"}}, "no container image"),
-        ("package", {"action": "deleted", "package": GITEA_PACKAGE}, "was deleted"),
-        ("package", {"action": "created", "package": GITEA_PACKAGE | {"version": DIGEST}}, "without a tag"),
+        ("package", {"action": "deleted", "package": GITEA_PACKAGE}, "event package deleted"),
+        ("package", {"action": "created", "package": GITEA_PACKAGE | {"version": DIGEST}}, "with a tag"),
         ("issues", {"action": "opened"}, "nothing follows from the event issues"),
     ],
 )
@@ -197,7 +200,7 @@ def test_a_request_names_an_image_a_tag_or_a_digest_or_nothing() -> None:
     assert outcome(generic, "", {"digest": DIGEST}) == Effect(image=f"{name}@{DIGEST}")
     assert outcome(generic, "", {"digest": DIGEST, "tag": "2"}) == Effect(image=f"{name}:2@{DIGEST}")
     versions = binding(Provider.GENERIC, tag="v*")
-    assert outcome(versions, "", {"tag": "2"}) == "the tag 2 is not v*"
+    assert outcome(versions, "", {"tag": "2"}) == "tag 2 is not v*"
     assert outcome(versions, "", {"digest": DIGEST}) == "it names no tag like v*"
 
 
@@ -222,7 +225,7 @@ def test_a_request_that_can_not_be_meant_is_malformed(body: dict[str, Any], code
 def test_filters_by_branch_repository_and_tag() -> None:
     bound = binding(branch="release/*", repository="home/*")
     assert outcome(bound, "push", push("refs/heads/release/1")) == AGAIN
-    assert outcome(bound, "push", push("refs/heads/main")) == "the branch main is not release/*"
+    assert outcome(bound, "push", push("refs/heads/main")) == "branch main is not release/*"
     foreign = push("refs/heads/release/1", repository=REPOSITORY | {"full_name": "evil/notes"})
     assert outcome(bound, "push", foreign) == "evil/notes is not home/*"
     assert "only tags" in str(outcome(binding(tag="v*"), "push", push("refs/heads/main")))
@@ -277,10 +280,38 @@ def test_of_equal_wishes_the_newest_stays() -> None:
     assert superseded([("a", one), ("b", two), ("c", one), ("d", one)]) == {"a": "d", "c": "d"}
 
 
+def told_by(**fields: Any) -> Told:
+    return HookEvent(**fields).told
+
+
 def test_events_are_told_in_words() -> None:
-    assert HookEvent(name="push", happening=Happening.BRANCH, ref="main", repository="a/b").words == (
-        "push branch main of a/b"
+    branch = told_by(name="push", happening=Happening.BRANCH, ref="main", repository="a/b")
+    assert (str(branch), branch.code) == ("push branch main of a/b", "hook_event_in")
+    assert str(told_by(name="request", happening=Happening.REQUEST)) == "request the configured image"
+    assert str(told_by(name="request", happening=Happening.REQUEST, preview="x", closed=True)) == (
+        "request preview x closed"
     )
-    assert HookEvent(name="request", happening=Happening.REQUEST).words == "request the configured image"
-    assert HookEvent(name="push", happening=Happening.IMAGE, image="a/b", tag="1").words == "push image a/b:1"
-    assert HookEvent(name="ping", happening=Happening.PING).words == "ping"
+    image = told_by(name="push", happening=Happening.IMAGE, image="a/b", tag="1")
+    assert str(image) == "push image a/b:1"
+    assert image.values is not None
+    assert image.values["what"] == {
+        "message": "image a/b:1",
+        "code": "hook_of_image",
+        "next_step": "",
+        "values": {"image": "a/b:1"},
+    }
+    assert told_by(name="ping", happening=Happening.PING) == Told("ping")
+
+
+def test_why_nothing_follows_has_a_code_and_values() -> None:
+    (event,) = events_in(Provider.GITHUB, "push", push("refs/heads/main"))
+    found = decide(binding(branch="release/*"), SPEC, event)
+    assert isinstance(found, Nothing)
+    assert (found.why.code, str(found.why)) == ("hook_filtered", "branch main is not release/*")
+    assert found.why.values == {"what": as_json(of_branch("main")), "wanted": "release/*"}
+
+
+def test_an_event_that_an_earlier_version_kept_tells_why_in_its_words() -> None:
+    before = HookEvent(name="issues", happening=Happening.OTHER, why="nothing follows from the event issues")
+    assert decode(HookEvent, encode(before)) == before
+    assert decide(binding(), SPEC, before) == Nothing(Told("nothing follows from the event issues"))

@@ -27,7 +27,7 @@ def outcome(bound: Binding, name: str, document: dict[str, Any], spec: WorkloadS
     """What follows, or why nothing does."""
     (event,) = events_in(bound.provider, name, document)
     found = decide(bound, spec, event)
-    return found.why if isinstance(found, Nothing) else found
+    return str(found.why) if isinstance(found, Nothing) else found
 
 
 def pull(action: str, *, head: object = HOME, ref: str = "feature/x", number: object = 17) -> dict[str, Any]:

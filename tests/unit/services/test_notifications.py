@@ -310,7 +310,7 @@ async def test_what_can_not_be_delivered_is_tried_again_less_and_less_often_in_o
     assert await bench.titles() == ["Deploy of notes failed", "later"]
     assert {name for name, _ in bench.sent} == {"up"}
     [down, _] = await bench.notifications.list()
-    assert (down.waiting, down.error) == (2, "It is down.")
+    assert (down.waiting, down.error) == (2, Told("It is down.", code="webhook_failed", next_step="Wait."))
     assert [str(each) for each in (await bench.notifications.facts()).failing] == ["down: It is down."]
     bench.notifications = bench.server(bench._send)
     bench.failing = set()

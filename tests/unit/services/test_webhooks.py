@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,10 @@ async def refusal(hooks: Hooks, binding: Binding, body: bytes, headers: dict[str
     with pytest.raises(HoldfastError) as caught:
         await hooks.send(binding, body, headers)
     return caught.value.code
+
+
+def codes(deliveries: Iterable[HookDelivery]) -> list[str]:
+    return [each.why.code if each.why else "" for each in deliveries]
 
 
 # --- who may deliver ----------------------------------------------------------------------------------------------
@@ -232,7 +236,9 @@ async def test_of_those_that_wait_the_newest_that_asks_for_the_same_is_applied(b
     succeeded, superseded = DeliveryState.SUCCEEDED, DeliveryState.SUPERSEDED
     assert await hooks.ended(binding) == [succeeded, superseded, succeeded, superseded]
     assert await hooks.ended(other) == [succeeded]
-    assert newest.id in (await hooks.settled(binding))[1].message
+    superseded_by = (await hooks.settled(binding))[1].why
+    assert superseded_by is not None
+    assert (superseded_by.code, superseded_by.values) == ("hook_superseded", {"delivery": newest.id})
     deployed = [each.spec.image for each in await hooks.bench.deployments.list(workload.id)]
     assert deployed == ["notes:2", "notes:3", "notes:1"]
 
@@ -244,11 +250,12 @@ async def test_what_fails_is_recorded_with_why_and_holds_up_nothing(both: tuple[
     await hooks.settled(binding)
     await hooks.one(binding)
     failed, good = await hooks.settled(binding)
-    assert (failed.state, failed.code, bool(failed.message)) == (DeliveryState.FAILED, "image_not_in_registry", True)
+    assert (failed.state, codes([failed])) == (DeliveryState.FAILED, ["image_not_in_registry"])
+    assert str(failed.why)
     assert good.state is DeliveryState.SUCCEEDED
     hooks.bench.undecided.add(workload.id)
     await hooks.one(binding, {"id": "now"})
-    assert (await hooks.settled(binding))[-1].code == "restore_undecided"
+    assert codes(await hooks.settled(binding))[-1] == "restore_undecided"
 
 
 async def test_who_asks_for_what_is_not_allowed_is_told_and_it_is_recorded(both: tuple[Hooks, Workload]) -> None:
@@ -282,7 +289,7 @@ async def test_a_promotion_by_webhook(both: tuple[Hooks, Workload]) -> None:
     )
     binding = await hooks.bind(workload, action=HookAction.PROMOTE, promote_from="staging")
     await hooks.one(binding)
-    assert [each.code for each in await hooks.settled(binding)] == ["promotion_of_nothing"]
+    assert codes(await hooks.settled(binding)) == ["promotion_of_nothing"]
     assert (await bench.deploy(staging)).state is OperationState.SUCCEEDED
     await hooks.one(binding, {"id": "again"})
     assert (await hooks.ended(binding))[-1] is DeliveryState.SUCCEEDED
@@ -350,7 +357,7 @@ async def test_what_a_death_cut_off_is_begun_again_a_few_times_at_most(tmp_path:
             if server == ATTEMPTS:
                 await hooks.work.start()
                 (end,) = await hooks.settled(binding)
-                assert (end.state, end.code) == (DeliveryState.FAILED, "interrupted")
+                assert (end.state, codes([end])) == (DeliveryState.FAILED, ["interrupted"])
             else:
                 async with bench.locks.hold([workload.id], "restore r1"):
                     await hooks.work.start()
@@ -431,7 +438,7 @@ async def test_what_is_to_be_applied_once_more_is_kept_or_refused(tmp_path: Path
         workload = await bench.add(STATELESS)
         binding = await hooks.bind(workload)
         ended = await hooks.one(binding, {"id": "1"})
-        await hooks.deliveries.end([ended.id], DeliveryState.SUCCEEDED, "", "")
+        await hooks.deliveries.end([ended.id], DeliveryState.SUCCEEDED)
         await hooks.one(binding, {"id": "2"})
         with pytest.raises(TooMany) as caught:
             await hooks.webhooks.replay(workload.id, binding.id, ended.id, actor="ann")

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from holdfast.domain.errors import HoldfastError, Problem
+from holdfast.domain.told import Told
 
 
 class ErrorView(BaseModel):
@@ -19,8 +20,10 @@ class ErrorView(BaseModel):
     ] = {}
 
     @classmethod
-    def of(cls, error: HoldfastError | Problem) -> ErrorView:
+    def of(cls, error: HoldfastError | Problem | Told) -> ErrorView:
         """The view of ``error``."""
+        if isinstance(error, Told):
+            return cls(code=error.code, message=error.message, next_step=error.next_step)
         return cls(code=error.code, message=error.message, next_step=error.next_step, details=dict(error.details))
 
     @classmethod

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, SecretStr
 
 from holdfast.api.parameters import ChannelNameText, PrintableText
+from holdfast.api.schemas.errors import ErrorView
 from holdfast.domain.notice import Channel, ChannelKind, ChannelSecrets, Mail, MailTls, NoticeKind, Webhook
 from holdfast.services.notifications import ChannelState
 
@@ -112,12 +113,14 @@ class ChannelView(BaseModel):
     kinds: Annotated[list[NoticeKind], Field(description="What is told through it; empty: everything.")]
     created_at: str
     waiting: Annotated[int, Field(description="How many notices wait for it.")]
-    error: Annotated[str, Field(description="Why the oldest of them was not delivered; empty if it was not tried yet.")]
+    error: Annotated[
+        ErrorView | None, Field(description="Why the oldest of them was not delivered; null if it was not tried yet.")
+    ]
 
     @classmethod
     def of(cls, state: ChannelState) -> ChannelView:
         """The view of ``state``."""
-        channel = state.channel
+        channel, error = state.channel, state.error
         return cls(
             name=channel.name,
             kind=channel.kind,
@@ -125,7 +128,7 @@ class ChannelView(BaseModel):
             kinds=list(channel.kinds),
             created_at=channel.created_at,
             waiting=state.waiting,
-            error=state.error,
+            error=None if error is None else ErrorView.of(error),
         )
 
 

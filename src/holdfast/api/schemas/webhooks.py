@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from holdfast.api.parameters import PrintableText
+from holdfast.api.schemas.told import ToldView, Values
+from holdfast.domain.told import Told
 from holdfast.domain.webhook import (
     MAX_PATTERN,
     Binding,
@@ -81,10 +83,13 @@ class WebhookBody(BaseModel, extra="forbid"):
 
 class DeliveryView(BaseModel):
     id: str
-    event: Annotated[str, Field(description="What it tells, in words.")]
+    event: Annotated[ToldView, Field(description="What it tells, in words.")]
     state: DeliveryState
-    code: Annotated[str, Field(description="Why it failed; empty otherwise.")]
-    message: Annotated[str, Field(description="Why it ended as it did.")]
+    code: Annotated[
+        str, Field(description="Why it ended as it did, see docs/reference/errors.md; empty if it succeeded.")
+    ]
+    message: Annotated[str, Field(description="The same in English.")]
+    values: Values
     operation_id: str | None
     replay_of: Annotated[str | None, Field(description="The delivery that was applied once more by this one.")]
     actor: Annotated[str, Field(description="Who asked for the replay.")]
@@ -94,12 +99,14 @@ class DeliveryView(BaseModel):
     @classmethod
     def of(cls, delivery: HookDelivery) -> DeliveryView:
         """The view of a delivery."""
+        why = delivery.why or Told("")
         return cls(
             id=delivery.id,
-            event=delivery.event.words,
+            event=ToldView.of(delivery.event.told),
             state=delivery.state,
-            code=delivery.code,
-            message=delivery.message,
+            code=why.code,
+            message=why.message,
+            values=why.values,
             operation_id=delivery.operation_id,
             replay_of=delivery.replay_of,
             actor=delivery.actor,
@@ -172,7 +179,7 @@ class ReceiptView(BaseModel):
     def of(cls, receipt: Receipt) -> ReceiptView:
         """The view of what a delivery is answered with."""
         delivery = receipt.delivery
-        return cls(id=delivery.id, state=delivery.state, message=delivery.message, duplicate=receipt.duplicate)
+        return cls(id=delivery.id, state=delivery.state, message=str(delivery.why or ""), duplicate=receipt.duplicate)
 
 
 class ReceivedView(BaseModel):

@@ -61,7 +61,7 @@ def list_channels(context: typer.Context, *, as_json: options.Json = False) -> N
     )
     for channel in document["items"]:
         if channel["error"]:
-            session.output.say(f"{channel['name']}: {channel['error']}")
+            session.output.say(f"{channel['name']}: {channel['error']['message']}")
 
 
 def add_webhook(

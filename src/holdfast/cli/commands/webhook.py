@@ -156,7 +156,7 @@ def deliveries(
     session.output.table(
         ("id", "received", "event", "state", "operation", "why"),
         [
-            (d["id"], ago(d["received_at"]), d["event"], d["state"], d["operation_id"] or "–", _why(d))
+            (d["id"], ago(d["received_at"]), d["event"]["message"], d["state"], d["operation_id"] or "–", _why(d))
             for d in document["items"]
         ],
     )
@@ -194,4 +194,5 @@ def _refused(webhook: dict[str, Any]) -> str:
 
 
 def _why(delivery: dict[str, Any]) -> str:
-    return ": ".join(part for part in (delivery["code"], delivery["message"]) if part) or "–"
+    code = delivery["code"] if delivery["state"] == "failed" else ""
+    return ": ".join(part for part in (code, delivery["message"]) if part) or "–"

@@ -46,6 +46,7 @@ REVISIONS: Final = (
     "0015",
     "0016",
     "0017",
+    "0018",
 )
 """All revisions, oldest first. A test compares them with the files."""
 
