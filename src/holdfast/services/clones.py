@@ -301,11 +301,12 @@ class Clones:
         """Forget a workload of which nothing was made but its record. Whether it is forgotten."""
         if await self._restores.undecided(workload_id) is not None:
             return False
-        with suppress(Busy), self._locks.try_hold([workload_id], "a clone that failed"):
-            if await self._deployments.list(workload_id, limit=1):
-                return False
-            await self._store.delete(workload_id)
-            return True
+        with suppress(Busy):
+            async with self._locks.hold_briefly([workload_id], "a clone that failed"):
+                if await self._deployments.list(workload_id, limit=1):
+                    return False
+                await self._store.delete(workload_id)
+                return True
         return False
 
 

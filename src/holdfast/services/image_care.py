@@ -149,7 +149,7 @@ class ImageCare:
             return removal, None
         owners = {self._owner(name) for name in removal.image.unneeded}
         try:
-            with self._locks.try_hold(owners, told("an_image_prune", "image prune {id}", id=ctx.id)):
+            async with self._locks.hold_briefly(owners, told("an_image_prune", "image prune {id}", id=ctx.id)):
                 there = [image for image in await self._runtime.images() if image.id == removal.image.id]
                 for now in await self._removals(await self._looked_at(there)):
                     return now, await self._remove(now, ctx)

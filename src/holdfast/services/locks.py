@@ -25,7 +25,7 @@ from holdfast.domain.errors import Busy, Unavailable
 from holdfast.domain.told import TextOrTold
 
 PATIENCE: Final = 5.0
-"""Seconds for which somebody's request waits for those who hold a lock for a moment."""
+"""Seconds for which what takes a moment waits for others who hold a lock for a moment."""
 
 OnWait = Callable[[TextOrTold], object]
 """Told whom one waits for (``restore 01j…``) whenever that changes, and ``""`` when the waiting is over."""
@@ -194,30 +194,11 @@ class LifecycleLocks:
         finally:
             self._release(taken)
 
-    @contextmanager
-    def try_hold(self, ids: Iterable[str], why: TextOrTold) -> Iterator[Held]:
-        """Hold the locks of all ``ids`` for a moment, if all of them are free now.
-
-        Raises:
-            Busy: ``workload_busy``, naming who is at work. No lock was taken.
-        """
-        wanted = sorted(set(ids))
-        taken: list[str] = []
-        try:
-            for workload_id in wanted:
-                if not self._mutex.try_acquire(workload_id, why, brief=True):
-                    raise self._busy(workload_id)
-                taken.append(workload_id)
-            with self._proof(wanted, why) as held:
-                yield held
-        finally:
-            self._release(taken)
-
     @asynccontextmanager
     async def hold_briefly(self, ids: Iterable[str], why: TextOrTold) -> AsyncIterator[Held]:
         """Hold the locks of all ``ids`` for a moment, waiting for others who do no more than that.
 
-        So somebody's request is refused for an operation, but not for a look at the workload that nobody asked for.
+        So what somebody asks for is refused for an operation, but not for a look at the workload that nobody asked for.
 
         Raises:
             Busy: ``workload_busy``: an operation is at work or about to be, or :data:`PATIENCE` is over. No lock was

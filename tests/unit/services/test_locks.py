@@ -170,15 +170,16 @@ class TestLifecycleLocks:
             assert locks.holder("a") is None
             assert task.cancelled()
 
-    async def test_asking_for_a_busy_workload_without_waiting_says_who_is_at_work_and_takes_nothing(self) -> None:
+    async def test_a_request_is_refused_for_an_operation_at_once_says_for_which_and_takes_nothing(self) -> None:
         locks = LifecycleLocks()
         async with locks.hold(["b"], "restore 1"):
-            with pytest.raises(Busy) as caught, locks.try_hold(["a", "b"], "deploy 2"):
-                pass
+            with pytest.raises(Busy) as caught:
+                async with locks.hold_briefly(["a", "b"], "apply"):
+                    pass
             assert caught.value.code == "workload_busy"
             assert "restore 1" in caught.value.message
             assert locks.holder("a") is None
-        with locks.try_hold(["a", "b"], "deploy 2") as held:
+        async with locks.hold_briefly(["a", "b"], "apply") as held:
             held.require("a", "b")
         assert locks.holder("b") is None
 
@@ -192,7 +193,7 @@ class TestLifecycleLocks:
                 order.append(name)
                 await asyncio.sleep(0)
 
-        with locks.try_hold(["b"], "a look at it"):
+        async with locks.hold_briefly(["b"], "a look at it"):
             tasks = [asyncio.create_task(change(name)) for name in ("first", "second")]
             await settle()
             assert order == []
@@ -201,19 +202,14 @@ class TestLifecycleLocks:
         assert locks.holder("a") is None
         assert locks.holder("b") is None
 
-    async def test_a_request_is_refused_at_once_for_an_operation_at_work_and_for_one_that_is_next(self) -> None:
+    async def test_a_request_is_refused_as_well_if_an_operation_is_next(self) -> None:
         locks = LifecycleLocks()
-        async with locks.hold(["b"], "restore 1"):
-            with pytest.raises(Busy, match="restore 1"):
-                async with locks.hold_briefly(["a", "b"], "apply"):
-                    pass
-            assert locks.holder("a") is None
 
         async def deploy() -> None:
             async with locks.hold(["b"], "deploy 2"):
                 pass
 
-        with locks.try_hold(["b"], "a look at it"):
+        async with locks.hold_briefly(["b"], "a look at it"):
             waiting = asyncio.create_task(deploy())
             await settle()
             with pytest.raises(Busy):
@@ -225,7 +221,7 @@ class TestLifecycleLocks:
     async def test_a_request_waits_no_longer_than_its_patience(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("holdfast.services.locks.PATIENCE", 0.01)
         locks = LifecycleLocks()
-        with locks.try_hold(["b"], "a long look"):
+        async with locks.hold_briefly(["b"], "a long look"):
             with pytest.raises(Busy, match="a long look"):
                 async with locks.hold_briefly(["a", "b"], "apply"):
                     pass
