@@ -14,7 +14,7 @@ from holdfast.testing.registry import registry
 from holdfast.testing.server_process import SERVE
 from tests.e2e.ledger import NAME, Ledger
 from tests.e2e.network import Network
-from tests.e2e.site import HEADER, site
+from tests.e2e.site import HEADER, lose_the_answer, site
 from tests.integration.engine_bench import DockerPlace, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
@@ -124,8 +124,16 @@ async def test_a_repository_is_verified_and_channels_and_registries_are_added_tr
     here, page, dialog = ledger.site, ledger.site.page, ledger.site.page.get_by_role("dialog")
     await here.sign_in()
     await here.go("/system/repositories")
+    # an answer that gets lost: what is pressed again is not done twice
+    await page.route("**/api/repository/verify", lose_the_answer, times=1)
+    await page.get_by_role("button", name="Verify all").click()
+    await expect(page.get_by_role("alert")).to_contain_text("Holdfast doesn't answer.")
     await page.get_by_role("button", name="Verify all").click()
     await expect(page.get_by_text("It is done.").last).to_be_visible()
+    verified = [each for each in (await here.ask("GET", "/api/operations"))["items"] if each["kind"] == "verify"]
+    assert len([each for each in verified if each["workload_id"] is None]) == 1
+    assert [said for said in here.said if "net::ERR_" not in said] == []
+    here.said.clear()
     count = str(len((await here.ask("GET", "/api/snapshots?limit=200"))["items"]))
     facts = page.get_by_role("region", name="Primary repository").get_by_role("definition")
     await expect(facts.first).to_have_text(count)

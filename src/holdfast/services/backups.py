@@ -105,7 +105,9 @@ class Backups:
 
         return await self._operations.start(OperationKind.BACKUP, None, actor, run, idempotency_key=idempotency_key)
 
-    async def verify(self, backup_id: str, passphrase: str | None, *, actor: str) -> Operation:
+    async def verify(
+        self, backup_id: str, passphrase: str | None, *, actor: str, idempotency_key: str | None = None
+    ) -> Operation:
         """Read one to its end, and check all of it.
 
         Args:
@@ -125,7 +127,9 @@ class Backups:
                     files = await asyncio.to_thread(self._files.verify, path, known, progress_of(ctx))
             return {"backup_id": backup_id, "files": files}
 
-        return await self._operations.start(OperationKind.VERIFY_BACKUP, None, actor, run)
+        return await self._operations.start(
+            OperationKind.VERIFY_BACKUP, None, actor, run, idempotency_key=idempotency_key
+        )
 
     async def download(self, backup_id: str) -> Download:
         """One as it is: sealed.

@@ -133,7 +133,7 @@ class Deployer:
 
         return await self._operations.start(kind, workload_id, actor, run, idempotency_key=idempotency_key)
 
-    async def start(self, ref: str, *, actor: str) -> Operation:
+    async def start(self, ref: str, *, actor: str, idempotency_key: str | None = None) -> Operation:
         """Run a workload as it was last deployed successfully.
 
         Raises:
@@ -146,9 +146,11 @@ class Deployer:
                 self._require_decided(workload.id)
                 return outcome_of(await self._replacement.start(held, workload.id, ctx), ctx)
 
-        return await self._operations.start(OperationKind.START, workload.id, actor, run)
+        return await self._operations.start(
+            OperationKind.START, workload.id, actor, run, idempotency_key=idempotency_key
+        )
 
-    async def stop(self, ref: str, *, actor: str) -> Operation:
+    async def stop(self, ref: str, *, actor: str, idempotency_key: str | None = None) -> Operation:
         """Stop a workload, and keep it stopped.
 
         Raises:
@@ -160,7 +162,9 @@ class Deployer:
             async with self._locked([workload.id], told("a_stop", "stop {id}", id=ctx.id), ctx) as held:
                 return {"clean": await self._replacement.stop(held, await self._records.workload(workload.id), ctx)}
 
-        return await self._operations.start(OperationKind.STOP, workload.id, actor, run)
+        return await self._operations.start(
+            OperationKind.STOP, workload.id, actor, run, idempotency_key=idempotency_key
+        )
 
     async def deployments(self, ref: str, limit: int, cursor: str | None) -> Page[Deployment]:
         """A workload's deployments, newest first."""

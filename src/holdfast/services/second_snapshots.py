@@ -88,7 +88,7 @@ class SecondSnapshots:
         with self._in_use.hold(used, "its deletion"):
             await self._repositories.look(name, lambda repository: repository.manifests.delete([snapshot_id]))
 
-    async def verify(self, name: str, snapshot_id: str, *, actor: str) -> Operation:
+    async def verify(self, name: str, snapshot_id: str, *, actor: str, idempotency_key: str | None = None) -> Operation:
         """Read all of one back, and compare it with its hashes."""
         manifest = await self.manifest(name, snapshot_id)
 
@@ -101,9 +101,11 @@ class SecondSnapshots:
                 raise snapshot_damaged(damage, "Copy it again: what is damaged there is sent again.")
             return {"snapshot_id": snapshot_id, "repository": name}
 
-        return await self._operations.start(OperationKind.VERIFY, manifest.workload_id, actor, run)
+        return await self._operations.start(
+            OperationKind.VERIFY, manifest.workload_id, actor, run, idempotency_key=idempotency_key
+        )
 
-    async def verify_all(self, name: str, *, percent: int, actor: str) -> Operation:
+    async def verify_all(self, name: str, *, percent: int, actor: str, idempotency_key: str | None = None) -> Operation:
         """Read a share of a repository back, what was not read for longest first.
 
         Args:
@@ -123,7 +125,7 @@ class SecondSnapshots:
                 raise repository_damaged(result, "Copy these snapshots again: what is damaged there is sent again.")
             return {}
 
-        return await self._operations.start(OperationKind.VERIFY, None, actor, run)
+        return await self._operations.start(OperationKind.VERIFY, None, actor, run, idempotency_key=idempotency_key)
 
     async def prune(self, name: str, *, dry_run: bool, actor: str, idempotency_key: str | None = None) -> Operation:
         """Free what no snapshot there needs. No snapshot is deleted.

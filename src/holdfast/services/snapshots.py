@@ -234,7 +234,7 @@ class Snapshots:
         await self._states.pin(snapshot_id, snapshot.manifest.workload_id, pinned)
         return dataclasses.replace(snapshot, pinned=pinned)
 
-    async def verify(self, ref: str, snapshot_id: str, *, actor: str) -> Operation:
+    async def verify(self, ref: str, snapshot_id: str, *, actor: str, idempotency_key: str | None = None) -> Operation:
         """Read all of a snapshot back and compare it with what was captured."""
         snapshot = await self.get(ref, snapshot_id)
 
@@ -251,7 +251,9 @@ class Snapshots:
                 )
             return {"snapshot_id": snapshot_id, "verified_at": now}
 
-        return await self._operations.start(OperationKind.VERIFY, snapshot.manifest.workload_id, actor, run)
+        return await self._operations.start(
+            OperationKind.VERIFY, snapshot.manifest.workload_id, actor, run, idempotency_key=idempotency_key
+        )
 
     async def facts(self) -> SnapshotFacts:
         """How the snapshots of all workloads are, for the doctor."""

@@ -379,12 +379,12 @@ class StandInDeployer(Recorder):
         )
         return operation(OperationKind.ROLLBACK)
 
-    async def start(self, ref: str, *, actor: str) -> Operation:
-        self.record("start", ref=ref, actor=actor)
+    async def start(self, ref: str, **wanted: Any) -> Operation:
+        self.record("start", ref=ref, **wanted)
         return operation(OperationKind.START)
 
-    async def stop(self, ref: str, *, actor: str) -> Operation:
-        self.record("stop", ref=ref, actor=actor)
+    async def stop(self, ref: str, **wanted: Any) -> Operation:
+        self.record("stop", ref=ref, **wanted)
         return operation(OperationKind.STOP)
 
     async def deployments(self, ref: str, limit: int, cursor: str | None) -> Page[Deployment]:
@@ -591,8 +591,8 @@ class StandInSnapshots(Recorder):
         self.record("set_pinned", ref=ref, sid=sid, pinned=pinned, actor=actor)
         return SNAPSHOT
 
-    async def verify(self, ref: str, sid: str, *, actor: str) -> Operation:
-        self.record("verify", ref=ref, sid=sid, actor=actor)
+    async def verify(self, ref: str, sid: str, **wanted: Any) -> Operation:
+        self.record("verify", ref=ref, sid=sid, **wanted)
         return operation(OperationKind.VERIFY)
 
     async def export(self, ref: str, sid: str) -> tuple[str, AsyncIterator[bytes]]:
@@ -989,8 +989,8 @@ class StandInCare(Recorder):
         self.record("prune", ref=ref, dry_run=dry_run, actor=actor, idempotency_key=idempotency_key)
         return operation(OperationKind.PRUNE)
 
-    async def verify(self, *, percent: int, actor: str) -> Operation:
-        self.record("verify", percent=percent, actor=actor)
+    async def verify(self, **wanted: Any) -> Operation:
+        self.record("verify", **wanted)
         return operation(OperationKind.VERIFY)
 
 
@@ -1038,12 +1038,12 @@ class StandInSecondSnapshots(Recorder):
     async def delete(self, name: str, sid: str) -> None:
         self.record("delete", name=name, sid=sid)
 
-    async def verify(self, name: str, sid: str, *, actor: str) -> Operation:
-        self.record("verify", name=name, sid=sid, actor=actor)
+    async def verify(self, name: str, sid: str, **wanted: Any) -> Operation:
+        self.record("verify", name=name, sid=sid, **wanted)
         return operation(OperationKind.VERIFY)
 
-    async def verify_all(self, name: str, *, percent: int, actor: str) -> Operation:
-        self.record("verify_all", name=name, percent=percent, actor=actor)
+    async def verify_all(self, name: str, **wanted: Any) -> Operation:
+        self.record("verify_all", name=name, **wanted)
         return operation(OperationKind.VERIFY)
 
     async def prune(self, name: str, *, dry_run: bool, actor: str, idempotency_key: str | None = None) -> Operation:
@@ -1155,8 +1155,8 @@ class StandInBackups(Recorder):
         self.record("create", actor=actor, idempotency_key=idempotency_key)
         return operation(OperationKind.BACKUP)
 
-    async def verify(self, backup_id: str, passphrase: str | None, *, actor: str) -> Operation:
-        self.record("verify", backup_id=backup_id, passphrase=passphrase, actor=actor)
+    async def verify(self, backup_id: str, passphrase: str | None, **wanted: Any) -> Operation:
+        self.record("verify", backup_id=backup_id, passphrase=passphrase, **wanted)
         return operation(OperationKind.VERIFY_BACKUP)
 
     async def download(self, backup_id: str) -> Download:

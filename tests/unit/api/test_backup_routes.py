@@ -30,8 +30,10 @@ async def test_a_backup_is_made_verified_downloaded_and_deleted(api: Api) -> Non
     made = await api.ask("POST", BACKUPS, headers={"Idempotency-Key": "k"})
     assert (made.status_code, made.json()["kind"]) == (202, "backup")
     assert api.backups.last["idempotency_key"] == "k"
-    verified = await api.ask("POST", f"{BACKUPS}/{OPERATION_ID}/verify", json={"passphrase": PASSPHRASE})
+    wanted, key = {"passphrase": PASSPHRASE}, {"Idempotency-Key": "v"}
+    verified = await api.ask("POST", f"{BACKUPS}/{OPERATION_ID}/verify", json=wanted, headers=key)
     assert (verified.status_code, api.backups.last["passphrase"]) == (202, PASSPHRASE)
+    assert api.backups.last["idempotency_key"] == "v"
     downloaded = await api.ask("GET", f"{BACKUPS}/{OPERATION_ID}/file")
     assert (downloaded.content, downloaded.headers["Content-Length"]) == (b"sealed", "6")
     assert (await api.ask("DELETE", f"{BACKUPS}/{OPERATION_ID}")).status_code == 204

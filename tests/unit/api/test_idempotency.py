@@ -62,3 +62,23 @@ async def test_how_a_body_is_written_is_no_matter(api: Api) -> None:
     json = {"Content-Type": "application/json"}
     one, other = [await asked(api, "/api/repository/prune", {"content": text, "headers": json}) for text in written]
     assert one == other
+
+
+async def test_what_starts_an_operation_takes_a_key_but_for_what_can_not_be_begun_twice(api: Api) -> None:
+    """Of those without one each has its reason: it is confirmed by name and gone then, or changes nothing."""
+    document = (await api.ask("GET", "/api/openapi.json")).json()
+    without = {
+        f"{method} {path}"
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if "202" in operation["responses"]
+        and all(parameter["name"] != "Idempotency-Key" for parameter in operation.get("parameters", ()))
+    }
+    assert without == {
+        "post /api/backups/{backup}/restore",
+        "post /api/images/prune",
+        "post /api/import/containers/take-over",
+        "post /api/operations/{operation}/cancel",
+        "post /api/workloads/{workload}/snapshots/{snapshot}/compare",
+        "delete /api/workloads/{workload}",
+    }

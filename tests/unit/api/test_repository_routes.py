@@ -93,18 +93,17 @@ async def test_what_is_there_is_listed_verified_deleted_and_pruned(api: Api) -> 
     assert item["id"] == SNAPSHOT_ID
     assert api.second_snapshots.last == {"name": "far", "workload": "notes", "limit": 3, "cursor": None}
     assert (await api.ask("GET", f"{there}/{SNAPSHOT_ID}")).json() == item
-    for path, body, expected in [
-        (f"{there}/{SNAPSHOT_ID}/verify", None, {"name": "far", "sid": SNAPSHOT_ID, "actor": "the admin"}),
-        (f"{FAR}/verify", {"share": 10}, {"name": "far", "percent": 10, "actor": "the admin"}),
-        (
-            f"{FAR}/prune",
-            {"dry_run": True},
-            {"name": "far", "dry_run": True, "actor": "the admin", "idempotency_key": None},
-        ),
-    ]:
-        answer = await api.ask("POST", path, json=body)
-        assert (answer.status_code, answer.headers["Location"]) == (202, LOCATION)
-        assert api.second_snapshots.last == expected
+    by: dict[str, object] = {"name": "far", "actor": "the admin"}
+    asked: list[tuple[str, dict[str, object] | None, dict[str, object]]] = [
+        (f"{there}/{SNAPSHOT_ID}/verify", None, {"sid": SNAPSHOT_ID}),
+        (f"{FAR}/verify", {"share": 10}, {"percent": 10}),
+        (f"{FAR}/prune", {"dry_run": True}, {"dry_run": True}),
+    ]
+    for path, body, expected in asked:
+        for key, headers in ((None, {}), ("k", {"Idempotency-Key": "k"})):
+            answer = await api.ask("POST", path, json=body, headers=headers)
+            assert (answer.status_code, answer.headers["Location"]) == (202, LOCATION)
+            assert api.second_snapshots.last == by | expected | {"idempotency_key": key}
     assert (await api.ask("DELETE", f"{there}/{SNAPSHOT_ID}")).status_code == 204
     assert api.second_snapshots.last == {"name": "far", "sid": SNAPSHOT_ID}
 

@@ -338,7 +338,9 @@ async def test_a_deleted_snapshot_is_answered_with_nothing(api: Api) -> None:
 
 
 async def test_a_verification_is_accepted(api: Api) -> None:
-    assert (await api.ask("POST", f"{ONE}/verify")).json()["kind"] == "verify"
+    key = {"Idempotency-Key": "k"}
+    assert (await api.ask("POST", f"{ONE}/verify", headers=key)).json()["kind"] == "verify"
+    assert api.snapshots.last["idempotency_key"] == "k"
 
 
 async def test_an_export_is_streamed_under_a_harmless_name(api: Api) -> None:
@@ -655,9 +657,9 @@ async def test_a_prune_is_asked_for_all_workloads_or_one(api: Api) -> None:
 
 
 async def test_a_share_of_the_repository_is_verified(api: Api) -> None:
-    answer = await api.ask("POST", "/api/repository/verify", json={"share": 10})
+    answer = await api.ask("POST", "/api/repository/verify", json={"share": 10}, headers={"Idempotency-Key": "k"})
     assert (answer.status_code, answer.json()["kind"]) == (202, "verify")
-    assert api.care.last == {"percent": 10, "actor": "the admin"}
+    assert api.care.last == {"percent": 10, "actor": "the admin", "idempotency_key": "k"}
     for share in (0, 101, "10%", 1.5):
         assert (await api.ask("POST", "/api/repository/verify", json={"share": share})).status_code == 400
 

@@ -783,13 +783,16 @@ async def test_fifty_deployments_of_one_workload_never_run_two_at_once(bench: Be
     assert instance.running
 
 
-async def test_a_key_that_is_sent_twice_deploys_once(bench: Bench) -> None:
+@pytest.mark.parametrize("what", ["deploy", "stop", "start"])
+async def test_a_key_that_is_sent_twice_does_it_once(bench: Bench, what: str) -> None:
     workload = await bench.deployed()
-    one = await bench.deployer.deploy("notes", actor="ann", idempotency_key="k")
-    two = await bench.deployer.deploy("notes", actor="ann", idempotency_key="k")
+    do = getattr(bench.deployer, what)
+    one = await do("notes", actor="ann", idempotency_key="k")
+    two = await do("notes", actor="ann", idempotency_key="k")
     assert one.id == two.id
     await bench.ended(one)
-    assert len(await bench.there(workload)) == 1
+    assert (await do("notes", actor="ann", idempotency_key="k")).id == one.id
+    assert len([each for each in await bench.there(workload) if each.running]) == (what != "stop")
 
 
 @pytest.mark.parametrize("trial", [False, True])

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Deed } from "./keys";
+import { Deed, Deeds } from "./keys";
 
 /** Presses of one button, with the keys that were sent; `begun` is lost where it is `null`. */
 function button() {
@@ -37,4 +37,20 @@ test("once something else was begun it is another one, and lost only once", asyn
   await expect(press("b", null)).rejects.toThrow("lost");
   await press("b", "c");
   expect(told()).toEqual([0, 1, 1]);
+});
+
+test("what is about another thing is another deed, whatever became of the first", async () => {
+  const deeds = new Deeds();
+  const keys: string[] = [];
+  const press = (what: string, shown: string, begun: string | null) =>
+    deeds
+      .of(what)
+      .begin(shown, (key) => (keys.push(key), begun ? Promise.resolve({ id: begun }) : Promise.reject(Error("lost"))));
+  await expect(press("one", "", null)).rejects.toThrow("lost");
+  await expect(press("other", "", null)).rejects.toThrow("lost");
+  await press("one", "", "a");
+  await press("one", "a", "a");
+  deeds.ended("a");
+  await press("one", "a", "b");
+  expect(keys.map((key) => keys.indexOf(key))).toEqual([0, 1, 0, 0, 4]);
 });

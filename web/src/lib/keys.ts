@@ -31,3 +31,19 @@ export class Deed {
     if (id === this.#begun) this.#key = newKey();
   }
 }
+
+/** What the buttons of a page begin, each of them another thing. */
+export class Deeds {
+  #deeds = new Map<string, Deed>();
+
+  of(what: string): Deed {
+    const deed = this.#deeds.get(what) ?? new Deed();
+    this.#deeds.set(what, deed);
+    return deed;
+  }
+
+  /** An operation that was on the page has ended. */
+  ended(id: string): void {
+    for (const deed of this.#deeds.values()) deed.ended(id);
+  }
+}

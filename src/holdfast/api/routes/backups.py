@@ -71,9 +71,11 @@ async def verify_backup(
     caller: Admin,
     backup_id: BackupId,
     request: BackupPassphraseBody | None = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
     passphrase = None if request is None else request.plain
-    return accepted(response, await services.backups.verify(backup_id, passphrase, actor=caller.name))
+    operation = await services.backups.verify(backup_id, passphrase, actor=caller.name, idempotency_key=idempotency_key)
+    return accepted(response, operation)
 
 
 @router.post(

@@ -175,13 +175,27 @@ async def promote_workload(
 
 
 @router.post("/start", summary="Start a workload", status_code=202, responses=accepted_or(404, 409, 422))
-async def start_workload(response: Response, services: Services, caller: Operator, ref: WorkloadRef) -> OperationView:
-    return accepted(response, await services.deployer.start(ref, actor=caller.name))
+async def start_workload(
+    response: Response,
+    services: Services,
+    caller: Operator,
+    ref: WorkloadRef,
+    idempotency_key: IdempotencyKey = None,
+) -> OperationView:
+    operation = await services.deployer.start(ref, actor=caller.name, idempotency_key=idempotency_key)
+    return accepted(response, operation)
 
 
 @router.post("/stop", summary="Stop a workload", status_code=202, responses=accepted_or(404, 409, 422))
-async def stop_workload(response: Response, services: Services, caller: Operator, ref: WorkloadRef) -> OperationView:
-    return accepted(response, await services.deployer.stop(ref, actor=caller.name))
+async def stop_workload(
+    response: Response,
+    services: Services,
+    caller: Operator,
+    ref: WorkloadRef,
+    idempotency_key: IdempotencyKey = None,
+) -> OperationView:
+    operation = await services.deployer.stop(ref, actor=caller.name, idempotency_key=idempotency_key)
+    return accepted(response, operation)
 
 
 @router.get("/deployments", summary="List a workload's deployments, newest first", responses=problems(404))

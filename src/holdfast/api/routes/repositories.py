@@ -154,9 +154,17 @@ async def delete_second_snapshot(
     responses=accepted_or(404, 409, 422),
 )
 async def verify_second_snapshot(
-    response: Response, services: Services, caller: Operator, name: RepositoryName, snapshot_id: SnapshotId
+    response: Response,
+    services: Services,
+    caller: Operator,
+    name: RepositoryName,
+    snapshot_id: SnapshotId,
+    idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
-    return accepted(response, await services.second_snapshots.verify(name, snapshot_id, actor=caller.name))
+    operation = await services.second_snapshots.verify(
+        name, snapshot_id, actor=caller.name, idempotency_key=idempotency_key
+    )
+    return accepted(response, operation)
 
 
 @router.post(
@@ -171,9 +179,13 @@ async def verify_second_repository(
     caller: Operator,
     name: RepositoryName,
     request: RepositoryVerifyBody | None = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
     percent = (request or RepositoryVerifyBody()).share
-    return accepted(response, await services.second_snapshots.verify_all(name, percent=percent, actor=caller.name))
+    operation = await services.second_snapshots.verify_all(
+        name, percent=percent, actor=caller.name, idempotency_key=idempotency_key
+    )
+    return accepted(response, operation)
 
 
 @router.post(

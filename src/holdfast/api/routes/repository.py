@@ -44,10 +44,15 @@ async def prune_repository(
     responses=accepted_or(409),
 )
 async def verify_repository(
-    response: Response, services: Services, caller: Operator, request: RepositoryVerifyBody | None = None
+    response: Response,
+    services: Services,
+    caller: Operator,
+    request: RepositoryVerifyBody | None = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
     wanted = request or RepositoryVerifyBody()
-    return accepted(response, await services.care.verify(percent=wanted.share, actor=caller.name))
+    operation = await services.care.verify(percent=wanted.share, actor=caller.name, idempotency_key=idempotency_key)
+    return accepted(response, operation)
 
 
 @router.get("/damaged", summary="List the snapshots whose manifest can't be read", responses=problems())

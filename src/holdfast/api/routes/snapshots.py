@@ -108,9 +108,15 @@ async def delete_snapshot(services: Services, caller: Admin, ref: WorkloadRef, s
     responses=accepted_or(404, 409),
 )
 async def verify_snapshot(
-    response: Response, services: Services, caller: Operator, ref: WorkloadRef, snapshot_id: SnapshotId
+    response: Response,
+    services: Services,
+    caller: Operator,
+    ref: WorkloadRef,
+    snapshot_id: SnapshotId,
+    idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
-    return accepted(response, await services.snapshots.verify(ref, snapshot_id, actor=caller.name))
+    operation = await services.snapshots.verify(ref, snapshot_id, actor=caller.name, idempotency_key=idempotency_key)
+    return accepted(response, operation)
 
 
 @router.post(
