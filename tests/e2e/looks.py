@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page
 
-from tests.e2e.site import ROOT, settled
+from tests.e2e.site import ROOT, expect, settled
 
 AXE: Final = (ROOT / "web/node_modules/axe-core/axe.min.js").read_text()
 TORTURE: Final = os.environ.get("HOLDFAST_TORTURE") == "1"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from playwright.async_api import Route, expect
+from playwright.async_api import Route
 
-from tests.e2e.site import Site, settled
+from tests.e2e.site import Site, expect, settled
 
 DELAYS: Final = (0.1, 0.04, 0.16)
 """Seconds that answers of the API take longer, one after another: what is asked for first isn't there first."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
 
-from playwright.async_api import Browser, BrowserContext, Page, Request, Route, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Page, Request, Route
+from playwright.async_api import expect as _expect
 
 from holdfast.testing.server_process import SERVE, server
 from tests.e2e.network import Network
 from tests.integration.engine_bench import DockerPlace
+
+if TYPE_CHECKING:
+    from playwright.async_api._generated import LocatorAssertions
 
 ROOT: Final = Path(__file__).parents[2]
 IMAGE: Final = "holdfast-test/web:1"
@@ -38,7 +43,38 @@ _UNDER_WAY: Final[WeakKeyDictionary[Page, set[Request]]] = WeakKeyDictionary()
 Streams don't count: they don't end. Nor does the worker that windows share: its end is told to none of them.
 """
 
-expect.set_options(timeout=30_000)
+_PATIENCE: Final = 30.0
+"""Seconds after which what a page does not come to show is a failure."""
+_expect.set_options(timeout=2_400)
+"""Whoever may wait for longer is made to look twice a second by Playwright, and not ten times."""
+
+
+class _Patient:
+    """Playwright's assertions about a locator, each made again until it holds or there is no patience left."""
+
+    def __init__(self, actual: Locator) -> None:
+        self._assertions = _expect(actual)
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[None]]:
+        holds = getattr(self._assertions, name)
+
+        async def comes_to_hold(*wanted: object, **how: object) -> None:
+            deadline = time.monotonic() + _PATIENCE
+            while True:
+                try:
+                    await holds(*wanted, **how)
+                except AssertionError:
+                    if time.monotonic() > deadline:
+                        raise
+                else:
+                    return
+
+        return comes_to_hold
+
+
+def expect(actual: Locator) -> LocatorAssertions:
+    """Playwright's, but whatever is waited for is seen as soon as it is there, however long it took to come."""
+    return cast("LocatorAssertions", _Patient(actual))
 
 
 @dataclass(slots=True)

@@ -15,12 +15,12 @@ from zipfile import ZipFile
 
 import httpx
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page
 
 from holdfast.testing.images import build_image
 from holdfast.testing.server_process import until
 from tests.e2e.network import Network
-from tests.e2e.site import PASSWORD, USER, WORKLOAD, Site
+from tests.e2e.site import PASSWORD, USER, WORKLOAD, Site, expect
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 

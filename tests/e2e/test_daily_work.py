@@ -7,14 +7,14 @@ import socket
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser
 
 from holdfast.testing.faulty_http import Answer, FaultyProxy
 from holdfast.testing.registry import registry
 from holdfast.testing.server_process import SERVE
 from tests.e2e.ledger import NAME, Ledger
 from tests.e2e.network import Network
-from tests.e2e.site import HEADER, lose_the_answer, site
+from tests.e2e.site import HEADER, expect, lose_the_answer, site
 from tests.integration.engine_bench import DockerPlace, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]

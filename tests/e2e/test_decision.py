@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser
 
 from holdfast.domain.restore_records import TrialRecord
 from holdfast.engine.journal_codec import encode, parse
@@ -17,7 +17,7 @@ from holdfast.testing.images import build_image
 from holdfast.testing.server_process import crashing_at, server
 from tests.e2e.looks import in_every_look
 from tests.e2e.network import Network
-from tests.e2e.site import IMAGE, NAME, SCRIPT, WORKLOAD, Site, site
+from tests.e2e.site import IMAGE, NAME, SCRIPT, WORKLOAD, Site, expect, site
 from tests.integration.engine_bench import DockerPlace
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]

@@ -8,10 +8,10 @@ from typing import Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page
 
 from tests.e2e.ledger import NAME, Ledger
-from tests.e2e.site import HEADER, PASSWORD, USER, Site
+from tests.e2e.site import HEADER, PASSWORD, USER, Site, expect
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 

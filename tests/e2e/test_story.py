@@ -7,11 +7,10 @@ import re
 from typing import Final
 
 import pytest
-from playwright.async_api import expect
 
 from tests.e2e.looks import TORTURE, USUAL, Look, by_keys, in_every_look, look, violations
 from tests.e2e.shifts import shifts
-from tests.e2e.site import NAME, PASSWORD, ROOT, USER, WORKLOAD, Site
+from tests.e2e.site import NAME, PASSWORD, ROOT, USER, WORKLOAD, Site, expect
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
-from playwright.async_api import expect
 
 from tests.e2e.looks import USUAL, Look, in_looks, in_turn, look
-from tests.e2e.site import HEADER, Site, lose_the_answer
+from tests.e2e.site import HEADER, Site, expect, lose_the_answer
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 

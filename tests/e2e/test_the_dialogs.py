@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Page, Route
 
 from holdfast.testing.dialogs import ANSWERS, DIALOGS, WORKLOAD, found
 from tests.e2e.ledger import NAME, Ledger
 from tests.e2e.looks import in_looks, in_turn
-from tests.e2e.site import ROOT
+from tests.e2e.site import ROOT, expect
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 

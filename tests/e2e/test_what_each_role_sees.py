@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
-from playwright.async_api import Page, Request, expect
+from playwright.async_api import Page, Request
 
 from holdfast.testing.server_process import PATIENCE
 from tests.e2e.ledger import NAME, Ledger
-from tests.e2e.site import HEADER, PASSWORD, Site
+from tests.e2e.site import HEADER, PASSWORD, Site, expect
 from tests.e2e.test_story import ADDRESSES
 from tests.e2e.test_system_page import PARTS
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Locator, Route, expect
+from playwright.async_api import Browser, Locator, Route
 
 from holdfast.testing.images import build_image
 from tests.e2e.ledger import NAME, Ledger
 from tests.e2e.looks import violations
 from tests.e2e.network import Network
-from tests.e2e.site import HEADER, IMAGE, PASSWORD, SCRIPT, USER, WORKLOAD, Site, lose_the_answer, site
+from tests.e2e.site import HEADER, IMAGE, PASSWORD, SCRIPT, USER, WORKLOAD, Site, expect, lose_the_answer, site
 from tests.e2e.test_story import ADDRESSES
 from tests.e2e.test_system_page import PARTS
 from tests.integration.engine_bench import DockerPlace

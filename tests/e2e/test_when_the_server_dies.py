@@ -6,13 +6,13 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser
 
 from holdfast.testing.images import build_image
 from holdfast.testing.server_process import SERVE, crashing_at, server, until
 from tests.e2e.looks import TORTURE
 from tests.e2e.network import Network
-from tests.e2e.site import IMAGE, NAME, SCRIPT, WORKLOAD, Site, site
+from tests.e2e.site import IMAGE, NAME, SCRIPT, WORKLOAD, Site, expect, site
 from tests.integration.engine_bench import DockerPlace
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]

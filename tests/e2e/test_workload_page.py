@@ -8,10 +8,9 @@ from typing import Final
 
 import pytest
 from aiodocker import Docker
-from playwright.async_api import expect
 
 from tests.e2e.looks import in_every_look, violations
-from tests.e2e.site import IMAGE, WORKLOAD, Site
+from tests.e2e.site import IMAGE, WORKLOAD, Site, expect
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 

@@ -9,10 +9,10 @@ from typing import Final
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import FilePayload, expect
+from playwright.async_api import FilePayload
 
 from tests.e2e.looks import in_every_look
-from tests.e2e.site import WORKLOAD, Site
+from tests.e2e.site import WORKLOAD, Site, expect
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 

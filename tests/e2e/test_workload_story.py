@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.async_api import expect
 
 from holdfast.testing.images import build_image
 from holdfast.testing.registry import push
 from tests.e2e.ledger import NAME, Ledger
 from tests.e2e.looks import violations
-from tests.e2e.site import IMAGE, SCRIPT
+from tests.e2e.site import IMAGE, SCRIPT, expect
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
