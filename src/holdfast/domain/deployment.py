@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Final
 
 from holdfast.domain.changes import Change, changes
+from holdfast.domain.times import parse
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import Workload, WorkloadSpec
 
 KEPT_VERSIONS: Final = 10
@@ -123,13 +125,20 @@ class Rollback:
     changes: tuple[Change, ...]
 
     @property
-    def words(self) -> str:
+    def told(self) -> Told:
         """For people, one line of a log."""
-        short = self.to.image_id.removeprefix("sha256:")[:12]
-        changed = ", ".join(change.path for change in self.changes)
-        when = self.to.started_at[:16].replace("T", " ")
-        words = f"back to the deployment {self.to.id} of {when} UTC: {self.to.spec.image} ({short})"
-        return words + (f", configuration: {changed}" if changed else "")
+        back = told(
+            "rolls_back",
+            "back to the deployment {deployment} of {at}: {image} ({id})",
+            deployment=self.to.id,
+            at=parse(self.to.started_at),
+            image=self.to.spec.image,
+            id=self.to.image_id.removeprefix("sha256:")[:12],
+        )
+        if not self.changes:
+            return back
+        keys = [change.path for change in self.changes]
+        return told("rolls_back_configuration", "{back}, configuration: {keys}", back=back, keys=keys)
 
     @classmethod
     def of(cls, workload: Workload, to: Deployment) -> Rollback:

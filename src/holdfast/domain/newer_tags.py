@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from holdfast.domain.image_ref import parse_image_ref
+from holdfast.domain.told import Told, told
 
 _NUMBER: Final = re.compile(r"[0-9]+")
 _LONGEST: Final = 128
@@ -50,13 +51,15 @@ def search(present: str, tags: Iterable[str], pattern: str) -> TagSearch:
     return TagSearch(seen=len(every), alike=len(alike), newer=newest if _numbers(newest) > _numbers(present) else None)
 
 
-def no_newer(image: str) -> str | None:
-    """Why no tag can be newer than that of an image, in words; ``None`` if one can."""
+def no_newer(image: str) -> Told | None:
+    """Why no tag can be newer than that of an image; ``None`` if one can."""
     ref = parse_image_ref(image)
     if ref.digest is not None:
-        return "it runs a digest, which is one image forever"
+        return told("update_of_digest", "it runs a digest, which is one image forever")
     if _NUMBER.search(ref.tag or "") is None:
-        return f"there is no number in {ref.effective_tag}, so no tag is newer"
+        return told(
+            "tag_without_number", "there is no number in {tag}, so no tag is newer", tag=ref.effective_tag or ""
+        )
     return None
 
 

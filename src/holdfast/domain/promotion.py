@@ -13,6 +13,7 @@ from holdfast.domain.changes import Change, changes
 from holdfast.domain.deploy_plan import InstanceFacts
 from holdfast.domain.deployment import Deployment, DeploymentState
 from holdfast.domain.errors import Conflict
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import Workload
 
 
@@ -35,11 +36,16 @@ class Promotion:
     changes: tuple[Change, ...]
 
     @property
-    def words(self) -> str:
+    def told(self) -> Told:
         """For people, one line of a log."""
-        return (
-            f"promoted from {self.source.name} ({self.source.spec.stage}), which runs {self.deployment.spec.image} "
-            f"since the deployment {self.deployment.id}: {self.digest}"
+        return told(
+            "promoted",
+            "promoted from {workload} ({stage}), which runs {image} since the deployment {deployment}: {digest}",
+            workload=self.source.name,
+            stage=self.source.spec.stage,
+            image=self.deployment.spec.image,
+            deployment=self.deployment.id,
+            digest=self.digest,
         )
 
     @property

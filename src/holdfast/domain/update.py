@@ -8,27 +8,34 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from holdfast.domain.deployment import REPEATING, Deployment, DeploymentState, DeployReason
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import DesiredState, Workload
 
 
-def held_back(workload: Workload, deployed: Deployment | None, wished: Deployment | None) -> str | None:
-    """Why a workload is left as it is, in words, before its source is asked; ``None`` if it isn't.
+def held_back(workload: Workload, deployed: Deployment | None, wished: Deployment | None) -> Told | None:
+    """Why a workload is left as it is before its source is asked; ``None`` if it isn't.
 
     Args:
         deployed: its newest successful deployment.
         wished: its newest one that did not only repeat a version (a start, a restore, reconciliation).
     """
     if workload.desired is DesiredState.STOPPED:
-        return "it is stopped"
+        return told("update_stopped", "it is stopped")
     if deployed is None or wished is None:
-        return "it was never deployed"
+        return told("update_never_deployed", "it was never deployed")
     if wished.reason is DeployReason.ROLLBACK:
-        return "somebody went back to an earlier version, which stays until a person deploys another one"
+        return told(
+            "update_rolled_back",
+            "somebody went back to an earlier version, which stays until a person deploys another one",
+        )
     if deployed.image_id != wished.image_id:
-        return "a restore went back to an earlier version, which stays until a person deploys another one"
+        return told(
+            "update_restored",
+            "a restore went back to an earlier version, which stays until a person deploys another one",
+        )
     configured, then = workload.spec, deployed.spec.declared
     if (configured.config_hash, configured.source) != (then.config_hash, then.source):
-        return "its configuration was changed, which a person has to deploy"
+        return told("update_configuration_changed", "its configuration was changed, which a person has to deploy")
     return None
 
 

@@ -143,7 +143,7 @@ class TreeCheck:
         if found != self._others + len(self._directories):
             raise Differs(self._facts, f"{found} names are in it where {self._others + len(self._directories)} belong")
         if report.skipped.count and not self._special:
-            raise Differs(self._facts, f"{report.skipped} is in it besides")
+            raise Differs(self._facts, f"{', '.join(map(str, report.skipped.told))} is in it besides")
 
     def _own_of(self, fd: int) -> tuple[object, ...]:
         """What a root that the snapshot says nothing of was given like the live one."""

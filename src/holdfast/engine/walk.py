@@ -44,14 +44,15 @@ _NAMES_IN_A_SENTENCE: Final = 10
 class Names:
     """How many there were, and the first hundred of them, fit to be shown."""
 
-    first: list[str] = field(default_factory=list)
+    first: list[TextOrTold] = field(default_factory=list)
     count: int = 0
 
-    def add(self, path: bytes, what: str = "") -> None:
+    def add(self, path: bytes, kind: Told | None = None) -> None:
         """Count one more."""
         self.count += 1
         if len(self.first) < _REPORTED_NAMES:
-            self.first.append(f"{display_path(path)} ({what})" if what else display_path(path))
+            name = display_path(path)
+            self.first.append(name if kind is None else told("name_and_kind", "{name} ({kind})", name=name, kind=kind))
 
     @property
     def told(self) -> list[TextOrTold]:
@@ -270,7 +271,9 @@ class _Walker(Generic[T]):
                 left_out = frozenset() if leave_out is None else leave_out(fd, names)
                 self._level.names = [name for name in names if name not in left_out]
                 if LOST_AND_FOUND in left_out and something_was_found(self._fs, fd):
-                    self._report.skipped.add(LOST_AND_FOUND, "what a check of the filesystem found")
+                    self._report.skipped.add(
+                        LOST_AND_FOUND, told("kind_found_by_check", "what a check of the filesystem found")
+                    )
             except BaseException:
                 self._fs.close(fd)
                 raise
@@ -331,7 +334,7 @@ class _Walker(Generic[T]):
             fd = self._fs.open_beneath(dirfd, name, os.O_PATH | os.O_NOFOLLOW, no_xdev=True)
         except OSError as error:
             if error.errno == errno.EXDEV:
-                self._report.skipped.add(path, "mount")
+                self._report.skipped.add(path, told("kind_mount", "mount"))
                 return None
             raise
         try:
@@ -350,7 +353,7 @@ class _Walker(Generic[T]):
             xattrs = read_xattrs(self._fs, fd, opened=False)
             entry = _entry(EntryKind.SYMLINK, path, facts, link_target=target, xattrs=xattrs)
             return Walked(self._fs, -1, self._report, entry, facts)
-        self._report.skipped.add(path, _SPECIAL.get(kind, "unknown type"))
+        self._report.skipped.add(path, SPECIAL.get(kind) or told("kind_unknown", "unknown type"))
         return None
 
     def _file(self, path_fd: int, name: bytes, path: bytes, facts: os.stat_result) -> Walked:
@@ -393,9 +396,10 @@ def _entry(
     )
 
 
-_SPECIAL: Final = {
-    stat.S_IFSOCK: "socket",
-    stat.S_IFIFO: "FIFO",
-    stat.S_IFBLK: "block device",
-    stat.S_IFCHR: "character device",
+SPECIAL: Final = {
+    stat.S_IFSOCK: told("kind_socket", "socket"),
+    stat.S_IFIFO: told("kind_fifo", "FIFO"),
+    stat.S_IFBLK: told("kind_block_device", "block device"),
+    stat.S_IFCHR: told("kind_character_device", "character device"),
 }
+"""What is no file, directory or link, by its file type."""

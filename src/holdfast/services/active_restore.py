@@ -23,7 +23,9 @@ from holdfast.services.restore_plan import told_of_clone
 from holdfast.services.retrying import until_journal_takes
 from holdfast.services.unclean_stops import outcome_of, tell_unclean_stops
 
-_MEND_DISK: Final = "Mend the disk that holds Holdfast's data directory; the restore then goes on by itself."
+_MEND_DISK: Final = told(
+    "restore_goes_on", "Mend the disk that holds Holdfast's data directory; the restore then goes on by itself."
+)
 
 _SETTLED: Final = frozenset({Direction.ABORTED, Direction.REVERTED, Direction.CONFIRMED, Direction.DONE})
 
@@ -105,7 +107,7 @@ class ActiveRestore:
         """Make sure of what is on disk, also after an append that failed."""
         self.journal = await files.reopen(self.journal.path, instead_of=self.journal)
 
-    async def write(self, files: RestoreFiles, record: Record, meanwhile: str) -> None:
+    async def write(self, files: RestoreFiles, record: Record, meanwhile: Told) -> None:
         """Append a record, durably. A disk that does not take it is waited for: a restart could do no more.
 
         Only where nothing else has to be decided. Each attempt opens the journal again, which writes anew and flushes
@@ -124,7 +126,7 @@ class ActiveRestore:
             await self.tell(told("and_meanwhile", "{why} {meanwhile}", why=Told.of(error), meanwhile=meanwhile))
             await self.write_anew(files, record, meanwhile)
 
-    async def write_anew(self, files: RestoreFiles, record: Record, meanwhile: str) -> None:
+    async def write_anew(self, files: RestoreFiles, record: Record, meanwhile: Told) -> None:
         """The same after an append that failed, of this record or of another."""
 
         async def again() -> None:
@@ -132,7 +134,7 @@ class ActiveRestore:
             if self.journal.records[-1].type is not record.type:
                 await files.append(self.journal, record)
 
-        await until_journal_takes(self.ctx, again, meanwhile=f"{meanwhile} {_MEND_DISK}")
+        await until_journal_takes(self.ctx, again, meanwhile=[meanwhile, _MEND_DISK])
 
     async def enter(self, step: RestoreStep) -> None:
         """Tell that a step begins. After COMMIT what can't be told (a full disk) must not decide anything."""
@@ -211,16 +213,18 @@ def left_stopped(restore: ActiveRestore, names: Sequence[str], why: str, cause: 
     )
 
 
-def stays_stopped(restore: ActiveRestore, names: Sequence[str]) -> str:
+def stays_stopped(restore: ActiveRestore, names: Sequence[str]) -> Told:
     """Why containers that ran were not started again, for people."""
-    found = "; ".join(
-        f"{v.live.path} is missing, as it was before"
-        if v.before is LiveBefore.MISSING
-        else _REPLACED.format(v.live.path)
-        for v in restore.volumes
-        if v.before is not LiveBefore.AS_SEEN
+    return told(
+        "stands_stopped_on_nothing",
+        "The data is what it was, and {containers} stays stopped: {found}. Nothing is started on that.",
+        containers=names,
+        found=[_not_as_seen(volume) for volume in restore.volumes if volume.before is not LiveBefore.AS_SEEN],
     )
-    return f"The data is what it was, and {', '.join(names)} stays stopped: {found}. Nothing is started on that."
 
 
-_REPLACED: Final = "{} is another directory than the one last seen, as it was before"
+def _not_as_seen(volume: VolumeFacts) -> Told:
+    path = volume.live.path
+    if volume.before is LiveBefore.MISSING:
+        return told("path_was_missing", "{path} is missing, as it was before", path=path)
+    return told("path_was_other", "{path} is another directory than the one last seen, as it was before", path=path)

@@ -62,7 +62,16 @@ class BackupCopies:
                 )
                 continue
             copied.append(name)
-            ctx.log(f"copied to {name}" + (f"; {len(deleted)} older ones deleted there" if deleted else ""))
+            ctx.log(told("backup_copied", "copied to {repository}", repository=name))
+            if deleted:
+                ctx.log(
+                    told(
+                        "old_backups_deleted",
+                        "{count} older backups deleted in {repository}",
+                        count=len(deleted),
+                        repository=name,
+                    )
+                )
         if failed:
             name, first = next(iter(failed.items()))
             raise Failed(

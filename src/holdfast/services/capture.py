@@ -19,7 +19,7 @@ from holdfast.domain.errors import Failed, NotFound, Problem, Refused
 from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
 from holdfast.domain.stopping import UncleanStop
-from holdfast.domain.told import told
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import Quiesce, Workload
 from holdfast.engine.holds import Hold, HoldFiles
 from holdfast.engine.requests import CaptureRequest, WarmRequest
@@ -63,14 +63,14 @@ class _Held:
         containers: those that are held.
         hooked: since when those run that hooks hold, by id.
         stops: of those that were stopped, which did not end well; ``None`` if none was stopped.
-        not_undone: once they are let go, what could not be undone, in words.
+        not_undone: once they are let go, what could not be undone.
     """
 
     consistency: Consistency
     containers: tuple[ContainerFacts, ...] = ()
     hooked: Mapping[str, str] = field(default_factory=dict)
     stops: tuple[UncleanStop, ...] | None = None
-    not_undone: tuple[str, ...] = ()
+    not_undone: tuple[Told, ...] = ()
 
 
 class Capture:
@@ -322,11 +322,11 @@ class Capture:
                     details={"container": facts.name},
                 )
 
-    async def let_go(self, ctx: OperationContext, hold: Hold) -> tuple[str, ...]:
+    async def let_go(self, ctx: OperationContext, hold: Hold) -> tuple[Told, ...]:
         """Put the held containers back as they were, waiting for the engine if need be, and forget the hold.
 
         Returns:
-            What could not be undone of the hooks, in words.
+            What could not be undone of the hooks.
         """
         try:
             result = await until_engine_answers(ctx, lambda: self._quiescer.let_go(hold.containers))

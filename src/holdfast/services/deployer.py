@@ -207,7 +207,7 @@ class Deployer:
         """The workload with the configuration that is wanted, and the version that this means now."""
         if intent.to is not None:
             rollback = Rollback.of(workload, intent.to)
-            ctx.log(rollback.words)
+            ctx.log(rollback.told)
             facts = ImageFacts(id=intent.to.image_id, reference=intent.to.spec.image, digest=intent.to.digest)
             return replace(workload, spec=rollback.spec), await self._images.again(facts, ctx)
         image = intent.image if intent.choose is None else await intent.choose(workload, ctx)

@@ -22,7 +22,7 @@ from typing import Final
 
 from holdfast.domain.errors import Failed, HoldfastError, NotFound, Problem, Refused, Unavailable
 from holdfast.domain.restore import ContainerFacts
-from holdfast.domain.told import told
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import Hooks, Workload
 from holdfast.engine.holds import Hold, HoldFiles, HookedContainer
 from holdfast.runtime.port import LABEL_WORKLOAD, Container, ContainerRuntime, ContainerState
@@ -123,25 +123,24 @@ class HookRunner:
         if result.code != 0:
             raise _failed(container, f"it ended with {result.code}", {"exit_code": result.code})
 
-    async def after(self, ctx: OperationContext, hold: Hold) -> tuple[str, ...]:
+    async def after(self, ctx: OperationContext, hold: Hold) -> tuple[Told, ...]:
         """End what still runs of the hooks that began, and run ``post_snapshot`` where they did.
 
         Waits for an engine that does not answer. The newest began last and is undone first.
 
         Returns:
-            What went wrong, in words; each is in the operation's log, too.
+            What went wrong; each is in the operation's log, too.
         """
-        wrong = []
+        wrong: list[Told] = []
         for hooked in reversed(hold.hooked):
             why = await until_engine_answers(ctx, partial(self._undo, ctx, hooked))
-            if why:
+            if why is not None:
                 wrong.append(why)
                 ctx.log(why, level="error")
         return tuple(wrong)
 
-    async def _undo(self, ctx: OperationContext, hooked: HookedContainer) -> str:
+    async def _undo(self, ctx: OperationContext, hooked: HookedContainer) -> Told | None:
         """Returns what went wrong, or nothing."""
-        where = f"in the container {hooked.name}"
         try:
             if not await self._runtime.end_exec(hooked.id, hooked.exec_id):
                 ctx.log(
@@ -153,7 +152,7 @@ class HookRunner:
                     level="error",
                 )
             if not hooked.post_snapshot:
-                return ""
+                return None
             container = await self._runtime.inspect(hooked.id)
             if container.state not in (ContainerState.RUNNING, ContainerState.PAUSED):
                 ctx.log(
@@ -164,7 +163,7 @@ class HookRunner:
                     ),
                     level="warning",
                 )
-                return ""
+                return None
             result = await self._runtime.exec(hooked.id, hooked.post_snapshot, hooked.timeout)
         except NotFound:
             ctx.log(
@@ -175,13 +174,25 @@ class HookRunner:
                 ),
                 level="warning",
             )
-            return ""
+            return None
         except Unavailable:
             raise
         except HoldfastError as error:
-            return f"The post_snapshot hook failed {where}: {error.message}"
+            return told(
+                "hook_failed",
+                "The post_snapshot hook failed in the container {container}: {why}",
+                container=hooked.name,
+                why=Told.of(error),
+            )
         await self._tell(ctx, "post_snapshot", container, result.output)
-        return "" if result.code == 0 else f"The post_snapshot hook ended with {result.code} {where}."
+        if result.code == 0:
+            return None
+        return told(
+            "hook_ended",
+            "The post_snapshot hook ended with {exit_code} in the container {container}.",
+            exit_code=result.code,
+            container=hooked.name,
+        )
 
     async def restored(self, ctx: OperationContext, workload: Workload, container_ids: Iterable[str]) -> None:
         """Run ``post_restore`` in each of a workload's instances, one after the other.
@@ -255,18 +266,19 @@ def check_hooks(workload: Workload) -> None:
         )
 
 
-def release_failed(wrong: Sequence[str], *, what_stands: str, snapshot_id: str | None = None) -> Failed:
+def release_failed(wrong: Sequence[Told], *, what_stands: str, snapshot_id: str | None = None) -> Failed:
     """The error for post_snapshot hooks that failed.
 
     Args:
         wrong: what :meth:`HookRunner.after` returned.
         what_stands: a sentence about the snapshot.
     """
+    failures = list(map(str, wrong))
     return Failed(
         "post_snapshot_failed",
-        f"{what_stands} {' '.join(wrong)} What runs there may still be held as its pre_snapshot hook left it.",
+        f"{what_stands} {' '.join(failures)} What runs there may still be held as its pre_snapshot hook left it.",
         next_step="Look at the hook's output in this operation's log; let the program go on by hand, or redeploy it.",
-        details={"failures": list(wrong)} | ({} if snapshot_id is None else {"snapshot_id": snapshot_id}),
+        details={"failures": failures} | ({} if snapshot_id is None else {"snapshot_id": snapshot_id}),
     )
 
 
@@ -288,11 +300,17 @@ def _unfit(container: str, why: str, details: Mapping[str, object]) -> Failed:
     )
 
 
-def _told(hook: str, container: str, output: str) -> Iterable[str]:
+def _told(hook: str, container: str, output: str) -> Iterable[Told]:
     """The last lines of what a hook printed, for the log."""
     lines = [_PLAIN.sub("\ufffd", line.strip()) for line in output.splitlines() if line.strip()]
     if len(lines) > _TOLD_LINES:
-        yield f"{hook} in {container}: ({len(lines) - _TOLD_LINES} lines before are left out)"
+        yield told(
+            "hook_lines_left_out",
+            "{hook} in {container}: ({count} lines before are left out)",
+            hook=hook,
+            container=container,
+            count=len(lines) - _TOLD_LINES,
+        )
     for line in lines[-_TOLD_LINES:]:
         cut = line if len(line) <= _TOLD_WIDTH else f"{line[:_TOLD_WIDTH]} …"
-        yield f"{hook} in {container}: {cut}"
+        yield told("hook_printed", "{hook} in {container}: {line}", hook=hook, container=container, line=cut)

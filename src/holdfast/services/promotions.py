@@ -65,7 +65,7 @@ class Promotions:
             reason=DeployReason.PROMOTE,
             image=found.digest,
             accept_volumes=accept_volumes,
-            note=found.words,
+            note=found.told,
             require=still_so,
         )
         return await self._deployer.begin(

@@ -155,8 +155,8 @@ class RepositoryCare:
             )
         for problem in result.problems:
             ctx.log(problem, level="warning")
-        if result.postponed_packs:
-            ctx.log(f"{result.postponed_packs} packs are left to the next prune: {result.postponed_why}")
+        if result.postponed is not None:
+            ctx.log(result.postponed)
         return {name: value for name, value in dataclasses.asdict(result).items() if name != "problems"}
 
     async def _delete(self, ctx: OperationContext, workload: Workload) -> set[str]:

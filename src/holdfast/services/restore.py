@@ -419,7 +419,7 @@ class Restores:
                 restore = await self._active.begin(ctx, held, plan, restore_id)
                 ctx.outcome.update(restore.told, warnings=[as_json(warning) for warning in plan.warnings])
                 for left in self._reaper.left(request.workload_id):
-                    ctx.log(f"{left.told} {left.why.next_step} It is tried again now.", level="warning")
+                    ctx.log(told("left_tried_again", "{what} It is tried again now.", what=left.told), level="warning")
                 self._reaper.try_again(request.workload_id)
                 async with self._active.guarded(restore):
                     await self._to_swapped(restore, plan, worker)
@@ -431,7 +431,7 @@ class Restores:
         except HoldfastError as error:
             if not restore.committed:
                 raise
-            why = error.message
+            why = Told.of(error)
             await until_engine_answers(restore.ctx, lambda: self._trial.backward(restore, why))
 
     async def finish(self, restore: ActiveRestore) -> Outcome:
@@ -481,7 +481,9 @@ class Restores:
             ctx.outcome.update(restore.told)
             async with self._active.guarded(restore):
                 if choice is Decision.REVERT:
-                    return await until_engine_answers(ctx, lambda: self._trial.backward(restore, "a person decided so"))
+                    return await until_engine_answers(
+                        ctx, lambda: self._trial.backward(restore, told("back_by_decision", "a person decided so"))
+                    )
                 return await until_engine_answers(ctx, lambda: self._trial.keep(restore))
 
     async def _release_kept(self, ctx: OperationContext, workload: Workload) -> Outcome:

@@ -62,9 +62,12 @@ COMMIT_UNCERTAIN: Final = "commit_uncertain"
 """The code of a restore that starts nothing, because COMMIT may be on disk or not."""
 ABORT_UNCERTAIN: Final = "abort_uncertain"
 """That of one that was called off, though its journal can't say so."""
-_CALLED_OFF: Final = "The restore was called off before anything was exchanged, and what ran before runs."
-_NEITHER: Final = (
-    "Nothing was exchanged. The workload stays stopped until it can be written down that the restore is called off."
+_CALLED_OFF: Final = told(
+    "stands_called_off", "The restore was called off before anything was exchanged, and what ran before runs."
+)
+_NEITHER: Final = told(
+    "stands_undecided",
+    "Nothing was exchanged. The workload stays stopped until it can be written down that the restore is called off.",
 )
 
 
@@ -353,7 +356,7 @@ class RestoreRun:
     async def _reap(self, restore: ActiveRestore) -> None:
         if (left := await self._reaper.reap_or_leave(restore.journal)) is not None:
             await restore.tell(
-                f"what was staged can't be removed yet: {left.why} {left.why.next_step} It is tried again."
+                told("staged_stays", "what was staged can't be removed yet: {why} It is tried again.", why=left.why)
             )
 
 

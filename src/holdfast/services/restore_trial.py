@@ -33,7 +33,7 @@ from holdfast.domain.restore import (
     TreeSide,
 )
 from holdfast.domain.restore_records import BackwardRecord, ConfirmedRecord, Record, RevertedRecord, TrialRecord
-from holdfast.domain.told import Told, told
+from holdfast.domain.told import TextOrTold, Told, told
 from holdfast.domain.workload import WorkloadSpec
 from holdfast.engine.journal import Journal
 from holdfast.engine.wrapper_place import staged_path
@@ -54,19 +54,27 @@ TRIAL_MARGIN = 60.0
 Outcome = dict[str, object]
 
 _STANDS: Final = {
-    RestoreResult.RESTORED: "The data is restored and the workload runs on it, healthy.",
-    RestoreResult.RESTORED_STOPPED: "The data is restored; the workload is stopped, as it was before.",
-    RestoreResult.RESTORED_UNHEALTHY: "The data is restored and stays; the workload is not healthy on it.",
-    RestoreResult.RESTORED_DEPLOY_FAILED: "The data is restored and stays; the workload could not be started.",
+    RestoreResult.RESTORED: told("stands_restored", "The data is restored and the workload runs on it, healthy."),
+    RestoreResult.RESTORED_STOPPED: told(
+        "stands_stopped", "The data is restored; the workload is stopped, as it was before."
+    ),
+    RestoreResult.RESTORED_UNHEALTHY: told(
+        "stands_unhealthy", "The data is restored and stays; the workload is not healthy on it."
+    ),
+    RestoreResult.RESTORED_DEPLOY_FAILED: told(
+        "stands_not_started", "The data is restored and stays; the workload could not be started."
+    ),
 }
 """How things are while CONFIRMED can't be written down."""
 
-_NOT_CONFIGURED: Final = (
-    "Version and data are those of then; that the configuration is, too, is told as soon as it can be written down."
+_NOT_CONFIGURED: Final = told(
+    "stands_not_configured",
+    "Version and data are those of then; that the configuration is, too, is told as soon as it can be written down.",
 )
 
-_NOT_NOTED: Final = (
-    "The data is what it was before; which directories hold it is noted as soon as that can be written down."
+_NOT_NOTED: Final = told(
+    "stands_not_noted",
+    "The data is what it was before; which directories hold it is noted as soon as that can be written down.",
 )
 
 _RUNS: Final = frozenset({RestoreResult.RESTORED, RestoreResult.RESTORED_UNHEALTHY})
@@ -106,13 +114,16 @@ class RestoreTrial:
                 message says what state things were left in.
         """
         if restore.journal.direction in (Direction.BACKWARD, Direction.REVERTED):
-            return await self.backward(restore, "the way back goes on")  # the engine went away in the middle of it
+            # the engine went away in the middle of it
+            return await self.backward(restore, told("back_goes_on", "the way back goes on"))
         restore.ctx.on_cancel(restore.ctx.cancelled.set)  # until CONFIRMED, a cancel means backward
         try:
             await self._begin(restore)
             return await self._judged(restore, restore.facts.on_unhealthy)
         except Cancelled:
-            return await self.backward(restore, "a person cancelled the restore during its trial")
+            return await self.backward(
+                restore, told("back_by_cancel", "a person cancelled the restore during its trial")
+            )
         except Unavailable:
             raise
         except HoldfastError as error:
@@ -154,7 +165,10 @@ class RestoreTrial:
         await self._write(
             restore,
             TrialRecord(deadline=times.rfc3339(until), deployment_id=""),
-            "The data is restored; the workload is stopped and starts as soon as that can be written down.",
+            told(
+                "stands_not_begun",
+                "The data is restored; the workload is stopped and starts as soon as that can be written down.",
+            ),
         )
         restore.ctx.check()
 
@@ -169,9 +183,9 @@ class RestoreTrial:
         if failure.unhealthy:
             restore.ctx.outcome["instance_logs"] = failure.error.details.get("logs", [])
         if failure.takes_back(on_unhealthy):
-            return await self.backward(restore, failure.error.message)
+            return await self.backward(restore, Told.of(failure.error))
         for also in others:
-            await restore.tell(also.error.message)
+            await restore.tell(Told.of(also.error))
         await self._confirm(restore, failure.result)
         raise failure.told(restore) from failure.error
 
@@ -194,7 +208,7 @@ class RestoreTrial:
                 failures.append(failure)  # those that share a volume were stopped too, and come up all the same
         return sorted(failures, key=lambda failure: failure.redeploy.workload_id != restore.facts.workload_id)
 
-    async def _write(self, restore: ActiveRestore, record: Record, meanwhile: str) -> None:
+    async def _write(self, restore: ActiveRestore, record: Record, meanwhile: Told) -> None:
         try:
             await restore.write(self._files, record, meanwhile)
         except Damaged as damaged:
@@ -253,7 +267,7 @@ class RestoreTrial:
         self._tell(restore, result)
         return await self.settle_confirmed(restore)
 
-    async def backward(self, restore: ActiveRestore, why: str) -> Outcome:
+    async def backward(self, restore: ActiveRestore, why: TextOrTold) -> Outcome:
         """Take the restored data back: exactly the trees from before are live again, and what ran on them runs.
 
         Raises:
@@ -263,7 +277,7 @@ class RestoreTrial:
         ctx = restore.ctx
         ctx.on_cancel(None)
         if restore.journal.direction is Direction.REVERTED:
-            return await self.settle_reverted(restore, _why_back(restore, why))
+            return await self.settle_reverted(restore, _why_back(restore, str(why)))
         await restore.tell(told("going_back", "going back to the data from before: {why}", why=why))
         try:
             await self.stop_everything(restore)
@@ -271,14 +285,14 @@ class RestoreTrial:
             if restore.journal.direction is not Direction.BACKWARD:
                 ran = restore.journal.direction is Direction.TRIAL_PENDING
                 children = await self._files.list_to_go_back(restore.volumes, restore.safety_snapshot_id) if ran else {}
-                await self._files.append(restore.journal, BackwardRecord(why=why, children=children))
+                await self._files.append(restore.journal, BackwardRecord(why=str(why), children=children))
             await self._files.exchange_all(restore.volumes, TreeSide.OLD)
             await self._files.append(restore.journal, RevertedRecord())
         except Unavailable:
             raise
         except HoldfastError as error:
             raise await self.leave_undecided(restore, f"going back failed: {error.message}") from error
-        return await self.settle_reverted(restore, _why_back(restore, why))
+        return await self.settle_reverted(restore, _why_back(restore, str(why)))
 
     async def settle_reverted(self, restore: ActiveRestore, why: str) -> Outcome:
         """REVERTED is durable: start what ran before on the data from before, and say how that went.
@@ -307,7 +321,7 @@ class RestoreTrial:
         elif not healthy:
             now = "The data is what it was before, but the workload is not healthy on it either."
         if left:
-            now = stays_stopped(restore, left)
+            now = str(stays_stopped(restore, left))
         if down:
             now = f"The data is what it was before. {down} Then `holdfast workload start {restore.workload.name}`."
         raise Failed(

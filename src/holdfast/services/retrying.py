@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from holdfast.domain.errors import Failed, HoldfastError, NoSpace, Unavailable
@@ -29,7 +29,9 @@ async def until_engine_answers(ctx: Waits, attempt: Callable[[], Awaitable[T]]) 
     return await _until(ctx, attempt, (Unavailable,), _engine)
 
 
-async def until_journal_takes(ctx: Waits, attempt: Callable[[], Awaitable[T]], *, meanwhile: str) -> T:
+async def until_journal_takes(
+    ctx: Waits, attempt: Callable[[], Awaitable[T]], *, meanwhile: Told | Sequence[Told]
+) -> T:
     """Repeat ``attempt``, which must write anew whatever it relies on, until the disk of the journal takes it.
 
     Damage passes through: waiting does not mend it.
@@ -46,7 +48,9 @@ async def until_journal_takes(ctx: Waits, attempt: Callable[[], Awaitable[T]], *
     return await _until(ctx, attempt, (Failed, NoSpace), whom)
 
 
-async def until_database_takes(ctx: Waits, attempt: Callable[[], Awaitable[T]], *, meanwhile: str) -> T:
+async def until_database_takes(
+    ctx: Waits, attempt: Callable[[], Awaitable[T]], *, meanwhile: Told | Sequence[Told]
+) -> T:
     """Repeat ``attempt``, which must be idempotent, until the disk of the database takes what it writes.
 
     Args:

@@ -18,7 +18,7 @@ from holdfast.domain.deploy_plan import DeployStep
 from holdfast.domain.errors import Failed, HoldfastError, NotFound, Problem, Refused
 from holdfast.domain.restore import ContainerFacts
 from holdfast.domain.stopping import UncleanStop
-from holdfast.domain.told import Told
+from holdfast.domain.told import Told, told
 from holdfast.domain.volumes import is_below, owner
 from holdfast.domain.workload import HealthCheck, RestartPolicy, Workload
 from holdfast.runtime.port import LABEL_DEPLOYMENT, Container, ContainerRuntime
@@ -323,15 +323,19 @@ class Rollout:
         for container in made:
             await self._instances.remove(facts_of(container), force=True)
 
-    async def reap(self, workload: Workload, deployment_id: str) -> list[str]:
-        """Remove the stopped instances of all other deployments. Returns what could not be removed, in words."""
-        failures: list[str] = []
+    async def reap(self, workload: Workload, deployment_id: str) -> list[Told]:
+        """Remove the stopped instances of all other deployments. Returns what could not be removed."""
+        failures: list[Told] = []
         for container in await self._instances.of(workload.id):
             if container.labels.get(LABEL_DEPLOYMENT) != deployment_id and not container.running:
                 try:
                     await self._instances.remove(facts_of(container))
                 except HoldfastError as error:
-                    failures.append(f"{container.name} could not be removed: {error.message}")
+                    failures.append(
+                        told(
+                            "not_removed", "{name} could not be removed: {why}", name=container.name, why=Told.of(error)
+                        )
+                    )
         return failures
 
 

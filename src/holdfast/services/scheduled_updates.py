@@ -23,7 +23,7 @@ from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.newer_tags import TagSearch, no_newer, search
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.schedule import Schedule, ScheduleKind
-from holdfast.domain.told import told
+from holdfast.domain.told import Told, told
 from holdfast.domain.update import failed_before, held_back
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.services.deploy_records import DeployRecords
@@ -39,7 +39,11 @@ class _UpToDate(Exception):
 
 
 class _LeftAlone(Exception):
-    """Nothing is deployed; the message says why."""
+    """Nothing is deployed, and why."""
+
+    def __init__(self, why: Told) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class ScheduledUpdates:
@@ -95,9 +99,9 @@ class ScheduledUpdates:
                 return outcome_of(await self._deployer.dispatch(workload_id, intent, ctx), ctx) | looked
             except _UpToDate:
                 return {"result": "already_there"} | looked
-            except _LeftAlone as why:
-                ctx.log(f"Nothing was deployed: {why}.")
-                return {"result": "left_alone", "why": str(why)}
+            except _LeftAlone as left:
+                ctx.log(told("update_left_alone", "Nothing was deployed: {why}.", why=left.why))
+                return {"result": "left_alone", "why": left.why.message}
 
         return await self._operations.start(
             OperationKind.DEPLOY, workload_id, actor, run, idempotency_key=idempotency_key
@@ -149,7 +153,7 @@ class ScheduledUpdates:
             choose=choose,
             accept=accept,
             pull=PullPolicy.INSISTING,
-            note="asked for by the schedule of updates",
+            note=told("update_asks", "asked for by the schedule of updates"),
         )
 
     async def _newer(self, workload: Workload, ctx: OperationContext) -> TagSearch | None:
@@ -171,9 +175,19 @@ class ScheduledUpdates:
         with ctx.interruptible():
             tags = await self._images.tags(image)
         found = await asyncio.to_thread(search, ref.tag or "", tags, pattern)  # there may be a hundred thousand
-        newest = "none is newer" if found.newer is None else f"the newest is {found.newer}"
+        newest = told("no_tag_newer", "none is newer")
+        if found.newer is not None:
+            newest = told("newest_tag", "the newest is {tag}", tag=found.newer)
         ctx.log(
-            f"{ref.name} has {found.seen} tags, of which {found.alike} match {pattern} and are written like {ref.tag}: "
-            f"{newest}"
+            told(
+                "tags_seen",
+                "{name} has {count} tags, of which {alike} match {pattern} and are written like {tag}: {newest}",
+                name=ref.name,
+                count=found.seen,
+                alike=found.alike,
+                pattern=pattern,
+                tag=ref.tag or "",
+                newest=newest,
+            )
         )
         return found

@@ -119,8 +119,10 @@ class SecondSnapshots:
                 result = await worker.run(AuditRequest(share=percent / 100, second=second))
             for problem in result.problems:
                 ctx.log(problem, level="warning")
-            told = {key: value for key, value in dataclasses.asdict(result).items() if key not in ("problems", "whole")}
-            ctx.outcome.update({"repository": name, "share": percent} | told)
+            found = {
+                key: value for key, value in dataclasses.asdict(result).items() if key not in ("problems", "whole")
+            }
+            ctx.outcome.update({"repository": name, "share": percent} | found)
             if result.touched:
                 raise repository_damaged(result, "Copy these snapshots again: what is damaged there is sent again.")
             return {}
@@ -167,6 +169,6 @@ class SecondSnapshots:
             )
         for problem in result.problems:
             ctx.log(problem, level="warning")
-        if result.postponed_packs:
-            ctx.log(f"{result.postponed_packs} packs are left to the next prune: {result.postponed_why}")
+        if result.postponed is not None:
+            ctx.log(result.postponed)
         return {key: value for key, value in dataclasses.asdict(result).items() if key != "problems"}

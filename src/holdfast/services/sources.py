@@ -19,6 +19,7 @@ import structlog
 
 from holdfast.domain.errors import Failed, InvalidInput, Problem, Refused
 from holdfast.domain.image_ref import parse_image_ref
+from holdfast.domain.told import TextOrTold, told
 from holdfast.domain.workload import SourceWish, WorkloadSpec
 from holdfast.services.apart import apart
 from holdfast.services.image_source import IMAGE_ID, ImageSource, PullPolicy, Version
@@ -173,15 +174,15 @@ class Sources:
 async def _context(spec: WorkloadSpec, engine: str, ctx: OperationContext) -> AsyncIterator[Context]:
     """What the source is told; its lines reach the operation's log while it runs, and nothing does afterwards."""
     loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[str] = asyncio.Queue()
+    lines: asyncio.Queue[TextOrTold] = asyncio.Queue()
     said, over = 0, False
 
     def log(line: str) -> None:
         nonlocal said
         said += 1
         if not over and said <= _MAX_LINES:
-            text = one_line(line) if said < _MAX_LINES else "the source says more; it is left out"
-            loop.call_soon_threadsafe(lines.put_nowait, text)
+            more = told("source_says_more", "the source says more; it is left out")
+            loop.call_soon_threadsafe(lines.put_nowait, one_line(line) if said < _MAX_LINES else more)
 
     async def write() -> None:
         while True:

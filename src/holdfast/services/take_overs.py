@@ -221,7 +221,7 @@ class TakeOvers:
                 details={**error.details, "cause": error.code},
             ) from error
         committed = dataclasses.replace(record, committed=True)
-        meanwhile = "The workloads run; the old containers stay stopped beside them."
+        meanwhile = told("stands_taken_over", "The workloads run; the old containers stay stopped beside them.")
         await until_journal_takes(ctx, lambda: asyncio.to_thread(self._files.write, committed), meanwhile=meanwhile)
         await self._finish(ctx, committed)
         return {

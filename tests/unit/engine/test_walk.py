@@ -119,7 +119,7 @@ def test_sockets_fifos_and_devices_are_reported_and_never_opened(fs: Fs, tree: P
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tree / "socket"))
         entries, _, report = read_all(fs, open_dir(tree))
-    assert report.skipped.first == ["device (character device)", "fifo (FIFO)", "socket (socket)"]
+    assert list(map(str, report.skipped.first)) == ["device (character device)", "fifo (FIFO)", "socket (socket)"]
     assert not {b"fifo", b"device", b"socket"} & set(entries)
     assert len(report.warnings("/data")) == 1
 
@@ -132,7 +132,7 @@ def test_no_mount_is_crossed(
     (tree / "file").touch()
     mount("--bind", "/etc/hostname", at=tree / "file")
     entries, _, report = read_all(fs, open_dir(tree))
-    assert report.skipped.first == ["bound (mount)", "file (mount)", "mounted (mount)"]
+    assert list(map(str, report.skipped.first)) == ["bound (mount)", "file (mount)", "mounted (mount)"]
     assert set(entries) == {b"", b"a", b"sub", b"sub/b", b"z"}
 
 

@@ -133,6 +133,8 @@ async def test_a_hook_that_fails_ends_the_capture_and_is_undone(bench: SnapshotB
     assert "(7 lines before are left out)" in log[0]
     assert len(log) == 21
     assert all(line.isprintable() and len(line) < 400 for line in log)
+    assert bench.last is not None
+    assert {line.code for line in bench.last.log if line.level == "info"} == {"hook_lines_left_out", "hook_printed"}
 
 
 async def test_a_hook_that_hangs_is_killed_ends_the_capture_and_is_undone(bench: SnapshotBench) -> None:

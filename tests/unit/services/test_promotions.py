@@ -50,6 +50,7 @@ async def test_the_very_image_runs_and_is_configured_and_nothing_else_goes_over(
     assert (operation.state, operation.kind) == (OperationState.SUCCEEDED, OperationKind.PROMOTE)
     assert operation.workload_id == production.id
     assert "promoted from staging (test)" in operation.log[0].message
+    assert operation.log[0].code == "promoted"
     (instance,) = await bench.running(production)
     assert instance.image_id == deployment.image_id
     newest = await bench.newest(production)

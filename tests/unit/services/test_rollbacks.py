@@ -50,6 +50,9 @@ async def test_image_and_configuration_of_then_run_again_and_are_what_is_configu
     after = await bench.reload(workload)
     assert (after.spec, after.configured_by) == (first.spec, operation.actor)
     assert first.id in operation.log[0].message
+    assert operation.log[0].code == "rolls_back_configuration"
+    assert operation.log[0].values is not None
+    assert "env.MODE" in str(operation.log[0].values["keys"])
     assert "env.MODE" in operation.log[0].message
 
 

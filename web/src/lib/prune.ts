@@ -1,13 +1,14 @@
 /** What a prune would do, from the outcome of its dry run. */
-import { record } from "../api/errors";
+import { record, type Sentence } from "../api/errors";
+import { sentence } from "./restore";
 
 export interface PrunePlan {
   /** The snapshots that go: by workload, when each was taken. */
   goes: [workload: string, taken: string[]][];
   count: number;
   freedBytes: number;
-  /** Why some of the space is left to the next prune; empty where none is. */
-  postponed: string;
+  /** Why some of the space is left to the next prune; `null` where none is. */
+  postponed: Sentence | null;
 }
 
 export function prunePlanOf(outcome: Readonly<Record<string, unknown>>): PrunePlan {
@@ -21,6 +22,6 @@ export function prunePlanOf(outcome: Readonly<Record<string, unknown>>): PrunePl
     goes: [...goes],
     count: [...goes.values()].reduce((total, taken) => total + taken.length, 0),
     freedBytes: Math.max(0, Number(outcome["freed_bytes"] ?? 0)),
-    postponed: outcome["postponed_packs"] ? String(outcome["postponed_why"] ?? "") : "",
+    postponed: outcome["postponed_packs"] ? sentence(outcome["postponed_why"]) : null,
   };
 }

@@ -43,7 +43,7 @@ export interface PlannedVolume {
 }
 
 /** A sentence that an operation recorded; of earlier versions there are only English words. */
-function sentence(told: unknown): Sentence {
+export function sentence(told: unknown): Sentence {
   if (typeof told === "string") return { code: "", message: told };
   const { code, message, values } = record(told);
   return { code: text(code), message: text(message), values: values == null ? null : record(values) };

@@ -15,6 +15,7 @@ all is for whoever takes them: the tree writer while staging, the importer's reg
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -47,7 +48,7 @@ from holdfast.engine.archive.tar_headers import (
 )
 from holdfast.engine.entries import Entry, EntryKind
 from holdfast.engine.limits import Tally
-from holdfast.engine.walk import Names
+from holdfast.engine.walk import SPECIAL, Names
 
 _KINDS: Final = {
     REGULAR: EntryKind.FILE,
@@ -58,7 +59,11 @@ _KINDS: Final = {
     SYMLINK: EntryKind.SYMLINK,
     HARDLINK: EntryKind.HARDLINK,
 }
-_SPECIAL: Final = {CHARACTER_DEVICE: "character device", BLOCK_DEVICE: "block device", FIFO: "FIFO"}
+_SPECIAL: Final = {
+    CHARACTER_DEVICE: SPECIAL[stat.S_IFCHR],
+    BLOCK_DEVICE: SPECIAL[stat.S_IFBLK],
+    FIFO: SPECIAL[stat.S_IFIFO],
+}
 _MAX_PADDING: Final = 16 * 1024 * 1024
 
 

@@ -24,6 +24,7 @@ from blake3 import blake3
 from holdfast.domain import times
 from holdfast.domain.errors import Damaged, NotFound, Refused
 from holdfast.domain.operation import Progress
+from holdfast.domain.told import Told, told
 from holdfast.engine.job import Job
 from holdfast.engine.repository.index import PackFacts
 from holdfast.engine.repository.pack import FrameInfo, GetRange, decode_frame, read_trailer, scan_frames
@@ -55,7 +56,7 @@ class AuditResult:
         damaged_packs: of those that were read now.
         touched: every snapshot of which something can't be read, found now or before.
         whole: ids of the other snapshots.
-        problems: what is wrong with packs and manifests, in words.
+        problems: what is wrong with packs and manifests.
     """
 
     packs: int
@@ -66,7 +67,7 @@ class AuditResult:
     damaged_packs: int
     touched: tuple[TouchedSnapshot, ...]
     whole: tuple[str, ...]
-    problems: tuple[str, ...]
+    problems: tuple[Told, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +77,13 @@ class _Read:
     Attributes:
         damaged: ids of the chunks that are not what they should be.
         good: ids of those that are, where the pack's own list of what it holds can't be used; ``None`` where it can.
-        problem: what is wrong with it, in words; empty if nothing.
+        problem: what is wrong with it; ``None`` if nothing.
     """
 
     number: int
     damaged: frozenset[bytes] = frozenset()
     good: frozenset[bytes] | None = None
-    problem: str = ""
+    problem: Told | None = None
 
 
 def audit(
@@ -101,7 +102,7 @@ def audit(
         repository.sync_index()
         facts = repository.index.pack_facts()
         chosen = _choose(facts, share)
-        problems = [problem.message for problem in repository.unreadable]
+        problems = [Told.of(problem) for problem in repository.unreadable]
         damaged = 0
         for read in _read_all(repository, facts, chosen, job):
             pack = facts[read.number]
@@ -112,7 +113,7 @@ def audit(
             repository.index.note_verified(pack.name, now_ns(), lost)
             if read.problem:
                 damaged += 1
-                problems.append(f"The pack {pack.name[:16]}…: {read.problem}")
+                problems.append(told("pack_damaged", "The pack {pack}…: {why}", pack=pack.name[:16], why=read.problem))
         touched, whole = _touched(repository, job)
         after = repository.index.pack_facts().values()
         return AuditResult(
@@ -174,8 +175,9 @@ def _read_pack(repository: Repository, number: int, pack: PackFacts) -> _Read | 
         try:
             trailer = read_trailer(get_range, pack.size, pack.name, keys.pack_name, sealer)
         except Damaged as error:
-            return _Read(number=number, good=_salvaged(repository, get_range, pack.size), problem=error.message)
-        damaged, problem = set[bytes](), ""
+            return _Read(number=number, good=_salvaged(repository, get_range, pack.size), problem=Told.of(error))
+        damaged: set[bytes] = set()
+        problem: Told | None = None
         for frame in trailer.frames:
             lost, why = _read_frame(repository, get_range, frame, trailer.salt)
             damaged |= lost
@@ -185,15 +187,17 @@ def _read_pack(repository: Repository, number: int, pack: PackFacts) -> _Read | 
     return _Read(number=number, damaged=frozenset(damaged), problem=problem)
 
 
-def _read_frame(repository: Repository, get_range: GetRange, frame: FrameInfo, salt: bytes) -> tuple[set[bytes], str]:
+def _read_frame(
+    repository: Repository, get_range: GetRange, frame: FrameInfo, salt: bytes
+) -> tuple[set[bytes], Told | None]:
     """The ids of the chunks that a frame lists and does not hold as it should, and why."""
     lost = {chunk_id for chunk_id, _ in frame.chunks}
     try:
         found = decode_frame(get_range(frame.offset, frame.length), frame.offset, salt, repository.sealer)
     except Damaged as error:
-        return lost, error.message
+        return lost, Told.of(error)
     lost -= _intact(repository, found)
-    return lost, "A part of it is not what it should be." if lost else ""
+    return lost, told("pack_part_damaged", "A part of it is not what it should be.") if lost else None
 
 
 def _salvaged(repository: Repository, get_range: GetRange, size: int) -> frozenset[bytes]:

@@ -28,6 +28,7 @@ from typing import Final
 
 from holdfast.domain.errors import Busy, Cancelled, Damaged, HoldfastError, NoSpace, Problem, Refused
 from holdfast.domain.operation import Progress
+from holdfast.domain.told import Told, told
 from holdfast.engine.job import Job
 from holdfast.engine.repository.chunk_reader import ChunkReader
 from holdfast.engine.repository.condemned import write_condemned
@@ -75,7 +76,7 @@ class PruneResult:
             missing; ``postponed_why`` says which.
         missing_chunks, damaged_chunks: chunks that snapshots need and that can't be had.
         temporary: files that interrupted writes had left, by name; removed.
-        problems: packs that can't be read as they should, in words.
+        problems: packs that can't be read as they should, and why.
     """
 
     packs: int
@@ -85,11 +86,23 @@ class PruneResult:
     freed_bytes: int = 0
     postponed_packs: int = 0
     postponed_bytes: int = 0
-    postponed_why: str = ""
+    postponed_why: Told | None = None
     missing_chunks: int = 0
     damaged_chunks: int = 0
     temporary: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: tuple[Told, ...] = ()
+
+    @property
+    def postponed(self) -> Told | None:
+        """What is left to the next prune, and why; ``None`` where nothing is."""
+        if self.postponed_why is None:
+            return None
+        return told(
+            "packs_postponed",
+            "{count} packs are left to the next prune: {why}",
+            count=self.postponed_packs,
+            why=self.postponed_why,
+        )
 
 
 class Prune:
@@ -168,7 +181,7 @@ class Prune:
                 bytes=sum(use.size for use in found.uses),
                 missing_chunks=found.missing,
                 damaged_chunks=found.damaged,
-                problems=tuple(problem.message for problem in repository.unreadable),
+                problems=tuple(Told.of(problem) for problem in repository.unreadable),
             )
             plan = plan_prune(found.uses, unused_percent=self._unused_percent, small=self._small)
             if condemn:
@@ -224,17 +237,17 @@ class Prune:
     def _carry_out(self, plan: PrunePlan, needed: Needed) -> PruneResult:
         groups = [*rounds(plan.dead, _ROUND_BYTES, _ROUND_PACKS), *rounds(plan.rewritten, _ROUND_BYTES, _ROUND_PACKS)]
         left = deque(groups or [[]])  # one at least, for what is no pack
-        why = ""
-        while left and not why:
+        why: Told | None = None
+        while left and why is None:
             try:
                 written = self._move(left[0], needed)
                 gone = self._sweep(left[0], needed)
             except NoSpace as error:
                 self._absolve()
-                why = error.message
+                why = Told.of(error)
                 continue
             if gone is None:
-                why = "Something else was at work on the repository all the time."
+                why = told("prune_held_up", "Something else was at work on the repository all the time.")
                 continue
             self._count(gone, written)
             left.popleft()
@@ -243,7 +256,7 @@ class Prune:
             self._result,
             postponed_packs=len(postponed),
             postponed_bytes=sum(use.unused_size for use in postponed),
-            postponed_why=why if postponed else "",
+            postponed_why=why if postponed else None,
         )
 
     def _move(self, group: Sequence[PackUse], needed: Needed) -> int:

@@ -104,7 +104,7 @@ class TestDamage:
         assert result.damaged_packs == 1
         assert [(touched.id, touched.lacking) for touched in result.touched] == [(first, ("/data/b",))]
         assert result.whole == (other,)
-        assert "is damaged" in result.problems[0] or "not what it should be" in result.problems[0]
+        assert result.problems[0].code == "pack_damaged"
         assert bench.restored(other) == bench.described[other]
 
     def test_the_next_capture_that_meets_it_alive_heals_it(self, bench: RepositoryBench) -> None:
