@@ -158,11 +158,7 @@ class Demo:
         assert isinstance(volumes, list)
         self.say(
             "Dry run of the restore: what it would do, with nothing touched.",
-            *(
-                f"{v['target']}: {v['added']} files come back, {v['changed']} get their content back, "
-                f"{v['removed']} that were written since go"
-                for v in volumes
-            ),
+            *(f"{volume['target']}: {differences(volume)}" for volume in volumes),
         )
 
     def restore(self, snapshot_id: str, expected: Tree) -> None:
@@ -203,6 +199,16 @@ def downtime(outcome: dict[str, object]) -> str:
     assert isinstance(seconds, dict)
     parts = ", ".join(f"{_PARTS.get(name, name)} {value:.2f}" for name, value in seconds.items())
     return f"Down for {float(str(outcome['downtime_seconds'])):.2f} s: {parts}."
+
+
+def differences(volume: dict[str, int]) -> str:
+    """What a restore does to the files of one volume."""
+    said = {
+        "added": "{} files come back",
+        "changed": "{} files get their content back",
+        "removed": "{} files that were written since go",
+    }
+    return ", ".join(words.format(volume[kind]) for kind, words in said.items() if volume[kind]) or "nothing differs"
 
 
 def compare(expected: Tree) -> None:
