@@ -172,8 +172,10 @@ async def test_a_repository_is_verified_and_channels_and_registries_are_added_tr
     # all of it is on record
     await here.go("/system/audit")
     await page.get_by_label("On what").fill(address)
+    await page.get_by_label("Action").select_option("Remove the login of a registry")
     await page.get_by_role("button", name="Filter").click()
     await expect(page.get_by_role("row").nth(1)).to_contain_text(re.compile(f"ann.*{address}.*Done", re.DOTALL))
+    await expect(page.get_by_role("row")).to_have_count(2)
     assert here.said == []
 
 

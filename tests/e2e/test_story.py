@@ -64,7 +64,7 @@ async def test_the_main_story(holdfast: Site) -> None:
     await page.get_by_role("button", name="Sign in").click()
 
     # what is made elsewhere appears by itself
-    await page.get_by_role("link", name="Overview").click()
+    await page.get_by_role("link", name="Overview", exact=True).click()
     await expect(page.get_by_text("There are no workloads yet")).to_be_visible()
     await site.ask("POST", "/api/workloads", WORKLOAD)
     await expect(page.get_by_text("Never deployed")).to_be_visible()
@@ -80,6 +80,7 @@ async def test_the_main_story(holdfast: Site) -> None:
     await page.get_by_label("Note").fill(HOSTILE)
     await page.get_by_role("button", name="Take it now").click()
     await expect(page.get_by_text("It is done.").last).to_be_visible()
+    await expect(page.get_by_text("This can be closed")).to_have_count(0)
     assert await in_every_look(page, "an operation that ended") == []
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("cell", name=HOSTILE)).to_be_visible()

@@ -40,6 +40,14 @@ async def test_a_version_is_deployed_promoted_and_taken_back_with_its_data(
     await expect(dialog.get_by_text("It is done.").last).to_be_visible()
     await page.keyboard.press("Escape")
     await page.get_by_role("button", name="Deploy …").click()
+
+    # what somebody else configures meanwhile is told, and taken when asked for
+    config = (await site.ask("GET", f"/api/workloads/{NAME}"))["config"]
+    for image, wanted in ((IMAGE, {**config, "source": {"type": "image", "image": IMAGE}}), (released, config)):
+        await site.ask("PUT", f"/api/workloads/{NAME}", wanted)
+        await expect(dialog.get_by_text(f"Meanwhile {image} was configured")).to_be_visible()
+        await dialog.get_by_role("button", name="Take this image").click()
+        await expect(dialog.get_by_label("Image")).to_have_value(image)
     await dialog.get_by_role("button", name="Deploy now").click()
     await expect(dialog.get_by_text("It runs this version already")).to_be_visible()
     await page.keyboard.press("Escape")

@@ -49,6 +49,12 @@ class I18n {
     return message === undefined ? "" : this.fill(message, values);
   }
 
+  /** How the keys go on that begin so. */
+  below(start: string): string[] {
+    const keys = Object.keys(this.#messages ?? {});
+    return keys.filter((key) => key.startsWith(start)).map((key) => key.slice(start.length));
+  }
+
   /** A message with what stands at its places. */
   fill(message: Message, values?: Readonly<Record<string, string | number>>): string {
     const count = Number(values?.["count"]);

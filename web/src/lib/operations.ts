@@ -33,3 +33,10 @@ export function share(progress: OperationView["progress"]): number | null {
 export function stepName(step: string): string {
   return i18n.text(`step.${step}` as Key) || step.replaceAll("_", " ");
 }
+
+/** Which step an operation that didn't succeed ended at. The way back to what ran before is no failure, unless it fails. */
+export function failedStep({ state, steps, error, finished_at }: OperationView): number | null {
+  if (finished_at === null || state === "succeeded") return null;
+  const returned = steps.at(-1)?.name === "returning" && error?.code !== "deploy_return_failed";
+  return steps.length - (returned ? 2 : 1);
+}

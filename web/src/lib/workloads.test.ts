@@ -17,6 +17,7 @@ test("a workload needs somebody for how it is, for how it is reached, and for a 
   const failed = { last_deployment: { state: "returned" } };
   expect(of({})).toBeNull();
   expect(of({ condition: "down", ...failed, pending: true })).toBe("condition.down");
+  expect(of({ condition: "down", busy: "restore" })).toBeNull();
   expect(of({ edge_problem: "It doesn't answer." })).toBe("overview.edge_problem");
   expect(of({ ...failed, pending: true })).toBe("overview.deploy_failed");
   expect(of({ ...failed, pending: false })).toBeNull(); // it was taken out of the configuration

@@ -23,7 +23,8 @@ export function toneOf(condition: Condition): Tone {
 export function attentionFor(
   status: StatusInBriefView,
 ): `condition.${Condition}` | "overview.edge_problem" | "overview.deploy_failed" | null {
-  if (["warn", "bad"].includes(toneOf(status.condition))) return `condition.${status.condition}`;
+  // what is being worked on is as the work wants it
+  if (!status.busy && ["warn", "bad"].includes(toneOf(status.condition))) return `condition.${status.condition}`;
   if (status.edge_problem !== null) return "overview.edge_problem";
   return failedLast(status) ? "overview.deploy_failed" : null;
 }
