@@ -1,7 +1,8 @@
 """Documents compressed on their way out: lists of hundreds of much the same are sent as a tenth of what they are.
 
 What is compressed tells a little of what it holds by its length, to who can have a signed-in browser ask again and
-again for what they put beside it. Nobody can: the browser doesn't send its cookie for other sites.
+again for what they put beside it. For other sites the browser doesn't send its cookie; for a page of a workload on a
+neighbouring domain, which counts as the same site, it does, and says so. Such a page gets the document as it is.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LEAST_BYTES: Final = 1400
 """What fits in one packet anyway stays as it is."""
+MOST_BYTES: Final = 1 << 21
+"""What is longer would hold up everybody else while it is compressed: a flood of log lines, for most of a second."""
 _LEVEL: Final = 5
 
 
@@ -32,7 +35,7 @@ class Compression:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET" or not takes(Headers(scope=scope), "gzip"):
+        if scope["type"] != "http" or scope["method"] != "GET" or not _may_compress(Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
         held: Message | None = None
@@ -51,6 +54,11 @@ class Compression:
         await self._app(scope, receive, send_compressed)
 
 
+def _may_compress(asked: Headers) -> bool:
+    foreign = asked.get("Sec-Fetch-Site") in ("same-site", "cross-site")
+    return takes(asked, "gzip") and not foreign
+
+
 def _is_document(headers: Headers) -> bool:
     return headers.get("Content-Type") == "application/json" and "ETag" not in headers
 
@@ -58,7 +66,7 @@ def _is_document(headers: Headers) -> bool:
 def _compressed(start: Message, message: Message) -> Message:
     """The body, compressed if it is whole and worth it; the beginning of the answer then says so."""
     body: bytes = message.get("body", b"")
-    if message.get("more_body", False) or len(body) < LEAST_BYTES:
+    if message.get("more_body", False) or not LEAST_BYTES <= len(body) <= MOST_BYTES:
         return message
     smaller = gzip.compress(body, _LEVEL, mtime=0)
     headers = MutableHeaders(scope=start)

@@ -302,7 +302,8 @@ async def _request_key(request: Request, key: _Key = None) -> RequestKey | None:
 async def _fingerprint(request: Request) -> str:
     """What a request asks for, whatever the order of its parameters or the white space of its body.
 
-    What it confirms is part of it. Of an upload, which is read as it comes, its length is.
+    What it confirms is part of it. Of an upload, which is read as it comes, its length is. A passphrase is none: it is
+    what something is opened with, and whoever got hold of a fingerprint could try which one it was.
     """
     reads_body = getattr(request.scope["route"], "body_field", None) is not None
     asked = (
@@ -317,7 +318,10 @@ async def _fingerprint(request: Request) -> str:
 
 def _canonical(body: bytes) -> str:
     try:
-        return json.dumps(json.loads(body), sort_keys=True)
+        document = json.loads(body)
+        if isinstance(document, dict):
+            document.pop("passphrase", None)
+        return json.dumps(document, sort_keys=True)
     except (ValueError, RecursionError):  # empty, or about to be refused
         return body.hex()
 

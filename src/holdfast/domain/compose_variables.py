@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from holdfast.domain.errors import InvalidInput, TooLarge
+from holdfast.domain.printable import printable
 
 MAX_CHARACTERS: Final = 1 << 20
 """Of all texts of a compose file once their variables and aliases are followed."""
@@ -202,4 +203,4 @@ class _Reader:
 
 
 def _line(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text[:200])
+    return printable(text[:200])

@@ -20,6 +20,7 @@ from typing import Any, Final
 from aiodocker import DockerError
 
 from holdfast.domain.errors import Failed
+from holdfast.domain.printable import printable
 from holdfast.runtime.docker_client import DockerClient, refused, unknown_container
 from holdfast.runtime.docker_streams import frames
 from holdfast.runtime.port import ExecResult, OnMade
@@ -193,7 +194,7 @@ def _descendants(pid: int) -> list[int]:
 
 def _named(command: Sequence[str]) -> str:
     """A command as a message names it: one line, and its beginning if it is long."""
-    text = "".join(character if character.isprintable() else " " for character in " ".join(command))
+    text = printable(" ".join(command))
     return text if len(text) <= _NAMED else f"{text[:_NAMED]} …"
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from holdfast.domain.errors import Failed
 from holdfast.domain.image_ref import DEFAULT_REGISTRY, parse_image_ref
+from holdfast.domain.printable import printable
 
 _ADDRESS: Final = re.compile(r"https?://\S+")
 _REFUSED: Final = re.compile(r"unauthorized|incorrect username|denied|forbidden|\b40[13]\b", re.IGNORECASE)
@@ -100,7 +101,7 @@ def pull_failed(reference: str, said: str) -> Failed:
     Args:
         said: by the engine, in its own words.
     """
-    said = " ".join(said.split())[:_LONGEST].rstrip(".")
+    said = " ".join(printable(said).split())[:_LONGEST].rstrip(".")
     registry = parse_image_ref(reference).registry or DEFAULT_REGISTRY
     about = _ADDRESS.sub("", said.replace(reference, ""))  # names may be any of the words
     for cause in _CAUSES:
@@ -120,7 +121,7 @@ def login_failed(registry: str, said: str) -> Failed:
     Args:
         said: by the engine, in its own words.
     """
-    said = " ".join(said.split())[:_LONGEST].rstrip(".")
+    said = " ".join(printable(said).split())[:_LONGEST].rstrip(".")
     details = {"registry": registry, "said": said}
     if _REFUSED.search(_ADDRESS.sub("", said)):
         return Failed(

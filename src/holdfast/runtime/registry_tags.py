@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast import __version__
 from holdfast.domain.errors import Failed
 from holdfast.domain.image_ref import DEFAULT_REGISTRY, ImageRef, parse_image_ref
+from holdfast.domain.printable import printable
 from holdfast.domain.registry import RegistryLogin, registry_of
 from holdfast.runtime.pull_errors import pull_failed, registry_silent
 
@@ -111,7 +112,7 @@ async def list_tags(
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         said = str(error) or type(error).__name__
         kind = "tls: " if "SSL" in said or "CERTIFICATE" in said else "unreachable: "
-        raise pull_failed(reference, kind + _printable(said)) from error
+        raise pull_failed(reference, kind + printable(said)) from error
 
 
 class Insecure:
@@ -256,7 +257,7 @@ class _Conversation:
         except (httpx.InvalidURL, ValueError):
             sound = False
         if not sound:
-            raise self._unreadable(f"it names an address that is none ({_printable(text[:100])})")
+            raise self._unreadable(f"it names an address that is none ({printable(text[:100])})")
         return url
 
     async def _check(self, url: httpx.URL) -> None:
@@ -293,7 +294,7 @@ class _Conversation:
         status = _WORDS.get(answer.status, f"unexpected HTTP status: {answer.status}")
         try:
             error = json.loads(answer.body)["errors"][0]
-            said = _printable(f"{error.get('code', '')} {error.get('message', '')}").strip()
+            said = printable(f"{error.get('code', '')} {error.get('message', '')}").strip()
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             said = ""
         return pull_failed(self._reference, f"{status}: {said}" if said else status)
@@ -360,7 +361,3 @@ def _next(answer: _Answer) -> str | None:
 
 def _basic(login: RegistryLogin) -> str:
     return f"Basic {base64.b64encode(f'{login.username}:{login.password}'.encode()).decode()}"
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)

@@ -23,6 +23,7 @@ import msgspec
 from holdfast import __version__
 from holdfast.domain.errors import Failed
 from holdfast.domain.notice import ChannelSecrets, Delivery, Level, Mail, MailTls, Notice
+from holdfast.domain.printable import printable
 from holdfast.domain.times import parse
 from holdfast.services.addresses import never_told
 
@@ -56,8 +57,9 @@ def body_of(delivery: Delivery) -> bytes:
 
 
 def text_of(notice: Notice) -> str:
-    """A notice for people."""
-    return "\n".join(part for part in (notice.line, notice.message, notice.next_step) if part)
+    """A notice for people. What others said in it can't put signs into a terminal or a mail that nobody sees."""
+    lines = "\n".join(part for part in (notice.line, notice.message, notice.next_step) if part).splitlines()
+    return "\n".join(printable(line) for line in lines)
 
 
 def signature(secret: bytes, body: bytes) -> str:

@@ -127,9 +127,13 @@ def carry_out(task: Task) -> Result:
         return Result(service=service if task.kind else "", problem=f"{host} is {refused}, where nobody is told")
     if not task.kind:
         return Result(service=service)
+    teller = apprise.Apprise()
+    teller.add(plugin)
     capture: AbstractContextManager[StringIO] = apprise.LogCapture(level=logging.WARNING, fmt="%(message)s")  # type: ignore[no-untyped-call]
     with capture as said:
-        done = bool(plugin.notify(body=task.body, title=task.title, notify_type=task.kind))
+        # as text: what a registry or a container said in it is no link, whatever the service makes of markup
+        as_text = apprise.NotifyFormat.TEXT
+        done = bool(teller.notify(body=task.body, title=task.title, notify_type=task.kind, body_format=as_text))
         problem = "; ".join(said.getvalue().split("\n")).strip("; .") or "it gave no reason"
     return Result(service=service, problem="" if done else problem)
 

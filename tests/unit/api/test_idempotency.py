@@ -25,6 +25,7 @@ async def asked(api: Api, path: str, given: Given) -> str:
         IMPORT: api.snapshots,
         f"{IMPORT}?allow_links=true": api.snapshots,
         "/api/backups": api.backups,
+        f"/api/backups/{SNAPSHOT_ID}/verify": api.backups,
     }.get(path, api.second_snapshots)
     key = service.last["idempotency_key"]
     assert isinstance(key, RequestKey)
@@ -61,6 +62,15 @@ async def test_how_a_body_is_written_is_no_matter(api: Api) -> None:
     written = [b'{"workload":"notes","dry_run":true}', b'{ "dry_run": true,\n "workload": "notes" }']
     json = {"Content-Type": "application/json"}
     one, other = [await asked(api, "/api/repository/prune", {"content": text, "headers": json}) for text in written]
+    assert one == other
+
+
+async def test_of_a_passphrase_nothing_is_kept_that_tells_which_it_was(api: Api) -> None:
+    verify = f"/api/backups/{SNAPSHOT_ID}/verify"
+    given: list[Given] = [
+        {"json": {"passphrase": words}} for words in ("correct horse battery", "another one of those")
+    ]
+    one, other = [await asked(api, verify, each) for each in given]
     assert one == other
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.runtime.pull_errors import pull_failed
+from holdfast.runtime.pull_errors import login_failed, pull_failed
 
 NOTES = "registry.example/notes:1"
 
@@ -71,3 +71,12 @@ def test_what_an_image_is_called_does_not_pass_for_what_was_said() -> None:
 
 def test_words_without_end_are_cut() -> None:
     assert len(pull_failed(NOTES, "x " * 5000).message) < 700
+
+
+def test_what_a_registry_said_puts_no_signs_into_a_line_that_nobody_sees() -> None:
+    for error in (
+        pull_failed(NOTES, "de\x1b[2Jnied \u202eabc"),
+        login_failed("r.example", "\x9b2J \u2066unauthorized"),
+    ):
+        assert error.message.isprintable()
+        assert str(error.details["said"]).isprintable()

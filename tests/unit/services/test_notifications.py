@@ -209,7 +209,13 @@ async def test_other_addresses_are_posted_to_as_they_were_looked_at(url: str) ->
 async def test_a_mail_arrives_with_what_a_person_has_to_know() -> None:
     async with mail_server() as box:
         delivery = replace(
-            DELIVERY, notice=replace(DELIVERY.notice, operation_id="01jop", title="Deploy\nBcc: x failed")
+            DELIVERY,
+            notice=replace(
+                DELIVERY.notice,
+                operation_id="01jop",
+                title="Deploy\nBcc: x failed",
+                message="No image.\x1b[2J\u202e\nNone.",
+            ),
         )
         await senders.mail(mail_to(box.port, recipients=("a@example.org", "b@example.org")), ChannelSecrets(), delivery)
     [envelope] = box.mails
@@ -218,7 +224,7 @@ async def test_a_mail_arrives_with_what_a_person_has_to_know() -> None:
     mail = message_from_bytes(envelope.content, policy=policy.default)
     assert (mail["Subject"], mail["Bcc"]) == ("[Holdfast] problem: Deploy Bcc: x failed", None)
     body = mail.get_content()
-    assert "No image." in body
+    assert body.splitlines()[1:3] == ["No image. [2J ", "None."]
     assert "holdfast operation show 01jop" in body
 
 

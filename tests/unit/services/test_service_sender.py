@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -88,6 +89,20 @@ async def test_a_process_that_says_nothing_is_a_failure(monkeypatch: pytest.Monk
 def test_what_a_service_is_is_told_without_telling_anybody(ntfy: Ntfy) -> None:
     assert carry_out(Task(url=f"ntfy://127.0.0.1:{ntfy.port}/topic")) == Result(service="ntfy")
     assert ntfy.came == []
+
+
+def test_what_others_said_is_no_markup_for_a_service_that_takes_some(
+    ntfy: Ntfy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "apprise.plugins.telegram.NotifyTelegram.notify_url", f"http://127.0.0.1:{ntfy.port}/bot", raising=True
+    )
+    said = 'The registry says (<a href="https://elsewhere.example">Sign in again</a>).'
+    url = "tgram://123456789:abcdefg_hijklmnop/12315544/"
+    assert carry_out(Task(url=url, kind="failure", title="t", body=said)).problem == ""
+    text = json.loads(ntfy.came[-1])["text"]
+    assert "<a " not in text
+    assert "&lt;a href=" in text
 
 
 def test_a_service_that_refuses_or_is_gone_says_so(ntfy: Ntfy) -> None:

@@ -133,6 +133,20 @@ test("the server's words stay beside a sentence that tells of a refusal, or of w
   expect(tell({ ...sentence, values: values({ code: "of_a_plugin", message: "Full." }) }).original).not.toBe("");
 });
 
+test("what others named is told as it stands, whatever it looks like", async () => {
+  await i18n.speak("ru");
+  await i18n.words();
+  const other = (tag: unknown) =>
+    tell({ code: "hook_other_tag", message: "Another one.", values: { tag, wanted: "{tag} {wanted}" } }).what;
+  for (const tag of ["2026-99-99T99.99Z", "2026-11-27T10Z", "2026-99-99T99:99:99.000000Z"])
+    expect(other(tag)).toContain(tag);
+  expect(other("a")).toContain("{tag} {wanted}");
+  expect(other("a\u202eb")).toContain("a⟨U+202E⟩b");
+  expect(other({ code: "", message: "a\u202eb" })).toContain("a⟨U+202E⟩b");
+  for (const code of ["constructor", "__proto__", "toString"])
+    expect(tell({ code, message: "It says which." })).toEqual({ what: "", nextStep: "", original: "It says which." });
+});
+
 test("in English the server's own words are told", async () => {
   expect(await toldIn("en", "workload_exists")).toMatchObject({
     title: "It says which.",

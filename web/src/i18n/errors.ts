@@ -50,10 +50,10 @@ function written(name: string, value: unknown): { text: string | number; whole: 
   if (typeof value === "object" && value !== null) {
     const { code, message, next_step, values } = value as Sentence;
     const { what, original } = tell({ code, message, values: values ?? null, next_step: next_step ?? "" });
-    return { text: what || message, whole: !original };
+    return { text: what || visible(message), whole: !original };
   }
   const text = visible(String(value));
-  return { text: TIME.test(text) ? i18n.format.time(text) : text, whole: true };
+  return { text: isTime(text) ? i18n.format.time(text) : text, whole: true };
 }
 
 function measured(name: string, value: number): string | number {
@@ -61,7 +61,10 @@ function measured(name: string, value: number): string | number {
   return name.endsWith("seconds") ? i18n.format.duration(value) : value;
 }
 
-const TIME = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
+/** A time as the server writes it; a tag or a branch can look much like one, and be none that can be told. */
+function isTime(text: string): boolean {
+  return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/.test(text) && !Number.isNaN(Date.parse(text));
+}
 
 /**
  * @param title what failed, in words of our own, where more is known than the refusal. What has no words besides is told by
@@ -84,7 +87,7 @@ function unexpected({ status, message, code }: ApiError, title?: string): Explai
   const away = status === 502 || status === 503 || status === 504;
   const what = away ? t("error.unreachable") : kind(status);
   const nextStep = status === 413 ? t("error.proxy_limit") : t("error.proxy");
-  return { title: title ?? what, what: title ? what : "", nextStep, original: message, problems: [], code };
+  return { title: title ?? what, what: title ? what : "", nextStep, original: visible(message), problems: [], code };
 }
 
 function plain(title: string): Explained {

@@ -26,7 +26,8 @@ class I18n {
 
   /** The words for what the server tells, by its code; none where its own are in this language, or until they are loaded. */
   refusal(code: string): ErrorWords[string] | undefined {
-    if (this.#errors?.language === this.language) return this.#errors.words[code];
+    if (this.#errors?.language === this.language)
+      return Object.hasOwn(this.#errors.words, code) ? this.#errors.words[code] : undefined;
     void this.words();
     return undefined;
   }

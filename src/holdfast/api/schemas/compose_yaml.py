@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.representer import SafeRepresenter
 
 from holdfast.domain.compose_findings import Finding, FindingKind
+from holdfast.domain.printable import printable
 
 _WIDTH: Final = 118
 _HEADINGS: Final = (
@@ -34,7 +35,7 @@ def rendered(document: Mapping[str, object], findings: Sequence[Finding], origin
     Args:
         origin: what it was proposed from.
     """
-    lines = [f"# Proposed from {_line(origin)}. Nothing was applied; read it, then: holdfast apply -f FILE"]
+    lines = [f"# Proposed from {printable(origin)}. Nothing was applied; read it, then: holdfast apply -f FILE"]
     for kind, heading in _HEADINGS:
         listed = [finding for finding in findings if finding.kind is kind]
         if listed:
@@ -42,7 +43,7 @@ def rendered(document: Mapping[str, object], findings: Sequence[Finding], origin
         for finding in listed:
             place = f"{finding.path}: " if finding.path else ""
             lines += textwrap.wrap(
-                f"{place}{_line(finding.message)} {_line(finding.next_step)}",
+                f"{place}{printable(finding.message)} {printable(finding.next_step)}",
                 _WIDTH,
                 initial_indent="# - ",
                 subsequent_indent="#   ",
@@ -62,8 +63,3 @@ def _yaml(document: Mapping[str, object]) -> str:
     written = io.StringIO()
     yaml.dump(document, written)
     return written.getvalue()
-
-
-def _line(text: str) -> str:
-    """A text that can't end the comment that it stands in."""
-    return "".join(character if character.isprintable() else " " for character in text)
