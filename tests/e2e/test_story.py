@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.looks import TORTURE, USUAL, Look, by_keys, in_every_look, look, violations
 from tests.e2e.shifts import shifts
-from tests.e2e.site import NAME, PASSWORD, ROOT, USER, WORKLOAD, Site, expect
+from tests.e2e.site import IMAGE, NAME, PASSWORD, ROOT, USER, WORKLOAD, Site, expect
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
 
@@ -31,6 +31,16 @@ ADDRESSES: Final = {
     "/workloads/:workload/metrics": f"/workloads/{NAME}/metrics",
 }
 """Where each page that the router knows is looked at."""
+WITHIN: Final = "(dialog) => [...dialog.querySelectorAll('*'), document.body].includes(document.activeElement)"
+"""Beyond a dialog's last element there is the browser itself, of which the page is not told."""
+HEAR: Final = """() => {
+  window.heard = [];
+  new MutationObserver(() => {
+    const words = document.querySelector("dialog[open] [role=status]")?.textContent.trim();
+    if (words && words !== heard.at(-1)) heard.push(words);
+  }).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+"""Notes what is read out in a dialog without being asked for."""
 HOSTILE: Final = "<img src=x onerror=alert(1)>"
 
 
@@ -137,21 +147,49 @@ async def test_the_main_story(holdfast: Site) -> None:
     await page.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)
     await look(page, Look("ru", "dark", 360))
-    await by_keys(page, page.get_by_role("button", name="Отменить последнее восстановление"))
+    opener = page.get_by_role("button", name="Отменить последнее восстановление")
+    await by_keys(page, opener)
     await page.keyboard.press("Enter")
     await expect(dialog.get_by_text("1 вернётся")).to_be_visible()
+    await expect(dialog.locator(":focus")).to_have_count(1)
+    for key in ("Tab", "Tab", "Tab", "Tab", "Tab", "Tab", "Shift+Tab", "Shift+Tab"):
+        assert await dialog.evaluate(WITHIN), "the focus is in the dialog and stays there"
+        await page.keyboard.press(key)
+    await page.keyboard.press("Escape")
+    await expect(opener).to_be_focused()
+    await page.keyboard.press("Enter")
+    # what it takes, and what comes of it
+    safety, downtime, afterwards = (dialog.get_by_role("definition").nth(index) for index in range(3))
+    await expect(safety).to_contain_text(re.compile(r"Сначала сохраняются все живые данные \([\d,]+\s[^)]+\)"))
+    await expect(downtime).to_contain_text(re.compile(r"В прошлый раз — \d.*даётся до 3\s", re.DOTALL))
+    await expect(afterwards).to_contain_text(IMAGE)
+    await expect(afterwards).to_contain_text("Если на этих данных он нездоров, нынешние данные вернутся сами.")
+    await page.evaluate(HEAR)
     await by_keys(page, dialog.get_by_label(f"Для подтверждения введите {NAME}"))
     await page.keyboard.type(NAME)
     await page.keyboard.press("Enter")
     await expect(dialog.get_by_text("Данные восстановлены, сервис на них здоров.")).to_be_visible()
     await expect(dialog.get_by_text("Простой составил")).to_be_visible()
-    await expect(dialog.get_by_role("status")).to_have_text("Готово.")  # as it is read out
+    heard = await page.evaluate("() => heard")
+    assert len(heard) > 2, "it is read out how far it is"
+    assert all(re.match("[А-Я]", words) for words in heard), heard
+    assert heard[-1] == "Готово."
+    assert [path.name for path in site.data.iterdir()] == [HOSTILE]
+
+    # and that again, from where it was told how it ended
     await by_keys(page, dialog.get_by_role("button", name="Отменить последнее восстановление"))
     assert await violations(page) == []
+    await page.keyboard.press("Enter")
+    undo = dialog.filter(has_text=f"Отменить последнее восстановление {NAME}")
+    await by_keys(page, undo.get_by_label(f"Для подтверждения введите {NAME}"))
+    await page.keyboard.type(NAME)
+    await page.keyboard.press("Enter")
+    await expect(undo).to_have_count(0)
+    await expect(dialog.get_by_text("Данные восстановлены, сервис на них здоров.")).to_be_visible()
+    assert [path.name for path in site.data.iterdir()] == ["entry.txt"]
     await page.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)
     await look(page, USUAL)
-    assert [path.name for path in site.data.iterdir()] == [HOSTILE]
     assert site.said == []
 
 

@@ -59,6 +59,11 @@ async def test_a_service_from_an_image_is_corrected_in_the_editor_made_and_deplo
     await page.get_by_label("Name of another variable").fill("TZ")
     await page.get_by_role("button", name="Add", exact=True).click()
     await page.get_by_label("TZ", exact=True).fill("UTC")
+    snapshots = page.get_by_role("group").filter(has=page.get_by_role("heading", name="Snapshots"))
+    await snapshots.get_by_role("heading").click()
+    await snapshots.get_by_label("Schedule").fill("30 3 * * *")
+    await snapshots.get_by_label("Keep the last").fill("7")
+    await snapshots.get_by_label("Keep daily").fill("14")
     await expect(editor).to_contain_text("stop_grace: 2s # soon")
 
     await page.get_by_role("button", name="Create and deploy").click()
@@ -66,10 +71,11 @@ async def test_a_service_from_an_image_is_corrected_in_the_editor_made_and_deplo
     await expect(page.get_by_text("It is done.").first).to_be_visible()
     made = (await holdfast.ask("GET", "/api/workloads/wiki"))["config"]
     assert (made["stop_grace"], made["env"]) == (2, {"TZ": "UTC"})
+    assert made["snapshots"] == {"schedule": "30 3 * * *", "keep": {"last": 7, "daily": 14}}
     assert holdfast.said == []
 
 
-async def test_a_compose_file_becomes_workloads_and_what_is_left_out_is_named(holdfast: Site) -> None:
+async def test_a_compose_file_becomes_workloads_that_run_and_what_is_left_out_is_named(holdfast: Site) -> None:
     page = holdfast.page
     await holdfast.sign_in()
     await holdfast.go("/new")
@@ -81,6 +87,10 @@ async def test_a_compose_file_becomes_workloads_and_what_is_left_out_is_named(ho
     await page.get_by_label("CACHE_PASSWORD").fill("hunter2")
     await page.get_by_role("button", name="Create without deploying").click()
     await expect(page.get_by_text("cache was created")).to_be_visible()
+    assert (await holdfast.ask("GET", "/api/workloads/cache/status"))["condition"] == "never_deployed"
+    await page.get_by_role("button", name="Create and deploy").click()
+    await expect(page.get_by_text("It is done.").first).to_be_visible()
+    assert (await holdfast.ask("GET", "/api/workloads/cache/status"))["condition"] == "running"
     secrets = await holdfast.ask("GET", "/api/workloads/cache/secrets")
     assert [(secret["name"], secret["state"]) for secret in secrets["items"]] == [("CACHE_PASSWORD", "set")]
     assert holdfast.said == []
@@ -132,6 +142,23 @@ async def test_settings_are_changed_and_the_workload_is_deleted_with_what_each_d
         await summary.click()
     await expect(page.get_by_label("Processors at most")).to_be_visible()
     assert await violations(page) == []
+
+    # by the form, in another language: what is wrong is told at its field
+    await page.locator("select").first.select_option("ru")
+    await page.get_by_label("Домены").fill("forge.example.org:3000\ngit.example.org:3000")
+    schedule = page.get_by_role("group").filter(has_text="Хранить последних").get_by_label("Расписание")
+    await schedule.fill("at three")
+    await expect(schedule).to_have_attribute("aria-invalid", "true")
+    await expect(schedule).to_have_accessible_description(re.compile("Расписание записано неверно"))
+    await expect(page.get_by_role("button", name=re.compile("Строка"))).to_be_visible()
+    await expect(page.get_by_role("button", name="Применить", exact=True)).to_be_disabled()
+    await schedule.fill("")
+    await schedule.press("Tab")
+    await page.get_by_role("button", name="Применить", exact=True).click()
+    await expect(page.get_by_text("Применено", exact=True)).to_be_visible()
+    await page.locator("select").first.select_option("en")
+    configured = (await holdfast.ask("GET", "/api/workloads/forge"))["config"]
+    assert configured["domains"] == ["forge.example.org:3000", "git.example.org:3000"]
 
     # somebody else was faster: nothing is overwritten unseen, whatever one decides
     await editor.press("Control+End")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from playwright.async_api import Locator, Page
 
 from holdfast.testing.images import build_image
 from holdfast.testing.registry import push
@@ -16,6 +17,52 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group
 
 DONE = "The data is restored, and the workload is healthy on it."
 COPY = "copy-of-ledger"
+
+
+async def the_line_is_looked_at_nearer_and_farther(page: Page, happened: Locator) -> None:
+    """Around what is chosen, by buttons, keys and the wheel alike; what is chosen stays where it is seen."""
+    axis = page.get_by_role("slider", name="What happened, by time")
+    chosen = axis.locator("line.chosen")
+
+    async def seen() -> tuple[int, int]:
+        """How many marks and clusters' members are in sight, and where the chosen moment is."""
+        marks = "(marks) => marks.reduce((sum, mark) => sum + Number(mark.textContent.trim() || 1), 0)"
+        at = await chosen.get_attribute("x1")
+        return await axis.locator("g.mark").evaluate_all(marks), round(float(at or -1))
+
+    async def shows(wanted: tuple[int, int]) -> bool:
+        marks, at = await seen()
+        return marks == wanted[0] and abs(at - wanted[1]) <= 5  # time goes on, and the line with it
+
+    everything = await seen()
+    assert everything[0] == await happened.get_by_role("option").count()
+    for _ in range(3):
+        await page.get_by_role("button", name="Nearer").click()
+    near = await seen()
+    assert 1 <= near[0] < everything[0]
+    for _ in range(3):
+        await page.get_by_role("button", name="Farther").click()
+    assert await shows(everything)
+    for _ in range(3):
+        await axis.press("+")
+    assert await shows(near)
+    await axis.press("-")
+    assert near[0] <= (await seen())[0] <= everything[0]
+    await axis.press("0")
+    assert await shows(everything)
+
+    # by the wheel only with Ctrl: without it the page scrolls
+    box = await axis.bounding_box()
+    assert box is not None
+    await page.mouse.move(box["x"] + everything[1], box["y"] + box["height"] / 2)
+    await page.mouse.wheel(0, -400)
+    assert await shows(everything)
+    await page.keyboard.down("Control")
+    await page.mouse.wheel(0, -416)
+    await page.keyboard.up("Control")
+    assert await shows(near)
+    await page.get_by_role("button", name="Everything").click()
+    assert await shows(everything)
 
 
 async def test_a_version_is_deployed_promoted_and_taken_back_with_its_data(
@@ -104,6 +151,7 @@ async def test_a_version_is_deployed_promoted_and_taken_back_with_its_data(
     await page.get_by_role("link", name="Timeline").click()
     happened = page.get_by_role("listbox", name="Everything that happened, newest first")
     await happened.get_by_role("option").filter(has_text="Deployment").last.click()
+    await the_line_is_looked_at_nearer_and_farther(page, happened)
     await page.get_by_role("button", name="Return to both …").click()
     await expect(dialog.get_by_text("EDITION")).to_be_visible()
     await dialog.get_by_label(f"Type {NAME} to confirm").fill(NAME)

@@ -16,20 +16,25 @@ class Session {
   /** Whether the first admin is yet to be made. */
   setupPending = $state(false);
   #windows = new BroadcastChannel(`holdfast ${BASE.pathname}`);
+  #asked = 0;
+  #answered = 0;
 
   constructor() {
     this.#windows.onmessage = () => void this.find().catch(() => {}); // without an answer nothing changes here
   }
 
-  /** Ask the server. */
+  /** Ask the server. An answer that comes after one that was asked for later is of no account: it tells how things were. */
   async find(): Promise<void> {
-    try {
-      this.#enter(await answered(api.GET("/api/session")));
-    } catch (error) {
+    const asked = ++this.#asked;
+    const caller = await answered(api.GET("/api/session")).catch((error: unknown) => {
       if (!(error instanceof ApiError && error.status === 401)) throw error;
-      if (this.caller === undefined) this.setupPending = (await answered(api.GET("/api/setup"))).pending;
-      this.over();
-    }
+      return null;
+    });
+    if (asked < this.#answered) return;
+    this.#answered = asked;
+    if (caller) return this.#enter(caller);
+    if (this.caller === undefined) this.setupPending = (await answered(api.GET("/api/setup"))).pending;
+    this.over();
   }
 
   async signIn(username: string, password: string): Promise<void> {

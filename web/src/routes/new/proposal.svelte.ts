@@ -14,6 +14,8 @@ export class Proposal {
   deployment = $state("");
   error = $state.raw<unknown>();
   #key = newKey();
+  /** The text that the server has of it. */
+  #applied = "";
 
   /** The secrets that the declaration names, as the server reads it. */
   readonly secrets: readonly string[] = $derived.by(() =>
@@ -34,9 +36,8 @@ export class Proposal {
     this.error = undefined;
     try {
       const secrets = this.secrets;
-      const made = await answered(api.POST("/api/workloads", { body: this.draft.text, ...AS_YAML }));
-      this.made = made.name;
-      const workload = made.name;
+      await this.#apply(this.draft.text);
+      const workload = this.made;
       for (const name of secrets) {
         const value = this.values[name];
         if (!value) continue;
@@ -60,5 +61,15 @@ export class Proposal {
       }
       throw error;
     }
+  }
+
+  async #apply(body: string): Promise<void> {
+    if (!this.made) this.made = (await answered(api.POST("/api/workloads", { body, ...AS_YAML }))).name;
+    else if (body !== this.#applied) {
+      const params = { path: { workload: this.made } };
+      await answered(api.PUT("/api/workloads/{workload}", { params, body, ...AS_YAML }));
+      this.#key = newKey(); // to deploy that is another deed
+    }
+    this.#applied = body;
   }
 }
