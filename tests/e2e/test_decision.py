@@ -74,6 +74,13 @@ async def test_a_restore_that_waits_is_told_everywhere_and_decided_with_what_eac
     await expect(waiting.get_by_role("button", name="Keep the restored data …")).to_be_visible()
     assert await in_every_look(page, "a restore that waits") == []
     assert entry.read_text() == "of the snapshot"
+    await page.locator("select").first.select_option("ru")
+    await page.get_by_text("Что произошло и что где лежит").click()
+    why = page.locator("details").filter(has_text="Что произошло и что где лежит")
+    await expect(why).to_contain_text("Проверка прервалась, и её время вышло. Оба каталога с данными сохранены.")
+    await expect(why).to_contain_text("восстановленные данные")
+    assert await why.locator("[lang=en]").all_inner_texts() == []
+    await page.locator("select").first.select_option("en")
 
     # back to what was there before, by the workload's name
     await waiting.get_by_role("button", name="Return to the data from before …").click()

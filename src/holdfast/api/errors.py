@@ -80,12 +80,13 @@ def error_response(
 
 def error_body(error: HoldfastError) -> dict[str, object]:
     """What stands under ``error``, in answers and in event streams."""
-    return {
+    body: dict[str, object] = {
         "code": error.code,
         "message": error.message,
         "details": error.details,
         "next_step": error.next_step,
     }
+    return body if error.values is None else body | {"values": error.values}
 
 
 def internal_error(scope: Scope, error: Exception) -> Response:

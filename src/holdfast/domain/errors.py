@@ -29,6 +29,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from holdfast.domain.told import Told, Value, told
+
 
 class HoldfastError(Exception):
     """Base of all errors that Holdfast raises on purpose.
@@ -38,26 +40,42 @@ class HoldfastError(Exception):
         message: one sentence for a person.
         next_step: what the reader should do now.
         details: JSON-serialisable facts (paths, sizes in bytes, names).
+        values: what stands at the ``{places}`` of message and next step, where these have some: then each language
+            tells all of it, as of a :class:`~holdfast.domain.told.Told`.
     """
 
     def __init__(
-        self, code: str, message: str, *, next_step: str = "", details: Mapping[str, object] | None = None
+        self,
+        code: str,
+        message: str,
+        *,
+        next_step: str = "",
+        details: Mapping[str, object] | None = None,
+        values: Mapping[str, Value] | None = None,
     ) -> None:
-        super().__init__(message)
+        sentence = Told(message, code, next_step) if values is None else told(code, message, next_step, **values)
+        super().__init__(sentence.message)
         self.code = code
-        self.message = message
-        self.next_step = next_step
+        self.message = sentence.message
+        self.next_step = sentence.next_step
         self.details: dict[str, object] = dict(details or {})
+        self.values = sentence.values
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.code, self.message, self.next_step, self.details))
+        return (_rebuild, (type(self), self.code, self.message, self.next_step, self.details, self.values))
 
 
 def _rebuild(
-    kind: type[HoldfastError], code: str, message: str, next_step: str, details: dict[str, object]
+    kind: type[HoldfastError],
+    code: str,
+    message: str,
+    next_step: str,
+    details: dict[str, object],
+    values: Mapping[str, object] | None,
 ) -> HoldfastError:
     error = kind.__new__(kind)
     HoldfastError.__init__(error, code, message, next_step=next_step, details=details)
+    error.values = values
     return error
 
 

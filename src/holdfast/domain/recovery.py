@@ -24,6 +24,7 @@ from typing import Final
 from holdfast.domain.errors import Damaged, Problem
 from holdfast.domain.restore import RecordType, TreeSide
 from holdfast.domain.restore_records import Record, out_of_order
+from holdfast.domain.told import Told, told
 
 _R: Final = RecordType
 
@@ -197,30 +198,39 @@ def _tidy_up(towards: Direction, side: TreeSide, observations: Mapping[int, Obse
     return RecoveryPlan(to=side, removable=removable, may_start=True)
 
 
-_NAMES: Final[Mapping[TreeSide, str]] = {
-    TreeSide.OLD: "the data from before the restore",
-    TreeSide.NEW: "the restored data",
-    TreeSide.MIXED: "a part of both",
-    TreeSide.OTHER: "another directory than either",
-    TreeSide.MISSING: "nothing",
+_NAMES: Final[Mapping[TreeSide, Told]] = {
+    TreeSide.OLD: told("tree_of_before", "the data from before the restore"),
+    TreeSide.NEW: told("tree_restored", "the restored data"),
+    TreeSide.MIXED: told("tree_mixed", "a part of both"),
+    TreeSide.OTHER: told("tree_other", "another directory than either"),
+    TreeSide.MISSING: told("tree_missing", "nothing"),
 }
 
 
-def what_is_where(observations: Mapping[int, Observation]) -> str:
-    """What was found of each volume, in words for the person who decides."""
-    lines = [
-        f"volume {index} ({seen.target}): at {seen.live_path} is {_NAMES[seen.live]}, "
-        f"at {seen.staged_path} is {_NAMES[seen.staged]}" + (f" ({seen.detail})" if seen.detail else "")
+def what_is_where(observations: Mapping[int, Observation]) -> list[Told]:
+    """What was found of each volume, a sentence each, for the person who decides."""
+    return [
+        told(
+            "what_is_where",
+            "Volume {volume} ({target}): at {live_path} is {live}, at {staged_path} is {staged}{detail}.",
+            volume=index,
+            target=seen.target,
+            live_path=seen.live_path,
+            live=_NAMES[seen.live],
+            staged_path=seen.staged_path,
+            staged=_NAMES[seen.staged],
+            detail=f" ({seen.detail})" if seen.detail else "",
+        )
         for index, seen in sorted(observations.items())
     ]
-    return "; ".join(lines) or "no volume"
 
 
 def _unclear(towards: Direction, observations: Mapping[int, Observation]) -> Problem:
+    found = " ".join(map(str, what_is_where(observations)))
     return Problem(
         code="recovery_unclear",
         message="An interrupted restore can't be finished by itself, because its directories are not where its "
-        f"journal says. Nothing was changed and the workload stays stopped. Found: {what_is_where(observations)}.",
+        f"journal says. Nothing was changed and the workload stays stopped. Found: {found}",
         next_step="Mount what is missing or put the directories back where they were, then restart Holdfast: it looks "
         "again. Don't remove any of the directories named.",
         details={

@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from holdfast.domain import times
-from holdfast.domain.errors import HoldfastError, Problem
 from holdfast.domain.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from holdfast.domain.errors import HoldfastError, Problem  # which are told by what is here
 
 _LISTED: Final = 5
 
@@ -43,7 +45,8 @@ class Told:
     @classmethod
     def of(cls, error: HoldfastError | Problem) -> Told:
         """An error as a sentence."""
-        return cls(message=error.message, code=error.code, next_step=error.next_step)
+        values = getattr(error, "values", None)
+        return cls(message=error.message, code=error.code, next_step=error.next_step, values=values)
 
 
 TextOrTold: TypeAlias = Told | str

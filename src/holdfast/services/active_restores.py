@@ -12,6 +12,7 @@ from holdfast.domain.errors import Failed, HoldfastError
 from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import Redeploy, RestoreFacts, VolumeFacts
 from holdfast.domain.restore_records import CommitRecord, PreparedRecord, SafeRecord
+from holdfast.domain.told import told
 from holdfast.domain.workload import Workload
 from holdfast.engine.journal import Journal
 from holdfast.services.active_restore import ActiveRestore
@@ -20,7 +21,7 @@ from holdfast.services.locks import Held
 from holdfast.services.operations import OperationContext
 from holdfast.services.restore_files import RestoreFiles
 from holdfast.services.restore_plan import RestorePlan
-from holdfast.services.restore_registry import RestoreRegistry, Undecided
+from holdfast.services.restore_registry import RESTART, RestoreRegistry, Undecided
 from holdfast.services.traffic import Traffic
 from holdfast.store.deployments import DeploymentStore
 from holdfast.store.workloads import WorkloadStore
@@ -143,7 +144,7 @@ class ActiveRestores:
                     Undecided(
                         restore_id=restore.facts.restore_id,
                         workload_ids=restore.facts.lock_ids,
-                        why="it was cut off. Restart Holdfast: recovery finishes it by its journal.",
+                        told=told("undecided_cut_off", "it was cut off.", RESTART),
                     )
                 )
             if restore.journal.direction is not Direction.CONFIRMED:  # which the reaper gets, and closes

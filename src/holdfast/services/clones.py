@@ -302,7 +302,7 @@ class Clones:
         if await self._restores.undecided(workload_id) is not None:
             return False
         with suppress(Busy):
-            async with self._locks.hold_briefly([workload_id], "a clone that failed"):
+            async with self._locks.hold_briefly([workload_id], told("a_failed_clone", "a clone that failed")):
                 if await self._deployments.list(workload_id, limit=1):
                     return False
                 await self._store.delete(workload_id)

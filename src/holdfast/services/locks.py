@@ -56,10 +56,10 @@ class KeyedMutex:
         """How many keys are held."""
         return len(self._slots)
 
-    def holder(self, key: str) -> str | None:
+    def holder(self, key: str) -> TextOrTold | None:
         """Why ``key`` is held, in its holder's words; ``None`` if it is free."""
         slot = self._slots.get(key)
-        return None if slot is None else str(slot.holder)
+        return None if slot is None else slot.holder
 
     def brief(self, key: str) -> bool:
         """Whether nobody has ``key``, or waits for it, but for a moment."""
@@ -162,7 +162,7 @@ class LifecycleLocks:
     def __init__(self) -> None:
         self._mutex = KeyedMutex()
 
-    def holder(self, workload_id: str) -> str | None:
+    def holder(self, workload_id: str) -> TextOrTold | None:
         """Who holds the lock, e.g. ``restore 01j…``; ``None`` if nobody does."""
         return self._mutex.holder(workload_id)
 
@@ -222,12 +222,13 @@ class LifecycleLocks:
             self._release(taken)
 
     def _busy(self, workload_id: str) -> Busy:
-        holder = self.holder(workload_id)
+        holder = self.holder(workload_id) or ""
         return Busy(
             "workload_busy",
-            f"The workload is busy: {holder}.",
+            "The workload is busy: {holder}.",
             next_step="Wait until that has ended, then try again.",
-            details={"workload_id": workload_id, "holder": holder},
+            details={"workload_id": workload_id, "holder": str(holder)},
+            values={"holder": holder},
         )
 
     @contextmanager

@@ -290,7 +290,9 @@ def plain(values: dict[str, object]) -> dict[str, object]:
 
 def kept_error(error: HoldfastError) -> dict[str, object]:
     """An error as an operation keeps it."""
-    return plain({"code": error.code, "message": error.message, "next_step": error.next_step, "details": error.details})
+    kept: dict[str, object] = {"code": error.code, "message": error.message, "next_step": error.next_step}
+    kept["details"] = error.details
+    return plain(kept if error.values is None else kept | {"values": error.values})
 
 
 def not_cancellable(operation: Operation) -> Conflict:

@@ -351,7 +351,7 @@ class Previews:
     async def _unmade(self, workload_id: str) -> None:
         """Forget a preview of which nothing was made but its record."""
         try:
-            async with self._locks.hold_briefly([workload_id], "a preview that was not made"):
+            async with self._locks.hold_briefly([workload_id], told("a_failed_preview", "a preview that was not made")):
                 await self._workload_store.delete(workload_id)
         except Busy:
             return  # somebody is at work on it already; then it stays, for all to see

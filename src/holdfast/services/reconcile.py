@@ -136,7 +136,7 @@ class Reconciler:
         if self._restore_pending(workload.id):
             return Reconciled(workload=workload.name, skipped="a restore is unfinished")
         try:
-            async with self._locks.hold_briefly([workload.id], ACTOR) as held:
+            async with self._locks.hold_briefly([workload.id], told("a_look", "a look at what runs")) as held:
                 return await self._look(held, workload.id)
         except Busy as busy:
             return Reconciled(workload=workload.name, skipped=busy.message)

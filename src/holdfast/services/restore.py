@@ -353,7 +353,7 @@ class Restores:
     async def unfinished(self) -> list[Told]:
         """Restores whose journals are still there, for the doctor."""
         return [
-            told("restore_unfinished", "{workloads}: {why}", workloads=each.workload_ids, why=each.why)
+            told("restore_unfinished", "{workloads}: {why}", workloads=each.workload_ids, why=each.told)
             for each in self._registry.all_undecided()
         ]
 

@@ -18,7 +18,7 @@ from holdfast.domain.errors import Failed, HoldfastError, NotFound
 from holdfast.domain.operation import Operation, OperationKind, OperationState
 from holdfast.domain.recovery import Direction
 from holdfast.domain.restore import RestoreFacts, RestoreResult
-from holdfast.domain.told import told
+from holdfast.domain.told import Told, told
 from holdfast.engine.holds import Hold, HoldFiles
 from holdfast.engine.journal import Journal
 from holdfast.services.active_restore import abort_incomplete, left_stopped
@@ -29,7 +29,7 @@ from holdfast.services.hooks import release_failed
 from holdfast.services.locks import Held, LifecycleLocks
 from holdfast.services.operations import OperationContext, Operations, Run
 from holdfast.services.restore import Restores
-from holdfast.services.restore_registry import RestoreRegistry, Undecided
+from holdfast.services.restore_registry import RESTART, RestoreRegistry, Undecided
 from holdfast.services.restore_run import COMMIT_UNCERTAIN, RestoreRun
 from holdfast.services.restore_trial import Outcome, RestoreTrial
 from holdfast.services.retrying import until_engine_answers
@@ -146,7 +146,12 @@ class RestoreRecovery:
         )
         if not await self._until(locked, operation):  # its record can't be written to: it ended before it began
             self._registry.end(facts.workload_id, facts.restore_id)
-            self._keep_off(unfinished, "it could not be taken up: its operation can't be written down.")
+            self._keep_off(
+                unfinished,
+                told(
+                    "undecided_not_taken_up", "it could not be taken up: its operation can't be written down.", RESTART
+                ),
+            )
 
     async def _way_back_ended(self, facts: RestoreFacts) -> Failed:
         """The data of before is back, after a deployment that failed: it has not succeeded because of that."""
@@ -165,11 +170,10 @@ class RestoreRecovery:
             wait.cancel()
         return locked.is_set()
 
-    def _keep_off(self, unfinished: Unfinished, why: str) -> None:
+    def _keep_off(self, unfinished: Unfinished, why: Told) -> None:
         """Nobody goes on with a restore: keep everybody else off its workloads until the next start (I8)."""
         facts = unfinished.facts
-        why = f"{why} Restart Holdfast: recovery finishes it by its journal."
-        self._registry.set_undecided(Undecided(restore_id=facts.restore_id, workload_ids=facts.lock_ids, why=why))
+        self._registry.set_undecided(Undecided(restore_id=facts.restore_id, workload_ids=facts.lock_ids, told=why))
         unfinished.journal.close()
 
     async def _ended_as(self, facts: RestoreFacts, direction: Direction) -> bool:
@@ -200,7 +204,7 @@ class RestoreRecovery:
         try:
             restore = await self._active.revived(ctx, held, unfinished.journal)
         except HoldfastError as error:
-            self._keep_off(unfinished, error.message)
+            self._keep_off(unfinished, told("undecided_unread", "{why}", RESTART, why=Told.of(error)))
             raise
         ctx.outcome.update(restore.told)
         async with self._active.guarded(restore):

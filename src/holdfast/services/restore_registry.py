@@ -12,6 +12,7 @@ from typing import Final
 
 from holdfast.domain.errors import Busy, Conflict
 from holdfast.domain.recovery import Direction
+from holdfast.domain.told import Told
 
 
 class Decision(StrEnum):
@@ -32,20 +33,28 @@ DECIDABLE: Final[Mapping[Direction, tuple[Decision, ...]]] = {
 """What a person may choose, by how far the journal got; where nothing is named, only a restart goes on."""
 
 
+RESTART: Final = "Restart Holdfast: recovery finishes it by its journal."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undecided:
     """A restore that stopped where only a person can say how to go on.
 
     Attributes:
         restore_id: names its journal; ``None`` if the journal can't be read.
-        why: what happened, what is where, and what to do, in sentences.
+        told: what happened, what is where, and what to do.
         choices: what a person may choose; nothing where something has to be mended first.
     """
 
     restore_id: str | None
     workload_ids: tuple[str, ...]
-    why: str
+    told: Told
     choices: tuple[Decision, ...] = ()
+
+    @property
+    def why(self) -> str:
+        """What happened, what is where, and what to do, in sentences."""
+        return f"{self.told.message} {self.told.next_step}".rstrip()
 
 
 class RestoreRegistry:

@@ -129,7 +129,9 @@ class RestoreTrial:
         except HoldfastError as error:
             if restore.settled or self._registry.undecided(restore.facts.workload_id) is not None:
                 raise  # it says already how things are
-            raise await self.leave_undecided(restore, f"its trial was cut off: {error.message}") from error
+            raise await self.leave_undecided(
+                restore, told("undecided_trial", "its trial was cut off: {why}", why=Told.of(error))
+            ) from error
 
     async def keep(self, restore: ActiveRestore) -> Outcome:
         """Keep the restored data by a person's decision, whatever its health; what does not run on it yet comes up.
@@ -143,7 +145,9 @@ class RestoreTrial:
             await self._begin(restore, by_decision=True)
             return await self._judged(restore, OnUnhealthy.KEEP)
         except Cancelled as cancelled:
-            raise await self.leave_undecided(restore, "keeping the restored data was cancelled.") from cancelled
+            raise await self.leave_undecided(
+                restore, told("undecided_keeping", "keeping the restored data was cancelled.")
+            ) from cancelled
 
     async def _begin(self, restore: ActiveRestore, *, by_decision: bool = False) -> None:
         """Write down that the restored data is on trial, and until when.
@@ -158,7 +162,9 @@ class RestoreTrial:
         now = datetime.fromtimestamp(self._clock.time(), UTC)
         if isinstance(last := restore.journal.records[-1], TrialRecord):
             if now > times.parse(last.deadline) and not by_decision:
-                raise await self.leave_undecided(restore, "its trial was interrupted, and its time is over.")
+                raise await self.leave_undecided(
+                    restore, told("undecided_time_over", "its trial was interrupted, and its time is over.")
+                )
             return
         longest = sum(_longest(workload.spec) for workload in restore.afterwards.values())  # one after the other
         until = now if by_decision else now + timedelta(seconds=longest + TRIAL_MARGIN)
@@ -212,7 +218,7 @@ class RestoreTrial:
         try:
             await restore.write(self._files, record, meanwhile)
         except Damaged as damaged:
-            raise await self.leave_undecided(restore, damaged.message) from damaged
+            raise await self.leave_undecided(restore, Told.of(damaged)) from damaged
 
     async def _bring_up(self, restore: ActiveRestore, redeploy: Redeploy) -> None:
         """Have one of the locked workloads run on the restored data, and judge it."""
@@ -291,7 +297,9 @@ class RestoreTrial:
         except Unavailable:
             raise
         except HoldfastError as error:
-            raise await self.leave_undecided(restore, f"going back failed: {error.message}") from error
+            raise await self.leave_undecided(
+                restore, told("undecided_going_back", "going back failed: {why}", why=Told.of(error))
+            ) from error
         return await self.settle_reverted(restore, _why_back(restore, str(why)))
 
     async def settle_reverted(self, restore: ActiveRestore, why: str) -> Outcome:
@@ -396,29 +404,44 @@ class RestoreTrial:
             healthy = await self._deployer.wait_healthy(restore.workloads[workload_id], restore.ctx) and healthy
         return healthy, result.left
 
-    async def leave_undecided(self, restore: ActiveRestore, why: str) -> Failed:
+    async def leave_undecided(self, restore: ActiveRestore, why: Told) -> Failed:
         """Stop where only a person can say how to go on: both trees kept, the workload stopped."""
         restore.ctx.outcome["result"] = RestoreResult.NEEDS_DECISION
-        told = f"{why} Both trees are kept: {what_is_where(await self._files.observe(restore.volumes))}."
+        found = what_is_where(await self._files.observe(restore.volumes))
         possible = DECIDABLE.get(restore.journal.direction, ())
-        choices = "|".join(possible)
-        failed = Failed(
+        if possible:
+            waits = told(
+                "undecided",
+                "{why} Both trees are kept. {found}",
+                "Decide with `holdfast restore-decision {workload} {choices}`.",
+                why=why,
+                found=found,
+                workload=restore.workload.name,
+                choices="|".join(possible),
+            )
+        else:
+            waits = told(
+                "undecided_until_mended",
+                "{why} Both trees are kept. {found}",
+                "Mend what is named, then restart Holdfast: it finishes the restore by its journal.",
+                why=why,
+                found=found,
+            )
+        self._registry.set_undecided(
+            Undecided(
+                restore_id=restore.facts.restore_id,
+                workload_ids=restore.facts.lock_ids,
+                told=waits,
+                choices=possible,
+            )
+        )
+        await restore.tell(waits)
+        return Failed(
             "restore_undecided",
-            f"The restore could not be finished: {told}",
-            next_step=f"Decide with `holdfast restore-decision {restore.workload.name} {choices}`."
-            if choices
-            else "Mend what is named, then restart Holdfast: it finishes the restore by its journal.",
+            f"The restore could not be finished: {waits}",
+            next_step=waits.next_step,
             details={"restore_id": restore.facts.restore_id},
         )
-        undecided = Undecided(
-            restore_id=restore.facts.restore_id,
-            workload_ids=restore.facts.lock_ids,
-            why=f"{told} {failed.next_step}",
-            choices=possible,
-        )
-        self._registry.set_undecided(undecided)
-        await restore.tell(undecided.why)
-        return failed
 
     async def stop_everything(self, restore: ActiveRestore) -> None:
         """Stop every container of the locked workloads, disarmed, so that nothing has the trees mounted."""

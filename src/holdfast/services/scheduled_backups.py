@@ -10,7 +10,7 @@ from holdfast.domain.backup import BackupReason, PassphraseState
 from holdfast.domain.operation import Operation
 from holdfast.domain.schedule import Schedule, ScheduleKind
 from holdfast.domain.times import parse
-from holdfast.domain.told import Told, some, told
+from holdfast.domain.told import TextOrTold, Told, some, told
 from holdfast.services.backups import Backups
 from holdfast.services.doctor import Finding, FindingLevel
 
@@ -31,11 +31,11 @@ class ScheduledBackups:
             return ()
         return (Schedule(kind=ScheduleKind.BACKUP, subject="", name="", cron=cron, zone=self._settings.time_zone),)
 
-    def busy(self, schedule: Schedule) -> str | None:
+    def busy(self, schedule: Schedule) -> TextOrTold | None:
         """Who makes or verifies one already."""
         assert schedule.kind is ScheduleKind.BACKUP
         at_work = self._backups.at_work
-        return f"operation {at_work}" if at_work else None
+        return told("an_operation", "operation {id}", id=at_work) if at_work else None
 
     async def start(self, schedule: Schedule, *, actor: str, idempotency_key: str) -> Operation:
         """Make one, as by hand; then delete scheduled ones that are more than are kept."""

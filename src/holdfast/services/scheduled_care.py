@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from holdfast.config import Settings
 from holdfast.domain.operation import Operation
 from holdfast.domain.schedule import Schedule, ScheduleKind
+from holdfast.domain.told import TextOrTold, told
 from holdfast.services.copies import Copies
 from holdfast.services.repositories import Repositories
 from holdfast.services.repository_care import RepositoryCare
@@ -37,14 +38,14 @@ class ScheduledCare:
             if cron and subject in (None, of)
         ]
 
-    def busy(self, schedule: Schedule) -> str | None:
+    def busy(self, schedule: Schedule) -> TextOrTold | None:
         """Who is at the same work already."""
         match schedule.kind:
             case ScheduleKind.PRUNE:
-                return f"prune {self._care.pruning}" if self._care.pruning else None
+                return told("a_prune", "prune {id}", id=self._care.pruning) if self._care.pruning else None
             case ScheduleKind.COPY:
                 running = self._copies.running(schedule.name)
-                return f"copy {running}" if running else None
+                return told("a_copy", "copy {id}", id=running) if running else None
             case _:
                 return None
 

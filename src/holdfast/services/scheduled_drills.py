@@ -8,6 +8,7 @@ from holdfast.config import Settings
 from holdfast.domain.errors import NotFound
 from holdfast.domain.operation import Operation
 from holdfast.domain.schedule import Schedule, ScheduleKind
+from holdfast.domain.told import TextOrTold, told
 from holdfast.services.drills import Drills
 from holdfast.services.snapshots import Snapshots
 from holdfast.store.workloads import WorkloadStore
@@ -47,10 +48,10 @@ class ScheduledDrills:
             if workload.spec.snapshots.drill.schedule is not None and subject in (None, workload.id)
         ]
 
-    def busy(self, schedule: Schedule) -> str | None:
+    def busy(self, schedule: Schedule) -> TextOrTold | None:
         """The drill that is under way already."""
         running = self._drills.running(schedule.subject)
-        return f"drill {running}" if running else None
+        return told("a_drill", "drill {id}", id=running) if running else None
 
     async def start(self, schedule: Schedule, *, actor: str, idempotency_key: str) -> Operation:
         """Drill the newest snapshot, as by hand.

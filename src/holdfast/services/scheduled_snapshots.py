@@ -9,7 +9,7 @@ from holdfast.domain.drill import is_throw_away
 from holdfast.domain.operation import Operation
 from holdfast.domain.schedule import Schedule, ScheduleHealth, ScheduleKind
 from holdfast.domain.snapshot import SnapshotReason
-from holdfast.domain.told import Told, told
+from holdfast.domain.told import TextOrTold, Told, told
 from holdfast.domain.workload import Workload
 from holdfast.services.doctor import ScheduleFacts
 from holdfast.services.locks import LifecycleLocks
@@ -67,7 +67,7 @@ class ScheduledSnapshots:
             and workload.id not in previews
         ]
 
-    def busy(self, schedule: Schedule) -> str | None:
+    def busy(self, schedule: Schedule) -> TextOrTold | None:
         """Who is at work on the workload."""
         return self._locks.holder(schedule.subject)
 

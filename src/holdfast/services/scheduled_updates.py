@@ -23,7 +23,7 @@ from holdfast.domain.image_ref import parse_image_ref
 from holdfast.domain.newer_tags import TagSearch, no_newer, search
 from holdfast.domain.operation import Operation, OperationKind
 from holdfast.domain.schedule import Schedule, ScheduleKind
-from holdfast.domain.told import Told, told
+from holdfast.domain.told import TextOrTold, Told, told
 from holdfast.domain.update import failed_before, held_back
 from holdfast.domain.workload import DesiredState, Workload
 from holdfast.services.deploy_records import DeployRecords
@@ -84,7 +84,7 @@ class ScheduledUpdates:
             and subject in (None, workload.id)
         ]
 
-    def busy(self, schedule: Schedule) -> str | None:
+    def busy(self, schedule: Schedule) -> TextOrTold | None:
         """Who is at work on the workload."""
         return self._locks.holder(schedule.subject)
 

@@ -39,6 +39,7 @@ from holdfast.domain.schedule import (
     is_overdue,
     not_begun,
 )
+from holdfast.domain.told import TextOrTold, Told, told
 from holdfast.services.health_gate import Clock
 from holdfast.services.operations import Operations
 from holdfast.store.schedules import ScheduleStore
@@ -57,7 +58,7 @@ class Scheduled(Protocol):
     async def schedules(self, subject: str | None = None) -> Sequence[Schedule]:
         """What is configured now; with ``subject`` only what is about that."""
 
-    def busy(self, schedule: Schedule) -> str | None:
+    def busy(self, schedule: Schedule) -> TextOrTold | None:
         """Whom a run would only wait for; ``None`` if for nobody."""
 
     async def start(self, schedule: Schedule, *, actor: str, idempotency_key: str) -> Operation:
@@ -70,14 +71,19 @@ class Standing:
 
     Attributes:
         next_at: when the next run begins; past while it waits.
-        waiting_for: what keeps a run that is due from beginning, in words; empty if nothing does.
+        waiting: what keeps a run that is due from beginning; ``None`` if nothing does.
     """
 
     schedule: Schedule
     state: ScheduleState
     health: ScheduleHealth
     next_at: datetime
-    waiting_for: str = ""
+    waiting: Told | None = None
+
+    @property
+    def waiting_for(self) -> str:
+        """The same in words; empty if nothing does."""
+        return str(self.waiting or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +123,7 @@ class Scheduler:
         self._operations = operations
         self._work = work
         self._most = most
-        self._waiting: dict[str, str] = {}
+        self._waiting: dict[str, Told] = {}
         self._watched: dict[str, asyncio.Task[Operation]] = {}
         self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -171,8 +177,8 @@ class Scheduler:
             schedule_id = each.schedule.id
             if each.schedule.missed is OnMissed.TELL and is_overdue(each.schedule, each.state, now, each.following):
                 await self._give_up(each, now, RunResult.MISSED, _missed(waited.get(schedule_id)))
-            elif waiting_for := self._obstacle(each, now, free):
-                self._waiting[schedule_id] = waiting_for
+            elif (waiting := self._obstacle(each, now, free)) is not None:
+                self._waiting[schedule_id] = waiting
             else:
                 free -= await self._begin(each, now)
 
@@ -219,12 +225,12 @@ class Scheduler:
         self._log.info("scheduled_run_ended", schedule=known.schedule.id, name=known.schedule.name, run=state.last)
         return dataclasses.replace(known, state=state)
 
-    def _obstacle(self, known: _Known, now: datetime, free: int) -> str:
-        """What a run that is due has to wait for; empty if for nothing."""
+    def _obstacle(self, known: _Known, now: datetime, free: int) -> Told | None:
+        """What a run that is due has to wait for; ``None`` if for nothing."""
         busy = known.work.busy(known.schedule)
         if busy is not None and now < known.begins_at() + PATIENCE:
-            return f"waiting for {busy}"
-        return "" if free > 0 else "waiting for other scheduled runs to end"
+            return told("waiting_for", "waiting for {whom}", whom=busy)
+        return None if free > 0 else told("waiting_for_runs", "waiting for other scheduled runs to end")
 
     async def _begin(self, known: _Known, now: datetime) -> bool:
         """Begin a run that is due. Whether it runs."""
@@ -233,7 +239,7 @@ class Scheduler:
         try:
             operation = await known.work.start(schedule, actor=ACTOR, idempotency_key=key)
         except (Unavailable, Busy) as error:  # the server is about to stop, or a person was faster
-            self._waiting[schedule.id] = error.message
+            self._waiting[schedule.id] = Told.of(error)
             return False
         except HoldfastError as error:
             await self._give_up(known, now, RunResult.FAILED, error)
@@ -262,14 +268,14 @@ class Scheduler:
             state=known.state,
             health=health(known.schedule, known.state, now, known.following),
             next_at=known.begins_at(),
-            waiting_for=self._waiting.get(known.schedule.id, ""),
+            waiting=self._waiting.get(known.schedule.id),
         )
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.time(), UTC)
 
 
-def _missed(waited_for: str | None) -> Failed:
+def _missed(waited_for: Told | None) -> Failed:
     return Failed(
         "schedule_missed",
         f"It could not begin in time: {waited_for or 'Holdfast was not running'}. It was left out.",

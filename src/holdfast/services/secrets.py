@@ -28,6 +28,7 @@ from holdfast.domain.environment import (
 )
 from holdfast.domain.errors import Conflict, NotFound, Problem, TooLarge
 from holdfast.domain.times import now
+from holdfast.domain.told import Told, told
 from holdfast.domain.workload import Workload, WorkloadSpec
 from holdfast.engine.sealing import OVERHEAD
 from holdfast.services.env_file import read_env_file
@@ -136,7 +137,7 @@ class Secrets:
             Busy: ``workload_busy``, naming who is at work on it.
         """
         check_secret_value(name, value)
-        async with self._locked(ref, f"secret set by {actor}") as workload:
+        async with self._locked(ref, told("a_secret_set", "secret set by {actor}", actor=actor)) as workload:
             if any(variable == name for variable, _ in workload.spec.env):
                 raise Conflict(
                     "variable_not_secret",
@@ -155,7 +156,7 @@ class Secrets:
             Conflict: ``restore_undecided``.
             Busy: ``workload_busy``.
         """
-        async with self._locked(ref, f"secret remove by {actor}") as workload:
+        async with self._locked(ref, told("a_secret_removal", "secret remove by {actor}", actor=actor)) as workload:
             known = {value.name for value in await self._store.of(workload.id) if not value.removed}
             if name not in known | {secret.name for secret in workload.spec.secrets}:
                 raise NotFound(
@@ -185,7 +186,7 @@ class Secrets:
             Busy: ``workload_busy``.
         """
         found = read_env_file(text, required=secret)
-        async with self._locked(ref, f"env import by {actor}") as workload:
+        async with self._locked(ref, told("an_env_import", "env import by {actor}", actor=actor)) as workload:
             hidden = {*secret, *(known.name for known in workload.spec.secrets)}
             values = {name: value for name, value in found.items() if name in hidden}
             for name, value in values.items():
@@ -206,7 +207,7 @@ class Secrets:
         if not source.spec.secrets:
             return workload
         values = await self._values.environment(source)
-        async with self._locked(workload.id, f"clone of {source.name}") as there:
+        async with self._locked(workload.id, told("a_clone_of", "clone of {source}", source=source.name)) as there:
             changed = await self._change(there, there.spec, values, "clone")
             assert changed.workload is not None  # only that of a new workload's preview is
             return changed.workload
@@ -244,7 +245,7 @@ class Secrets:
         return ApplyResult(workload=workload, created=False, changes=found)
 
     @asynccontextmanager
-    async def _locked(self, ref: str, why: str) -> AsyncIterator[Workload]:
+    async def _locked(self, ref: str, why: Told) -> AsyncIterator[Workload]:
         workload = await self._workloads.get(ref)
         async with self._locks.hold_briefly([workload.id], why):
             self._require_decided(workload.id)

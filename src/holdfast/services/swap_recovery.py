@@ -19,6 +19,7 @@ from holdfast.domain.recovery import Direction, RecoveryPlan
 from holdfast.domain.recovery import decide as decide_plan
 from holdfast.domain.restore import RecordType, RestoreFacts
 from holdfast.domain.restore_records import AbortedRecord, Record, RevertedRecord, SwappedRecord
+from holdfast.domain.told import Told
 from holdfast.engine import mounts
 from holdfast.engine.journal import Journal
 from holdfast.engine.wrapper_place import staged_path
@@ -99,9 +100,7 @@ class SwapRecovery:
         except HoldfastError as error:
             self._log.error("restore not recovered", journal=path, code=error.code, reason=error.message)
             self._registry.set_undecided(
-                Undecided(
-                    restore_id=facts.restore_id, workload_ids=facts.lock_ids, why=f"{error.message} {error.next_step}"
-                )
+                Undecided(restore_id=facts.restore_id, workload_ids=facts.lock_ids, told=Told.of(error))
             )
             decided.blocked.append((facts, error))
             journal.close()
@@ -129,6 +128,4 @@ class SwapRecovery:
         whose = error.details.get("lock_ids")
         every = tuple(workload.id for workload in await self._workloads.list())
         ids = tuple(str(i) for i in whose) if isinstance(whose, list) else every
-        self._registry.set_undecided(
-            Undecided(restore_id=None, workload_ids=ids, why=f"{error.message} {error.next_step}")
-        )
+        self._registry.set_undecided(Undecided(restore_id=None, workload_ids=ids, told=Told.of(error)))

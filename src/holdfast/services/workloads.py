@@ -31,6 +31,7 @@ from holdfast.domain.ids import new_id
 from holdfast.domain.operation import Operation
 from holdfast.domain.preview import Preview
 from holdfast.domain.times import now
+from holdfast.domain.told import told
 from holdfast.domain.workload import DesiredState, Scope, SourceWish, Workload, WorkloadSpec
 from holdfast.runtime.port import LABEL_WORKLOAD, Container, ContainerRuntime
 from holdfast.services.instances import Instances
@@ -145,20 +146,21 @@ class Workloads:
             Busy: ``workload_busy``, naming who is at work on it.
         """
         await self._check_source(spec.source)  # before any lock: it is somebody else's code
+        why = told("an_apply", "apply by {actor}", actor=actor)
         async with self._deletion.configuring:
             existing = await self._existing(spec, create=create, expect_id=expect_id)
             joined = await self._joined(spec, existing)
             if joined:
                 await self._check(spec)  # what is wrong for good is told before who is at work
             if existing is None:
-                async with self._locks.hold_briefly([other.id for other in joined], f"apply by {actor}"):
+                async with self._locks.hold_briefly([other.id for other in joined], why):
                     for other in joined:
                         self._deletion.require_decided(other)
                     allowed(None)
                     _require_revision(None, spec.name, made_from)
                     await self._check(spec)
                     return await self._insert(spec, actor, preview)
-            async with self._locks.hold_briefly([existing.id, *(other.id for other in joined)], f"apply by {actor}"):
+            async with self._locks.hold_briefly([existing.id, *(other.id for other in joined)], why):
                 existing = await self.get(existing.id)
                 allowed(existing.spec)
                 spec = await self._secrets.resolved(spec, existing)
@@ -256,13 +258,14 @@ class Workloads:
         self, record: WorkloadRecord, containers: Sequence[Container], engine_problem: HoldfastError | None = None
     ) -> WorkloadStatus:
         workload = record.workload
+        busy = self._locks.holder(workload.id)
         return assess(
             workload,
             containers=containers,
             last_deployment=record.newest,
             deployed=record.deployed,
             wished=record.wished,
-            busy=self._locks.holder(workload.id),
+            busy=None if busy is None else str(busy),
             undecided=self._restore_pending(workload.id),
             engine_problem=engine_problem,
             edge_problem=self._traffic.problem,

@@ -286,7 +286,13 @@ ANSWERS: Final[Mapping[tuple[str, str], BaseModel]] = {
     ("GET", "/api/workloads/*/restore-decision"): PendingView(
         pending=PendingDecisionView(
             restore_id=ID,
-            why="The server stopped during the trial, and its time is over: /data holds what was restored.",
+            why="its trial was interrupted, and its time is over.",
+            problem=ErrorView(
+                code="undecided_time_over",
+                message="its trial was interrupted, and its time is over.",
+                next_step="",
+                values={},
+            ),
             choices=[Decision.KEEP, Decision.REVERT],
         ),
         kept_trees=[],

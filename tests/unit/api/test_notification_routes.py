@@ -71,7 +71,13 @@ async def test_a_channel_that_leads_nowhere_or_elsewhere_is_refused(api: Api, bo
 async def test_channels_are_listed_with_what_waits_tried_and_forgotten(api: Api) -> None:
     [listed] = (await api.ask("GET", CHANNELS)).json()["items"]
     assert (listed["name"], listed["waiting"]) == ("ops", 2)
-    down = {"code": "webhook_failed", "message": "It is down.", "next_step": "Mend it.", "details": {}}
+    down: dict[str, object] = {
+        "code": "webhook_failed",
+        "message": "It is down.",
+        "next_step": "Mend it.",
+        "details": {},
+        "values": None,
+    }
     assert listed["error"] == down
     assert (await api.ask("POST", f"{CHANNELS}/ops/test")).json() == {"delivered": True}
     assert (await api.ask("DELETE", f"{CHANNELS}/ops")).status_code == 204

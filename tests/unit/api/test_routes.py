@@ -17,6 +17,7 @@ from holdfast.domain.accounts import Role
 from holdfast.domain.clone import LikeSource
 from holdfast.domain.errors import NotFound, Problem
 from holdfast.domain.restore import OnUnhealthy
+from holdfast.domain.told import Told
 from holdfast.domain.workload import Port, Quiesce, WorkloadSpec
 from holdfast.engine.entries import encode_path
 from holdfast.services.clones import CloneWish
@@ -549,9 +550,13 @@ async def test_a_decision_is_shown_and_taken(api: Api) -> None:
     path = "/api/workloads/notes/restore-decision"
     assert (await api.ask("GET", path)).json() == {"pending": None, "kept_trees": []}
     api.restores.waiting = Undecided(
-        restore_id=OPERATION_ID, workload_ids=(WORKLOAD_ID,), why="It is unhealthy.", choices=(Decision.REVERT,)
+        restore_id=OPERATION_ID,
+        workload_ids=(WORKLOAD_ID,),
+        told=Told("It is so.", code="undecided_time_over", values={}),
+        choices=(Decision.REVERT,),
     )
-    told = {"restore_id": OPERATION_ID, "why": "It is unhealthy.", "choices": ["revert"]}
+    problem = {"code": "undecided_time_over", "message": "It is so.", "next_step": "", "details": {}, "values": {}}
+    told = {"restore_id": OPERATION_ID, "why": "It is so.", "problem": problem, "choices": ["revert"]}
     assert (await api.ask("GET", path)).json() == {"pending": told, "kept_trees": []}
     headers = {"X-Confirm-Restore": OPERATION_ID, "Idempotency-Key": "k"}
     answer = await api.ask("POST", path, json={"choice": "keep"}, headers=headers)

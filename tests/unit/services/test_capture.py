@@ -15,6 +15,7 @@ from holdfast.domain.errors import Cancelled, Conflict, Failed, HoldfastError, N
 from holdfast.domain.operation import OperationKind, OperationState
 from holdfast.domain.snapshot import Consistency, SnapshotManifest, SnapshotReason
 from holdfast.domain.stopping import UncleanEnd, UncleanStop
+from holdfast.domain.told import Told
 from holdfast.domain.workload import Quiesce, RestartPolicy, Scope, Volume, Workload
 from holdfast.runtime.port import Bind, ContainerSpec, ContainerState
 from holdfast.services.operations import OperationContext
@@ -234,7 +235,7 @@ async def test_a_cancel_before_the_writer_is_held_captures_nothing(bench: Snapsh
 
 async def test_a_workload_whose_restore_waits_for_a_person_is_not_captured(bench: SnapshotBench) -> None:
     workload = await bench.filled()
-    bench.registry.set_undecided(Undecided(restore_id="r1", workload_ids=(workload.id,), why="who knows"))
+    bench.registry.set_undecided(Undecided(restore_id="r1", workload_ids=(workload.id,), told=Told("who knows")))
     with pytest.raises(Conflict) as caught:
         await bench.taken(workload)
     assert caught.value.code == "restore_undecided"

@@ -102,7 +102,8 @@ async def test_who_shares_a_volume_is_held_while_it_is_taken(bench: SnapshotBenc
 
     async def look(call: Call) -> None:
         if call.name == "pause":
-            seen.append(bench.locks.holder(sharer.id))
+            holder = bench.locks.holder(sharer.id)
+            seen.append(None if holder is None else str(holder))
 
     bench.on_call = look
     operation = await bench.deploy(workload, "notes:2")

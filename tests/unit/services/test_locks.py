@@ -177,6 +177,7 @@ class TestLifecycleLocks:
                 async with locks.hold_briefly(["a", "b"], "apply"):
                     pass
             assert caught.value.code == "workload_busy"
+            assert caught.value.values == {"holder": "restore 1"}
             assert "restore 1" in caught.value.message
             assert locks.holder("a") is None
         async with locks.hold_briefly(["a", "b"], "apply") as held:

@@ -447,7 +447,7 @@ class Watched:
                 state=ScheduleState(cron="0 3 * * *", zone="UTC", reckoned_at=NOON, due_at=NOON, last=run),
                 health=self.health,
                 next_at=NOON,
-                waiting_for="waiting for restore 01j",
+                waiting=Told("waiting for restore 01j"),
             ),
         )
 

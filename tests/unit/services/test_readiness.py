@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.domain.told import Told
 from holdfast.services.readiness import Readiness
 from holdfast.services.restore_registry import RestoreRegistry, Undecided
 
@@ -31,7 +32,7 @@ def test_each_part_is_waited_for_by_itself() -> None:
 def test_a_decision_that_is_waited_for_is_told_and_keeps_nobody_else_from_being_served() -> None:
     registry = RestoreRegistry()
     readiness = Readiness(registry)
-    registry.set_undecided(Undecided(restore_id="r1", workload_ids=("a", "b"), why="its time is over."))
+    registry.set_undecided(Undecided(restore_id="r1", workload_ids=("a", "b"), told=Told("its time is over.")))
     ready, waiting = readiness.ready()
     assert ready
     assert waiting == ["a decision about a restore: its time is over."]

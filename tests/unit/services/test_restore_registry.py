@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from holdfast.domain.errors import Busy, Conflict
+from holdfast.domain.told import Told
 from holdfast.services.restore_registry import RestoreRegistry, Undecided
 
-WAITING = Undecided(restore_id="r1", workload_ids=("a", "b"), why="going back failed")
+WAITING = Undecided(restore_id="r1", workload_ids=("a", "b"), told=Told("going back failed", next_step="Decide."))
 
 
 def test_a_second_restore_of_a_workload_is_refused_with_the_first_ones_id() -> None:
@@ -65,7 +66,7 @@ def test_what_waits_for_a_person_refuses_everything_on_all_workloads_concerned()
 
 def test_a_decision_sets_its_workloads_free_and_no_others() -> None:
     registry = RestoreRegistry()
-    other = Undecided(restore_id="r9", workload_ids=("c",), why="its journal is damaged")
+    other = Undecided(restore_id="r9", workload_ids=("c",), told=Told("its journal is damaged"))
     registry.set_undecided(WAITING)
     registry.set_undecided(other)
     registry.decided(WAITING.workload_ids)

@@ -26,6 +26,8 @@ export class ApiError extends Error {
     message: string,
     readonly nextStep: string,
     readonly details: Readonly<Record<string, unknown>>,
+    /** What stands at the places of its words, where these tell all of it. */
+    readonly values: Readonly<Record<string, unknown>> | null = null,
   ) {
     super(message);
   }
@@ -40,6 +42,7 @@ export class ApiError extends Error {
       text("message") || `${response.status} ${response.statusText}`.trim(),
       text("next_step"),
       record(told["details"]),
+      told["values"] ? record(told["values"]) : null,
     );
   }
 

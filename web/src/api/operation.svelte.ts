@@ -154,8 +154,8 @@ export function outcomeOf(operation: OperationView, signal: AbortSignal): Promis
 
 /** What an operation that did not end well says of that. */
 export function failureOf(operation: OperationView): ApiError {
-  const { code = operation.state, message = "", next_step = "", details = {} } = operation.error ?? {};
-  return new ApiError(422, code, message, next_step, details ?? {});
+  const { code = operation.state, message = "", next_step = "", details, values } = operation.error ?? {};
+  return new ApiError(422, code, message, next_step, details ?? {}, values);
 }
 
 /** The last lines of an instance that did not become healthy, if that is why it failed. */

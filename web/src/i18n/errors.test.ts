@@ -98,6 +98,26 @@ test.each(translated)("%s has the places of what is told besides refusals, and i
   }
 });
 
+test.each(translated)("%s names nothing of a refusal that the server doesn't tell by name", (_, words) => {
+  for (const [, code, english] of refused.matchAll(ROW))
+    expect(places(english!), code).toEqual(expect.arrayContaining(places(String(words[code!]?.[0] ?? ""))));
+});
+
+test("what was recorded without what stands at its places is told in the server's words", async () => {
+  await i18n.speak("ru");
+  await i18n.words();
+  const busy = { code: "workload_busy", message: "The workload is busy: restore 1.", next_step: "Wait." };
+  expect(tell(busy)).toEqual({
+    what: "",
+    nextStep: "Дождитесь окончания и повторите.",
+    original: "The workload is busy: restore 1. Wait.",
+  });
+  const holder = { code: "a_restore", message: "restore 1", values: { id: "1" } };
+  const told = explain(new ApiError(409, busy.code, busy.message, busy.next_step, {}, { holder }));
+  expect(told).toMatchObject({ title: "С этим сервисом сейчас работает: восстановление 1.", original: "" });
+  await i18n.speak("en");
+});
+
 test("what stands at the places of a sentence is written as the language does", async () => {
   await i18n.speak("ru");
   await i18n.words();

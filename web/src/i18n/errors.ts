@@ -6,6 +6,7 @@
 import { ApiError, type Problem, type Sentence, UNEXPECTED, Unreachable } from "../api/errors";
 import { visible } from "../lib/visible";
 import { i18n, t } from "./index.svelte";
+import type { Message } from "./types";
 
 /** A refusal in words. */
 export interface Told {
@@ -27,6 +28,9 @@ export function tell({ code, message, next_step = "", values }: Sentence): Told 
   const original = visible(`${message} ${next_step}`.trim());
   const [what, nextStep = ""] = i18n.refusal(code) ?? [];
   if (what === undefined) return { what: "", nextStep: "", original };
+  // an earlier version may have recorded it without what stands at its places
+  if (!values && hasPlaces(what))
+    return { what: "", nextStep: next_step && !hasPlaces(nextStep) ? nextStep : "", original };
   const shown = Object.entries(values ?? {}).map(([name, value]) => [name, written(name, value)] as const);
   const filled = Object.fromEntries(shown.map(([name, { text }]) => [name, text]));
   return {
@@ -34,6 +38,10 @@ export function tell({ code, message, next_step = "", values }: Sentence): Told 
     nextStep: next_step && i18n.fill(nextStep, filled),
     original: values && shown.every(([, { whole }]) => whole) ? "" : original,
   };
+}
+
+function hasPlaces(message: Message): boolean {
+  return /\{[a-z_]+\}/.test(typeof message === "string" ? message : message.other);
 }
 
 /** What stands at a place, and whether words of our own tell all of it. */
@@ -75,7 +83,7 @@ export function explain(error: unknown, title?: string): Explained {
   if (!(error instanceof ApiError)) return plain(t("error.own_defect"));
   const { code, problems, status } = error;
   if (code === UNEXPECTED) return unexpected(error, title);
-  const told = tell({ code, message: error.message, next_step: error.nextStep });
+  const told = tell({ code, message: error.message, next_step: error.nextStep, values: error.values });
   // where there is one reason the refusal mostly says just that
   const reasons = problems.length === 1 && problems[0]?.message === error.message ? [] : problems;
   if (title !== undefined) return { ...told, title, problems: reasons, code };

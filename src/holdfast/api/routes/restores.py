@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from holdfast.api.answers import accepted, accepted_or, problems
 from holdfast.api.auth import Admin, Viewer
 from holdfast.api.parameters import ConfirmRestore, IdempotencyKey, SnapshotId, WorkloadRef
+from holdfast.api.schemas.errors import ErrorView
 from holdfast.api.schemas.operation import OperationView
 from holdfast.api.schemas.restore import (
     DecisionRequest,
@@ -105,7 +106,9 @@ async def get_pending_decision(services: Services, _caller: Viewer, ref: Workloa
     told = None
     if pending is not None:
         choices = list(pending.choices)
-        told = PendingDecisionView(restore_id=pending.restore_id, why=pending.why, choices=choices)
+        told = PendingDecisionView(
+            restore_id=pending.restore_id, why=pending.why, problem=ErrorView.of(pending.told), choices=choices
+        )
     return PendingView(pending=told, kept_trees=await services.restores.kept_trees(ref))
 
 

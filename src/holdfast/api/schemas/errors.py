@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from holdfast.api.schemas.told import Values
 from holdfast.domain.errors import HoldfastError, Problem
 from holdfast.domain.told import Told
 
@@ -18,13 +19,20 @@ class ErrorView(BaseModel):
         dict[str, object],
         Field(description="Facts; a refusal lists every reason under `problems`."),
     ] = {}
+    values: Values = None
 
     @classmethod
     def of(cls, error: HoldfastError | Problem | Told) -> ErrorView:
         """The view of ``error``."""
-        if isinstance(error, Told):
-            return cls(code=error.code, message=error.message, next_step=error.next_step)
-        return cls(code=error.code, message=error.message, next_step=error.next_step, details=dict(error.details))
+        details = {} if isinstance(error, Told) else dict(error.details)
+        sentence = error if isinstance(error, Told) else Told.of(error)
+        return cls(
+            code=sentence.code,
+            message=sentence.message,
+            next_step=sentence.next_step,
+            details=details,
+            values=sentence.values,
+        )
 
     @classmethod
     def of_any(cls, error: HoldfastError | Problem | None) -> ErrorView | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from holdfast.api.parameters import PrintableText, RepositoryNameText
+from holdfast.api.schemas.errors import ErrorView
 from holdfast.api.schemas.snapshot import SnapshotView
 from holdfast.api.schemas.snapshot_files import decode_path
 from holdfast.domain.chosen_paths import container_path
@@ -107,7 +108,8 @@ class PendingDecisionView(BaseModel):
     """A restore that waits for a person."""
 
     restore_id: Annotated[str | None, Field(description="What to confirm with; null if its journal can't be read.")]
-    why: Annotated[str, Field(description="What happened, and what is where.")]
+    why: Annotated[str, Field(description="What happened, and what is where, in words.")]
+    problem: Annotated[ErrorView, Field(description="The same with its code and values.")]
     choices: Annotated[
         list[Decision],
         Field(description="What can be chosen; nothing where what `why` names has to be mended first."),

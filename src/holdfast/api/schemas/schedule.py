@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from holdfast.api.schemas.told import ToldView
 from holdfast.domain.schedule import OnMissed, Run, RunResult, ScheduleHealth, ScheduleKind
 from holdfast.domain.times import rfc3339
 from holdfast.services.scheduler import Standing
@@ -51,6 +52,7 @@ class ScheduleView(BaseModel):
     ]
     next_at: Annotated[str, Field(description="When the next run begins; in the past while it waits.")]
     waiting_for: Annotated[str, Field(description="What keeps a run that is due from beginning, in words.")]
+    waiting: Annotated[ToldView | None, Field(description="The same with its code and values; null if nothing does.")]
     last: Annotated[RunView | None, Field(description="The newest run.")]
     succeeded_at: Annotated[str | None, Field(description="When a run succeeded last.")]
     failures: Annotated[int, Field(description="Runs in a row that did not succeed, missed ones included.")]
@@ -69,6 +71,7 @@ class ScheduleView(BaseModel):
             health=standing.health,
             next_at=rfc3339(standing.next_at),
             waiting_for=standing.waiting_for,
+            waiting=None if standing.waiting is None else ToldView.of(standing.waiting),
             last=None if state.last is None else RunView.of(state.last),
             succeeded_at=None if state.succeeded_at is None else rfc3339(state.succeeded_at),
             failures=state.failures,

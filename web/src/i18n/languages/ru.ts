@@ -1401,6 +1401,7 @@ const UPDATE = "Ничего не изменено. Обновите Holdfast и
 const LOCAL_FILESYSTEM = "Ничего не изменено. Перенесите том на локальную файловую систему ext4, XFS или btrfs.";
 const OTHER_NAME = "Выберите другое имя.";
 const REFRESH = "Вернитесь к списку: возможно, это уже удалили.";
+const RESTART_FINISHES = "Перезапустите Holdfast: он завершит восстановление по журналу.";
 const WAIT = "Дождитесь окончания и повторите.";
 const FOLLOW = "Следите за той операцией; новую можно начать, когда она закончится.";
 const KEY_BACK = "Верните ключ из его копии (docs/how-to/secrets.md).";
@@ -2750,7 +2751,7 @@ export const errors: ErrorWords = {
     "Рабочий процесс не запустился.",
     "Проверьте память машины и предел числа процессов и повторите. Ничего не изменено.",
   ],
-  workload_busy: ["С этим сервисом уже идёт другая операция.", WAIT],
+  workload_busy: ["С этим сервисом сейчас работает: {holder}.", WAIT],
   workload_exists: [
     "Сервис с таким именем уже есть.",
     "Выберите другое имя или примените конфигурацию к существующему.",
@@ -3242,4 +3243,37 @@ export const errors: ErrorWords = {
   update_restored: ["восстановление вернуло прежнюю версию; она остаётся, пока человек не развернёт другую"],
   update_rolled_back: ["кто-то вернулся к прежней версии; она остаётся, пока человек не развернёт другую"],
   update_stopped: ["сервис остановлен"],
+  a_clone_of: ["клонирование {source}"],
+  a_copy: ["копирование {id}"],
+  a_drill: ["пробное восстановление {id}"],
+  a_failed_clone: ["уборка после неудачного клонирования"],
+  a_failed_preview: ["уборка несозданного предпросмотра"],
+  a_look: ["осмотр контейнеров"],
+  a_prune: ["очистка {id}"],
+  a_secret_removal: ["{actor}: удаление секрета"],
+  a_secret_set: ["{actor}: изменение секрета"],
+  an_apply: ["{actor}: изменение конфигурации"],
+  an_env_import: ["{actor}: импорт переменных среды"],
+  tree_missing: ["ничего"],
+  tree_mixed: ["часть тех и часть других данных"],
+  tree_of_before: ["данные до восстановления"],
+  tree_other: ["каталог, который не относится ни к тем, ни к другим"],
+  tree_restored: ["восстановленные данные"],
+  undecided: [
+    "{why} Оба каталога с данными сохранены. {found}",
+    "Примите решение: `holdfast restore-decision {workload} {choices}`.",
+  ],
+  undecided_cut_off: ["Восстановление прервалось.", RESTART_FINISHES],
+  undecided_going_back: ["Вернуть прежние данные не удалось: {why}"],
+  undecided_keeping: ["Сохранение восстановленных данных отменено."],
+  undecided_not_taken_up: ["Продолжить не удалось: операцию не записать.", RESTART_FINISHES],
+  undecided_time_over: ["Проверка прервалась, и её время вышло."],
+  undecided_trial: ["Проверка прервалась: {why}"],
+  undecided_unread: ["{why}", RESTART_FINISHES],
+  undecided_until_mended: [
+    "{why} Оба каталога с данными сохранены. {found}",
+    "Устраните названное и перезапустите Holdfast: он завершит восстановление по журналу.",
+  ],
+  waiting_for_runs: ["Ожидает конца других запусков по расписанию"],
+  what_is_where: ["Том {volume} ({target}): в {live_path} — {live}, в {staged_path} — {staged}{detail}."],
 };
