@@ -17,8 +17,10 @@ const policy = (
   }
 ).trustedTypes?.createPolicy("holdfast-worker", { createScriptURL: () => workerAddress });
 
-/** So long a worker may take to say something. */
+/** So long a worker may take to say something; each after one that could not be used twice as long, on a busy machine. */
 const SILENT = 10_000;
+/** So many in a row that could not be used are enough. */
+const ENOUGH = 3;
 
 class SharedHub implements Follows {
   #port: MessagePort;
@@ -41,7 +43,7 @@ class SharedHub implements Follows {
       this.#listeners.clear();
       this.#port.close();
     };
-    const silent = setTimeout(() => end(false), SILENT); // as when it dies just as this window comes to it
+    const silent = setTimeout(() => end(false), SILENT * 2 ** failures); // as when it dies just as this window comes to it
     worker.addEventListener("error", () => end(false));
     this.#port.onmessage = ({ data: told }: MessageEvent<Told>) => {
       if (!("worker" in told)) return this.#told(told);
@@ -83,7 +85,7 @@ let failures = 0;
 function hubOfThisBrowser(): Follows {
   if (!("SharedWorker" in globalThis && "locks" in navigator)) return new Hub();
   try {
-    return new SharedHub((worked) => (hub = worked || ++failures < 2 ? undefined : new Hub()));
+    return new SharedHub((worked) => (hub = worked || ++failures < ENOUGH ? undefined : new Hub()));
   } catch {
     return new Hub();
   }
