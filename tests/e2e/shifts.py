@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from playwright.async_api import Route
@@ -27,9 +28,9 @@ new PerformanceObserver((list) => {
 """
 
 
-async def shifts(site: Site, path: str, width: int) -> list[str]:
-    """What moves on a page while it comes up, in a window that is so wide."""
-    page = site.watch(await site.context.new_page())
+async def shifts(site: Site, paths: Sequence[str], width: int) -> list[str]:
+    """What moves on each of these pages while it comes up, in a window that is so wide."""
+    page, found = site.watch(await site.context.new_page()), list[str]()
     asked = 0
 
     async def later(route: Route) -> None:
@@ -42,11 +43,13 @@ async def shifts(site: Site, path: str, width: int) -> list[str]:
         await page.set_viewport_size({"width": width, "height": 900})
         await page.add_init_script(WATCH)
         await page.route("**/api/**", later)
-        await page.goto(f"{site.url}{path}")
-        await expect(page.get_by_role("heading", level=1)).to_be_visible()
-        await expect(page.locator(".loading")).to_have_count(0)
-        await settled(page)
-        seen = await page.evaluate("() => shifts")
+        for path in paths:
+            await page.goto(f"{site.url}{path}")
+            await expect(page.get_by_role("heading", level=1)).to_be_visible()
+            await expect(page.locator(".loading")).to_have_count(0)
+            await settled(page)
+            seen = await page.evaluate("() => shifts")
+            found += [f"{path} {width}: {value:.4f} {'; '.join(sources)}" for value, sources in seen if value >= LEAST]
     finally:
         await page.close()
-    return [f"{path} {width}: {value:.4f} {'; '.join(sources)}" for value, sources in seen if value >= LEAST]
+    return found
