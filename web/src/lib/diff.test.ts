@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { differences } from "./diff";
+import { differences, MOST_LINES } from "./diff";
 
 test("lines that came, went or stayed, with those around them and where that is", () => {
   const before = [..."abcdefgh"].join("\n");
@@ -29,4 +29,9 @@ test("a line that looks like a sign of a difference is text", () => {
 
 test("texts that are the same have no differences", () => {
   expect(differences("a\n", "a\n")).toEqual([]);
+});
+
+test("more than anybody reads is not shown", () => {
+  expect(differences("", "\n".repeat(MOST_LINES - 1))).not.toBeNull();
+  expect(differences("", "\n".repeat(MOST_LINES + 2))).toBeNull();
 });
