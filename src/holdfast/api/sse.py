@@ -20,6 +20,8 @@ from holdfast.api.errors import error_body
 from holdfast.domain.errors import HoldfastError
 
 HEARTBEAT_SECONDS: Final = 15.0
+CHECK_SECONDS: Final = 2.0
+"""For so long it is believed that whoever follows still may; nothing is sent later than that without asking."""
 MEDIA_TYPE: Final = "text/event-stream"
 
 STREAM: Final[dict[str, Any]] = {
@@ -65,7 +67,8 @@ def event_stream(
     Args:
         name: the events' name.
         documents: JSON documents; its ``aclose`` is called when the client goes away.
-        to: is asked at each heartbeat whether they may still see it.
+        to: is asked whether they may still see it: at each heartbeat, and every :data:`CHECK_SECONDS` while something
+            is sent.
         heartbeat: seconds of silence after which a comment is sent, so that proxies keep the connection.
     """
     return StreamingResponse(
@@ -76,13 +79,14 @@ def event_stream(
 async def _encode(name: str, documents: AsyncIterator[str], to: Onlooker, heartbeat: float) -> AsyncGenerator[bytes]:
     number = 0
     now = asyncio.get_running_loop().time
-    allowed_until = now() + heartbeat
+    believed = min(heartbeat, CHECK_SECONDS)
+    allowed_until = now() + believed
     try:
         async with aclosing(_with_pauses(documents, heartbeat, to.closing)) as pauses:
             async for document in pauses:
                 if now() >= allowed_until:
                     await to.still_allowed()
-                    allowed_until = now() + heartbeat
+                    allowed_until = now() + believed
                 if document is None:
                     yield KEEPALIVE_COMMENT
                 else:

@@ -46,6 +46,8 @@ class Masked:
         error.next_step = self.text(error.next_step)
         error.args = (error.message,)
         error.details = {key: self._anything(value) for key, value in error.details.items()}
+        if error.values is not None:
+            error.values = {key: self._anything(value) for key, value in error.values.items()}
 
     def _ends(self, line: str) -> str:
         """A line without what is left of values at its ends."""

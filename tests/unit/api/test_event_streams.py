@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from holdfast.api import sse
 from holdfast.api.auth import MOST_STREAMS
 from holdfast.api.sse import Onlooker, event_stream
 from holdfast.domain.accounts import TokenScope
@@ -178,3 +179,18 @@ async def test_a_stream_ends_for_who_may_not_see_it_any_more_however_much_there_
     assert asked == 3
     assert len(sent) >= 3
     assert b"session_over" in sent[-1]
+
+
+async def test_who_signed_out_is_not_told_what_happens_before_the_next_heartbeat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def over() -> None:
+        raise Unauthorized("session_over", "Over.", next_step="Sign in.")
+
+    async def one() -> AsyncIterator[str]:
+        yield "{}"
+
+    monkeypatch.setattr(sse, "CHECK_SECONDS", 0.0)
+    body = event_stream("x", one(), Onlooker(over, asyncio.Event()), heartbeat=60).body_iterator
+    (sent,) = [chunk async for chunk in body]
+    assert b"session_over" in sent

@@ -8,6 +8,7 @@ from hypothesis.strategies import text
 
 from holdfast.domain.errors import Failed
 from holdfast.domain.masking import SHORTEST_LEFT, Masked, _left_at_the_beginning, _left_at_the_end
+from holdfast.domain.told import Told, told
 
 
 def test_every_place_is_masked_and_the_longest_value_first() -> None:
@@ -25,9 +26,12 @@ def test_what_is_too_short_to_be_told_apart_stays() -> None:
 
 def test_an_error_is_masked_in_all_of_its_parts() -> None:
     details = {"logs": ["key swordfish"], "cause": {"reason": "swordfish", "code": 3}}
-    error = Failed("x", "It said swordfish.", next_step="Try swordfish.", details=details)
+    said: list[str | Told] = [told("x", "It said {what}.", what="swordfish")]
+    error = Failed("x", "{said}", next_step="Try swordfish.", details=details, values={"said": said})
     Masked(["swordfish"]).error(error)
-    assert "swordfish" not in repr((str(error), error.args, error.message, error.next_step, error.details))
+    assert "swordfish" not in repr(
+        (str(error), error.args, error.message, error.next_step, error.details, error.values)
+    )
     assert error.details == {"logs": ["key ***"], "cause": {"reason": "***", "code": 3}}
 
 
