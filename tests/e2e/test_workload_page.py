@@ -84,6 +84,10 @@ async def test_a_compose_file_becomes_workloads_that_run_and_what_is_left_out_is
     await page.get_by_label("Name of its directory").fill("shop")
     await page.get_by_role("button", name="Show the proposal").click()
     await expect(page.get_by_text("services.cache.cap_add")).to_be_visible()
+    await page.locator("select").first.select_option("ru")
+    await expect(page.get_by_text("У контейнеров обычный для движка набор привилегий.")).to_be_visible()
+    assert await page.get_by_role("main").locator("li [lang=en]").all_inner_texts() == []
+    await page.locator("select").first.select_option("en")
     await page.get_by_label("CACHE_PASSWORD").fill("hunter2")
     await page.get_by_role("button", name="Create without deploying").click()
     await expect(page.get_by_text("cache was created")).to_be_visible()

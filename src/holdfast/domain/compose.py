@@ -24,6 +24,7 @@ from holdfast.domain.compose_variables import Variables
 from holdfast.domain.compose_volumes import Surroundings, sources_used
 from holdfast.domain.errors import InvalidInput, TooLarge
 from holdfast.domain.ids import is_id
+from holdfast.domain.told import told
 from holdfast.domain.workload import Scope
 
 MAX_SERVICES: Final = 100
@@ -105,8 +106,12 @@ def propose(file: ComposeFile) -> ComposeProposal:
     if variables.missing:
         findings.note(
             (),
-            f"Variables that are nowhere set were taken as empty: {', '.join(sorted(variables.missing)[:20])}.",
-            "Set them in the environment, or in the file .env beside the compose file, and import again.",
+            told(
+                "import_variables_empty",
+                "Variables that are nowhere set were taken as empty: {names}.",
+                "Set them in the environment, or in the file .env beside the compose file, and import again.",
+                names=sorted(variables.missing)[:20],
+            ),
         )
     return ComposeProposal(
         project=project,
@@ -128,9 +133,13 @@ def tell_shared_directories(proposed: Iterable[ProposedWorkload], findings: Find
         if inner[: len(outer)] == outer:
             findings.note(
                 ("services", second, "volumes"),
-                f"{words('/'.join(inner))} is, or lies below, what {words(first)} mounts; Holdfast keeps such volumes "
-                "apart.",
-                "Share it as one volume of scope project: move the data, and name the same source in both.",
+                told(
+                    "import_volumes_overlap",
+                    "{path} is, or lies below, what {service} mounts; Holdfast keeps such volumes apart.",
+                    "Share it as one volume of scope project: move the data, and name the same source in both.",
+                    path=words("/".join(inner)),
+                    service=words(first),
+                ),
             )
 
 
@@ -208,7 +217,7 @@ def _tell_top_keys(content: Mapping[str, object], findings: Findings) -> None:
     for key, value in content.items():
         only_default = key == "networks" and (not value or value == {"default": None})
         if key not in _KNOWN and not only_default:
-            findings.left_out((key,), *keys.told(keys.TOP_KEYS, key))
+            findings.left_out((key,), keys.of(keys.TOP_KEYS, key))
 
 
 def _declared(content: Mapping[str, object], findings: Findings) -> Mapping[str, object]:
@@ -219,7 +228,10 @@ def _declared(content: Mapping[str, object], findings: Findings) -> Mapping[str,
     for name, options in found.items():
         for key in options if isinstance(options, Mapping) else ():
             if key not in ("name", "external", "driver", "driver_opts") and not keys.is_extension(key):
-                findings.left_out(("volumes", name, key), "A volume has no such key.", "Nothing has to be done.")
+                findings.left_out(
+                    ("volumes", name, key),
+                    told("import_volume_key", "A volume has no such key.", "Nothing has to be done."),
+                )
     return found
 
 
@@ -238,7 +250,14 @@ def project_name(wanted: str, findings: Findings, path: Path) -> str:
         project = f"project-{project}"
     if project != wanted:
         findings.note(
-            path, f"The project is called {project} here, not {words(wanted)}.", "Choose another name if you like."
+            path,
+            told(
+                "import_project_renamed",
+                "The project is called {project} here, not {given}.",
+                "Choose another name if you like.",
+                project=project,
+                given=words(wanted),
+            ),
         )
     return project
 
@@ -271,8 +290,13 @@ def _proposed(
     if name != service:
         findings.note(
             path,
-            f"The workload is called {name}: {words(service)} can't be its name.",
-            f"Where others reach it as {words(service)}, name {name} there.",
+            told(
+                "import_workload_renamed",
+                "The workload is called {name}: {given} can't be its name.",
+                "Where others reach it as {given}, name {name} there.",
+                name=name,
+                given=words(service),
+            ),
         )
     document = declaration(name, content, path, context, findings)
     return ProposedWorkload(service=service, name=name, document=document, findings=findings.found)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from holdfast.domain.told import Told, told
+
 Path: TypeAlias = tuple[str | int, ...]
 
 
@@ -25,8 +27,17 @@ class Finding:
 
     kind: FindingKind
     path: str
-    message: str
-    next_step: str
+    told: Told
+
+    @property
+    def message(self) -> str:
+        """In English."""
+        return self.told.message
+
+    @property
+    def next_step(self) -> str:
+        """In English."""
+        return self.told.next_step
 
 
 @dataclass(slots=True)
@@ -40,18 +51,47 @@ class Findings:
         """All of them, in the order in which they were found."""
         return tuple(self._found)
 
-    def left_out(self, path: Path, message: str, next_step: str) -> None:
-        self._add(FindingKind.LEFT_OUT, path, message, next_step)
+    def left_out(self, path: Path, sentence: Told) -> None:
+        self._add(FindingKind.LEFT_OUT, path, sentence)
 
-    def note(self, path: Path, message: str, next_step: str) -> None:
-        self._add(FindingKind.NOTE, path, message, next_step)
+    def note(self, path: Path, sentence: Told) -> None:
+        self._add(FindingKind.NOTE, path, sentence)
 
-    def wrong_type(self, path: Path, wanted: str) -> None:
+    def wrong_type(self, path: Path, wanted: Told) -> None:
         """What stands there can't be read."""
-        self._add(FindingKind.LEFT_OUT, path, f"This is not {wanted}.", "Mend it in the compose file.")
+        self.left_out(
+            path, told("import_wrong_type", "This is not {wanted}.", "Mend it in the compose file.", wanted=wanted)
+        )
 
-    def _add(self, kind: FindingKind, path: Path, message: str, next_step: str) -> None:
-        self._found[Finding(kind=kind, path=path_words(path), message=message, next_step=next_step)] = None
+    def single_file(self, path: Path, source: str) -> None:
+        """What is mounted there is no directory."""
+        file = words(source)
+        self.left_out(
+            path,
+            told(
+                "import_time_file",
+                "{file} is a single file or socket; volumes are directories.",
+                "Set TZ in env.",
+                file=file,
+            )
+            if source.startswith("/etc/")
+            else told(
+                "import_single_file",
+                "{file} is a single file or socket; volumes are directories.",
+                "Mount the directory that holds it, or build it in.",
+                file=file,
+            ),
+        )
+
+    def _add(self, kind: FindingKind, path: Path, sentence: Told) -> None:
+        self._found[Finding(kind=kind, path=path_words(path), told=sentence)] = None
+
+
+def driver_words(driver: str) -> Told:
+    """What a volume has that Holdfast can't take over."""
+    if driver == "local":
+        return told("driver_options", "options of its driver")
+    return told("driver_named", "the driver {driver}", driver=words(driver))
 
 
 def path_words(path: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 from holdfast.domain import compose_keys as keys
 from holdfast.domain.compose_findings import Findings, Path
 from holdfast.domain.compose_values import number, scalar, seconds
+from holdfast.domain.told import told
 from holdfast.domain.workload import HealthType
 
 _INTERVAL: Final = 30.0
@@ -28,25 +29,33 @@ def health(value: object, path: Path, findings: Findings) -> dict[str, object] |
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        findings.wrong_type(path, "a mapping")
+        findings.wrong_type(path, told("wanted_mapping", "a mapping"))
         return None
     for key in value:
         if key not in keys.HEALTH_KEYS and not keys.is_extension(key):
-            findings.left_out((*path, key), *keys.told({}, key))
+            findings.left_out((*path, key), keys.of({}, key))
     test = value.get("test")
     if value.get("disable") in (True, "true") or test == ["NONE"] or test == "NONE":
         return {"type": HealthType.NONE.value}
     if test is None:
         findings.note(
             path,
-            "The image's own check is taken, with its own pace.",
-            "See that the image has one; give another check under health if it has none.",
+            told(
+                "import_health_of_image",
+                "The image's own check is taken, with its own pace.",
+                "See that the image has one; give another check under health if it has none.",
+            ),
         )
         return {"type": HealthType.DOCKER.value}
     command = _command(test)
     if command is None:
         findings.left_out(
-            (*path, "test"), "This is no check that can be read.", "Write it under health as a command of words."
+            (*path, "test"),
+            told(
+                "import_health_unreadable",
+                "This is no check that can be read.",
+                "Write it under health as a command of words.",
+            ),
         )
         return None
     return {"type": HealthType.COMMAND.value, "command": command} | _pace(value, path, findings)
@@ -74,12 +83,12 @@ def _pace(value: Mapping[str, object], path: Path, findings: Findings) -> dict[s
             continue
         length = seconds(value[key])
         if length is None:
-            findings.wrong_type((*path, key), "a duration such as 1m30s")
+            findings.wrong_type((*path, key), told("wanted_duration", "a duration such as 1m30s"))
         else:
             found[key] = length
     retries = scalar(value.get("retries"))
     if retries is not None and not (retries.isdecimal() and retries.isascii() and len(retries) < 6):
-        findings.wrong_type((*path, "retries"), "a whole number")
+        findings.wrong_type((*path, "retries"), told("wanted_whole_number", "a whole number"))
         retries = None
     between = found.get("start_interval", found.get("interval"))
     if between is not None:
@@ -91,10 +100,14 @@ def _pace(value: Mapping[str, object], path: Path, findings: Findings) -> dict[s
     times = min(int(retries), _MAX_RETRIES) if retries is not None else _RETRIES
     pause, longest = found.get("interval", _INTERVAL), found.get("timeout", _TIMEOUT)
     waits = found.get("start_period", 0.0) + times * (pause + longest)
-    made["deadline"] = number(float(round(min(max(waits, _DEADLINES[0]), _DEADLINES[1]))))
+    made["deadline"] = deadline = number(float(round(min(max(waits, _DEADLINES[0]), _DEADLINES[1]))))
     findings.note(
         path,
-        f"A deployment waits up to {made['deadline']} seconds for it, about as long as Compose would wait.",
-        "Lower health.deadline and health.interval: a deployment is done as soon as the check succeeds.",
+        told(
+            "import_health_deadline",
+            "A deployment waits up to {deadline_seconds} for it, about as long as Compose would wait.",
+            "Lower health.deadline and health.interval: a deployment is done as soon as the check succeeds.",
+            deadline_seconds=deadline,
+        ),
     )
     return made

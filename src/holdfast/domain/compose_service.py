@@ -13,6 +13,7 @@ from holdfast.domain.compose_health import health
 from holdfast.domain.compose_values import number, pairs, ports, scalar, seconds, size
 from holdfast.domain.compose_variables import Variables, looks_secret
 from holdfast.domain.compose_volumes import Surroundings, volumes
+from holdfast.domain.told import told
 from holdfast.domain.workload import RestartPolicy
 
 _RESTART_OF: Final = {
@@ -69,7 +70,7 @@ def declaration(
     """What a service is as a workload, in the order of the reference; what it has no place for goes to ``findings``."""
     for key in service:
         if key not in _CARRIED and not keys.is_extension(key):
-            findings.left_out((*path, key), *keys.told(keys.SERVICE_KEYS, key))
+            findings.left_out((*path, key), keys.of(keys.SERVICE_KEYS, key))
     environment = _environment(name, service, path, context, findings)
     made: dict[str, object] = {
         "name": name,
@@ -110,9 +111,12 @@ def env_files(service: Mapping[str, object], path: Path, findings: Findings) -> 
             yield EnvFile(written=file, path=file, required=entry.get("required", True) is not False), place
             for key in entry:
                 if key not in ("path", "required"):
-                    findings.left_out((*place, key), "Env files are all read the same way.", "Check the values.")
+                    findings.left_out(
+                        (*place, key),
+                        told("import_env_file_option", "Env files are all read the same way.", "Check the values."),
+                    )
         else:
-            findings.wrong_type(place, "the path of a file")
+            findings.wrong_type(place, told("wanted_file", "the path of a file"))
 
 
 def _environment(
@@ -122,8 +126,14 @@ def _environment(
     for file, place in env_files(service, path, findings):
         variables = context.env_files.get(file.path)
         if variables is None:
-            step = f"Take it over once the workload is applied: holdfast env import {workload} FILE"
-            findings.left_out(place, f"The file {words(file.path)} was not there to be read.", step)
+            missing = told(
+                "import_file_missing",
+                "The file {file} was not there to be read.",
+                "Take it over once the workload is applied: holdfast env import {workload} FILE",
+                file=words(file.path),
+                workload=workload,
+            )
+            findings.left_out(place, missing)
             continue
         for name, value in variables.items():
             context.variables.spend(len(name) + len(value))
@@ -131,19 +141,27 @@ def _environment(
         if any("$" in value for value in variables.values()):
             findings.note(
                 place,
-                f"A value in {words(file.path)} holds a $; it is taken as it is.",
-                "Write out what it stands for.",
+                told(
+                    "import_value_with_dollar",
+                    "A value in {file} holds a $; it is taken as it is.",
+                    "Write out what it stands for.",
+                    file=words(file.path),
+                ),
             )
     for name, given, place in pairs(service.get("environment"), (*path, "environment"), findings):
         text = scalar(given) if given is not None else context.variables.get(name)
         if text is None and given is None:
             findings.left_out(
                 place,
-                f"The variable {words(name)} has no value in the file, and none was sent.",
-                "Set it in the environment and import again, or write it into env or secrets.",
+                told(
+                    "import_variable_missing",
+                    "The variable {name} has no value in the file, and none was sent.",
+                    "Set it in the environment and import again, or write it into env or secrets.",
+                    name=words(name),
+                ),
             )
         elif text is None:
-            findings.wrong_type(place, "a text or number")
+            findings.wrong_type(place, told("wanted_text_or_number", "a text or number"))
         else:
             filled = any(looks_secret(used) for used in context.used.get(place, ()))
             values[name] = (text, filled or looks_secret(name, text), place)
@@ -153,8 +171,13 @@ def _environment(
             made.secrets.append(name)
             findings.note(
                 place,
-                f"{words(name)} looks like a secret: its value is not in the proposal.",
-                f"Set it once the workload is applied: holdfast secret set {workload} {words(name)}",
+                told(
+                    "import_looks_secret",
+                    "{name} looks like a secret: its value is not in the proposal.",
+                    "Set it once the workload is applied: holdfast secret set {workload} {name}",
+                    name=words(name),
+                    workload=workload,
+                ),
             )
         else:
             made.env[name] = text
@@ -169,15 +192,19 @@ def _tell_plain_secrets(path: Path, context: Context, findings: Findings) -> Non
         if names:
             findings.note(
                 place,
-                f"The value of {', '.join(names)} stands in it, readable for all who may see the workload.",
-                "Let the program take it from its environment, where it can be a secret.",
+                told(
+                    "import_secret_readable",
+                    "The value of {names} stands in it, readable for all who may see the workload.",
+                    "Let the program take it from its environment, where it can be a secret.",
+                    names=names,
+                ),
             )
 
 
 def _source(service: Mapping[str, object], path: Path, findings: Findings) -> dict[str, object]:
     image = _text(service, "image", path, findings)
     if image is None and "build" not in service:
-        findings.left_out(path, "The service names no image.", "Name one as source.image.")
+        findings.left_out(path, told("import_no_image", "The service names no image.", "Name one as source.image."))
     return {"type": "image"} if image is None else {"type": "image", "image": image}
 
 
@@ -186,14 +213,17 @@ def _labels(value: object, path: Path, findings: Findings) -> dict[str, str]:
     for name, given, place in pairs(value, path, findings):
         text = "" if given is None else scalar(given)
         if text is None:
-            findings.wrong_type(place, "a text")
+            findings.wrong_type(place, told("wanted_text", "a text"))
         else:
             made[name] = text
     if any(name.startswith(("traefik.", "caddy")) for name in made):
         findings.note(
             path,
-            "Labels that speak to a proxy reach it only if it runs on.",
-            "Or name the workload's domains: domains.",
+            told(
+                "import_proxy_labels",
+                "Labels that speak to a proxy reach it only if it runs on.",
+                "Or name the workload's domains: domains.",
+            ),
         )
     return made
 
@@ -206,23 +236,38 @@ def _words(service: Mapping[str, object], key: str, path: Path, findings: Findin
     if isinstance(value, list):
         texts = [text for item in value if (text := scalar(item)) is not None]
         if len(texts) != len(value):
-            findings.wrong_type(place, "a list of texts")
+            findings.wrong_type(place, told("wanted_texts", "a list of texts"))
             return None
     elif isinstance(value, str):
         try:
             texts = shlex.split(value)
         except ValueError:
-            findings.left_out(place, "A quote in it is not closed.", "Mend it in the compose file.")
+            findings.left_out(
+                place, told("import_quote_open", "A quote in it is not closed.", "Mend it in the compose file.")
+            )
             return None
     else:
-        findings.wrong_type(place, "a text, or a list of texts")
+        findings.wrong_type(place, told("wanted_text_or_texts", "a text, or a list of texts"))
         return None
     if len(texts) > _MAX_WORDS:
-        findings.left_out(place, f"It has more than {_MAX_WORDS} words.", "Put them into a script on a volume.")
+        findings.left_out(
+            place,
+            told(
+                "import_too_many_words",
+                "It has more than {most} words.",
+                "Put them into a script on a volume.",
+                most=_MAX_WORDS,
+            ),
+        )
         return None
     if not texts and key == "command":
         findings.left_out(
-            place, "An empty command: the image's own can't be taken away.", "Name entrypoint and command in full."
+            place,
+            told(
+                "import_empty_command",
+                "An empty command: the image's own can't be taken away.",
+                "Name entrypoint and command in full.",
+            ),
         )
     return texts
 
@@ -231,7 +276,7 @@ def _text(service: Mapping[str, object], key: str, path: Path, findings: Finding
     value = service.get(key)
     text = None if isinstance(value, (bool, float)) else scalar(value)
     if text is None and value is not None:
-        findings.wrong_type((*path, key), "a text")
+        findings.wrong_type((*path, key), told("wanted_text", "a text"))
     return text or None
 
 
@@ -241,7 +286,7 @@ def _stop_grace(service: Mapping[str, object], path: Path, findings: Findings) -
         return None
     grace = seconds(value)
     if grace is None:
-        findings.wrong_type((*path, "stop_grace_period"), "a duration such as 1m30s")
+        findings.wrong_type((*path, "stop_grace_period"), told("wanted_duration", "a duration such as 1m30s"))
         return None
     return number(grace)
 
@@ -255,12 +300,18 @@ def _restart(service: Mapping[str, object], path: Path, findings: Findings) -> s
         value = policy.get("condition", "any")
         for key in policy:
             if key != "condition":
-                findings.left_out((*place, key), "The engine's own pace is taken.", "Nothing has to be done.")
+                findings.left_out(
+                    (*place, key),
+                    told("import_restart_pace", "The engine's own pace is taken.", "Nothing has to be done."),
+                )
     if value is None:
         findings.note(
             place,
-            "Compose starts it once and never again, and so does this proposal.",
-            "For a program that is meant to go on, leave restart out: unless-stopped is usual.",
+            told(
+                "import_starts_once",
+                "Compose starts it once and never again, and so does this proposal.",
+                "For a program that is meant to go on, leave restart out: unless-stopped is usual.",
+            ),
         )
         return RestartPolicy.NO.value
     if value is False:  # what an unquoted `no` was in YAML 1.1
@@ -268,17 +319,24 @@ def _restart(service: Mapping[str, object], path: Path, findings: Findings) -> s
     kind, _, times = value.partition(":") if isinstance(value, str) else ("", "", "")
     found = _RESTART_OF.get(kind)
     if found is None:
-        findings.left_out(place, "No such restart policy.", "Write no, on-failure, always or unless-stopped.")
+        findings.left_out(
+            place,
+            told(
+                "import_restart_unknown", "No such restart policy.", "Write no, on-failure, always or unless-stopped."
+            ),
+        )
         return None
     if times:
-        findings.left_out(place, "How often it is started again at most.", "Nothing has to be done.")
+        findings.left_out(
+            place, told("import_restart_times", "How often it is started again at most.", "Nothing has to be done.")
+        )
     return found.value
 
 
 def _instances(service: Mapping[str, object], path: Path, findings: Findings) -> int | None:
     deploy = service.get("deploy")
     if deploy is not None and not isinstance(deploy, Mapping):
-        findings.wrong_type((*path, "deploy"), "a mapping")
+        findings.wrong_type((*path, "deploy"), told("wanted_mapping", "a mapping"))
     for place, value in (
         ((*path, "scale"), service.get("scale")),
         ((*path, "deploy", "replicas"), deploy.get("replicas") if isinstance(deploy, Mapping) else None),
@@ -287,7 +345,14 @@ def _instances(service: Mapping[str, object], path: Path, findings: Findings) ->
         if value is None or text == "1":
             continue
         if text is None or not text.isdecimal() or not text.isascii() or not 1 <= len(text) <= 4 or text == "0":
-            findings.left_out(place, "This can't be a number of instances.", "Stop the workload if none shall run.")
+            findings.left_out(
+                place,
+                told(
+                    "import_instances_unreadable",
+                    "This can't be a number of instances.",
+                    "Stop the workload if none shall run.",
+                ),
+            )
             continue
         return int(text)
     return None
@@ -304,20 +369,29 @@ def _resources(service: Mapping[str, object], path: Path, findings: Findings) ->
             limits = value.get("limits")
             for inner in value:
                 if inner != "limits" and not keys.is_extension(inner):
-                    findings.left_out((*place, inner), "Nothing is reserved.", "Bound what others may use.")
+                    findings.left_out(
+                        (*place, inner),
+                        told("import_nothing_reserved", "Nothing is reserved.", "Bound what others may use."),
+                    )
             for inner, bound in limits.items() if isinstance(limits, Mapping) else ():
                 if inner in ("memory", "cpus"):
                     given.append((inner, bound, (*place, "limits", inner)))
                 else:
-                    findings.left_out((*place, "limits", inner), "It can't be bounded.", "Nothing has to be done.")
+                    findings.left_out(
+                        (*place, "limits", inner),
+                        told("import_not_bounded", "It can't be bounded.", "Nothing has to be done."),
+                    )
         elif key not in ("restart_policy", "replicas") and not keys.is_extension(key):
-            findings.left_out(place, *keys.told(keys.DEPLOY_KEYS, key))
+            findings.left_out(place, keys.of(keys.DEPLOY_KEYS, key))
     for name, value, place in given:
         if value is None:
             continue
         found = size(value) if name == "memory" else _cpus(value)
         if found is None:
-            findings.wrong_type(place, "a size such as 512M" if name == "memory" else "a number")
+            findings.wrong_type(
+                place,
+                told("wanted_size", "a size such as 512M") if name == "memory" else told("wanted_number", "a number"),
+            )
         elif found != 0:  # Compose's way to say: no bound
             made[name] = found
     return made

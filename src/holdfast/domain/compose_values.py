@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from holdfast.domain.compose_findings import Findings, Path, words
+from holdfast.domain.told import told
 
 MAX_PORTS: Final = 256
 """Of one service, ranges counted out; what a declaration may have."""
@@ -76,42 +77,61 @@ def pairs(value: object, path: Path, findings: Findings) -> Iterator[tuple[str, 
         for index, item in enumerate(value):
             text = scalar(item)
             if text is None:
-                findings.wrong_type((*path, index), "a text NAME=value")
+                findings.wrong_type((*path, index), told("wanted_pair", "a text NAME=value"))
                 continue
             name, equals, rest = text.partition("=")
             yield name, (rest if equals else None), (*path, index)
     elif value is not None:
-        findings.wrong_type(path, "a mapping, or a list of NAME=value")
+        findings.wrong_type(path, told("wanted_pairs", "a mapping, or a list of NAME=value"))
 
 
 def ports(value: object, path: Path, findings: Findings) -> list[str]:
     """Published ports, one an entry."""
     if not isinstance(value, list):
         if value is not None:
-            findings.wrong_type(path, "a list of ports")
+            findings.wrong_type(path, told("wanted_ports", "a list of ports"))
         return []
     made: list[str] = []
     for index, entry in enumerate(value):
         found = _long_port(entry, (*path, index), findings) if isinstance(entry, Mapping) else _short_port(entry)
         if found is None:
             findings.left_out(
-                (*path, index), "This is no port that can be read.", "Write it into ports as 127.0.0.1:8080:80."
+                (*path, index),
+                told(
+                    "import_port_unreadable",
+                    "This is no port that can be read.",
+                    "Write it into ports as 127.0.0.1:8080:80.",
+                ),
             )
             continue
         address, host, container, protocol = found
         if len(host) not in (0, 1, len(container)) and len(container) == 1:
             findings.note(
                 (*path, index),
-                f"Compose takes any free port of {host[0]} to {host[-1]}; {host[0]} is proposed.",
-                "Choose another one if it is taken.",
+                told(
+                    "import_port_chosen",
+                    "Compose takes any free port of {first} to {last}; {first} is proposed.",
+                    "Choose another one if it is taken.",
+                    first=host[0],
+                    last=host[-1],
+                ),
             )
             host = host[:1]
         if len(host) not in (0, len(container)):
-            findings.left_out((*path, index), "The ranges differ in length.", "Write the pairs into ports one by one.")
+            findings.left_out(
+                (*path, index),
+                told("import_port_ranges", "The ranges differ in length.", "Write the pairs into ports one by one."),
+            )
             continue
         if len(made) + len(container) > MAX_PORTS:
             findings.left_out(
-                (*path, index), f"There are more than {MAX_PORTS} ports with these.", "Publish fewer of them."
+                (*path, index),
+                told(
+                    "import_too_many_ports",
+                    "There are more than {most} ports with these.",
+                    "Publish fewer of them.",
+                    most=MAX_PORTS,
+                ),
             )
             continue
         for place, inner in enumerate(container):
@@ -143,7 +163,10 @@ def _long_port(entry: Mapping[str, object], path: Path, findings: Findings) -> _
         if key == "mode" and entry[key] in ("host", "ingress"):
             continue  # a difference between swarm's nodes only
         if key not in ("target", "published", "host_ip", "protocol") and not str(key).startswith("x-"):
-            findings.left_out((*path, key), f"A port has no {words(key)} in Holdfast.", "Nothing has to be done.")
+            findings.left_out(
+                (*path, key),
+                told("import_port_key", "A port has no {key} in Holdfast.", "Nothing has to be done.", key=words(key)),
+            )
     container = _range(scalar(entry.get("target")) or "")
     published = scalar(entry.get("published")) or ""
     host = _range(published) if published else range(0)

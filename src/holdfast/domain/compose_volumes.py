@@ -13,8 +13,9 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Final
 
-from holdfast.domain.compose_findings import Findings, Path, words
+from holdfast.domain.compose_findings import Findings, Path, driver_words, words
 from holdfast.domain.compose_values import scalar, size
+from holdfast.domain.told import told
 from holdfast.domain.workload import Scope
 
 _PATH: Final = (".", "/", "~")
@@ -82,15 +83,28 @@ def volumes(
     """
     made: list[dict[str, object]] = []
     if value is not None and not isinstance(value, list):
-        findings.wrong_type((*path, "volumes"), "a list of volumes")
+        findings.wrong_type((*path, "volumes"), told("wanted_volumes", "a list of volumes"))
     for index, entry in enumerate(value if isinstance(value, list) else ()):
         place = (*path, "volumes", index)
         mount = _mount(entry)
         if mount is None or not mount.target:
-            findings.left_out(place, "This is no volume that can be read.", "Write it into volumes by hand.")
+            findings.left_out(
+                place,
+                told(
+                    "import_volume_unreadable", "This is no volume that can be read.", "Write it into volumes by hand."
+                ),
+            )
             continue
-        for told in mount.told:
-            findings.left_out(place, f"The option {words(told)} of a mount.", "Holdfast has no such option.")
+        for option in mount.told:
+            findings.left_out(
+                place,
+                told(
+                    "import_mount_option",
+                    "The option {option} of a mount.",
+                    "Holdfast has no such option.",
+                    option=words(option),
+                ),
+            )
         volume = _volume(mount, place, around, findings)
         if volume is not None:
             made.append(volume)
@@ -98,7 +112,7 @@ def volumes(
     for index, entry in enumerate(entries):
         place = (*path, "tmpfs", index)
         if not isinstance(entry, str):
-            findings.wrong_type(place, "a path, with options after a colon")
+            findings.wrong_type(place, told("wanted_path", "a path, with options after a colon"))
             continue
         target, _, options = entry.partition(":")
         mount = _Mount(type="tmpfs", source="", target=_plain(target))
@@ -106,13 +120,26 @@ def volumes(
             name, _, given = option.partition("=")
             mount.size = size(given) if name == "size" else mount.size
             if name != "size" or mount.size is None:
-                findings.left_out(place, f"The option {words(option)} of a tmpfs.", "Holdfast has no such option.")
+                findings.left_out(
+                    place,
+                    told(
+                        "import_tmpfs_option",
+                        "The option {option} of a tmpfs.",
+                        "Holdfast has no such option.",
+                        option=words(option),
+                    ),
+                )
         made.append(_ephemeral(mount))
     for first, second in _doubled(made):
         findings.left_out(
             (*path, "volumes"),
-            f"The volume {words(str(first['source']))} is mounted a second time, at {words(str(second['target']))}.",
-            "A workload mounts a volume once: mount what holds both places, or use two volumes.",
+            told(
+                "import_mounted_at_twice",
+                "The volume {source} is mounted a second time, at {target}.",
+                "A workload mounts a volume once: mount what holds both places, or use two volumes.",
+                source=words(str(first["source"])),
+                target=words(str(second["target"])),
+            ),
         )
         made.remove(second)
     return made
@@ -178,7 +205,12 @@ def _volume(mount: _Mount, path: Path, around: Surroundings, findings: Findings)
         return _ephemeral(mount)
     if "volume.subpath" in mount.told:
         findings.left_out(
-            path, "Only a part of a volume is mounted.", "Give that part a volume of its own, and move its data there."
+            path,
+            told(
+                "import_volume_part",
+                "Only a part of a volume is mounted.",
+                "Give that part a volume of its own, and move its data there.",
+            ),
         )
         return None
     if mount.type == "bind":
@@ -186,7 +218,13 @@ def _volume(mount: _Mount, path: Path, around: Surroundings, findings: Findings)
     if mount.type == "volume":
         return _named(mount, path, around, findings)
     findings.left_out(
-        path, f"A mount of the type {words(mount.type)}.", "Holdfast mounts directories, Docker volumes and tmpfs."
+        path,
+        told(
+            "import_mount_type",
+            "A mount of the type {type}.",
+            "Holdfast mounts directories, Docker volumes and tmpfs.",
+            type=words(mount.type),
+        ),
     )
     return None
 
@@ -205,19 +243,26 @@ def _bind(mount: _Mount, path: Path, around: Surroundings, findings: Findings) -
     if not source.startswith("/"):
         findings.left_out(
             path,
-            f"The path {words(mount.source)} is relative, and to what is not known here.",
-            "Write the volume with scope absolute and its whole path, or import the file with the command line.",
+            told(
+                "import_relative_path",
+                "The path {source} is relative, and to what is not known here.",
+                "Write the volume with scope absolute and its whole path, or import the file with the command line.",
+                source=words(mount.source),
+            ),
         )
         return None
     source = _plain(source)
     if _FILES.fullmatch(source):
-        step = "Set TZ in env." if source.startswith("/etc/") else "Mount the directory that holds it, or build it in."
-        findings.left_out(path, f"{words(source)} is a single file or socket; volumes are directories.", step)
+        findings.single_file(path, source)
         return None
     findings.note(
         path,
-        f"{words(source)} is mounted from the host as it is.",
-        "An admin has to allow a root above it (allowed_roots); apply it with an admin's token.",
+        told(
+            "import_host_mount",
+            "{source} is mounted from the host as it is.",
+            "An admin has to allow a root above it (allowed_roots); apply it with an admin's token.",
+            source=words(source),
+        ),
     )
     return _written(mount, Scope.ABSOLUTE, source)
 
@@ -227,8 +272,12 @@ def _named(mount: _Mount, path: Path, around: Surroundings, findings: Findings) 
         source = _NOT_IN_SOURCES.sub("-", mount.target).strip("-._")[:100] or "data"
         findings.note(
             path,
-            f"The volume has no name in Compose; it is called {words(source)} here, and kept.",
-            "Nothing has to be done.",
+            told(
+                "import_volume_named",
+                "The volume has no name in Compose; it is called {source} here, and kept.",
+                "Nothing has to be done.",
+                source=words(source),
+            ),
         )
         return _written(mount, Scope.NAMED, source)
     declared = around.declared.get(mount.source)
@@ -239,29 +288,45 @@ def _named(mount: _Mount, path: Path, around: Surroundings, findings: Findings) 
     if options.get("external") not in (None, False):
         findings.left_out(
             path,
-            f"The volume {words(mount.source)} is external: it belongs to somebody else, and Holdfast leaves it alone.",
-            "Write a volume of your own, with scope named, and copy what is needed into it.",
+            told(
+                "import_external_volume",
+                "The volume {source} is external: it belongs to somebody else, and Holdfast leaves it alone.",
+                "Write a volume of your own, with scope named, and copy what is needed into it.",
+                source=words(mount.source),
+            ),
         )
         return None
     driver = scalar(options.get("driver")) or "local"
     if driver != "local" or options.get("driver_opts"):
-        has = "options of its driver" if driver == "local" else f"the driver {words(driver)}"
         findings.left_out(
             path,
-            f"The volume {words(mount.source)} has {has}.",
-            "Mount what it leads to on the host, and write the volume with scope absolute and that path.",
+            told(
+                "import_volume_driver",
+                "The volume {name} has {has}.",
+                "Mount what it leads to on the host, and write the volume with scope absolute and that path.",
+                name=words(mount.source),
+                has=driver_words(driver),
+            ),
         )
         return None
     if mount.source not in around.declared:
         findings.note(
             path,
-            f"The volume {words(mount.source)} is not among the file's own volumes.",
-            "Check its name; Compose refuses such a file.",
+            told(
+                "import_volume_undeclared",
+                "The volume {source} is not among the file's own volumes.",
+                "Check its name; Compose refuses such a file.",
+                source=words(mount.source),
+            ),
         )
     findings.note(
         path,
-        f"A new, empty volume: neither the data of Compose's volume {words(known_as)} nor that of the image is in it.",
-        "Deploy and stop the workload, then copy the data into the new volume's directory.",
+        told(
+            "import_new_volume",
+            "A new, empty volume: neither the data of Compose's volume {volume} nor that of the image is in it.",
+            "Deploy and stop the workload, then copy the data into the new volume's directory.",
+            volume=words(known_as),
+        ),
     )
     scope = Scope.PROJECT_NAMED if mount.source in around.shared else Scope.NAMED
     return _written(mount, scope, mount.source)

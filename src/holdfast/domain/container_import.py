@@ -26,6 +26,7 @@ from holdfast.domain.container_settings import foreign_keys
 from holdfast.domain.container_volumes import ForeignVolume, Host, carried_mounts, engine_volumes_of
 from holdfast.domain.errors import InvalidInput
 from holdfast.domain.image_ref import parse_image_ref
+from holdfast.domain.told import told
 from holdfast.domain.workload import Scope
 
 MAX_CONTAINERS: Final = 50
@@ -162,8 +163,13 @@ def _proposed(
     if name != called:
         findings.note(
             path,
-            f"The workload is called {name}: {words(called)} can't be its name.",
-            f"Where others reach it as {words(called)}, name {name} there.",
+            told(
+                "import_workload_renamed",
+                "The workload is called {name}: {given} can't be its name.",
+                "Where others reach it as {given}, name {name} there.",
+                name=name,
+                given=words(called),
+            ),
         )
     whose = project or each.compose("project")
     context = Context(
@@ -185,12 +191,15 @@ def _proposed(
     if each.compose("project"):
         findings.note(
             (*path, "compose"),
-            "Compose made it, and makes it again the next time that `docker compose up` runs: beside the workload.",
-            "Take it out of the compose file before that.",
+            told(
+                "import_made_by_compose",
+                "Compose made it, and makes it again the next time that `docker compose up` runs: beside the workload.",
+                "Take it out of the compose file before that.",
+            ),
         )
     waits_for = _waits_for(each, everyone)
     if waits_for:
-        findings.note((*path, "depends_on"), *keys.told(keys.SERVICE_KEYS, "depends_on"))
+        findings.note((*path, "depends_on"), keys.of(keys.SERVICE_KEYS, "depends_on"))
     secrets = document.get("secrets")
     environment = service["environment"]
     assert isinstance(environment, Mapping)
@@ -231,8 +240,11 @@ def _service(each: ForeignContainer, path: Path, findings: Findings) -> dict[str
     if host.get("PublishAllPorts"):
         findings.left_out(
             (*path, "publish_all"),
-            "Its ports are published at random by -P.",
-            "Write those that are needed into ports.",
+            told(
+                "import_random_ports",
+                "Its ports are published at random by -P.",
+                "Write those that are needed into ports.",
+            ),
         )
     check = _healthcheck(config.get("Healthcheck"), image.get("Healthcheck"))
     if check is not None:
@@ -242,7 +254,8 @@ def _service(each: ForeignContainer, path: Path, findings: Findings) -> dict[str
     service["restart"] = f"{policy.get('Name') or 'no'}{f':{times}' if times else ''}"
     if host.get("AutoRemove"):
         findings.left_out(
-            (*path, "auto_remove"), "The engine removes it when it stops.", "Holdfast keeps the last one."
+            (*path, "auto_remove"),
+            told("import_removes_itself", "The engine removes it when it stops.", "Holdfast keeps the last one."),
         )
     return service | _bounds(host)
 
@@ -261,18 +274,28 @@ def _image(each: ForeignContainer, path: Path, findings: Findings) -> str | None
             if not wanted.digest and wanted.with_tag not in tags:
                 findings.note(
                     (*path, "image"),
-                    f"{words(written)} is the name of another image by now than the one that runs.",
-                    "See what is new in it before you deploy.",
+                    told(
+                        "import_image_renamed",
+                        "{image} is the name of another image by now than the one that runs.",
+                        "See what is new in it before you deploy.",
+                        image=words(written),
+                    ),
                 )
             return str(wanted)
         findings.note(
             (*path, "image"),
-            "It is pinned to the image that runs now.",
-            "Take the digest away (@sha256:…) to follow the tag.",
+            told(
+                "import_pinned",
+                "It is pinned to the image that runs now.",
+                "Take the digest away (@sha256:…) to follow the tag.",
+            ),
         )
         return str(replace(wanted, tag=wanted.effective_tag, digest=alike[0].digest))
     findings.left_out(
-        (*path, "image"), "Its image has no name.", "Give it one (docker tag), and name that as source.image."
+        (*path, "image"),
+        told(
+            "import_image_unnamed", "Its image has no name.", "Give it one (docker tag), and name that as source.image."
+        ),
     )
     return None
 
@@ -332,24 +355,35 @@ def _tell_network(each: ForeignContainer, path: Path, beside: Sequence[str], fin
     if beside:
         findings.left_out(
             (*path, "networks"),
-            f"{', '.join(map(words, beside))} of the same project of Compose would not find it by its name any more.",
-            "Import all that find each other by name together.",
+            told(
+                "import_beside",
+                "{containers} of the same project of Compose would not find it by its name any more.",
+                "Import all that find each other by name together.",
+                containers=[words(each) for each in beside],
+            ),
         )
     own = (*_OWN_NETWORKS, f"{each.compose('project')}_default" if each.compose("project") else "")
     networks = (each.container.get("NetworkSettings") or {}).get("Networks") or {}
     if any(((network or {}).get("IPAMConfig") or {}).values() for network in networks.values()):
         findings.left_out(
             (*path, "ip_address"),
-            "It has an address of its own choice.",
-            "Where others use it, have them use its name.",
+            told(
+                "import_own_address",
+                "It has an address of its own choice.",
+                "Where others use it, have them use its name.",
+            ),
         )
     left = sorted(name for name in networks if name not in own)
     if left:
         findings.left_out(
             (*path, "networks"),
-            f"It leaves {', '.join(map(words, left))}: each project has one network of its own, on which its workloads "
-            "find each other by name.",
-            "Import all that find each other by name together, into one project; name shared ones under networks.",
+            told(
+                "import_leaves_networks",
+                "It leaves {networks}: each project has one network of its own, on which its workloads find each "
+                "other by name.",
+                "Import all that find each other by name together, into one project; name shared ones under networks.",
+                networks=[words(each) for each in left],
+            ),
         )
 
 
@@ -390,6 +424,10 @@ def _tell_shared_volumes(proposed: Sequence[ProposedContainer], findings: Findin
         if len(found) > 1:
             findings.note(
                 ("volumes", str(volume)),
-                f"Workloads of several projects would share it: {', '.join(sorted(map(str, found)))}.",
-                "Name one project for all of them: --project (project).",
+                told(
+                    "import_shared_by_projects",
+                    "Workloads of several projects would share it: {projects}.",
+                    "Name one project for all of them: --project (project).",
+                    projects=sorted(map(str, found)),
+                ),
             )

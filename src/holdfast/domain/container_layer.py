@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from holdfast.domain.compose_findings import Findings, Path, words
+from holdfast.domain.told import some, told
 from holdfast.domain.volumes import is_below
 
 _PASSING: Final = (
@@ -27,11 +28,14 @@ def tell_layer(container: Mapping[str, Any], changed: Collection[str], path: Pat
     tmpfs = [*(host.get("Tmpfs") or {}), *(str(mount.get("Target")) for mount in host.get("Mounts") or ())]
     written = written_beside(changed, [*mounts, *tmpfs])
     if written:
-        more = f" and {len(written) - 1} more" if len(written) > 1 else ""
         findings.left_out(
             (*path, "layer"),
-            f"It has written {words(written[0])}{more} beside its volumes: that goes with it, and no new one has it.",
-            "See all of it with docker diff. What is needed belongs in a directory that is mounted: docker cp.",
+            told(
+                "import_layer_lost",
+                "It has written {paths} beside its volumes: that goes with it, and no new one has it.",
+                "See all of it with docker diff. What is needed belongs in a directory that is mounted: docker cp.",
+                paths=some([words(each) for each in written], 1),
+            ),
         )
 
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
-from holdfast.domain.compose_findings import Findings, Path, words
+from holdfast.domain.compose_findings import Findings, Path, driver_words, words
 from holdfast.domain.compose_values import size
+from holdfast.domain.told import told
 from holdfast.domain.workload import Scope
 
 _COMPOSE_VOLUME: Final = "com.docker.compose.volume"
@@ -82,8 +83,11 @@ def carried_mounts(container: Mapping[str, Any], path: Path, host: Host, finding
         if target in parts:
             findings.left_out(
                 place,
-                "Only a directory of the volume is mounted (volume-subpath).",
-                "Mount that directory by its path on the host, with scope absolute.",
+                told(
+                    "import_volume_subpath",
+                    "Only a directory of the volume is mounted (volume-subpath).",
+                    "Mount that directory by its path on the host, with scope absolute.",
+                ),
             )
             volume = None
         else:
@@ -91,8 +95,11 @@ def carried_mounts(container: Mapping[str, Any], path: Path, host: Host, finding
         if volume is not None and (volume["scope"], volume["source"]) in used:
             findings.left_out(
                 place,
-                "The same volume is mounted a second time.",
-                "A workload mounts a volume once: mount what holds both places, or use two volumes.",
+                told(
+                    "import_mounted_twice",
+                    "The same volume is mounted a second time.",
+                    "A workload mounts a volume once: mount what holds both places, or use two volumes.",
+                ),
             )
             volume = None
         if volume is None:
@@ -114,19 +121,18 @@ def _volume(
 ) -> dict[str, object] | None:
     if mount.get("Propagation") not in (*_OWN_MOUNTS, None):
         findings.left_out(
-            (*path, "propagation"), "Mounts below it are not shared with the host.", "Check that none is needed."
+            (*path, "propagation"),
+            told(
+                "import_mount_propagation",
+                "Mounts below it are not shared with the host.",
+                "Check that none is needed.",
+            ),
         )
     read_only = {} if mount.get("RW", True) else {"read_only": True}
     if mount.get("Type") == "bind":
         source = str(mount.get("Source") or "")
         if source in host.files:
-            findings.left_out(
-                path,
-                f"{words(source)} is a single file or socket; volumes are directories.",
-                "Set TZ in env."
-                if source.startswith("/etc/")
-                else "Mount the directory that holds it, or build it in.",
-            )
+            findings.single_file(path, source)
             return None
         plain = "/" + posixpath.normpath(source).lstrip("/")
         return {"target": target, "scope": Scope.ABSOLUTE.value, "source": plain, **read_only}
@@ -135,16 +141,24 @@ def _volume(
     if mount.get("Type") != "volume" or known is None:
         findings.left_out(
             path,
-            f"A mount of the type {words(str(mount.get('Type')))} that can't be looked at.",
-            "Holdfast mounts directories, Docker volumes and tmpfs.",
+            told(
+                "import_mount_type_unknown",
+                "A mount of the type {type} that can't be looked at.",
+                "Holdfast mounts directories, Docker volumes and tmpfs.",
+                type=words(str(mount.get("Type"))),
+            ),
         )
         return None
     if known.driver != "local" or known.options:
-        has = "options of its driver" if known.driver == "local" else f"the driver {words(known.driver)}"
         findings.left_out(
             path,
-            f"The volume {words(name)} has {has}.",
-            "Mount what it leads to on the host, and write the volume with scope absolute and that path.",
+            told(
+                "import_volume_driver",
+                "The volume {name} has {has}.",
+                "Mount what it leads to on the host, and write the volume with scope absolute and that path.",
+                name=words(name),
+                has=driver_words(known.driver),
+            ),
         )
         return None
     scope = Scope.PROJECT_NAMED if name in host.shared else Scope.NAMED
@@ -169,8 +183,12 @@ def _tmpfs(host_config: Mapping[str, Any], path: Path, findings: Findings) -> It
             else:
                 findings.left_out(
                     (*path, "tmpfs", target),
-                    f"The option {words(option)} of a tmpfs.",
-                    "Holdfast has no such option.",
+                    told(
+                        "import_tmpfs_option",
+                        "The option {option} of a tmpfs.",
+                        "Holdfast has no such option.",
+                        option=words(option),
+                    ),
                 )
         yield volume
     for mount in host_config.get("Mounts") or ():

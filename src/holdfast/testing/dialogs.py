@@ -310,8 +310,10 @@ ANSWERS: Final[Mapping[tuple[str, str], BaseModel]] = {
                     FindingView(
                         kind=FindingKind.LEFT_OUT,
                         path="HostConfig.CapAdd",
-                        message="SYS_ADMIN is not given to workloads.",
-                        next_step="Give it up, or leave the container where it is.",
+                        message="Containers get the engine's usual capabilities.",
+                        next_step="Check that the program works without it, or leave it with Compose.",
+                        code="import_key_cap_add",
+                        values={},
                     )
                 ],
             )

@@ -10,6 +10,7 @@ import pytest
 from holdfast.api.schemas.compose_yaml import rendered
 from holdfast.api.schemas.workload import parse_workload_json, parse_workload_yaml
 from holdfast.domain.compose_findings import Finding, FindingKind
+from holdfast.domain.told import Told
 from tests.unit.api.standins import Api
 
 FILES = Path(__file__).parent / "compose_files"
@@ -127,6 +128,8 @@ async def test_what_apply_would_refuse_is_told_with_the_proposal(api: Api) -> No
 async def test_a_name_that_another_workload_has_is_told(api: Api) -> None:
     [workload] = (await imported(api, "services: {notes: {image: x}}"))["workloads"]
     assert "changes that one" in workload["findings"][0]["message"]
+    assert workload["findings"][0]["code"] == "import_name_taken"
+    assert workload["findings"][0]["values"]["name"] == workload["name"]
     assert not [recorded for recorded in api.workloads.calls if recorded[0] != "get"]
 
 
@@ -162,7 +165,7 @@ async def test_an_env_file_that_can_not_be_read_is_named_without_what_is_in_it(a
 
 
 def test_no_text_from_the_file_ends_the_comment_that_it_stands_in() -> None:
-    finding = Finding(kind=FindingKind.NOTE, path="x", message="a\nname: other", next_step="b\u2028c\x85d")
+    finding = Finding(kind=FindingKind.NOTE, path="x", told=Told("a\nname: other", next_step="b\u2028c\x85d"))
     document: dict[str, object] = {"name": "web", "source": {"type": "image", "image": "x"}, "command": ["# a\n", "no"]}
     text = rendered(document, [finding])
     assert parse_workload_yaml(text) == parse_workload_json(document)

@@ -36,7 +36,8 @@ async def test_what_apply_would_refuse_is_a_problem_of_the_proposal(api: Api) ->
     answer = await api.ask("POST", ROUTE, json={"containers": ["blog"]})
     (workload,) = answer.json()["workloads"]
     assert not workload["valid"]
-    assert {"kind": "problem", "path": "", "message": "Not allowed.", "next_step": "Allow it."} in workload["findings"]
+    problem = {"kind": "problem", "path": "", "message": "Not allowed.", "next_step": "Allow it."}
+    assert problem | {"code": PROBLEM.code, "values": None} in workload["findings"]
 
 
 async def test_names_that_can_t_be_a_container_s_go_nowhere(api: Api) -> None:

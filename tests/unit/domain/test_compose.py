@@ -136,7 +136,7 @@ def test_a_deployment_waits_as_long_as_compose_would_and_says_so() -> None:
         "timeout": 5,
         "deadline": 135,
     }
-    assert "135 seconds" in said(findings)["services.web.healthcheck"]
+    assert "2 min 15 s" in said(findings)["services.web.healthcheck"]
     huge = {"test": "x", "interval": "9h", "timeout": "9h", "retries": 99999}
     bounded = one({"healthcheck": huge})[0]["health"]
     assert (bounded["interval"], bounded["timeout"], bounded["deadline"]) == (300, 300, 3600)

@@ -111,7 +111,7 @@ async def _refused(services: Services, proposed: ProposedContainer) -> list[Find
     try:
         await services.workloads.preview(spec)
     except Refused as refusal:
-        return refusal_findings([(problem.message, problem.next_step) for problem in refusal.problems])
+        return refusal_findings(refusal.problems)
     return []
 
 

@@ -10,11 +10,13 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field, SecretStr
 
+from holdfast.api.schemas.told import Code, Values
 from holdfast.api.schemas.workload import parse_workload_json
 from holdfast.domain.compose import ComposeProposal, ProposedWorkload
 from holdfast.domain.compose_findings import Finding, FindingKind
 from holdfast.domain.environment import MAX_VALUE_CHARACTERS, MAX_VARIABLES
 from holdfast.domain.errors import InvalidInput, TooLarge
+from holdfast.domain.told import Told, told
 from holdfast.services.env_file import MAX_FILE_CHARACTERS
 
 MAX_TEXT: Final = 1 << 20
@@ -67,8 +69,10 @@ class FindingView(BaseModel):
         ),
     ]
     path: Annotated[str, Field(description="Its place in the compose file; of a problem, in the declaration.")]
-    message: str
+    message: Annotated[str, Field(description="In English.")]
     next_step: str
+    code: Code
+    values: Values
 
 
 class ProposedWorkloadView(BaseModel):
@@ -134,32 +138,48 @@ def _problems(document: Mapping[str, object]) -> list[Finding]:
     try:
         parse_workload_json(document)
     except TooLarge as error:
-        return [Finding(kind=FindingKind.PROBLEM, path="", message=error.message, next_step=error.next_step)]
+        return [Finding(kind=FindingKind.PROBLEM, path="", told=Told.of(error))]
     except InvalidInput as error:
         listed = error.details["problems"]
         assert isinstance(listed, list)
-        return [
-            Finding(kind=FindingKind.PROBLEM, path=each["path"], message=each["message"], next_step=each["next_step"])
-            for each in listed
-        ]
+        return [Finding(kind=FindingKind.PROBLEM, path=each["path"], told=told_problem(each)) for each in listed]
     return []
+
+
+def told_problem(problem: Mapping[str, str]) -> Told:
+    """One of the problems that a malformed declaration has."""
+    return Told(problem["message"], code=problem["code"], next_step=problem["next_step"])
 
 
 def taken_name(name: str, project: str, taken: Mapping[str, str]) -> list[Finding]:
     """What there is to say of a name that a workload has already."""
     if name not in taken:
         return []
-    whose = "this project" if taken[name] == project else f"the project {taken[name]}"
+    whose = told("this_project", "this project")
+    if taken[name] != project:
+        whose = told("other_project", "the project {project}", project=taken[name])
     return [
         Finding(
             kind=FindingKind.NOTE,
             path="name",
-            message=f"There is a workload {name} already, of {whose}; applying this changes that one.",
-            next_step="Give this one another name if it is not meant, and use it where others reach the service.",
+            told=told(
+                "import_name_taken",
+                "There is a workload {name} already, of {whose}; applying this changes that one.",
+                "Give this one another name if it is not meant, and use it where others reach the service.",
+                name=name,
+                whose=whose,
+            ),
         )
     ]
 
 
 def finding_view(finding: Finding) -> FindingView:
     """A finding on the wire."""
-    return FindingView(kind=finding.kind, path=finding.path, message=finding.message, next_step=finding.next_step)
+    return FindingView(
+        kind=finding.kind,
+        path=finding.path,
+        message=finding.message,
+        next_step=finding.next_step,
+        code=finding.told.code,
+        values=finding.told.values,
+    )

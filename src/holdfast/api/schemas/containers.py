@@ -5,18 +5,19 @@ Each proposal is checked as ``apply`` checks it; what that refuses is a finding 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
 from holdfast.api.parameters import PrintableText
-from holdfast.api.schemas.compose import FindingView, finding_view, taken_name
+from holdfast.api.schemas.compose import FindingView, finding_view, taken_name, told_problem
 from holdfast.api.schemas.workload import parse_workload_json
 from holdfast.api.schemas.workload_values import Name
 from holdfast.domain.compose_findings import Finding, FindingKind
 from holdfast.domain.container_import import MAX_CONTAINERS, ContainersProposal, ProposedContainer
-from holdfast.domain.errors import InvalidInput, TooLarge
+from holdfast.domain.errors import InvalidInput, Problem, TooLarge
+from holdfast.domain.told import Told
 from holdfast.domain.workload import WorkloadSpec
 from holdfast.services.take_over_checks import TakeOverWish
 
@@ -69,11 +70,11 @@ def parsed(proposed: ProposedContainer) -> tuple[WorkloadSpec | None, list[Findi
     try:
         return parse_workload_json(proposed.workload.document), []
     except TooLarge as error:
-        return None, [_problem("", error.message, error.next_step)]
+        return None, [_problem("", Told.of(error))]
     except InvalidInput as error:
         listed = error.details["problems"]
         assert isinstance(listed, list)
-        return None, [_problem(each["path"], each["message"], each["next_step"]) for each in listed]
+        return None, [_problem(each["path"], told_problem(each)) for each in listed]
 
 
 def wish_of(proposed: ProposedContainer) -> TakeOverWish:
@@ -101,9 +102,9 @@ def containers_view(
     )
 
 
-def refusal_findings(problems: list[tuple[str, str]]) -> list[Finding]:
-    """What the services refuse, as findings: messages, and next steps."""
-    return [_problem("", message, next_step) for message, next_step in problems]
+def refusal_findings(problems: Iterable[Problem]) -> list[Finding]:
+    """What the services refuse, as findings."""
+    return [_problem("", Told.of(problem)) for problem in problems]
 
 
 def _view(each: ProposedContainer, problems: list[Finding], taken: Mapping[str, str]) -> ProposedContainerView:
@@ -123,5 +124,5 @@ def _view(each: ProposedContainer, problems: list[Finding], taken: Mapping[str, 
     )
 
 
-def _problem(path: str, message: str, next_step: str) -> Finding:
-    return Finding(kind=FindingKind.PROBLEM, path=path, message=message, next_step=next_step)
+def _problem(path: str, problem: Told) -> Finding:
+    return Finding(kind=FindingKind.PROBLEM, path=path, told=problem)
