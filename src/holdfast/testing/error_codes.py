@@ -43,8 +43,9 @@ under `details.problems`, each with a code of its own; with more than one the er
 The exit codes that belong to the classes are in [the command line's reference](cli.md#exit-codes).
 
 In the words below, `‹…›` stands for what the error names. Where `{places}` stand instead, the error has `values` beside
-`details`: what stands there, for saying all of it in another language. `409` and `503` come with `Retry-After` where trying again
-helps.
+`details`: what stands there, for saying all of it in another language.
+
+`409` and `503` come with `Retry-After` where trying again helps.
 
 This page is written by `python -m holdfast.testing.error_codes`.
 """
