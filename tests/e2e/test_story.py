@@ -156,6 +156,7 @@ async def test_the_main_story(holdfast: Site) -> None:
         assert await dialog.evaluate(WITHIN), "the focus is in the dialog and stays there"
         await page.keyboard.press(key)
     await page.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)
     await expect(opener).to_be_focused()
     await page.keyboard.press("Enter")
     # what it takes, and what comes of it
