@@ -72,13 +72,14 @@ lock: setup ## write the lock files anew: what is installed elsewhere is what wa
 	@$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock
 	@$(COMPILE) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
 
-setup: packages .venv/.holdfast $(INTERFACE) ## install what is needed, and build the web interface
+setup: packages ## install what is needed, and build the web interface
+	@$(MAKE) --silent --no-print-directory --jobs=2 .venv/.holdfast $(INTERFACE)
 
 packages:
 	@$(PYTHON) scripts/setup.py
 
 # uv, held to its hashes as well, is several times faster than pip; but it doesn't know of indexes in pip's settings.
-.venv/.locked: requirements-dev.lock | packages
+.venv/.locked: requirements-dev.lock
 	@echo "setup: making .venv and installing requirements-dev.lock into it (once)"
 	@$(PYTHON) -m venv .venv
 	@awk '/^[^ #]/ {uv = /^uv==/} uv' requirements-dev.lock > .venv/uv.lock
@@ -93,7 +94,7 @@ packages:
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-web/node_modules/.package-lock.json: web/package-lock.json | packages
+web/node_modules/.package-lock.json: web/package-lock.json
 	@echo "setup: installing web/package-lock.json into web/node_modules"
 	@$(NPM) ci
 	@touch $@

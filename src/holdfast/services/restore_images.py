@@ -185,14 +185,14 @@ def _taken_with(then: ImageFacts, after: ImageFacts, *, cloned: bool) -> Told:
         return told(
             "clone_taken_with",
             "The snapshot was taken with {then}, and {after} is going to run on its data. To run that image on it, "
-            "clone with --with-image (with_image).",
+            "clone it with its image (--with-image).",
             then=then.words,
             after=after.words,
         )
     return told(
         "restore_taken_with",
         "The snapshot was taken with {then}, and {after} is going to run on its data. To return to the image of then "
-        "as well, restore with --with-image (with_image).",
+        "as well, restore it with its image (--with-image).",
         then=then.words,
         after=after.words,
     )
