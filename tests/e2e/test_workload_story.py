@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
@@ -19,50 +20,55 @@ DONE = "The data is restored, and the workload is healthy on it."
 COPY = "copy-of-ledger"
 
 
+async def choose(happening: Locator) -> None:
+    """Choose one of a live list, again if what came meanwhile moved it away from under the pointer."""
+    while await happening.get_attribute("aria-selected") != "true":
+        await happening.click()
+
+
 async def the_line_is_looked_at_nearer_and_farther(page: Page, happened: Locator) -> None:
     """Around what is chosen, by buttons, keys and the wheel alike; what is chosen stays where it is seen."""
     axis = page.get_by_role("slider", name="What happened, by time")
-    chosen = axis.locator("line.chosen")
-
-    async def seen() -> tuple[int, int]:
-        """How many marks and clusters' members are in sight, and where the chosen moment is."""
-        marks = "(marks) => marks.reduce((sum, mark) => sum + Number(mark.textContent.trim() || 1), 0)"
-        at = await chosen.get_attribute("x1")
-        return await axis.locator("g.mark").evaluate_all(marks), round(float(at or -1))
-
-    async def shows(wanted: tuple[int, int]) -> bool:
-        marks, at = await seen()
-        return marks == wanted[0] and abs(at - wanted[1]) <= 5  # time goes on, and the line with it
-
-    everything = await seen()
-    assert everything[0] == await happened.get_by_role("option").count()
-    for _ in range(3):
-        await page.get_by_role("button", name="Nearer").click()
-    near = await seen()
-    assert 1 <= near[0] < everything[0]
-    for _ in range(3):
-        await page.get_by_role("button", name="Farther").click()
-    assert await shows(everything)
-    for _ in range(3):
-        await axis.press("+")
-    assert await shows(near)
-    await axis.press("-")
-    assert near[0] <= (await seen())[0] <= everything[0]
-    await axis.press("0")
-    assert await shows(everything)
-
-    # by the wheel only with Ctrl: without it the page scrolls
     box = await axis.bounding_box()
     assert box is not None
-    await page.mouse.move(box["x"] + everything[1], box["y"] + box["height"] / 2)
-    await page.mouse.wheel(0, -400)
-    assert await shows(everything)
+
+    async def seen() -> tuple[int, float]:
+        """How many marks and clusters' members are in sight, and where the chosen moment is."""
+        marks = "(marks) => marks.reduce((sum, mark) => sum + Number(mark.textContent.trim() || 1), 0)"
+        at = await axis.locator("line.chosen").get_attribute("x1")
+        return await axis.locator("g.mark").evaluate_all(marks), float(at or -1)
+
+    _, before = await seen()
+
+    async def shows(everything: bool) -> None:
+        """All there is, or some of it, in a moment; and what is chosen where it was, but that time goes on."""
+        async with asyncio.timeout(5):
+            while True:
+                (marks, at), all_there_is = await seen(), await happened.get_by_role("option").count()
+                if (marks == all_there_is) is everything and marks and abs(at - before) < box["width"] / 5:
+                    return
+                await asyncio.sleep(0.05)
+
+    await shows(everything=True)
+    for way, everything in (("Nearer", False), ("Farther", True)):
+        for _ in range(3):
+            await page.get_by_role("button", name=way).click()
+        await shows(everything)
+    for key, everything in (("+++", False), ("0", True)):
+        for each in key:
+            await axis.press(each)
+        await shows(everything)
+
+    # by the wheel only with Ctrl: without it the page scrolls
+    await page.mouse.move(box["x"] + before, box["y"] + box["height"] / 2)
+    await page.mouse.wheel(0, -416)
+    await shows(everything=True)
     await page.keyboard.down("Control")
     await page.mouse.wheel(0, -416)
     await page.keyboard.up("Control")
-    assert await shows(near)
+    await shows(everything=False)
     await page.get_by_role("button", name="Everything").click()
-    assert await shows(everything)
+    await shows(everything=True)
 
 
 async def test_a_version_is_deployed_promoted_and_taken_back_with_its_data(
@@ -150,7 +156,7 @@ async def test_a_version_is_deployed_promoted_and_taken_back_with_its_data(
     # the first edition, and the data as it left it
     await page.get_by_role("link", name="Timeline").click()
     happened = page.get_by_role("listbox", name="Everything that happened, newest first")
-    await happened.get_by_role("option").filter(has_text="Deployment").last.click()
+    await choose(happened.get_by_role("option").filter(has_text="Deployment").last)
     await the_line_is_looked_at_nearer_and_farther(page, happened)
     await page.get_by_role("button", name="Return to both …").click()
     await expect(dialog.get_by_text("EDITION")).to_be_visible()
@@ -166,7 +172,7 @@ async def test_a_version_is_deployed_promoted_and_taken_back_with_its_data(
 
     # the code alone, and then the data alone
     await page.get_by_role("button", name="Nearer").click()
-    await happened.get_by_role("option").filter(has_text="released:2").last.click()
+    await choose(happened.get_by_role("option").filter(has_text="released:2").last)
     await page.get_by_role("button", name="Return to this code …").click()
     await expect(dialog.get_by_text("Stays as it is")).to_be_visible()
     await dialog.get_by_role("button", name="Return to it").click()
@@ -175,7 +181,7 @@ async def test_a_version_is_deployed_promoted_and_taken_back_with_its_data(
     assert (ledger.data / "book.txt").read_text() == "written by the first edition"
     await page.get_by_role("button", name="Everything").click()
     chosen = page.get_by_role("region", name="The chosen moment")
-    await happened.get_by_role("option").filter(has_text="By hand").last.click()
+    await choose(happened.get_by_role("option").filter(has_text="By hand").last)
     await expect(chosen.get_by_role("heading", name="Snapshot")).to_be_visible()
     await chosen.get_by_role("button", name="Return to this data …").click()
     await dialog.get_by_label(f"Type {NAME} to confirm").fill(NAME)
