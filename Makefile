@@ -73,7 +73,7 @@ lock: setup ## write the lock files anew: what is installed elsewhere is what wa
 	@$(COMPILE) pyproject.toml --constraint requirements-dev.lock --output-file requirements.lock
 
 setup: packages ## install what is needed, and build the web interface
-	@$(MAKE) --silent --no-print-directory --jobs=2 .venv/.holdfast $(INTERFACE)
+	@$(MAKE) --silent --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,--jobs=2) .venv/.holdfast $(INTERFACE)
 
 packages:
 	@$(PYTHON) scripts/setup.py

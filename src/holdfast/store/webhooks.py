@@ -326,7 +326,7 @@ def _delivery(row: Row[Any]) -> HookDelivery:
         state=DeliveryState(row.state),
         received_at=row.received_at,
         ended_at=row.ended_at,
-        why=Told(row.message, code=row.code, values=values) if row.message else None,
+        why=Told(row.message, code=row.code, values=values) if row.code or row.message else None,
         operation_id=row.operation_id,
         replay_of=row.replay_of,
         actor=row.actor,

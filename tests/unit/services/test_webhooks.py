@@ -20,6 +20,7 @@ from holdfast.domain.deployment import DeployReason
 from holdfast.domain.errors import Conflict, HoldfastError, NotFound, Refused, TooMany
 from holdfast.domain.ids import new_id
 from holdfast.domain.operation import OperationKind, OperationState
+from holdfast.domain.told import Told, told
 from holdfast.domain.webhook import Binding, DeliveryState, Happening, HookAction, HookDelivery, HookEvent, Provider
 from holdfast.domain.workload import Workload
 from holdfast.services.webhook_intake import PER_SECOND
@@ -444,6 +445,33 @@ async def test_what_is_to_be_applied_once_more_is_kept_or_refused(tmp_path: Path
             await hooks.webhooks.replay(workload.id, binding.id, ended.id, actor="ann")
         assert caught.value.code == "webhook_flood"
         assert len(await hooks.deliveries.list(binding.id, limit=10)) == 2
+
+
+async def test_why_a_delivery_ended_is_kept_also_where_a_code_is_all_there_is(both: tuple[Hooks, Workload]) -> None:
+    hooks, workload = both
+    binding = await hooks.bind(workload)
+    kept = {
+        "1": Told("", code="cancelled"),
+        "2": told("hook_superseded", "the delivery {delivery} asks for the same", delivery="1"),
+        "3": None,
+    }
+    event = HookEvent(name="push", happening=Happening.OTHER)
+    made = [
+        HookDelivery(
+            id=number,
+            binding_id=binding.id,
+            workload_id=workload.id,
+            key=None,
+            digest="",
+            event=event,
+            state=DeliveryState.FAILED,
+            received_at="",
+            why=why,
+        )
+        for number, why in kept.items()
+    ]
+    await hooks.deliveries.keep([Arrival(delivery=each, same_body=SameBody.NEVER) for each in made], [binding.id])
+    assert {each.id: each.why for each in await hooks.deliveries.list(binding.id, limit=10)} == kept
 
 
 async def test_the_oldest_deliveries_go_that_are_too_many(both: tuple[Hooks, Workload]) -> None:
