@@ -185,7 +185,8 @@ def test_pauses_grow_and_differ(bench: Bench) -> None:
     blobs.list_blobs("packs")
     low, high = [0.5, 1.0, 2.0, 2.0, 2.0], [1.0, 2.0, 4.0, 4.0, 4.0]
     assert all(a <= pause <= b for a, pause, b in zip(low, bench.pauses, high, strict=True))
-    assert len(set(bench.pauses)) == 5
+    # Always the longest, they would be three. Two of the 512 possible ones of a step may be the same.
+    assert len(set(bench.pauses)) > 3
 
 
 # --- what does not pass --------------------------------------------------------------------------------------------
