@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
@@ -90,11 +91,13 @@ class ServerProcess:
         assert self._process.wait(PATIENCE) == -signal.SIGKILL
 
     def close(self) -> None:
-        """An orderly end; fine if it is dead."""
+        """An orderly end; fine if it is dead, how is told beside what failed for it."""
         self.http.close()
-        if self._process.poll() is None:
+        if (code := self._process.poll()) is None:
             self._process.terminate()
             self._process.wait(PATIENCE)
+        else:
+            logging.getLogger(__name__).warning("the server had ended before, with %s", code)
 
 
 def launch(settings: Settings, log: Path, command: Sequence[str] = SERVE) -> subprocess.Popen[bytes]:
@@ -109,7 +112,7 @@ def launch(settings: Settings, log: Path, command: Sequence[str] = SERVE) -> sub
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=_outside() | _environment(settings),
+            env=_outside() | _environment(settings) | {"PYTHONFAULTHANDLER": "1"},  # a crash is in its log, too
         )
 
 
